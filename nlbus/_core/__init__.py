@@ -1,0 +1,1 @@
+"""Floor 2: receiving, sending and keeping count, without the GIL."""

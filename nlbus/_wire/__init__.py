@@ -1,0 +1,1 @@
+"""Floor 1: walking and building netlink messages. No I/O."""
