@@ -1,0 +1,26 @@
+"""Floor 1 as plain functions, for tests and fuzzers."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeAlias
+
+from _typeshed import ReadableBuffer, WriteableBuffer
+
+# fault, header, data, offsets, times: all but the fault and the header are None where there is a fault,
+# the header too where the message has no room for one.
+_Batch: TypeAlias = tuple[int, dict[str, int] | None, bytes | None, list[int] | None, list[int] | None]
+_Attribute: TypeAlias = tuple[int, bytes | Iterable[_Attribute]]
+
+CONSTANTS: Final[dict[str, int]]
+FAULTS: Final[dict[str, int]]
+
+def sizes(n: int) -> dict[str, int]: ...
+def walk(data: ReadableBuffer) -> tuple[list[tuple[int, int, int, int, int, int]], int]: ...
+def payload(data: ReadableBuffer, header: int = 0) -> bytes | None: ...
+def attributes(data: ReadableBuffer) -> tuple[list[tuple[int, int, bytes]], int]: ...
+def parse_batch(head: ReadableBuffer, rest: ReadableBuffer) -> _Batch: ...
+def parse_chain(data: ReadableBuffer) -> tuple[list[_Batch], int]: ...
+def build(
+    buffer: WriteableBuffer,
+    messages: Iterable[tuple[int, int, int, int, bytes, Iterable[_Attribute]]],
+) -> int | None: ...
+def put_batch(header: Mapping[str, int], body_len: int) -> tuple[bytes, int]: ...
