@@ -74,8 +74,11 @@ cdef extern from "<sys/socket.h>" nogil:
         SO_SNDBUF
 
     int socket(int domain, int type, int protocol)
-    int bind(int fd, const void *address, uint32_t length)
-    int getsockname(int fd, void *address, uint32_t *length)
+    struct sockaddr:
+        pass
+
+    int bind(int fd, const sockaddr *address, uint32_t length)
+    int getsockname(int fd, sockaddr *address, uint32_t *length)
     int getsockopt(int fd, int level, int option, void *value, uint32_t *length)
     int setsockopt(int fd, int level, int option, const void *value, uint32_t length)
     int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, void *timeout)

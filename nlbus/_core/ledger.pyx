@@ -1,0 +1,239 @@
+"""The loss ledger: sent = delivered + lost, a stream at a time.
+
+Two things are counted, and compared. *Gaps* in a stream's sequence say how many events were lost. The
+socket's own counter says how many datagrams the kernel dropped. Every gap explains drops: each missing
+datagram was dropped once for each of our groups that it went to, and so was each copy that did not come
+of a datagram that did. What is left unexplained is `open`: losses that no later datagram has shown yet.
+
+`explained` must never be too large, for then a loss would go unseen. So copies are counted for the groups
+that we belonged to all the time, and those of a stream's first datagram not at all.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memset
+
+from nlbus._abi.nlbus cimport nlbus_batch
+
+cdef enum:
+    MAX_STREAMS = 16384
+
+
+cdef extern from *:
+    int popcount "__builtin_popcount" (uint32_t mask) noexcept nogil
+
+
+cdef inline uint32_t hash_stream(uint32_t portid, uint64_t instance, uint32_t groups) noexcept nogil:
+    cdef uint64_t mixed = (instance ^ (<uint64_t> portid << 32 | groups)) * 0x9E3779B97F4A7C15ULL
+    return <uint32_t> (mixed >> 32)
+
+
+@cython.final
+cdef class Ledger:
+    def __cinit__(self, uint32_t members=0):
+        self.members = self.stable = members
+        self.slots = 64
+        self.streams = <stream *> malloc(self.slots // 2 * sizeof(stream))
+        self.index = <uint32_t *> calloc(self.slots, sizeof(uint32_t))
+        if self.streams == NULL or self.index == NULL:
+            raise MemoryError("no memory for a ledger")
+
+    def __dealloc__(self):
+        free(self.streams)
+        free(self.index)
+        free(self.rows)
+
+    def set_members(self, uint32_t members):
+        """Our groups are now these. What was queued before may still come under the old ones."""
+        cdef uint32_t i
+        cdef stream *s
+        self.members = members
+        self.stable &= members
+        self.unsettled = True
+        for i in range(self.count):
+            s = &self.streams[i]
+            s.copies = min(s.copies, max(1, popcount(s.groups & self.stable)))
+
+    def forget(self):
+        """The queue holds nothing from before we left some groups: close streams that we no longer meet."""
+        self.forget_left()
+
+    cdef void forget_left(self) noexcept nogil:
+        cdef uint32_t i, kept = 0
+        for i in range(self.count):
+            if self.streams[i].groups & self.members:
+                self.streams[kept] = self.streams[i]
+                kept += 1
+        self.count = kept
+        self.reindex()
+
+    cdef void drained(self) noexcept nogil:
+        """The queue ran empty: whatever comes next was sent under today's membership."""
+        if self.unsettled:
+            self.unsettled = False
+            self.stable = self.members
+            self.epoch += 1
+
+    cdef void next_datagram(self) noexcept nogil:
+        self.serial += 1
+
+    cdef verdict see(self, const nlbus_batch *head, uint32_t portid, uint32_t uid) noexcept nogil:
+        """Account for one batch that came, and say what to do with it."""
+        cdef stream *s = self.find(portid, head.instance, head.groups)
+        cdef uint64_t missing, gap
+        if s == NULL:
+            s = self.open(head, portid, uid)
+            if s == NULL:
+                return STRAY
+        elif head.dgram_seq < s.next_dgram:
+            if s.serial == self.serial and head.dgram_seq == s.next_dgram - 1:
+                # A further batch of the datagram that the stream accepted just now.
+                if head.first_seq < s.next_seq:
+                    return STRAY
+            else:
+                if head.dgram_seq == s.next_dgram - 1 and head.first_seq + head.count == s.next_seq:
+                    s.seen += 1
+                return COPY
+        else:
+            if head.first_seq < s.next_seq:
+                return STRAY
+            missing = head.dgram_seq - s.next_dgram
+            self.explained += missing * s.copies
+            if s.seen < s.copies:
+                self.explained += s.copies - s.seen
+            self.lost_datagrams += missing
+            if s.epoch != self.epoch:
+                s.epoch = self.epoch
+                s.copies = max(1, popcount(s.groups & self.stable))
+            s.next_dgram = head.dgram_seq + 1
+            s.seen = 1
+            s.serial = self.serial
+        gap = head.first_seq - s.next_seq
+        if gap:
+            s.lost += gap
+            self.lost += gap
+            self.add_row(GAP, s.instance, gap, True, s.time_ns, <int64_t> head.time_ns)
+        s.next_seq = head.first_seq + head.count
+        s.delivered += head.count
+        s.time_ns = <int64_t> head.time_ns
+        return FRESH
+
+    cdef void add_row(self, cause why, uint64_t stream, uint64_t count, bint exact,
+                      int64_t earliest, int64_t latest) noexcept nogil:
+        cdef loss_row *grown
+        cdef size_t room
+        if self.row_count == self.row_room:
+            room = 2 * self.row_room if self.row_room else 16
+            grown = <loss_row *> realloc(self.rows, room * sizeof(loss_row))
+            if grown == NULL:
+                self.overflow = True
+                return
+            self.rows = grown
+            self.row_room = room
+        cdef loss_row *row = &self.rows[self.row_count]
+        self.row_count += 1
+        memset(row, 0, sizeof(loss_row))
+        row.stream = stream
+        row.count = count
+        row.earliest = earliest
+        row.latest = latest
+        row.cause = <unsigned char> why
+        row.exact = exact
+
+    cdef bytes take_rows(self):
+        """The rows since the last call, as bytes of struct loss_row."""
+        if not self.row_count:
+            return b""
+        rows = PyBytes_FromStringAndSize(<char *> self.rows, self.row_count * sizeof(loss_row))
+        self.row_count = 0
+        return rows
+
+    def stream_rows(self):
+        """A tuple a stream: portid, uid, instance, groups, delivered, lost, next_seq, next_dgram, time_ns."""
+        cdef uint32_t i
+        cdef stream *s
+        rows = []
+        for i in range(self.count):
+            s = &self.streams[i]
+            rows.append((s.portid, s.uid, s.instance, s.groups, s.delivered, s.lost, s.next_seq,
+                         s.next_dgram, s.time_ns))
+        return rows
+
+    cdef stream *find(self, uint32_t portid, uint64_t instance, uint32_t groups) noexcept nogil:
+        cdef uint32_t at = hash_stream(portid, instance, groups)
+        cdef stream *s
+        while True:
+            at &= self.slots - 1
+            if self.index[at] == 0:
+                return NULL
+            s = &self.streams[self.index[at] - 1]
+            if s.instance == instance and s.portid == portid and s.groups == groups:
+                return s
+            at += 1
+
+    cdef stream *open(self, const nlbus_batch *head, uint32_t portid, uint32_t uid) noexcept nogil:
+        """A new stream, whose baseline is this batch."""
+        cdef stream *grown
+        cdef uint32_t *index
+        if 2 * self.count == self.slots:
+            if self.count == MAX_STREAMS:
+                self.evict()
+            else:
+                index = <uint32_t *> calloc(2 * self.slots, sizeof(uint32_t))
+                grown = <stream *> realloc(self.streams, self.slots * sizeof(stream))
+                if grown != NULL:
+                    self.streams = grown
+                if grown == NULL or index == NULL:
+                    free(index)
+                    return NULL
+                free(self.index)
+                self.index = index
+                self.slots *= 2
+                self.reindex()
+        cdef stream *s = &self.streams[self.count]
+        self.count += 1
+        memset(s, 0, sizeof(stream))
+        s.portid = portid
+        s.uid = uid
+        s.instance = head.instance
+        s.groups = head.groups
+        s.next_dgram = head.dgram_seq + 1
+        s.next_seq = head.first_seq
+        s.serial = self.serial
+        s.epoch = self.epoch
+        s.copies = max(1, popcount(s.groups & self.stable))
+        s.seen = s.copies
+        self.reindex_last()
+        return s
+
+    cdef void reindex_last(self) noexcept nogil:
+        cdef stream *s = &self.streams[self.count - 1]
+        cdef uint32_t at = hash_stream(s.portid, s.instance, s.groups) & (self.slots - 1)
+        while self.index[at]:
+            at = (at + 1) & (self.slots - 1)
+        self.index[at] = self.count
+
+    cdef void reindex(self) noexcept nogil:
+        cdef uint32_t count = self.count
+        memset(self.index, 0, self.slots * sizeof(uint32_t))
+        self.count = 0
+        while self.count < count:
+            self.count += 1
+            self.reindex_last()
+
+    cdef void evict(self) noexcept nogil:
+        """Forget about the half that was silent longest, so that this is rarely done."""
+        cdef uint32_t i, kept = 0
+        cdef uint64_t oldest = self.serial, limit
+        for i in range(self.count):
+            oldest = min(oldest, self.streams[i].serial)
+        limit = oldest + (self.serial - oldest) // 2
+        for i in range(self.count):
+            if self.streams[i].serial > limit:
+                self.streams[kept] = self.streams[i]
+                kept += 1
+        self.evicted += self.count - kept
+        self.count = kept
+        self.reindex()

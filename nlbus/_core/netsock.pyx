@@ -1,0 +1,51 @@
+"""Opening netlink sockets, for receivers and senders."""
+
+from libc.errno cimport errno
+from libc.stdint cimport uint32_t
+from libc.string cimport memset
+
+from nlbus._abi.netlink cimport sockaddr_nl
+from nlbus._abi.socket cimport (
+    AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, bind, getsockname, pthread_atfork, setsockopt, sockaddr, socket,
+)
+
+cdef unsigned int fork_count = 0
+
+
+cdef void count_fork() noexcept nogil:
+    global fork_count
+    fork_count += 1
+
+
+cdef unsigned int forks() noexcept nogil:
+    """How often this process came out of a fork: what was opened under another number is the parent's."""
+    return fork_count
+
+
+pthread_atfork(NULL, NULL, count_fork)
+
+
+cdef int set_option(int fd, int level, int option, int value) noexcept nogil:
+    return setsockopt(fd, level, option, &value, sizeof(value))
+
+
+cdef int open_netlink(int protocol) except -1:
+    """A socket that is not bound yet. OSError."""
+    cdef int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
+    if fd < 0:
+        raise OSError(errno, "socket")
+    return fd
+
+
+cdef uint32_t bind_netlink(int fd, uint32_t portid, uint32_t groups) except? 0:
+    """Bind and join in one call; returns the portid. 0 lets the kernel choose one, so that a process may
+    have many sockets. OSError."""
+    cdef sockaddr_nl address
+    cdef uint32_t length = sizeof(address)
+    memset(&address, 0, sizeof(address))
+    address.nl_family = AF_NETLINK
+    address.nl_pid = portid
+    address.nl_groups = groups
+    if bind(fd, <sockaddr *> &address, sizeof(address)) < 0 or getsockname(fd, <sockaddr *> &address, &length) < 0:
+        raise OSError(errno, "bind")
+    return address.nl_pid

@@ -1,0 +1,70 @@
+"""The send core: streams, coalescing, sendmmsg."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from nlbus._abi.netlink cimport sockaddr_nl
+from nlbus._abi.nlbus cimport nlbus_batch
+from nlbus._abi.socket cimport iovec, mmsghdr
+
+cdef enum:
+    VECTOR = 64                   # messages in one sendmmsg
+    MAX_STREAMS = 1024
+
+
+cdef struct outgoing:             # one stream: all events for one exact set of groups
+    uint64_t instance
+    uint64_t next_seq
+    uint64_t next_dgram
+    uint64_t datagrams            # sent
+    uint64_t used                 # a tick of the sender, for eviction
+    int64_t sent_ns               # CLOCK_MONOTONIC, of the newest datagram
+    int64_t due_ns                # CLOCK_MONOTONIC, when the pending datagram must go; 0: nothing pending
+    uint32_t groups
+    bint dirty                    # events went out since the last heartbeat
+    uint8_t *slab                 # the pending datagram, being built
+    uint32_t at                   # bytes of it that are complete batches
+    # The open batch behind them:
+    nlbus_batch head
+    uint32_t bytes                # of event data, from at + HEAD
+    bint varying
+    uint32_t *ends                # where each event ends
+    uint32_t *times               # ns since head.time_ns
+
+
+cdef class Sender:
+    cdef int fd
+    cdef int timer
+    cdef readonly uint32_t portid
+    cdef unsigned int opened_after
+    cdef readonly bint closed
+    cdef readonly uint32_t limit  # bytes of a datagram
+    cdef int64_t linger_ns
+    cdef int64_t armed_ns         # CLOCK_MONOTONIC; 0: not armed
+    cdef uint64_t ticks
+    cdef outgoing *streams
+    cdef uint32_t count
+    cdef uint32_t slots           # of index, a power of two
+    cdef uint32_t *index          # by groups; 0 is empty, else position + 1
+    cdef mmsghdr vector[VECTOR]
+    cdef iovec parts[VECTOR][2]
+    cdef uint8_t heads[VECTOR][96]
+    cdef sockaddr_nl addresses[32]
+    cdef readonly uint64_t evicted
+
+    cdef outgoing *stream(self, uint32_t groups) noexcept nogil
+    cdef outgoing *create(self, uint32_t groups) noexcept nogil
+    cdef int restart(self, outgoing *s) noexcept nogil
+    cdef void reindex(self) noexcept nogil
+    cdef int evict(self) noexcept nogil
+    cdef int transmit(self, outgoing *s, uint32_t datagrams) noexcept nogil
+    cdef int direct(self, outgoing *s, const uint8_t *data, uint64_t count, uint32_t size,
+                    const nlbus_batch *like) noexcept nogil
+    cdef int append(self, outgoing *s, const uint8_t *data, uint32_t size, const nlbus_batch *like) noexcept nogil
+    cdef int open_batch(self, outgoing *s, uint32_t size, const nlbus_batch *like) noexcept nogil
+    cdef void close_batch(self, outgoing *s) noexcept nogil
+    cdef int flush_stream(self, outgoing *s) noexcept nogil
+    cdef int flush_all(self, int64_t due) noexcept nogil
+    cdef int heartbeat(self, outgoing *s) noexcept nogil
+    cdef void arm(self, int64_t at) noexcept nogil
+    cdef int scatter(self, const uint8_t *data, uint64_t count, uint32_t size, const uint32_t *masks,
+                     const nlbus_batch *like) noexcept nogil

@@ -1,0 +1,267 @@
+"""A batch: what one receive brought, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nlbus import sources
+from nlbus._core import gather
+from nlbus.errors import SchemaError
+from nlbus.groups import Groups
+from nlbus.loss import Loss
+from nlbus.topic import Topic
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from nlbus._core.arena import Block
+    from nlbus._typing import Array, Bytes, Structured
+
+MESSAGE = np.dtype(
+    [
+        ("offset", "<i8"), ("length", "<u4"), ("type", "<u2"), ("flags", "<u2"),
+        ("seq", "<u4"), ("portid", "<u4"), ("group", "<u4"), ("nsid", "<i4"),
+    ]
+)  # fmt: skip
+
+EVENT = np.dtype(
+    [
+        ("seq", "<u8"), ("time_ns", "<i8"), ("groups", "<u4"), ("type", "<u4"),
+        ("portid", "<u4"), ("uid", "<u4"),
+    ]
+)  # fmt: skip
+
+# struct segment of _core/walk.pxd: the events of one nlbus_batch.
+SEGMENT = np.dtype(
+    [
+        ("offset", "<i8"), ("length", "<i8"), ("offsets_at", "<i8"), ("times_at", "<i8"),
+        ("first_seq", "<u8"), ("time_ns", "<u8"), ("instance", "<u8"), ("fingerprint", "<u8"),
+        ("count", "<u4"), ("record_size", "<u4"), ("type", "<u4"), ("groups", "<u4"),
+        ("portid", "<u4"), ("uid", "<u4"), ("group", "<u4"), ("reserved", "<u4"),
+    ]
+)  # fmt: skip
+
+BUS = 2  # enum framing of _core/arena.pxd
+NLBUS_MSG_BATCH = 0x10
+U4 = np.dtype("<u4")
+
+
+class Batch:
+    """What one receive brought: events on the bus, messages elsewhere.
+
+    Arrays that a batch hands out are read-only views of the memory it was received in, or copies where that
+    is scattered. Views keep the memory alive; use `copy` for what you keep. `time_ns` is UTC at receive.
+    """
+
+    __slots__ = ("_block", "_counts", "_data", "_ends", "_len", "_rows", "loss", "misfits", "time_ns")
+
+    def __init__(self, block: Block | None, loss: Loss) -> None:
+        self._block = block
+        self._rows: Structured | None = None
+        self._data: Bytes | None = None
+        self._ends: Array | None = None
+        self._counts: dict[str, int] = {}
+        self._len = 0 if block is None else block.events
+        self.loss = loss
+        self.misfits = 0
+        self.time_ns = 0 if block is None else block.time_ns
+
+    @classmethod
+    def from_datagrams(cls, source: str, datagrams: Iterable[bytes], *, group: int = 0) -> Batch:
+        """The batch that a subscriber of `source` would make of these datagrams, without a kernel.
+
+        For tests. `group` is by which they came, 0 for unknown. What was malformed is in `counts`.
+        """
+        kind = ("nlmsg", "datagram", "bus").index(sources.find(source).framing)
+        block, counts = gather.from_datagrams(kind, [bytes(d) for d in datagrams], group, 0)
+        batch = cls(block, Loss(block.losses))
+        batch._counts = counts
+        return batch
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Malformed and foreign messages and repeated batches, for `from_datagrams`; else see Subscriber.stats."""
+        return self._counts
+
+    def __len__(self) -> int:
+        return self._len
+
+    def __repr__(self) -> str:
+        what = "events" if self._is_bus else "messages"
+        return f"<Batch of {self._len} {what}{f', {self.loss}' if self.loss else ''}>"
+
+    @property
+    def _is_bus(self) -> bool:
+        return self._block is not None and self._block.kind == BUS
+
+    @property
+    def data(self) -> Bytes:
+        """The memory that offsets count from, uint8. Bytes between messages mean nothing."""
+        if self._data is None:
+            if self._block is None:
+                return np.empty(0, np.uint8)
+            self._data = np.ndarray((self._block.extent,), np.uint8, self._block)
+        return self._data
+
+    @property
+    def _table(self) -> Structured:
+        """A row a message, or a row a batch on the bus: MESSAGE or SEGMENT."""
+        if self._rows is None:
+            block = self._block
+            if block is None:
+                return np.empty(0, MESSAGE)
+            dtype = SEGMENT if block.kind == BUS else MESSAGE
+            self._rows = np.ndarray((block.rows,), dtype, block, block.rows_at)
+        return self._rows
+
+    @property
+    def messages(self) -> Structured:
+        """A row a message: offset and length of its payload in `data`, type, flags, seq, portid, group, nsid.
+
+        portid is the sender's by the kernel's word, 0 for the kernel itself. group is that by which it
+        came. nsid is -1 where it is this namespace. On the bus a message is one nlbus_batch, and offset and
+        length are those of its events.
+        """
+        table = self._table
+        if not self._is_bus:
+            return table
+        rows = np.zeros(len(table), MESSAGE)
+        for name in ("offset", "length", "portid", "group"):
+            rows[name] = table[name]
+        rows["type"] = NLBUS_MSG_BATCH
+        rows["nsid"] = -1
+        rows.flags.writeable = False
+        return rows
+
+    @property
+    def events(self) -> Structured:
+        """A row an event of the bus: seq, time_ns (UTC, by the publisher), groups (mask), type, portid, uid."""
+        if not self._is_bus:
+            return np.empty(0, EVENT)
+        rows = np.empty(self._len, EVENT)
+        gather.fill_events(self._table, self.data, rows)
+        return rows
+
+    def records(
+        self, dtype: npt.DTypeLike | Topic, type: int | None = None, groups: Any = None  # noqa: A002
+    ) -> Structured:
+        """Events of the bus, or payloads elsewhere, as a read-only array of `dtype`.
+
+        dtype may be a Topic: then only its type and schema count. type and groups choose further. Whatever
+        was chosen and has another size or schema is left out, and counted in `misfits`. No copy is made
+        where the records lie in one piece, or at equal distances. SchemaError for a dtype with objects.
+        """
+        fingerprint = None
+        if isinstance(dtype, Topic):
+            fingerprint = dtype.fingerprint
+            type = dtype.type if type is None else type  # noqa: A001
+            dtype = dtype.dtype
+        dtype = dtype if isinstance(dtype, np.dtype) else np.dtype(dtype)
+        if dtype.hasobject or dtype.itemsize == 0:
+            raise SchemaError(f"records of {dtype}: only fixed-size types without objects can lie in a batch")
+        block = self._block
+        if block is None:
+            return np.empty(0, dtype)
+        if block.kind == BUS:
+            mask = 0 if groups is None else Groups.of(groups).mask
+            wanted = (self._table, self.data, dtype.itemsize, type, fingerprint, mask)
+            offset, count, self.misfits = gather.find_records(*wanted)
+            if offset >= 0:
+                return np.ndarray((count,), dtype, block, offset)
+            records = np.empty(count, dtype)
+            gather.copy_records(*wanted, records.view(np.uint8))
+        elif type is None and groups is None and self._uniform == dtype.itemsize:
+            self.misfits = 0
+            return np.ndarray((block.rows,), dtype, block, block.first, (block.stride,))
+        else:
+            chosen = None if groups is None else frozenset(Groups.of(groups))
+            count, self.misfits = gather.find_payloads(self._table, dtype.itemsize, type, chosen)
+            records = np.empty(count, dtype)
+            gather.copy_payloads(
+                self._table, self.data, dtype.itemsize, type, chosen, records.view(np.uint8)
+            )
+        records.flags.writeable = False
+        return records
+
+    @property
+    def _uniform(self) -> int:
+        """The length of all payloads, if they stand at equal distances; else -1."""
+        block = self._block
+        if block is None or block.first < 0 or self._len != block.rows:
+            return -1
+        return block.length
+
+    def payload(self, i: int) -> bytes:
+        """Event i of the bus, or the payload of message i elsewhere. IndexError."""
+        if not -self._len <= i < self._len:
+            raise IndexError(f"event {i} of a batch of {self._len}")
+        i %= self._len
+        if not self._is_bus:
+            row = self._table[i]
+            return self._bytes(int(row["offset"]), int(row["length"]))
+        if self._ends is None:
+            self._ends = np.cumsum(self._table["count"], dtype=np.int64)
+        at = int(np.searchsorted(self._ends, i, side="right"))
+        row = self._table[at]
+        j = i - int(self._ends[at]) + int(row["count"])
+        offset, size = int(row["offset"]), int(row["record_size"])
+        if row["offsets_at"] < 0:
+            return self._bytes(offset + j * size, size)
+        start, end = np.frombuffer(self.data, U4, 2, int(row["offsets_at"]) + 4 * j).tolist()
+        return self._bytes(offset + start, end - start)
+
+    def _bytes(self, offset: int, length: int) -> bytes:
+        return self.data[offset : offset + length].tobytes()
+
+    def select(self, which: Groups | Iterable[int] | npt.NDArray[np.bool_]) -> Batch:
+        """The batch of those events (messages) that a bool array marks, or that went to one of these groups."""
+        table = self._table
+        if isinstance(which, np.ndarray) and which.dtype == np.bool_:
+            if which.shape != (self._len,):
+                raise SchemaError(f"select: a mask of shape {which.shape} for {self._len} events")
+            rows = _runs(table, which) if self._is_bus else table[which]
+        elif self._is_bus:
+            rows = table[table["groups"] & np.uint32(Groups.of(which).mask) != 0]
+        else:
+            rows = table[np.isin(table["group"], list(Groups.of(which)))]
+        return self._with(self._block, rows)
+
+    def copy(self) -> Batch:
+        """The same batch in memory of its own, no larger than needed."""
+        if self._block is None:
+            return self._with(None, self._table)
+        block = gather.compact(self._block.kind, self._table, self.data)
+        return self._with(block, None)
+
+    def _with(self, block: Block | None, rows: Structured | None) -> Batch:
+        batch = Batch(block, self.loss)
+        batch.time_ns = self.time_ns
+        batch._counts = self._counts
+        if rows is not None:
+            batch._rows = rows
+            batch._len = int(rows["count"].sum()) if self._is_bus else len(rows)
+        return batch
+
+
+def _runs(table: Structured, marked: npt.NDArray[np.bool_]) -> Structured:
+    """The batches of the bus cut into those runs of events that are marked."""
+    edges = np.diff(marked, prepend=False, append=False)
+    ends = np.cumsum(table["count"], dtype=np.int64)
+    starts = ends - table["count"]
+    # A run ends where the mark does, and where its batch does.
+    inner = starts[1:][marked[starts[1:]] & marked[starts[1:] - 1]]
+    bounds = np.sort(np.concatenate([np.flatnonzero(edges), inner, inner]))
+    begin, end = bounds[::2], bounds[1::2]
+    rows = table[np.searchsorted(ends, begin, side="right")].copy()
+    skipped = begin - starts[np.searchsorted(ends, begin, side="right")]
+    fixed = rows["offsets_at"] < 0
+    rows["count"] = end - begin
+    rows["first_seq"] += skipped.astype(np.uint64)
+    rows["offset"] += np.where(fixed, skipped * rows["record_size"], 0)
+    rows["length"] = np.where(fixed, rows["count"].astype(np.int64) * rows["record_size"], rows["length"])
+    rows["offsets_at"] += np.where(fixed, 0, 4 * skipped)
+    rows["times_at"] += np.where(rows["times_at"] < 0, 0, 4 * skipped)
+    return rows

@@ -1,0 +1,91 @@
+"""What was lost, and when: as exactly as the kernel lets us know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from nlbus._typing import Structured
+
+CAUSES = ("gap", "overrun")
+
+_RAW = np.dtype(
+    [
+        ("stream", "<u8"), ("count", "<u8"), ("earliest", "<i8"), ("latest", "<i8"),
+        ("cause", "u1"), ("exact", "?"), ("_", "V6"),
+    ]
+)  # fmt: skip
+
+ROWS = np.dtype(
+    [
+        ("cause", "U7"), ("stream", "<u8"), ("count", "<u8"), ("exact", "?"),
+        ("earliest", "<i8"), ("latest", "<i8"),
+    ]
+)  # fmt: skip
+
+
+class Loss:
+    """The losses that a batch made known; falsy if there are none.
+
+    `events` were lost on the bus, exactly. `datagrams` were dropped by the kernel, each with one event or
+    more (kernel and raw sources). `open` counts datagrams of the bus that the kernel dropped and that no gap
+    explains yet: the end of a stream whose publisher was killed stays open. `rows` has a row for each:
+    cause "gap" (count is events, stream is the stream's instance) or "overrun" (count is datagrams, stream
+    is 0), exact, and earliest and latest: between these two times, in ns UTC, it happened.
+    """
+
+    __slots__ = ("_raw", "grew", "open")
+
+    def __init__(self, raw: bytes = b"", open: int = 0, grew: bool = False) -> None:  # noqa: A002
+        self._raw = raw
+        self.open = open
+        self.grew = grew
+
+    def __bool__(self) -> bool:
+        return bool(self._raw) or self.grew
+
+    def _sum(self, cause: str) -> int:
+        if not self._raw:
+            return 0
+        rows = np.frombuffer(self._raw, _RAW)
+        return sum(rows["count"][rows["cause"] == CAUSES.index(cause)].tolist())
+
+    @property
+    def events(self) -> int:
+        """Events lost on the bus."""
+        return self._sum("gap")
+
+    @property
+    def datagrams(self) -> int:
+        """Datagrams that the socket dropped, with at least one event each."""
+        return self._sum("overrun")
+
+    @property
+    def rows(self) -> Structured:
+        """A structured array: cause, stream, count, exact, earliest, latest (ns UTC)."""
+        raw = np.frombuffer(self._raw, _RAW)
+        rows = np.empty(len(raw), ROWS)
+        for name in ("stream", "count", "exact", "earliest", "latest"):
+            rows[name] = raw[name]
+        rows["cause"] = np.array(CAUSES)[raw["cause"]]
+        return rows
+
+    def __add__(self, later: Loss) -> Loss:
+        return Loss(self._raw + later._raw, later.open, self.grew or later.grew)
+
+    def __repr__(self) -> str:
+        return f"Loss(events={self.events}, datagrams={self.datagrams}, open={self.open})"
+
+    def __str__(self) -> str:
+        parts = [
+            f"{count} {what}{'s' * (count != 1)} {how}"
+            for count, what, how in (
+                (self.events, "event", "lost"),
+                (self.datagrams, "datagram", "dropped"),
+                (self.open, "dropped datagram", "not explained yet"),
+            )
+            if count
+        ]
+        return ", ".join(parts) or "nothing lost"
