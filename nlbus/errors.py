@@ -1,0 +1,71 @@
+"""Every error that nlbus raises. Each is also the builtin error that a caller would expect."""
+
+import errno as _errno
+import os
+
+
+class NlbusError(Exception):
+    """The root of them all."""
+
+
+class PermissionDenied(NlbusError, PermissionError):  # noqa: N818 - the public name
+    """The kernel refuses for want of a privilege: `.errno` is EPERM or EACCES."""
+
+
+class UnknownSource(NlbusError, LookupError):  # noqa: N818 - the public name
+    """No source, or no group of a source, bears this name."""
+
+
+class KernelError(NlbusError, OSError):
+    """Any other refusal: `.errno`, the kernel's words (`.extack`), the bad attribute's `.offset` in bytes."""
+
+    def __init__(self, errno: int, message: str, extack: str = "", offset: int | None = None) -> None:
+        super().__init__(errno, message)
+        self.extack = extack
+        self.offset = offset
+
+
+class SchemaError(NlbusError, ValueError):
+    """A value does not fit: a group number, a dtype, a field, a payload."""
+
+
+class LossError(NlbusError):
+    """Events were lost and `on_loss="raise"` was asked for: `.loss` says which."""
+
+    def __init__(self, message: str, loss: object = None) -> None:
+        super().__init__(message)
+        self.loss = loss
+
+
+class ClosedError(NlbusError, ValueError):
+    """The subscriber or publisher has been closed."""
+
+
+class BusyError(NlbusError, RuntimeError):
+    """Another thread is already reading from this subscriber."""
+
+
+class ArenaFull(NlbusError, MemoryError):  # noqa: N818 - the public name
+    """Batches still in use hold `max_memory` bytes: let some go."""
+
+
+class MissingExtra(NlbusError, ImportError):  # noqa: N818 - the public name
+    """An optional package is not installed."""
+
+
+def kernel_error(
+    errno: int, action: str, help: str = "", *, extack: str = "", offset: int | None = None
+) -> NlbusError:
+    """Return the error for `errno` (positive) met while doing `action`: PermissionDenied or KernelError.
+
+    The message reads "<action>: <the kernel's words>; <help>", so `action` names source and group
+    ("joining group 3 of bus") and `help` says what would make it work.
+    """
+    message = f"{action}: {os.strerror(errno)}"
+    if extack:
+        message += f" ({extack})"
+    if help:
+        message += f"; {help}"
+    if errno in (_errno.EPERM, _errno.EACCES):
+        return PermissionDenied(errno, message)
+    return KernelError(errno, message, extack, offset)
