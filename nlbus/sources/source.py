@@ -1,0 +1,47 @@
+"""What a source is: a named place to listen. The sources themselves are one file each, beside this one."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Literal
+
+from nlbus.groups import Groups
+
+Framing = Literal["bus", "nlmsg", "datagram"]
+
+ALL_GROUPS = 0xFFFF_FFFF
+_NO_GROUPS = Groups()
+_UNUSED_GROUP = Groups(32)  # by no subsystem of the kernel but route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A protocol, its named groups, how its datagrams are framed, and who is believed on it.
+
+    `framing`: "bus" = nlbus batches, "nlmsg" = chains of nlmsghdr, "datagram" = one opaque message each.
+    `available` is None until `nlbus.sources()` has tried; `reason` then says why not.
+    """
+
+    name: str
+    protocol: int
+    kernel_name: str  # NETLINK_*
+    framing: Framing
+    groups: Mapping[str, int] = field(default_factory=dict, hash=False)  # in kernel order; may be empty
+    default: Groups = _NO_GROUPS  # joined when no group is asked for; empty = groups must be given
+    tables: tuple[str, ...] = ()
+    # Groups 1..32 (a mask) on which processes may send too, believed by uid: root, and with trust_self our
+    # own. On all others, and above 32, only the kernel (portid 0) is believed.
+    user_groups: int = 0
+    trust_self: bool = False
+    probe: Groups = _UNUSED_GROUP  # joined by sources() to try
+    privileged: bool = False  # an ordinary user may not join `probe`
+    needs: str = ""  # the privilege that joining takes, a sentence
+    option: str = ""  # the kernel option that brings the protocol
+    available: bool | None = None
+    reason: str = ""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return " (did you mean 'x'?)" for the closest known word, or nothing."""
+    close = get_close_matches(word.lower(), list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
