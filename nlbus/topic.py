@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -97,7 +98,7 @@ def _unshaped(dtype: _Dtype) -> tuple[_Dtype, tuple[int, ...]]:
 def _structured(topic: str, fields: DTypeLike) -> _Dtype:
     """Return the fields as a dtype of our own, checked."""
     try:
-        dtype = np.dtype(fields, copy=True)
+        dtype = deepcopy(np.dtype(fields))  # field names can be assigned to, even after np.dtype(copy=True)
     except (TypeError, ValueError, SyntaxError) as error:
         raise SchemaError(f"topic {topic!r}: numpy makes no dtype of its fields: {error}") from error
     if dtype.names is None:
