@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nlbus import sources
 from nlbus._core import gather
 from nlbus.errors import SchemaError
 from nlbus.groups import Groups
 from nlbus.loss import Loss
+from nlbus.sources import find
 from nlbus.topic import Topic
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Batch:
 
         For tests. `group` is by which they came, 0 for unknown. What was malformed is in `counts`.
         """
-        kind = ("nlmsg", "datagram", "bus").index(sources.find(source).framing)
+        kind = ("nlmsg", "datagram", "bus").index(find(source).framing)
         block, counts = gather.from_datagrams(kind, [bytes(d) for d in datagrams], group, 0)
         batch = cls(block, Loss(block.losses))
         batch._counts = counts

@@ -171,6 +171,7 @@ cdef extern from "<time.h>" nogil:
 cdef extern from "<sys/timerfd.h>" nogil:
     enum:
         TFD_CLOEXEC
+        TFD_TIMER_ABSTIME
 
     int timerfd_create(int clock, int flags)
     int timerfd_settime(int fd, int flags, const itimerspec *value, itimerspec *old)

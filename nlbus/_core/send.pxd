@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from nlbus._abi.netlink cimport sockaddr_nl
 from nlbus._abi.nlbus cimport nlbus_batch
 from nlbus._abi.socket cimport iovec, mmsghdr
+from nlbus._core.arena cimport HEAD
 
 cdef enum:
     VECTOR = 64                   # messages in one sendmmsg
@@ -23,17 +24,20 @@ cdef struct outgoing:             # one stream: all events for one exact set of 
     bint dirty                    # events went out since the last heartbeat
     uint8_t *slab                 # the pending datagram, being built
     uint32_t at                   # bytes of it that are complete batches
-    # The open batch behind them:
+    uint32_t newest               # where the newest complete one starts
+    uint64_t events               # in the complete ones
+    # The open batch behind them, none while head.count is 0:
     nlbus_batch head
     uint32_t bytes                # of event data, from at + HEAD
+    uint32_t fast                 # so many events more surely fit, if they are like the last one
     bint varying
-    uint32_t *ends                # where each event ends
-    uint32_t *times               # ns since head.time_ns
+    uint32_t *ends                # where each event ends; kept if varying
+    uint32_t *times               # ns since head.time_ns; kept if lingering
 
 
 cdef class Sender:
     cdef int fd
-    cdef int timer
+    cdef int timer                # timerfd, for linger and heartbeats
     cdef readonly uint32_t portid
     cdef unsigned int opened_after
     cdef readonly bint closed
@@ -43,28 +47,28 @@ cdef class Sender:
     cdef uint64_t ticks
     cdef outgoing *streams
     cdef uint32_t count
-    cdef uint32_t slots           # of index, a power of two
-    cdef uint32_t *index          # by groups; 0 is empty, else position + 1
+    cdef uint32_t index[2 * MAX_STREAMS]  # by groups; 0 is empty, else position + 1
     cdef mmsghdr vector[VECTOR]
     cdef iovec parts[VECTOR][2]
-    cdef uint8_t heads[VECTOR][96]
+    cdef uint8_t heads[VECTOR][HEAD]
+    cdef uint64_t counts[VECTOR]  # events in each datagram
     cdef sockaddr_nl addresses[32]
-    cdef readonly uint64_t evicted
+    cdef readonly uint64_t evicted        # streams
+    cdef readonly uint64_t failed         # events that were pending when the kernel refused them
 
     cdef outgoing *stream(self, uint32_t groups) noexcept nogil
-    cdef outgoing *create(self, uint32_t groups) noexcept nogil
-    cdef int restart(self, outgoing *s) noexcept nogil
     cdef void reindex(self) noexcept nogil
-    cdef int evict(self) noexcept nogil
+    cdef void restart(self, outgoing *s) noexcept nogil
     cdef int transmit(self, outgoing *s, uint32_t datagrams) noexcept nogil
     cdef int direct(self, outgoing *s, const uint8_t *data, uint64_t count, uint32_t size,
                     const nlbus_batch *like) noexcept nogil
+    cdef int scatter(self, const uint8_t *data, uint64_t count, uint32_t size, const uint8_t *masks,
+                     const nlbus_batch *like) noexcept nogil
     cdef int append(self, outgoing *s, const uint8_t *data, uint32_t size, const nlbus_batch *like) noexcept nogil
-    cdef int open_batch(self, outgoing *s, uint32_t size, const nlbus_batch *like) noexcept nogil
-    cdef void close_batch(self, outgoing *s) noexcept nogil
     cdef int flush_stream(self, outgoing *s) noexcept nogil
-    cdef int flush_all(self, int64_t due) noexcept nogil
+    cdef int flush_due(self, int64_t due) noexcept nogil
     cdef int heartbeat(self, outgoing *s) noexcept nogil
     cdef void arm(self, int64_t at) noexcept nogil
-    cdef int scatter(self, const uint8_t *data, uint64_t count, uint32_t size, const uint32_t *masks,
-                     const nlbus_batch *like) noexcept nogil
+    cdef void describe(self, nlbus_batch *head, uint32_t type, uint64_t fingerprint) noexcept nogil
+    cdef int fits(self, Py_buffer *view, uint64_t count, uint32_t size) except -1
+    cdef int finish(self, int error) except -1

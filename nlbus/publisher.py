@@ -1,0 +1,246 @@
+"""Publisher: events from this process to every subscriber of their groups."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+
+from nlbus._core.send import Sender
+from nlbus.errors import SchemaError, kernel_error
+from nlbus.groups import Groups
+from nlbus.sources import BUS
+from nlbus.topic import Topic
+
+if TYPE_CHECKING:
+    from nlbus._typing import Array
+
+DATAGRAM_BYTES = 32_448  # NLBUS_MAX_DATAGRAM: one more byte would cost receivers twice the buffer
+MIN_DATAGRAM_BYTES = 128
+MAX_LINGER = 1.0
+
+
+class Publisher:
+    """Publishes on the bus of this network namespace. No privilege is needed; threads may share one.
+
+    linger: seconds that a single event may wait for others of its groups, to go in one datagram; 0 sends at
+    the end of each call, up to 1. datagram_bytes: the size that datagrams are filled to, at most 32,448.
+
+    An event goes to all its groups, and each subscriber gets it once. A full subscriber loses it, and
+    knows: publishing never waits for anybody.
+    """
+
+    def __init__(
+        self,
+        linger: float = 0.0,
+        *,
+        transport: Literal["auto", "usersock"] = "auto",
+        datagram_bytes: int = DATAGRAM_BYTES,
+    ) -> None:
+        if not 0 <= linger <= MAX_LINGER:
+            raise SchemaError(f"linger={linger}: from 0 to {MAX_LINGER:g} seconds")
+        if not MIN_DATAGRAM_BYTES <= datagram_bytes <= DATAGRAM_BYTES:
+            raise SchemaError(
+                f"datagram_bytes={datagram_bytes}: from {MIN_DATAGRAM_BYTES} to {DATAGRAM_BYTES}"
+            )
+        if transport not in ("auto", "usersock"):
+            raise SchemaError(f"transport={transport!r}: this version knows 'auto' and 'usersock'")
+        self.transport = "usersock"
+        try:
+            self._sender = Sender(
+                BUS.protocol, limit=datagram_bytes, linger=linger, portid=self._portid
+            )
+        except OSError as error:
+            raise kernel_error(error.errno or 0, "opening a publisher on NETLINK_USERSOCK") from error
+        self._lock = threading.Lock()
+        self._masks: dict[object, int] = {}
+        self._timer: threading.Thread | None = None
+        self._close = weakref.finalize(self, _close, self._sender, self._lock, [])
+
+    # The kernel chooses where this is 0. Tests pin it, to restart a publisher under the address of another.
+    _portid = 0
+
+    def publish(
+        self,
+        data: bytes | bytearray | memoryview | np.void,
+        groups: int | Iterable[int] | None = None,
+        type: int = 0,  # noqa: A002
+        *,
+        topic: Topic | None = None,
+    ) -> None:
+        """Publish one event of any bytes, to these groups or to the topic's.
+
+        SchemaError if it does not fit a datagram or the topic; ClosedError; KernelError.
+        """
+        fingerprint = 0
+        if topic is not None:
+            groups, type, fingerprint = self._of_topic(topic, groups, type)  # noqa: A001
+            if memoryview(data).nbytes != topic.dtype.itemsize:
+                raise SchemaError(
+                    f"an event of topic {topic.name} has {topic.dtype.itemsize} bytes, "
+                    f"not {memoryview(data).nbytes}"
+                )
+        self._send(self._sender.publish, data, self._mask(groups), _event_type(type), fingerprint)
+
+    def publish_many(
+        self,
+        records: Array,
+        groups: int | Iterable[int] | None = None,
+        type: int = 0,  # noqa: A002
+        *,
+        topic: Topic | None = None,
+        masks: Array | None = None,
+    ) -> None:
+        """Publish the rows of an array, one event each: structured, or 2-D of any plain dtype.
+
+        They go to `groups`, to the topic's groups, or each to those of its own mask (uint32, bit g - 1 is
+        group g). A contiguous array is sent as it lies, without a copy. SchemaError, ClosedError, KernelError.
+        """
+        records = np.ascontiguousarray(records)
+        fingerprint = 0
+        if topic is not None:
+            if masks is None:
+                groups, type, fingerprint = self._of_topic(topic, groups, type)  # noqa: A001
+            else:
+                _, type, fingerprint = self._of_topic(topic, 1, type)  # noqa: A001
+            if records.dtype != topic.dtype:
+                raise SchemaError(f"records of {records.dtype} for topic {topic.name} of {topic.dtype}")
+        size = _record_size(records)
+        if len(records) == 0:
+            return
+        if masks is None:
+            mask = self._mask(groups)
+            self._send(
+                self._sender.publish_many, _bytes(records), len(records), size, mask,
+                _event_type(type), fingerprint,
+            )  # fmt: skip
+            return
+        if groups is not None:
+            raise SchemaError("groups and masks: give one of them")
+        masks = _masks(masks, len(records))
+        self._send(
+            self._sender.publish_masked, _bytes(records), len(records), size, _bytes(masks),
+            _event_type(type), fingerprint,
+        )  # fmt: skip
+
+    def flush(self) -> None:
+        """Send what lingers. ClosedError, KernelError."""
+        self._send(self._sender.flush)
+
+    def close(self) -> None:
+        """Send what lingers and a last heartbeat a stream, and let go of the socket. Closing twice is fine."""
+        self._close()
+
+    def stats(self) -> dict[str, Any]:
+        """What was sent: `streams` has groups (a mask), instance, events and datagrams of each stream.
+
+        A stream that gave way to another one (there are at most 1024) is only counted, in `evicted`.
+        `failed` counts lingering events that the kernel refused when their time came.
+        """
+        with self._lock:
+            names = ("groups", "instance", "events", "datagrams")
+            return {
+                "portid": self._sender.portid,
+                "streams": [dict(zip(names, row, strict=True)) for row in self._sender.stream_rows()],
+                "evicted": self._sender.evicted,
+                "failed": self._sender.failed,
+            }
+
+    @property
+    def portid(self) -> int:
+        """The address that subscribers see."""
+        return self._sender.portid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _send(self, call: Any, *args: Any) -> None:
+        with self._lock:
+            if self._timer is None:
+                self._start_timer()
+            try:
+                call(*args)
+            except OSError as error:
+                raise kernel_error(error.errno or 0, "publishing on NETLINK_USERSOCK") from error
+
+    def _start_timer(self) -> None:
+        self._sender.check()
+        # It must not hold the publisher alive: it knows the sender alone.
+        self._timer = threading.Thread(
+            target=_run_timer, args=(self._sender, self._lock), name="nlbus-publisher", daemon=True
+        )
+        self._timer.start()
+        self._close.detach()
+        self._close = weakref.finalize(self, _close, self._sender, self._lock, [self._timer])
+
+    def _mask(self, groups: int | Iterable[int] | None) -> int:
+        if groups is None:
+            raise SchemaError("to whom? give groups=, or a topic, which has some")
+        try:
+            return self._masks[groups]
+        except (KeyError, TypeError):
+            pass
+        mask = Groups.of(groups).mask
+        if not mask:
+            raise SchemaError("an empty set of groups: nobody would hear it")
+        if isinstance(groups, int | Groups | tuple) and len(self._masks) < 1024:
+            self._masks[groups] = mask
+        return mask
+
+    @staticmethod
+    def _of_topic(topic: Topic, groups: Any, type: int) -> tuple[Any, int, int]:  # noqa: A002
+        if type not in (0, topic.type):
+            raise SchemaError(f"type={type:#x} for topic {topic.name} of type {topic.type:#x}")
+        return topic.groups if groups is None else groups, topic.type, topic.fingerprint
+
+
+def _run_timer(sender: Sender, lock: threading.Lock) -> None:
+    while sender.wait_timer():
+        with lock:
+            sender.tick()
+
+
+def _close(sender: Sender, lock: threading.Lock, timers: list[threading.Thread]) -> None:
+    try:
+        with lock:
+            sender.stop()
+    finally:
+        for timer in timers:
+            # Whoever collects garbage may be the timer itself.
+            if timer is not threading.current_thread():
+                timer.join()
+        sender.shut()
+
+
+def _event_type(value: int) -> int:
+    if not 0 <= value <= 0xFFFF_FFFF:
+        raise SchemaError(f"type={value}: from 0 to 2**32 - 1")
+    return value
+
+
+def _record_size(records: Array) -> int:
+    if records.dtype.hasobject or records.ndim not in (1, 2):
+        raise SchemaError(
+            f"an array of {records.dtype} with {records.ndim} dimensions: publish a structured array, or "
+            "a 2-D one with a row an event"
+        )
+    return int(records.dtype.itemsize * (records.shape[1] if records.ndim == 2 else 1))
+
+
+def _masks(masks: Array, count: int) -> Array:
+    masks = np.asarray(masks)
+    if masks.dtype != np.uint32 or masks.shape != (count,):
+        raise SchemaError(f"masks: {count} of uint32, one a record, not {masks.shape} of {masks.dtype}")
+    if not masks.all():
+        raise SchemaError(f"masks: record {int(np.flatnonzero(masks == 0)[0])} goes to no group")
+    return np.ascontiguousarray(masks)
+
+
+def _bytes(array: Array) -> Array:
+    return array.reshape(-1).view(np.uint8)

@@ -1,0 +1,367 @@
+"""Subscriber: batches from the bus, from the kernel, or from any netlink protocol."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, Self
+
+from nlbus._core.receive import Receiver
+from nlbus.batch import Batch
+from nlbus.errors import BusyError, ClosedError, LossError, SchemaError, kernel_error
+from nlbus.groups import MASK_GROUPS, Groups
+from nlbus.loss import Loss
+from nlbus.sources import GroupsLike, Source, find, group_names, resolve_groups
+from nlbus.topic import Topic
+from nlbus.truesize import truesize
+
+log = logging.getLogger("nlbus")
+
+DEFAULT_BUFFER = 64 << 20  # of truesize; the kernel takes it from memory only as it fills
+MAX_BUFFER = 0x7FFF_F000
+DEFAULT_EVENT_BYTES = 64
+HEADER_BYTES = 96  # nlmsghdr and nlbus_batch
+LOG_EVERY = 1.0  # seconds
+
+Trust = Literal["any"] | Iterable[int] | None
+
+
+class Subscriber:
+    """Listens to groups of a source and yields batches.
+
+    source: "bus", "route", "uevent" or "raw:<protocol>". groups: numbers, names or Groups; None: the source's
+    default. topics: their groups too (bus only). buffer_events: the kernel's receive buffer holds at least so
+    many events sent one by one, of the topics' size or 64 bytes; a warning says if the kernel grants less.
+    max_memory: what batches may hold before recv raises ArenaFull, in bytes (and one batch more). trust: the
+    uids to believe where processes publish, "any", or None for our own and root. on_loss: "log" (logger
+    "nlbus", at most once a second), "raise" LossError (before the batch, which the next recv returns), "ignore".
+
+    One thread receives at a time (BusyError); join, leave and close may come from any other. PermissionDenied
+    says what is needed; UnknownSource, SchemaError and KernelError what is wrong.
+    """
+
+    def __init__(
+        self,
+        source: str = "bus",
+        groups: GroupsLike | None = None,
+        *,
+        topics: Iterable[Topic] = (),
+        trust: Trust = None,
+        transport: Literal["auto", "usersock"] = "auto",
+        buffer_events: int | None = None,
+        max_memory: int = 256 << 20,
+        on_loss: Literal["log", "raise", "ignore"] = "log",
+    ) -> None:
+        if on_loss not in ("log", "raise", "ignore"):
+            raise SchemaError(f"on_loss={on_loss!r}: 'log', 'raise' or 'ignore'")
+        if transport not in ("auto", "usersock"):
+            raise SchemaError(f"transport={transport!r}: this version knows 'auto' and 'usersock'")
+        self._source = find(source)
+        self._topics = tuple(topics)
+        self._groups = self._resolve(groups)
+        self._on_loss = on_loss
+        self._trust = _trusted(self._source, trust)
+        self._buffer_bytes = self._buffer(buffer_events)
+        self._receiver = self._open(max_memory)
+        self._gate = threading.Lock()  # held by whoever changes the membership: nobody starts to receive
+        self._receiving = threading.Lock()
+        self._backlog: deque[Batch] = deque()
+        self._open_before = 0
+        self._logged = 0.0
+        self._unlogged = Loss()
+        self._delivered = 0
+        granted = self._receiver.buffer()[1]
+        if buffer_events is not None and granted < self._buffer_bytes:
+            warnings.warn(
+                f"the kernel grants a receive buffer of {granted} bytes, {buffer_events} events need "
+                f"{self._buffer_bytes}: raise net.core.rmem_max, or run with CAP_NET_ADMIN in the first "
+                "user namespace",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    # -- receiving --------------------------------------------------------------------------------
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        """The next batch; an empty one when `timeout` seconds are up (0: look and return, None: wait for ever).
+
+        ClosedError, BusyError, ArenaFull, LossError (on_loss="raise"), KernelError, KeyboardInterrupt.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            with self._gate:
+                if not self._receiving.acquire(blocking=False):
+                    raise BusyError("another thread is receiving: one consumer a subscriber")
+            try:
+                if self._backlog:
+                    return self._take_backlog()
+                batch = self._receive(timeout)
+                if batch is not None:
+                    return self._deliver(batch)
+            finally:
+                self._receiving.release()
+            if deadline is not None:
+                # Interrupted by a change of membership, or time is up.
+                timeout = deadline - time.monotonic()
+                if timeout <= 0:
+                    open_now = self._receiver.open_drops()
+                    return self._deliver(Batch(None, Loss(b"", open_now, open_now > self._open_before)))
+
+    def _receive(self, timeout: float | None) -> Batch | None:
+        try:
+            block = self._receiver.receive(timeout)
+        except OSError as error:
+            raise kernel_error(error.errno or 0, f"receiving from {self._source.name}") from error
+        return None if block is None else self._batch(block)
+
+    def _batch(self, block: Any) -> Batch:
+        loss = Loss(block.losses, block.open, block.open > self._open_before)
+        self._open_before = block.open
+        return Batch(block, loss)
+
+    def _deliver(self, batch: Batch) -> Batch:
+        self._open_before = batch.loss.open
+        self._delivered += len(batch)
+        if batch.loss and self._on_loss != "ignore":
+            if self._on_loss == "raise":
+                self._backlog.append(batch)
+                self._receiver.signal()
+                raise LossError(f"{self._source.name}: {batch.loss}", batch.loss)
+            self._log(batch.loss)
+        return batch
+
+    def _take_backlog(self) -> Batch:
+        batch = self._backlog.popleft()
+        if not self._backlog:
+            self._receiver.unsignal()
+        return batch
+
+    def _log(self, loss: Loss) -> None:
+        self._unlogged += loss
+        now = time.monotonic()
+        if now - self._logged >= LOG_EVERY:
+            log.warning("%s: %s", self._source.name, self._unlogged)
+            self._logged = now
+            self._unlogged = Loss()
+
+    def batches(self, timeout: float | None = None, stop_after: int | None = None) -> Iterator[Batch]:
+        """Batches until none came for `timeout` seconds, or `stop_after` events were yielded, or `close`."""
+        seen = 0
+        while stop_after is None or seen < stop_after:
+            try:
+                batch = self.recv(timeout)
+            except ClosedError:
+                return
+            if not batch and not batch.loss:
+                if timeout is not None:
+                    return
+                continue
+            seen += len(batch)
+            yield batch
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.batches()
+
+    # -- membership -------------------------------------------------------------------------------
+
+    @property
+    def groups(self) -> Groups:
+        """The groups that this subscriber belongs to now."""
+        return self._groups
+
+    def join(self, groups: GroupsLike) -> None:
+        """Join further groups, from any thread. PermissionDenied, UnknownSource, SchemaError, ClosedError."""
+        self._change(resolve_groups(self._source, groups) - self._groups, join=True)
+
+    def leave(self, groups: GroupsLike) -> None:
+        """Leave groups, from any thread; what was sent to them until now is still delivered."""
+        self._change(resolve_groups(self._source, groups) & self._groups, join=False)
+
+    def _change(self, groups: Groups, join: bool) -> None:
+        with self._gate:
+            self._receiver.check()
+            self._receiver.signal()
+            with self._receiving:
+                self._receiver.unsignal()
+                try:
+                    for group in groups:
+                        self._receiver.change(group, join)
+                        self._groups = self._groups | {group} if join else self._groups - {group}
+                except OSError as error:
+                    raise self._refused(error, "joining" if join else "leaving", groups) from error
+                finally:
+                    self._membership_changed(left=not join and bool(groups))
+
+    def _membership_changed(self, left: bool) -> None:
+        ledger = self._receiver.ledger
+        ledger.set_members(Groups(*(g for g in self._groups if g <= MASK_GROUPS)).mask)
+        if left and self._source.framing == "bus":
+            # What was queued under the old membership belongs to streams that are about to be forgotten.
+            self._backlog.extend(map(self._batch, self._receiver.drain()))
+            ledger.forget()
+        if self._backlog:
+            self._receiver.signal()
+
+    # -- waiting, the end -------------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        """One descriptor for select, poll, epoll and event loops: readable while recv(timeout=0) has news."""
+        return self._receiver.fileno()
+
+    def close(self) -> None:
+        """From any thread: whoever receives wakes up with ClosedError. Closing twice is fine."""
+        self._receiver.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._receiver.closed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- what is going on -------------------------------------------------------------------------
+
+    @property
+    def transport(self) -> str:
+        """How events come: "usersock" on the bus, "netlink" elsewhere."""
+        return "usersock" if self._source.framing == "bus" else "netlink"
+
+    def stats(self) -> dict[str, Any]:
+        """Counters since the start, by name.
+
+        delivered: events (messages elsewhere). lost: events, exactly (bus). dropped: datagrams, by the
+        socket's counter. open: those of them that no gap explains yet. malformed, foreign, untrusted, copies,
+        truncated: what came and was not delivered, and why. buffer_used, buffer_size: bytes of truesize.
+        memory: bytes that batches hold. streams (bus): portid, uid, instance, groups (a mask), delivered,
+        lost, next_seq, next_dgram, time_ns of each. ClosedError.
+        """
+        self._receiver.check()
+        used, size = self._receiver.buffer()
+        stats = self._receiver.counters() | {
+            "delivered": self._delivered,
+            "lost": self._receiver.ledger.lost,
+            "open": self._receiver.open_drops(),
+            "buffer_used": used,
+            "buffer_size": size,
+            "memory": self._receiver.pool.pinned,
+        }
+        if self._source.framing == "bus":
+            names = (
+                "portid", "uid", "instance", "groups", "delivered", "lost", "next_seq", "next_dgram", "time_ns",
+            )  # fmt: skip
+            rows = self._receiver.ledger.stream_rows()
+            stats["streams"] = [dict(zip(names, row, strict=True)) for row in rows]
+        return stats
+
+    def explain(self) -> str:
+        """What was opened and what the kernel granted, in words."""
+        self._receiver.check()
+        names = ", ".join(group_names(self._source, self._groups)) or "none"
+        used, size = self._receiver.buffer()
+        fits = size // truesize(self._event_bytes())
+        if self._trust is None:
+            believed = "any process"
+        else:
+            believed = f"processes of uid {', '.join(map(str, sorted(self._trust)))}"
+        if not self._source.user_groups:
+            believed = "the kernel alone"
+        elif self._source.framing != "bus":
+            believed = f"the kernel, and {believed} on groups {Groups.from_mask(self._source.user_groups)!r}"
+        return "\n".join(
+            [
+                f"source {self._source.name}: {self._source.kernel_name} ({self._source.protocol}), "
+                f"portid {self._receiver.portid}",
+                f"groups {names}",
+                f"believes {believed}",
+                f"receive buffer {size} bytes (asked for {self._buffer_bytes}), {used} used: "
+                f"{fits} single events of {self._event_bytes()} bytes",
+                f"batches may hold {self._receiver.pool.limit} bytes, and hold {self._receiver.pool.pinned}",
+            ]
+        )
+
+    def __repr__(self) -> str:
+        names = ", ".join(group_names(self._source, self._groups))
+        return f"<Subscriber {self._source.name} ({names}){' closed' if self.closed else ''}>"
+
+    # -- opening ----------------------------------------------------------------------------------
+
+    def _resolve(self, groups: GroupsLike | None) -> Groups:
+        if self._topics and self._source.framing != "bus":
+            raise SchemaError(f"topics are of the bus, not of {self._source.name}")
+        wanted = Groups()
+        for topic in self._topics:
+            wanted = wanted | topic.groups
+        if groups is None and wanted:
+            return wanted
+        return wanted | resolve_groups(self._source, groups)
+
+    def _event_bytes(self) -> int:
+        size = max((topic.dtype.itemsize for topic in self._topics), default=DEFAULT_EVENT_BYTES)
+        return size + (HEADER_BYTES if self._source.framing == "bus" else 0)
+
+    def _buffer(self, events: int | None) -> int:
+        if events is None:
+            return DEFAULT_BUFFER
+        if events < 1:
+            raise SchemaError(f"buffer_events={events}: at least 1")
+        # One more: the kernel refuses a datagram that would fill the buffer exactly.
+        return min((events + 1) * truesize(self._event_bytes()), MAX_BUFFER)
+
+    def _open(self, max_memory: int) -> Receiver:
+        try:
+            return Receiver(
+                self._source.protocol,
+                self._source.framing,
+                self._groups,
+                max_memory=max_memory,
+                buffer_bytes=self._buffer_bytes,
+                trust_kernel=self._source.framing != "bus",
+                user_groups=self._source.user_groups,
+                trust_uids=None if self._trust is None else tuple(self._trust),
+            )
+        except OSError as error:
+            raise self._refused(error, "joining", self._groups) from error
+
+    def _refused(self, error: OSError, action: str, groups: Groups) -> Exception:
+        names = ", ".join(group_names(self._source, groups))
+        return kernel_error(error.errno or 0, f"{action} {self._source.name} ({names})", self._source.needs)
+
+
+def _trusted(source: Source, trust: Trust) -> frozenset[int] | None:
+    """The uids to believe; None: any."""
+    if trust == "any":
+        return None
+    if trust is not None:
+        if isinstance(trust, str):
+            raise SchemaError(f"trust={trust!r}: uids, or 'any'")
+        return frozenset(int(uid) for uid in trust)
+    return frozenset({0, os.getuid()} if source.trust_self else {0})
+
+
+def wait(subscribers: Iterable[Subscriber], timeout: float | None = None) -> list[Subscriber]:
+    """Those of the subscribers whose recv(timeout=0) has news, as soon as one has; [] when time is up.
+
+    A closed subscriber is ready: its recv raises ClosedError.
+    """
+    poller = select.poll()
+    by_fd = {}
+    ready = []
+    for subscriber in subscribers:
+        if subscriber.closed:
+            ready.append(subscriber)
+        else:
+            by_fd[subscriber.fileno()] = subscriber
+            poller.register(subscriber.fileno(), select.POLLIN)
+    if ready:
+        timeout = 0
+    return ready + [by_fd[fd] for fd, _ in poller.poll(None if timeout is None else timeout * 1000)]
