@@ -207,6 +207,10 @@ def _run_timer(sender: Sender, lock: threading.Lock) -> None:
 
 
 def _close(sender: Sender, lock: threading.Lock, timers: list[threading.Thread]) -> None:
+    if sender.inherited:
+        # After a fork: the lock may be held by a thread that does not exist here, the events are the parent's.
+        sender.shut()
+        return
     try:
         with lock:
             sender.stop()

@@ -10,7 +10,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from nlbus._core.receive import Receiver
 from nlbus.batch import Batch
@@ -20,6 +20,9 @@ from nlbus.loss import Loss
 from nlbus.sources import GroupsLike, Source, find, group_names, resolve_groups
 from nlbus.topic import Topic
 from nlbus.truesize import truesize
+
+if TYPE_CHECKING:
+    from nlbus._core.arena import Block
 
 log = logging.getLogger("nlbus")
 
@@ -71,7 +74,8 @@ class Subscriber:
         self._receiver = self._open(max_memory)
         self._gate = threading.Lock()  # held by whoever changes the membership: nobody starts to receive
         self._receiving = threading.Lock()
-        self._backlog: deque[Batch] = deque()
+        self._backlog: deque[Batch] = deque()  # received while leaving a group, not yet looked at
+        self._held: Batch | None = None  # LossError was raised for it; the next recv returns it
         self._open_before = 0
         self._logged = 0.0
         self._unlogged = Loss()
@@ -99,47 +103,51 @@ class Subscriber:
                 if not self._receiving.acquire(blocking=False):
                     raise BusyError("another thread is receiving: one consumer a subscriber")
             try:
-                if self._backlog:
-                    return self._take_backlog()
+                if self._held or self._backlog:
+                    return self._take_waiting()
                 batch = self._receive(timeout)
-                if batch is not None:
-                    return self._deliver(batch)
             finally:
                 self._receiving.release()
+            # Without news: interrupted by a change of membership, or time is up.
             if deadline is not None:
-                # Interrupted by a change of membership, or time is up.
-                timeout = deadline - time.monotonic()
-                if timeout <= 0:
-                    open_now = self._receiver.open_drops()
-                    return self._deliver(Batch(None, Loss(b"", open_now, open_now > self._open_before)))
+                timeout = max(0.0, deadline - time.monotonic())
+            if len(batch) or batch.loss or timeout == 0:
+                return self._deliver(batch)
 
-    def _receive(self, timeout: float | None) -> Batch | None:
+    def _receive(self, timeout: float | None) -> Batch:
         try:
             block = self._receiver.receive(timeout)
         except OSError as error:
             raise kernel_error(error.errno or 0, f"receiving from {self._source.name}") from error
-        return None if block is None else self._batch(block)
+        return self._batch(block)
 
-    def _batch(self, block: Any) -> Batch:
-        loss = Loss(block.losses, block.open, block.open > self._open_before)
-        self._open_before = block.open
+    def _batch(self, block: Block | None) -> Batch:
+        if block is not None:
+            raw, open_now = block.losses, block.open
+        else:
+            raw, open_now = self._receiver.losses()
+        loss = Loss(raw, open_now, open_now > self._open_before)
+        self._open_before = open_now
         return Batch(block, loss)
 
-    def _deliver(self, batch: Batch) -> Batch:
-        self._open_before = batch.loss.open
-        self._delivered += len(batch)
-        if batch.loss and self._on_loss != "ignore":
-            if self._on_loss == "raise":
-                self._backlog.append(batch)
-                self._receiver.signal()
-                raise LossError(f"{self._source.name}: {batch.loss}", batch.loss)
-            self._log(batch.loss)
-        return batch
-
-    def _take_backlog(self) -> Batch:
-        batch = self._backlog.popleft()
+    def _take_waiting(self) -> Batch:
+        self._receiver.check()
+        batch, self._held = self._held, None
+        told = batch is not None
+        if batch is None:
+            batch = self._backlog.popleft()
         if not self._backlog:
             self._receiver.unsignal()
+        return batch if told else self._deliver(batch)
+
+    def _deliver(self, batch: Batch) -> Batch:
+        self._delivered += len(batch)
+        if batch.loss and self._on_loss == "raise":
+            self._held = batch
+            self._receiver.signal()
+            raise LossError(f"{self._source.name}: {batch.loss}", batch.loss)
+        if batch.loss and self._on_loss == "log":
+            self._log(batch.loss)
         return batch
 
     def _log(self, loss: Loss) -> None:
@@ -205,7 +213,7 @@ class Subscriber:
             # What was queued under the old membership belongs to streams that are about to be forgotten.
             self._backlog.extend(map(self._batch, self._receiver.drain()))
             ledger.forget()
-        if self._backlog:
+        if self._backlog or self._held:
             self._receiver.signal()
 
     # -- waiting, the end -------------------------------------------------------------------------

@@ -104,11 +104,13 @@ cdef class Ledger:
             if s.seen < s.copies:
                 self.explained += s.copies - s.seen
             self.lost_datagrams += missing
+            s.seen = 1
             if s.epoch != self.epoch:
                 s.epoch = self.epoch
                 s.copies = max(1, popcount(s.groups & self.stable))
+                # We may have joined while this very datagram was on its way from group to group.
+                s.seen = s.copies
             s.next_dgram = head.dgram_seq + 1
-            s.seen = 1
             s.serial = self.serial
         gap = head.first_seq - s.next_seq
         if gap:

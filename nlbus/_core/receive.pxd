@@ -36,6 +36,9 @@ cdef class Receiver:
     cdef datagram *datagrams
     cdef uint8_t *spill
     cdef uint32_t predicted       # bytes of a body slot
+    cdef uint8_t *armed_base      # what the slots point at
+    cdef uint32_t armed_size
+    cdef uint32_t soiled          # slots that the kernel wrote to
     cdef uint32_t window[WINDOW]
     cdef unsigned int turn
 

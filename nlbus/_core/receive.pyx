@@ -77,6 +77,7 @@ cdef class Receiver:
         self.opened_after = forks()
         self.predicted = FIRST_GUESS
         self.allocate()
+        self.soiled = SLOTS
         self.fd = open_netlink(protocol)
         set_option(self.fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)
         if user_groups:
@@ -130,8 +131,8 @@ cdef class Receiver:
     # -- receiving ------------------------------------------------------------------------------------
 
     def receive(self, timeout):
-        """The next block with rows or losses; None when `timeout` seconds (None: for ever) are up, or when
-        `signal` interrupts. ClosedError, BusyError, ArenaFull, OSError."""
+        """The next block with rows; None when `timeout` seconds (None: for ever) are up, when there are only
+        `losses` to tell, or when `signal` interrupts. ClosedError, BusyError, ArenaFull, OSError."""
         cdef int64_t deadline = -1
         cdef int count
         if timeout is not None:
@@ -161,7 +162,7 @@ cdef class Receiver:
                     raise ClosedError("closed while receiving")
                 if count <= 0 and count not in (-EAGAIN, -EINTR, 0):
                     raise MemoryError("no memory for a batch") if count == -ENOMEM else OSError(-count, "recvmmsg")
-                if (count == 0 or self.signalled() or deadline == 0
+                if (count == 0 or self.ledger.row_count or self.signalled() or deadline == 0
                         or (deadline > 0 and clock_ns(CLOCK_MONOTONIC) >= deadline)):
                     return None
         finally:
@@ -210,6 +211,7 @@ cdef class Receiver:
             count = -errno
             self.read_drops()
             return count
+        self.soiled = count
         self.now = clock_ns(CLOCK_REALTIME)
         self.read_drops()
         for i in range(<uint32_t> count):
@@ -233,11 +235,18 @@ cdef class Receiver:
         return count
 
     cdef void arm(self, uint32_t count) noexcept nogil:
+        """Point the slots at the arena; what the kernel wrote in them last time is set back."""
         cdef uint8_t *base = self.arena.base
         cdef uint32_t i
-        for i in range(count):
+        for i in range(self.soiled):
             self.slots[i].msg_hdr.msg_namelen = sizeof(sockaddr_nl)
             self.slots[i].msg_hdr.msg_controllen = CONTROL
+        self.soiled = 0
+        if self.armed_base == base and self.armed_size == self.predicted:
+            return
+        self.armed_base = base
+        self.armed_size = self.predicted
+        for i in range(count):
             self.vectors[3 * i].iov_base = base + i * HEAD
             self.vectors[3 * i + 1].iov_base = base + HEADS_SIZE + <size_t> i * self.predicted
             self.vectors[3 * i + 1].iov_len = self.predicted
@@ -413,6 +422,10 @@ cdef class Receiver:
             if self.kind != BUS:
                 self.ledger.add_row(OVERRUN, 0, news, False, self.drops_time, now)
         self.drops_time = now
+
+    def losses(self):
+        """(struct loss_row as bytes, dropped datagrams that nothing explains yet), beside any block."""
+        return self.ledger.take_rows(), self.open_drops()
 
     def open_drops(self):
         """Dropped datagrams that no gap explains: on the bus only; elsewhere each drop is a loss at once."""

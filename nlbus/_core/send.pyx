@@ -172,7 +172,7 @@ cdef class Sender:
         cdef uint32_t i
         cdef int64_t now, next = 0, at
         cdef outgoing *s
-        if self.closed or self.opened_after != forks():
+        if self.closed or self.inherited:
             return
         with nogil:
             now = clock_ns(CLOCK_MONOTONIC)
@@ -200,7 +200,7 @@ cdef class Sender:
         """Flush, send every stream's last heartbeat, and let wait_timer return False. OSError."""
         cdef uint32_t i
         cdef int error = 0
-        if self.closed or self.opened_after != forks():
+        if self.closed or self.inherited:
             return
         with nogil:
             error = self.flush_due(0)
@@ -528,9 +528,14 @@ cdef class Sender:
             raise OSError(-error, "sendmmsg")
         return 0
 
+    @property
+    def inherited(self):
+        """Whether this process is a fork of the one that opened it."""
+        return self.opened_after != forks()
+
     def check(self):
         """ClosedError if closed, or if this process is a fork of the one that opened it."""
-        if self.opened_after != forks():
+        if self.inherited:
             raise ClosedError("opened by the parent process: after a fork, open a publisher of your own")
         if self.closed:
             raise ClosedError("already closed")
