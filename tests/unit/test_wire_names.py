@@ -33,7 +33,7 @@ def test_message_types_are_the_kernels() -> None:
 
 
 def test_flags_are_the_kernels() -> None:
-    # Headers before Linux 5.19 do not have BULK.
+    # Older headers do not have BULK.
     assert named(*FLAGS) == {"BULK": 0x200} | compiled("NLM_F_")
 
 
