@@ -123,11 +123,10 @@ cdef inline uint8_t *nla_nest_start(writer *out, uint16_t type) noexcept nogil:
     return at - sizeof(nlattr) if at != NULL else NULL
 
 
-# Close a nest: its length counts the padding of what it holds, as the kernel's does. A nest beyond
-# 65535 bytes cannot be said in nla_len, so it fails.
+# Close a nest. Attributes bring their padding with them, so its length counts that of the last one, as
+# the kernel's does. A nest beyond 65535 bytes cannot be said in nla_len: it fails.
 cdef inline void nla_nest_end(writer *out, uint8_t *nest) noexcept nogil:
     cdef uint16_t length
-    writer_align(out)
     if out.failed or nest == NULL or <size_t> (out.at - nest) > 0xffff:
         out.failed = True
         return

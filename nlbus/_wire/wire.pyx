@@ -54,8 +54,8 @@ from nlbus._wire.cursor cimport (
 )
 
 
-# One list, so that no name can be declared here and forgotten there. Names that came after Linux 4.18
-# (manylinux_2_28 builds with those headers) are left out where the headers lack them.
+# One list, so that no name can be declared here and forgotten there. NLM_F_BULK is young: it is left out
+# where the headers lack it.
 cdef extern from *:
     """
     #include <linux/netlink.h>
