@@ -56,35 +56,28 @@ class Batch:
     is scattered. Views keep the memory alive; use `copy` for what you keep. `time_ns` is UTC at receive.
     """
 
-    __slots__ = ("_block", "_counts", "_data", "_ends", "_len", "_rows", "loss", "misfits", "time_ns")
+    __slots__ = ("_block", "_ends", "_len", "_selected", "counts", "loss", "misfits")
 
-    def __init__(self, block: Block | None, loss: Loss) -> None:
+    def __init__(self, block: Block, loss: Loss, selected: Structured | None = None) -> None:
         self._block = block
-        self._rows: Structured | None = None
-        self._data: Bytes | None = None
-        self._ends: Array | None = None
-        self._counts: dict[str, int] = {}
-        self._len = 0 if block is None else block.events
+        self._selected = selected  # rows, where these are not all of the block's
+        self._len = block.events
         self.loss = loss
         self.misfits = 0
-        self.time_ns = 0 if block is None else block.time_ns
+        self._ends: Array | None = None
 
     @classmethod
     def from_datagrams(cls, source: str, datagrams: Iterable[bytes], *, group: int = 0) -> Batch:
         """The batch that a subscriber of `source` would make of these datagrams, without a kernel.
 
-        For tests. `group` is by which they came, 0 for unknown. What was malformed is in `counts`.
+        For tests. `group` is by which they came, 0 for unknown. `counts` says what was malformed or foreign,
+        and which batches came twice; a live batch has no counts: see Subscriber.stats.
         """
         kind = ("nlmsg", "datagram", "bus").index(find(source).framing)
         block, counts = gather.from_datagrams(kind, [bytes(d) for d in datagrams], group, 0)
         batch = cls(block, Loss(block.losses))
-        batch._counts = counts
+        batch.counts = counts
         return batch
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Malformed and foreign messages and repeated batches, for `from_datagrams`; else see Subscriber.stats."""
-        return self._counts
 
     def __len__(self) -> int:
         return self._len
@@ -94,28 +87,26 @@ class Batch:
         return f"<Batch of {self._len} {what}{f', {self.loss}' if self.loss else ''}>"
 
     @property
+    def time_ns(self) -> int:
+        """UTC in ns when the receive returned; 0 for datagrams that were given as bytes."""
+        return self._block.time_ns
+
+    @property
     def _is_bus(self) -> bool:
-        return self._block is not None and self._block.kind == BUS
+        return self._block.kind == BUS
 
     @property
     def data(self) -> Bytes:
         """The memory that offsets count from, uint8. Bytes between messages mean nothing."""
-        if self._data is None:
-            if self._block is None:
-                return np.empty(0, np.uint8)
-            self._data = np.ndarray((self._block.extent,), np.uint8, self._block)
-        return self._data
+        return np.ndarray((self._block.extent,), np.uint8, self._block)
 
     @property
     def _table(self) -> Structured:
         """A row a message, or a row a batch on the bus: MESSAGE or SEGMENT."""
-        if self._rows is None:
-            block = self._block
-            if block is None:
-                return np.empty(0, MESSAGE)
-            dtype = SEGMENT if block.kind == BUS else MESSAGE
-            self._rows = np.ndarray((block.rows,), dtype, block, block.rows_at)
-        return self._rows
+        if self._selected is not None:
+            return self._selected
+        block = self._block
+        return np.ndarray((block.rows,), SEGMENT if block.kind == BUS else MESSAGE, block, block.rows_at)
 
     @property
     def messages(self) -> Structured:
@@ -142,7 +133,7 @@ class Batch:
         if not self._is_bus:
             return np.empty(0, EVENT)
         rows = np.empty(self._len, EVENT)
-        gather.fill_events(self._table, self.data, rows)
+        gather.fill_events(self._block, self._selected, rows.view(np.uint8))
         return rows
 
     def records(
@@ -163,11 +154,9 @@ class Batch:
         if dtype.hasobject or dtype.itemsize == 0:
             raise SchemaError(f"records of {dtype}: only fixed-size types without objects can lie in a batch")
         block = self._block
-        if block is None:
-            return np.empty(0, dtype)
         if block.kind == BUS:
             mask = 0 if groups is None else Groups.of(groups).mask
-            wanted = (self._table, self.data, dtype.itemsize, type, fingerprint, mask)
+            wanted = (block, self._selected, dtype.itemsize, type, fingerprint, mask)
             offset, count, self.misfits = gather.find_records(*wanted)
             if offset >= 0:
                 return np.ndarray((count,), dtype, block, offset)
@@ -178,10 +167,10 @@ class Batch:
             return np.ndarray((block.rows,), dtype, block, block.first, (block.stride,))
         else:
             chosen = None if groups is None else frozenset(Groups.of(groups))
-            count, self.misfits = gather.find_payloads(self._table, dtype.itemsize, type, chosen)
+            count, self.misfits = gather.find_payloads(block, self._selected, dtype.itemsize, type, chosen)
             records = np.empty(count, dtype)
             gather.copy_payloads(
-                self._table, self.data, dtype.itemsize, type, chosen, records.view(np.uint8)
+                block, self._selected, dtype.itemsize, type, chosen, records.view(np.uint8)
             )
         records.flags.writeable = False
         return records
@@ -190,9 +179,7 @@ class Batch:
     def _uniform(self) -> int:
         """The length of all payloads, if they stand at equal distances; else -1."""
         block = self._block
-        if block is None or block.first < 0 or self._len != block.rows:
-            return -1
-        return block.length
+        return block.length if block.first >= 0 and self._selected is None else -1
 
     def payload(self, i: int) -> bytes:
         """Event i of the bus, or the payload of message i elsewhere. IndexError."""
@@ -227,23 +214,13 @@ class Batch:
             rows = table[table["groups"] & np.uint32(Groups.of(which).mask) != 0]
         else:
             rows = table[np.isin(table["group"], list(Groups.of(which)))]
-        return self._with(self._block, rows)
+        batch = Batch(self._block, self.loss, rows)
+        batch._len = int(rows["count"].sum()) if self._is_bus else len(rows)
+        return batch
 
     def copy(self) -> Batch:
         """The same batch in memory of its own, no larger than needed."""
-        if self._block is None:
-            return self._with(None, self._table)
-        block = gather.compact(self._block.kind, self._table, self.data)
-        return self._with(block, None)
-
-    def _with(self, block: Block | None, rows: Structured | None) -> Batch:
-        batch = Batch(block, self.loss)
-        batch.time_ns = self.time_ns
-        batch._counts = self._counts
-        if rows is not None:
-            batch._rows = rows
-            batch._len = int(rows["count"].sum()) if self._is_bus else len(rows)
-        return batch
+        return Batch(gather.compact(self._block, self._selected), self.loss)
 
 
 def _runs(table: Structured, marked: npt.NDArray[np.bool_]) -> Structured:

@@ -10,11 +10,12 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from nlbus._core.receive import Receiver
 from nlbus.batch import Batch
-from nlbus.errors import BusyError, ClosedError, LossError, SchemaError, kernel_error
+from nlbus.errors import ClosedError, LossError, SchemaError, kernel_error
 from nlbus.groups import MASK_GROUPS, Groups
 from nlbus.loss import Loss
 from nlbus.sources import GroupsLike, Source, find, group_names, resolve_groups
@@ -31,6 +32,8 @@ MAX_BUFFER = 0x7FFF_F000
 DEFAULT_EVENT_BYTES = 64
 HEADER_BYTES = 96  # nlmsghdr and nlbus_batch
 LOG_EVERY = 1.0  # seconds
+NO_LOSS = Loss()
+STREAM = ("portid", "uid", "instance", "groups", "delivered", "lost", "next_seq", "next_dgram", "time_ns")
 
 Trust = Literal["any"] | Iterable[int] | None
 
@@ -72,8 +75,8 @@ class Subscriber:
         self._trust = _trusted(self._source, trust)
         self._buffer_bytes = self._buffer(buffer_events)
         self._receiver = self._open(max_memory)
-        self._gate = threading.Lock()  # held by whoever changes the membership: nobody starts to receive
-        self._receiving = threading.Lock()
+        self._gate = threading.Lock()  # held by whoever changes the membership
+        self._aside = threading.Event()  # the consumer has noticed
         self._backlog: deque[Batch] = deque()  # received while leaving a group, not yet looked at
         self._held: Batch | None = None  # LossError was raised for it; the next recv returns it
         self._open_before = 0
@@ -97,37 +100,29 @@ class Subscriber:
 
         ClosedError, BusyError, ArenaFull, LossError (on_loss="raise"), KernelError, KeyboardInterrupt.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = time.monotonic() + timeout if timeout else None
         while True:
-            with self._gate:
-                if not self._receiving.acquire(blocking=False):
-                    raise BusyError("another thread is receiving: one consumer a subscriber")
+            if self._held or self._backlog:
+                return self._take_waiting()
             try:
-                if self._held or self._backlog:
-                    return self._take_waiting()
-                batch = self._receive(timeout)
+                block = self._receiver.receive(timeout)
+            except OSError as error:
+                raise kernel_error(error.errno or 0, f"receiving from {self._source.name}") from error
             finally:
-                self._receiving.release()
-            # Without news: interrupted by a change of membership, or time is up.
+                if self._receiver.paused:
+                    self._aside.set()
+            if block is not None:
+                return self._deliver(self._batch(block))
+            with self._gate:  # until the change of membership is done
+                pass
             if deadline is not None:
                 timeout = max(0.0, deadline - time.monotonic())
-            if len(batch) or batch.loss or timeout == 0:
-                return self._deliver(batch)
 
-    def _receive(self, timeout: float | None) -> Batch:
-        try:
-            block = self._receiver.receive(timeout)
-        except OSError as error:
-            raise kernel_error(error.errno or 0, f"receiving from {self._source.name}") from error
-        return self._batch(block)
-
-    def _batch(self, block: Block | None) -> Batch:
-        if block is not None:
-            raw, open_now = block.losses, block.open
-        else:
-            raw, open_now = self._receiver.losses()
-        loss = Loss(raw, open_now, open_now > self._open_before)
-        self._open_before = open_now
+    def _batch(self, block: Block) -> Batch:
+        if not block.losses and block.open == self._open_before == 0:
+            return Batch(block, NO_LOSS)
+        loss = Loss(block.losses, block.open, block.open > self._open_before)
+        self._open_before = block.open
         return Batch(block, loss)
 
     def _take_waiting(self) -> Batch:
@@ -142,11 +137,11 @@ class Subscriber:
 
     def _deliver(self, batch: Batch) -> Batch:
         self._delivered += len(batch)
-        if batch.loss and self._on_loss == "raise":
-            self._held = batch
-            self._receiver.signal()
-            raise LossError(f"{self._source.name}: {batch.loss}", batch.loss)
-        if batch.loss and self._on_loss == "log":
+        if batch.loss and self._on_loss != "ignore":
+            if self._on_loss == "raise":
+                self._held = batch
+                self._receiver.signal()
+                raise LossError(f"{self._source.name}: {batch.loss}", batch.loss)
             self._log(batch.loss)
         return batch
 
@@ -192,29 +187,39 @@ class Subscriber:
         self._change(resolve_groups(self._source, groups) & self._groups, join=False)
 
     def _change(self, groups: Groups, join: bool) -> None:
-        with self._gate:
-            self._receiver.check()
-            self._receiver.signal()
-            with self._receiving:
-                self._receiver.unsignal()
-                try:
-                    for group in groups:
-                        self._receiver.change(group, join)
-                        self._groups = self._groups | {group} if join else self._groups - {group}
-                except OSError as error:
-                    raise self._refused(error, "joining" if join else "leaving", groups) from error
-                finally:
-                    self._membership_changed(left=not join and bool(groups))
+        with self._consumer_aside():
+            try:
+                for group in groups:
+                    self._receiver.change(group, join)
+                    self._groups = self._groups | {group} if join else self._groups - {group}
+            except OSError as error:
+                raise self._refused(error, "joining" if join else "leaving", groups) from error
+            finally:
+                ledger = self._receiver.ledger
+                ledger.set_members(Groups(*(g for g in self._groups if g <= MASK_GROUPS)).mask)
+                if groups and not join and self._source.framing == "bus":
+                    # What was queued under the old membership belongs to streams that are about to be forgotten.
+                    self._backlog.extend(map(self._batch, self._receiver.drain()))
+                    ledger.forget()
 
-    def _membership_changed(self, left: bool) -> None:
-        ledger = self._receiver.ledger
-        ledger.set_members(Groups(*(g for g in self._groups if g <= MASK_GROUPS)).mask)
-        if left and self._source.framing == "bus":
-            # What was queued under the old membership belongs to streams that are about to be forgotten.
-            self._backlog.extend(map(self._batch, self._receiver.drain()))
-            ledger.forget()
-        if self._backlog or self._held:
-            self._receiver.signal()
+    @contextmanager
+    def _consumer_aside(self) -> Iterator[None]:
+        """Nobody receives meanwhile; whoever was at it goes on afterwards."""
+        receiver = self._receiver
+        with self._gate:
+            receiver.check()
+            self._aside.clear()
+            receiver.paused = True
+            receiver.signal()
+            try:
+                if receiver.busy:
+                    self._aside.wait()
+                yield
+            finally:
+                receiver.paused = False
+                receiver.unsignal()
+                if self._backlog or self._held:
+                    receiver.signal()
 
     # -- waiting, the end -------------------------------------------------------------------------
 
@@ -253,22 +258,20 @@ class Subscriber:
         memory: bytes that batches hold. streams (bus): portid, uid, instance, groups (a mask), delivered,
         lost, next_seq, next_dgram, time_ns of each. ClosedError.
         """
-        self._receiver.check()
-        used, size = self._receiver.buffer()
-        stats = self._receiver.counters() | {
-            "delivered": self._delivered,
-            "lost": self._receiver.ledger.lost,
-            "open": self._receiver.open_drops(),
-            "buffer_used": used,
-            "buffer_size": size,
-            "memory": self._receiver.pool.pinned,
-        }
+        with self._consumer_aside():
+            receiver = self._receiver
+            used, size = receiver.buffer()
+            streams = receiver.ledger.stream_rows()
+            stats = receiver.counters() | {
+                "delivered": self._delivered,
+                "lost": receiver.ledger.lost,
+                "open": receiver.open_drops(),
+                "buffer_used": used,
+                "buffer_size": size,
+                "memory": receiver.pool.pinned,
+            }
         if self._source.framing == "bus":
-            names = (
-                "portid", "uid", "instance", "groups", "delivered", "lost", "next_seq", "next_dgram", "time_ns",
-            )  # fmt: skip
-            rows = self._receiver.ledger.stream_rows()
-            stats["streams"] = [dict(zip(names, row, strict=True)) for row in rows]
+            stats["streams"] = [dict(zip(STREAM, row, strict=True)) for row in streams]
         return stats
 
     def explain(self) -> str:

@@ -306,6 +306,7 @@ def batch_body(header: dict[str, int], rest: bytes) -> tuple[bytes, list[int] | 
         end = begin + offsets[-1]
         require(offsets[0] == 0 and offsets == sorted(offsets) and end <= len(body), Fault.BUS_OFFSETS)
     require(end <= len(body), Fault.BUS_SHORT)
+    require(flags & F_VAR or end > 0 or count == 0, Fault.BUS_SIZE)
     data = body[begin:end]
     if flags & F_TIMES:
         times = take(body, align(end, 8), count)

@@ -11,11 +11,12 @@
  *
  * All numbers are in the byte order of the host: netlink never leaves it.
  *
- * Body, plain:			count records of record_size bytes, packed
+ * Body, plain:			count records of record_size bytes (1 or more),
+ *				packed
  * Body, NLBUS_F_VAR:		__u32 offsets[count + 1], then the bytes; event i
- *				is bytes[offsets[i] .. offsets[i + 1]).
- *				offsets[0] is 0, offsets never fall (Arrow's
- *				layout), record_size is 0
+ *				is bytes[offsets[i] .. offsets[i + 1]), which may
+ *				be empty. offsets[0] is 0, offsets never fall
+ *				(Arrow's layout), record_size is 0
  * Body, NLBUS_F_TIMES:		after the above, padded with zeros to the next
  *				multiple of 8 from the start of the body:
  *				__u32 delta[count], nanoseconds since time_ns

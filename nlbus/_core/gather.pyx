@@ -1,9 +1,9 @@
 """From rows to arrays: records, events, payloads. Rows come from a block or were selected from one.
 
-Every function gets rows whose offsets the walk has checked against `data`; they are internal, and trust it.
+The offsets of rows were checked by the walk, and are trusted here.
 """
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
@@ -57,22 +57,45 @@ cdef inline uint32_t fitting(const segment *s, const choice *c, const uint8_t *d
     return fit
 
 
-def find_records(rows, data, itemsize, type, fingerprint, groups):
+cdef class Rows:
+    """The rows to look at: a block's own, or those that were selected from them, an array."""
+    cdef const uint8_t *base      # offsets count from here
+    cdef const segment *segments
+    cdef const message *messages
+    cdef Py_ssize_t count
+    cdef Py_buffer view
+    cdef bint viewed
+
+    def __cinit__(self, Block block not None, selected):
+        cdef const void *rows = block.base + block.rows_at
+        self.count = block.rows
+        if selected is not None:
+            PyObject_GetBuffer(selected, &self.view, PyBUF_SIMPLE)
+            self.viewed = True
+            rows = self.view.buf
+            self.count = self.view.len // <Py_ssize_t> (sizeof(segment) if block.kind == BUS else sizeof(message))
+        self.base = block.base
+        self.segments = <const segment *> rows
+        self.messages = <const message *> rows
+
+    def __dealloc__(self):
+        if self.viewed:
+            PyBuffer_Release(&self.view)
+
+
+def find_records(Block block, selected, itemsize, type, fingerprint, groups):
     """(offset, count, misfits) of the records asked for; offset is -1 unless they are one piece of memory."""
     cdef choice c = choose(itemsize, type, fingerprint, groups)
-    cdef Py_buffer rb, db
-    cdef const segment *s
+    cdef Rows rows = Rows(block, selected)
+    cdef const segment *s = rows.segments
     cdef int64_t first = -1, next = -1
     cdef uint64_t count = 0, misfits = 0
     cdef uint32_t fit
     cdef Py_ssize_t i
     cdef bint whole = True
-    PyObject_GetBuffer(rows, &rb, PyBUF_SIMPLE)
-    PyObject_GetBuffer(data, &db, PyBUF_SIMPLE)
-    s = <const segment *> rb.buf
-    for i in range(rb.len // <Py_ssize_t> sizeof(segment)):
+    for i in range(rows.count):
         if wanted(&s[i], &c):
-            fit = fitting(&s[i], &c, <const uint8_t *> db.buf)
+            fit = fitting(&s[i], &c, rows.base)
             misfits += s[i].count - fit
             if fit:
                 if first < 0:
@@ -80,28 +103,20 @@ def find_records(rows, data, itemsize, type, fingerprint, groups):
                 whole &= next == s[i].offset and s[i].offsets_at < 0
                 next = s[i].offset + s[i].length
                 count += fit
-    PyBuffer_Release(&db)
-    PyBuffer_Release(&rb)
     return first if whole else -1, count, misfits
 
 
-def copy_records(rows, data, itemsize, type, fingerprint, groups, out):
+def copy_records(Block block, selected, itemsize, type, fingerprint, groups, unsigned char[::1] out not None):
     """The same records into `out`, which has room for all of them, in the order they came."""
     cdef choice c = choose(itemsize, type, fingerprint, groups)
-    cdef Py_buffer rb, db, ob
-    cdef const segment *s
-    cdef const uint8_t *base
-    cdef uint8_t *to
+    cdef Rows rows = Rows(block, selected)
+    cdef const segment *s = rows.segments
+    cdef const uint8_t *base = rows.base
+    cdef uint8_t *to = &out[0] if out.shape[0] else NULL
     cdef Py_ssize_t i
     cdef uint32_t j, at, length
-    PyObject_GetBuffer(rows, &rb, PyBUF_SIMPLE)
-    PyObject_GetBuffer(data, &db, PyBUF_SIMPLE)
-    PyObject_GetBuffer(out, &ob, PyBUF_WRITABLE)
-    s = <const segment *> rb.buf
-    base = <const uint8_t *> db.buf
-    to = <uint8_t *> ob.buf
     with nogil:
-        for i in range(rb.len // <Py_ssize_t> sizeof(segment)):
+        for i in range(rows.count):
             if not wanted(&s[i], &c) or fitting(&s[i], &c, base) == 0:
                 continue
             if s[i].offsets_at < 0:
@@ -114,79 +129,57 @@ def copy_records(rows, data, itemsize, type, fingerprint, groups, out):
                 if length == c.itemsize:
                     memcpy(to, base + s[i].offset + at, length)
                     to += length
-    PyBuffer_Release(&ob)
-    PyBuffer_Release(&db)
-    PyBuffer_Release(&rb)
 
 
-def find_payloads(rows, itemsize, type, groups):
+def find_payloads(Block block, selected, int64_t itemsize, type, groups):
     """(count, misfits) of the messages whose payload has this size; groups is None or a set of numbers."""
-    cdef Py_buffer rb
-    cdef const message *m
-    cdef int64_t size = itemsize, kind = -1 if type is None else type
+    cdef Rows rows = Rows(block, selected)
+    cdef const message *m = rows.messages
+    cdef int64_t kind = -1 if type is None else type
     cdef uint64_t count = 0, misfits = 0
     cdef Py_ssize_t i
-    PyObject_GetBuffer(rows, &rb, PyBUF_SIMPLE)
-    m = <const message *> rb.buf
-    for i in range(rb.len // <Py_ssize_t> sizeof(message)):
+    for i in range(rows.count):
         if (kind < 0 or m[i].type == kind) and (groups is None or m[i].group in groups):
-            if m[i].length == size:
+            if m[i].length == itemsize:
                 count += 1
             else:
                 misfits += 1
-    PyBuffer_Release(&rb)
     return count, misfits
 
 
-def copy_payloads(rows, data, itemsize, type, groups, out):
+def copy_payloads(Block block, selected, int64_t itemsize, type, groups, unsigned char[::1] out not None):
     """The payloads that find_payloads counted, into `out`."""
-    cdef Py_buffer rb, db, ob
-    cdef const message *m
-    cdef uint8_t *to
-    cdef int64_t size = itemsize, kind = -1 if type is None else type
+    cdef Rows rows = Rows(block, selected)
+    cdef const message *m = rows.messages
+    cdef uint8_t *to = &out[0] if out.shape[0] else NULL
+    cdef int64_t kind = -1 if type is None else type
     cdef Py_ssize_t i
-    PyObject_GetBuffer(rows, &rb, PyBUF_SIMPLE)
-    PyObject_GetBuffer(data, &db, PyBUF_SIMPLE)
-    PyObject_GetBuffer(out, &ob, PyBUF_WRITABLE)
-    m = <const message *> rb.buf
-    to = <uint8_t *> ob.buf
-    for i in range(rb.len // <Py_ssize_t> sizeof(message)):
-        if ((kind < 0 or m[i].type == kind) and m[i].length == size
+    for i in range(rows.count):
+        if ((kind < 0 or m[i].type == kind) and m[i].length == itemsize
                 and (groups is None or m[i].group in groups)):
-            memcpy(to, <const uint8_t *> db.buf + m[i].offset, size)
-            to += size
-    PyBuffer_Release(&ob)
-    PyBuffer_Release(&db)
-    PyBuffer_Release(&rb)
+            memcpy(to, rows.base + m[i].offset, itemsize)
+            to += itemsize
 
 
-def fill_events(rows, data, out):
+def fill_events(Block block, selected, unsigned char[::1] out not None):
     """A row an event, from a row a batch."""
-    cdef Py_buffer rb, db, ob
-    cdef const segment *s
-    cdef event *to
+    cdef Rows rows = Rows(block, selected)
+    cdef const segment *s = rows.segments
+    cdef event *to = <event *> (&out[0] if out.shape[0] else NULL)
     cdef Py_ssize_t i
     cdef uint32_t j
-    PyObject_GetBuffer(rows, &rb, PyBUF_SIMPLE)
-    PyObject_GetBuffer(data, &db, PyBUF_SIMPLE)
-    PyObject_GetBuffer(out, &ob, PyBUF_WRITABLE)
-    s = <const segment *> rb.buf
-    to = <event *> ob.buf
     with nogil:
-        for i in range(rb.len // <Py_ssize_t> sizeof(segment)):
+        for i in range(rows.count):
             for j in range(s[i].count):
                 to.seq = s[i].first_seq + j
                 to.time_ns = <int64_t> s[i].time_ns
                 if s[i].times_at >= 0:
-                    to.time_ns += bus_u32(<const uint8_t *> db.buf + s[i].times_at, j)
+                    to.time_ns += bus_u32(rows.base + s[i].times_at, j)
                 to.groups = s[i].groups
                 to.type = s[i].type
                 to.portid = s[i].portid
                 to.uid = s[i].uid
                 to += 1
-    PyBuffer_Release(&ob)
-    PyBuffer_Release(&db)
-    PyBuffer_Release(&rb)
 
 
 cdef uint8_t *append(uint8_t *to, const uint8_t *base, int64_t *at, int64_t length, const uint8_t *start) noexcept:
@@ -197,52 +190,50 @@ cdef uint8_t *append(uint8_t *to, const uint8_t *base, int64_t *at, int64_t leng
     return to + (-(to - start) & 7)
 
 
-def compact(int kind, rows, data):
+def compact(Block block, selected):
     """A block of its own with these rows and nothing else."""
-    cdef Py_buffer rb, db
-    cdef Block block
-    cdef segment *s
-    cdef message *m
-    cdef const uint8_t *base
-    cdef uint8_t *to
+    cdef Rows rows = Rows(block, selected)
+    cdef bint bus = block.kind == BUS
+    cdef size_t row_size = sizeof(segment) if bus else sizeof(message)
+    cdef size_t size = 64, rows_at
+    cdef Py_ssize_t i
+    cdef segment s
+    cdef message m
     cdef uint8_t *start
-    cdef Py_ssize_t i, count
-    cdef int64_t size = 64, events = 0
-    # ascontiguousarray would copy only rows that are not contiguous; these are written to.
-    rows = bytearray(rows)
-    PyObject_GetBuffer(rows, &rb, PyBUF_WRITABLE)
-    PyObject_GetBuffer(data, &db, PyBUF_SIMPLE)
-    s = <segment *> rb.buf
-    m = <message *> rb.buf
-    base = <const uint8_t *> db.buf
-    count = rb.len // <Py_ssize_t> (sizeof(segment) if kind == BUS else sizeof(message))
-    for i in range(count):
-        size += s[i].length + 8 * <int64_t> s[i].count + 32 if kind == BUS else m[i].length + 8
-    start = to = <uint8_t *> malloc(size + rb.len)
-    if start != NULL:
-        for i in range(count):
-            if kind != BUS:
-                to = append(to, base, &m[i].offset, m[i].length, start)
-                continue
-            events += s[i].count
-            to = append(to, base, &s[i].offset, s[i].length, start)
-            if s[i].offsets_at >= 0:
-                to = append(to, base, &s[i].offsets_at, 4 * (<int64_t> s[i].count + 1), start)
-            if s[i].times_at >= 0:
-                to = append(to, base, &s[i].times_at, 4 * <int64_t> s[i].count, start)
-        memcpy(to, rb.buf, rb.len)
-    PyBuffer_Release(&db)
-    PyBuffer_Release(&rb)
+    cdef uint8_t *to
+    cdef Block copied
+    for i in range(rows.count):
+        size += (rows.segments[i].length + 8 * <int64_t> rows.segments[i].count + 32 if bus
+                 else rows.messages[i].length + 8)
+    rows_at = size & ~<size_t> 63
+    start = to = <uint8_t *> malloc(rows_at + 64 + rows.count * row_size)
     if start == NULL:
         raise MemoryError(f"no memory to copy a batch of {size} bytes")
-    block = Pool(size + rb.len + 1).copy(start, (to - start) + rb.len)
-    block.kind = kind
-    block.extent = block.rows_at = to - start
-    block.rows = count
-    block.events = events if kind == BUS else count
-    block.first = -1
-    block.losses = b""
-    return block
+    rows_at += 64
+    copied = Pool(rows_at + rows.count * row_size + 1).copy(start, rows_at + rows.count * row_size)
+    for i in range(rows.count):
+        if bus:
+            s = rows.segments[i]
+            copied.events += s.count
+            to = append(to, rows.base, &s.offset, s.length, start)
+            if s.offsets_at >= 0:
+                to = append(to, rows.base, &s.offsets_at, 4 * (<int64_t> s.count + 1), start)
+            if s.times_at >= 0:
+                to = append(to, rows.base, &s.times_at, 4 * <int64_t> s.count, start)
+            (<segment *> (start + rows_at))[i] = s
+        else:
+            m = rows.messages[i]
+            to = append(to, rows.base, &m.offset, m.length, start)
+            (<message *> (start + rows_at))[i] = m
+    copied.kind = block.kind
+    copied.extent = copied.rows_at = rows_at
+    copied.rows = rows.count
+    if not bus:
+        copied.events = rows.count
+    copied.time_ns = block.time_ns
+    copied.first = -1
+    copied.losses = b""
+    return copied
 
 
 def from_datagrams(int kind, list datagrams, int group, uint32_t uid):

@@ -24,7 +24,8 @@ cdef class Receiver:
     cdef readonly int kind        # framing
     cdef unsigned int opened_after
     cdef readonly bint closed
-    cdef bint busy
+    cdef public bint paused       # somebody changes the membership: receive returns at once
+    cdef readonly bint busy
     cdef readonly Pool pool
     cdef Block arena
     cdef readonly Ledger ledger
@@ -74,6 +75,7 @@ cdef class Receiver:
     cdef void read_drops(self) noexcept nogil
     cdef int wait(self, int64_t deadline) noexcept nogil
     cdef Block harvest(self)
+    cdef Block nothing(self)
     cdef allocate(self)
     cdef prepare(self)
     cdef bint signalled(self)

@@ -131,8 +131,8 @@ cdef class Receiver:
     # -- receiving ------------------------------------------------------------------------------------
 
     def receive(self, timeout):
-        """The next block with rows; None when `timeout` seconds (None: for ever) are up, when there are only
-        `losses` to tell, or when `signal` interrupts. ClosedError, BusyError, ArenaFull, OSError."""
+        """The next block; one without rows when `timeout` seconds (None: for ever) are up or there are only
+        losses to tell; None when `paused` or a signal interrupts. ClosedError, BusyError, ArenaFull, OSError."""
         cdef int64_t deadline = -1
         cdef int count
         if timeout is not None:
@@ -141,6 +141,8 @@ cdef class Receiver:
                 deadline += clock_ns(CLOCK_MONOTONIC)
         self.enter()
         try:
+            if self.paused:
+                return None
             if self.pool.pinned >= self.pool.limit:
                 raise ArenaFull(
                     f"batches hold {self.pool.pinned} bytes, max_memory is {self.pool.limit}: "
@@ -162,8 +164,10 @@ cdef class Receiver:
                     raise ClosedError("closed while receiving")
                 if count <= 0 and count not in (-EAGAIN, -EINTR, 0):
                     raise MemoryError("no memory for a batch") if count == -ENOMEM else OSError(-count, "recvmmsg")
-                if (count == 0 or self.ledger.row_count or self.signalled() or deadline == 0
+                if (deadline == 0 or self.ledger.row_count
                         or (deadline > 0 and clock_ns(CLOCK_MONOTONIC) >= deadline)):
+                    return self.nothing()
+                if count == 0 and self.signalled():
                     return None
         finally:
             self.leave()
@@ -199,7 +203,7 @@ cdef class Receiver:
 
     cdef int fill(self) noexcept nogil:
         """One recvmmsg; who is not believed is dropped here. Datagrams received, or -errno."""
-        cdef uint32_t i, largest = 0, room = min(<uint32_t> SLOTS, BODIES_SIZE // self.predicted)
+        cdef uint32_t i, largest = 0, room = min(<uint32_t> SLOTS, (1 << 20) // self.predicted)
         cdef uint32_t head = HEAD if self.kind == BUS else 0
         cdef int count
         cdef datagram *d
@@ -402,6 +406,17 @@ cdef class Receiver:
         block.open = self.open_drops()
         return block
 
+    cdef Block nothing(self):
+        """A block without rows."""
+        cdef Block block = Block.__new__(Block)
+        block.kind = self.kind
+        block.pool = self.pool
+        block.first = -1
+        block.time_ns = clock_ns(CLOCK_REALTIME)
+        block.losses = self.ledger.take_rows()
+        block.open = self.open_drops()
+        return block
+
     # -- losses ---------------------------------------------------------------------------------------
 
     cdef void meminfo(self, uint32_t *info) noexcept nogil:
@@ -422,10 +437,6 @@ cdef class Receiver:
             if self.kind != BUS:
                 self.ledger.add_row(OVERRUN, 0, news, False, self.drops_time, now)
         self.drops_time = now
-
-    def losses(self):
-        """(struct loss_row as bytes, dropped datagrams that nothing explains yet), beside any block."""
-        return self.ledger.take_rows(), self.open_drops()
 
     def open_drops(self):
         """Dropped datagrams that no gap explains: on the bus only; elsewhere each drop is a loss at once."""

@@ -26,7 +26,7 @@ cdef enum bus_fault:
     BUS_GROUPS_     # no group
     BUS_COUNT       # above NLBUS_MAX_COUNT
     BUS_SEQ         # the stream's numbers would wrap
-    BUS_SIZE        # bytes that nothing announces, or a record_size beside NLBUS_F_VAR
+    BUS_SIZE        # bytes that nothing announces, a record_size beside NLBUS_F_VAR, or none without it
     BUS_OFFSETS     # offsets that do not start at 0, fall, or lead out of the body
 
 
@@ -105,6 +105,9 @@ cdef inline int bus_parse(const nlbus_batch *head, const uint8_t *rest, size_t r
         used = <uint64_t> batch.count * batch.record_size
         if used > room:
             return BUS_SHORT
+        # Events without bytes would cost their sender nothing and us a row each.
+        if used == 0 and batch.count:
+            return BUS_SIZE
         body.data_len = <size_t> used
     body.data = rest + bytes_before
 

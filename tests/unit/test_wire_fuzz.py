@@ -109,7 +109,7 @@ def fine_batches(draw: st.DrawFn) -> bytes:
         var = draw(st.lists(st.binary(max_size=9), max_size=9))
         times = draw(st.none() | st.lists(u32s, min_size=len(var), max_size=len(var)))
         return bus_batch(var=var, times=times, trailing=trailing, grown=grown)
-    count, size = draw(small), draw(small)
+    count, size = draw(small), draw(st.integers(1, 9))
     times = draw(st.none() | st.lists(u32s, min_size=count, max_size=count))
     records = draw(st.binary(min_size=count * size, max_size=count * size))
     return bus_batch(records, count=count, record_size=size, times=times, trailing=trailing, grown=grown)
