@@ -6,6 +6,7 @@ from nlbus._abi.netlink cimport sockaddr_nl
 from nlbus._abi.nlbus cimport nlbus_batch
 from nlbus._abi.socket cimport iovec, mmsghdr
 from nlbus._core.arena cimport HEAD
+from nlbus._core.pending cimport pending
 
 cdef enum:
     VECTOR = 64                   # messages in one sendmmsg
@@ -13,26 +14,15 @@ cdef enum:
 
 
 cdef struct outgoing:             # one stream: all events for one exact set of groups
+    pending waiting               # what was not sent yet
+    uint32_t groups
+    bint dirty                    # something went out since the last heartbeat
+    int64_t due_ns                # CLOCK_MONOTONIC, when `waiting` must go; 0: it is empty
+    int64_t sent_ns               # CLOCK_MONOTONIC, of the newest datagram
+    uint64_t used                 # a tick of the sender, for eviction
     uint64_t instance
     uint64_t next_seq
     uint64_t next_dgram
-    uint64_t datagrams            # sent
-    uint64_t used                 # a tick of the sender, for eviction
-    int64_t sent_ns               # CLOCK_MONOTONIC, of the newest datagram
-    int64_t due_ns                # CLOCK_MONOTONIC, when the pending datagram must go; 0: nothing pending
-    uint32_t groups
-    bint dirty                    # events went out since the last heartbeat
-    uint8_t *slab                 # the pending datagram, being built
-    uint32_t at                   # bytes of it that are complete batches
-    uint32_t newest               # where the newest complete one starts
-    uint64_t events               # in the complete ones
-    # The open batch behind them, none while head.count is 0:
-    nlbus_batch head
-    uint32_t bytes                # of event data, from at + HEAD
-    uint32_t fast                 # so many events more surely fit, if they are like the last one
-    bint varying
-    uint32_t *ends                # where each event ends; kept if varying
-    uint32_t *times               # ns since head.time_ns; kept if lingering
 
 
 cdef class Sender:
@@ -57,9 +47,11 @@ cdef class Sender:
     cdef readonly uint64_t failed         # events that were pending when the kernel refused them
 
     cdef outgoing *stream(self, uint32_t groups) noexcept nogil
+    cdef outgoing *create(self, uint32_t groups) noexcept nogil
     cdef void reindex(self) noexcept nogil
     cdef void restart(self, outgoing *s) noexcept nogil
     cdef int transmit(self, outgoing *s, uint32_t datagrams) noexcept nogil
+    cdef int transmit_one(self, outgoing *s, uint8_t *datagram, uint32_t length, uint64_t events) noexcept nogil
     cdef int direct(self, outgoing *s, const uint8_t *data, uint64_t count, uint32_t size,
                     const nlbus_batch *like) noexcept nogil
     cdef int scatter(self, const uint8_t *data, uint64_t count, uint32_t size, const uint8_t *masks,

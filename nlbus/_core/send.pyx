@@ -12,36 +12,34 @@ ourselves, where a filter drops it.
 
 cimport cython
 from libc.errno cimport EINTR, ENOMEM, errno
-from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memmove, memset
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 
-from nlbus._abi.netlink cimport nlmsghdr, sockaddr_nl
-from nlbus._abi.nlbus cimport NLBUS_F_TIMES, NLBUS_F_VAR, NLBUS_MAX_COUNT, nlbus_batch
+from nlbus._abi.netlink cimport sockaddr_nl
+from nlbus._abi.nlbus cimport NLBUS_MAX_COUNT, nlbus_batch
 from nlbus._abi.socket cimport (
     AF_NETLINK, BPF_K, BPF_RET, CLOCK_MONOTONIC, CLOCK_REALTIME, SO_ATTACH_FILTER, SOL_SOCKET, TFD_CLOEXEC,
-    TFD_TIMER_ABSTIME, clock_ns, close, getrandom, itimerspec, mmsghdr, read, sendmmsg, setsockopt,
+    TFD_TIMER_ABSTIME, clock_ns, close, getrandom, itimerspec, read, sendmmsg, setsockopt,
     sock_filter, sock_fprog, timerfd_create, timerfd_settime,
 )
 from nlbus._core.arena cimport HEAD
 from nlbus._core.netsock cimport bind_netlink, forks, open_netlink
+from nlbus._core.pending cimport pending_add, pending_clear, pending_free, pending_init, pending_seal
 from nlbus._wire.bus cimport bus_put
 
 from nlbus.errors import ClosedError, SchemaError
 
 cdef enum:
     IDLE_NS = 100000000           # a stream silent for so long gets its heartbeat
+    RECENT = 64                   # streams that a masked publish finds without a search
 
 
 cdef extern from *:
     int ctz "__builtin_ctz" (uint32_t mask) noexcept nogil
     int popcount "__builtin_popcount" (uint32_t mask) noexcept nogil
-
-
-cdef inline uint32_t align8(uint32_t length) noexcept nogil:
-    return (length + 7) & ~(<uint32_t> 7)
 
 
 cdef inline uint32_t hash_groups(uint32_t groups) noexcept nogil:
@@ -88,7 +86,7 @@ cdef class Sender:
         cdef uint32_t i
         self.shut()
         for i in range(self.count):
-            free(self.streams[i].slab)
+            pending_free(&self.streams[i].waiting)
         free(self.streams)
 
     # -- what the publisher calls ----------------------------------------------------------------------
@@ -230,28 +228,26 @@ cdef class Sender:
     # -- streams ---------------------------------------------------------------------------------------
 
     cdef outgoing *stream(self, uint32_t groups) noexcept nogil:
-        """The stream of these groups; when there are too many, another one's place. NULL: no memory."""
-        cdef uint32_t at = hash_groups(groups), i
+        """The stream of these groups. NULL: no memory."""
+        cdef uint32_t at = hash_groups(groups)
         cdef outgoing *s
-        while True:
-            at &= 2 * MAX_STREAMS - 1
-            if self.index[at] == 0:
-                break
+        while self.index[at]:
             s = &self.streams[self.index[at] - 1]
             if s.groups == groups:
                 return s
-            at += 1
+            at = (at + 1) & (2 * MAX_STREAMS - 1)
+        return self.create(groups)
+
+    cdef outgoing *create(self, uint32_t groups) noexcept nogil:
+        """A new stream; when there are too many, in the place of the one that was silent longest."""
+        cdef outgoing *s = self.streams
+        cdef uint32_t i
         if self.count < MAX_STREAMS:
             s = &self.streams[self.count]
-            # One allocation: the datagram, then its events' ends and times, of 4 bytes an event or more.
-            s.slab = <uint8_t *> malloc(3 * <size_t> self.limit)
-            if s.slab == NULL:
+            if not pending_init(&s.waiting, self.limit, self.linger_ns != 0):
                 return NULL
-            s.ends = <uint32_t *> (s.slab + self.limit)
-            s.times = s.ends + self.limit // 4
             self.count += 1
         else:
-            s = self.streams
             for i in range(self.count):
                 if self.streams[i].used < s.used:
                     s = &self.streams[i]
@@ -269,7 +265,7 @@ cdef class Sender:
         cdef uint32_t i, at
         memset(self.index, 0, sizeof(self.index))
         for i in range(self.count):
-            at = hash_groups(self.streams[i].groups) & (2 * MAX_STREAMS - 1)
+            at = hash_groups(self.streams[i].groups)
             while self.index[at]:
                 at = (at + 1) & (2 * MAX_STREAMS - 1)
             self.index[at] = i + 1
@@ -366,24 +362,30 @@ cdef class Sender:
     cdef int scatter(self, const uint8_t *data, uint64_t count, uint32_t size, const uint8_t *masks,
                      const nlbus_batch *like) noexcept nogil:
         """Gather each record in the pending datagram of its own mask."""
-        cdef uint64_t i
-        cdef uint32_t groups, delta
+        cdef outgoing *recent[RECENT]
         cdef outgoing *s
+        cdef uint64_t i
+        cdef uint32_t groups, at
         cdef int error
+        memset(recent, 0, sizeof(recent))
+        # What was pending before this call may be of another kind: only `append` knows to go on behind it.
+        for at in range(self.count):
+            self.streams[at].waiting.fast = 0
         for i in range(count):
             memcpy(&groups, masks + 4 * i, 4)
-            s = self.stream(groups)
-            if s == NULL:
-                return -ENOMEM
-            if (s.fast and s.head.record_size == size and s.head.type == like.type
-                    and s.head.fingerprint == like.fingerprint
-                    and like.time_ns - s.head.time_ns <= UINT32_MAX):
-                memcpy(s.slab + s.at + HEAD + s.bytes, data, size)
-                s.bytes += size
+            at = hash_groups(groups) & (RECENT - 1)
+            s = recent[at]
+            if s == NULL or s.groups != groups:
+                s = recent[at] = self.stream(groups)
+                if s == NULL:
+                    return -ENOMEM
+            if s.waiting.fast:
+                memcpy(s.waiting.next, data, size)
+                s.waiting.next += size
                 if self.linger_ns:
-                    s.times[s.head.count] = <uint32_t> (like.time_ns - s.head.time_ns)
-                s.head.count += 1
-                s.fast -= 1
+                    s.waiting.times[s.waiting.count] = <uint32_t> (like.time_ns - s.waiting.head.time_ns)
+                s.waiting.count += 1
+                s.waiting.fast -= 1
             else:
                 error = self.append(s, data, size, like)
                 if error:
@@ -393,83 +395,39 @@ cdef class Sender:
 
     cdef int append(self, outgoing *s, const uint8_t *data, uint32_t size, const nlbus_batch *like) noexcept nogil:
         """Put one event in the pending datagram, sending first what would not fit with it."""
-        cdef uint32_t i, used
-        cdef bint varying, times = self.linger_ns != 0
-        cdef uint64_t delta = like.time_ns - s.head.time_ns
         cdef int error
-        if s.head.count and (s.head.type != like.type or s.head.fingerprint != like.fingerprint
-                             or s.head.count == <uint32_t> NLBUS_MAX_COUNT
-                             or (times and delta > UINT32_MAX)
-                             or (s.head.fingerprint and s.head.record_size != size)):
-            close_batch(s, times)
-        varying = size == 0 or (s.head.count and (s.varying or s.head.record_size != size))
-        used = batch_size(s.bytes + size, s.head.count + 1, varying, times)
-        if (align8(s.at) if s.head.count == 0 else s.at) + used > self.limit:
+        if not pending_add(&s.waiting, data, size, like):
             error = self.flush_stream(s)
             if error:
                 return error
-            varying = size == 0
-        if s.head.count == 0:
-            open_batch(s)
-            s.head = like[0]
-            s.head.record_size = size
-            s.varying = False
-            s.bytes = 0
-        if varying and not s.varying:
-            for i in range(s.head.count):
-                s.ends[i] = (i + 1) * s.head.record_size
-            s.varying = True
-        memcpy(s.slab + s.at + HEAD + s.bytes, data, size)
-        s.bytes += size
-        if s.varying:
-            s.ends[s.head.count] = s.bytes
-        if times:
-            s.times[s.head.count] = <uint32_t> (like.time_ns - s.head.time_ns)
-        s.head.count += 1
-        s.fast = 0
-        if not s.varying:
-            used = self.limit - s.at - HEAD - s.bytes - (4 * s.head.count + 8 if times else 0)
-            if <int> used > 0:
-                s.fast = min(used // (size + 4 * times), <uint32_t> NLBUS_MAX_COUNT - s.head.count)
+            pending_add(&s.waiting, data, size, like)
         if s.due_ns == 0:
             s.due_ns = clock_ns(CLOCK_MONOTONIC) + self.linger_ns
-            if times and (self.armed_ns == 0 or s.due_ns < self.armed_ns):
+            if self.linger_ns and (self.armed_ns == 0 or s.due_ns < self.armed_ns):
                 self.arm(s.due_ns)
         return 0
 
     cdef int flush_stream(self, outgoing *s) noexcept nogil:
         """Send the pending datagram."""
+        cdef uint32_t length = pending_seal(&s.waiting, s.groups, s.instance, s.next_seq, s.next_dgram)
+        cdef uint64_t events = s.waiting.events
         cdef int error
-        cdef uint32_t at, length
-        cdef uint64_t seq = s.next_seq
-        cdef nlbus_batch *head
-        if s.head.count:
-            close_batch(s, self.linger_ns != 0)
-        if s.at == 0:
+        pending_clear(&s.waiting)
+        s.due_ns = 0
+        if length == 0:
             return 0
-        # The numbers are those of the moment of sending.
-        at = 0
-        while at < s.at:
-            length = (<nlmsghdr *> (s.slab + at)).nlmsg_len
-            head = <nlbus_batch *> (s.slab + at + sizeof(nlmsghdr))
-            head.groups = s.groups
-            head.instance = s.instance
-            head.dgram_seq = s.next_dgram
-            head.first_seq = seq
-            seq += head.count
-            at += align8(length)
-        self.parts[0][0].iov_base = s.slab
-        self.parts[0][0].iov_len = s.at
+        error = self.transmit_one(s, s.waiting.slab, length, events)
+        if error:
+            self.failed += events
+        return error
+
+    cdef int transmit_one(self, outgoing *s, uint8_t *datagram, uint32_t length, uint64_t events) noexcept nogil:
+        self.parts[0][0].iov_base = datagram
+        self.parts[0][0].iov_len = length
         self.parts[0][1].iov_base = NULL
         self.parts[0][1].iov_len = 0
-        self.counts[0] = s.events
-        s.at = 0
-        s.events = 0
-        s.due_ns = 0
-        error = self.transmit(s, 1)
-        if error:
-            self.failed += self.counts[0]
-        return error
+        self.counts[0] = events
+        return self.transmit(s, 1)
 
     cdef int flush_due(self, int64_t due) noexcept nogil:
         """Send what is pending and due by then; 0: all of it."""
@@ -491,12 +449,7 @@ cdef class Sender:
         head.first_seq = s.next_seq
         head.dgram_seq = s.next_dgram
         bus_put(self.heads[0], &head, 0)
-        self.parts[0][0].iov_base = self.heads[0]
-        self.parts[0][0].iov_len = HEAD
-        self.parts[0][1].iov_base = NULL
-        self.parts[0][1].iov_len = 0
-        self.counts[0] = 0
-        error = self.transmit(s, 1)
+        error = self.transmit_one(s, self.heads[0], HEAD, 0)
         s.dirty = False
         return error
 
@@ -543,47 +496,3 @@ cdef class Sender:
 
 cdef too_long(Py_ssize_t size, uint32_t limit):
     return SchemaError(f"an event of {size} bytes: one holds 0 to {limit - HEAD - 16} (records at least 1)")
-
-
-cdef uint32_t batch_size(uint32_t bytes, uint32_t count, bint varying, bint times) noexcept nogil:
-    """What a batch of so many bytes and events takes, its header included."""
-    cdef uint32_t used = bytes + (4 * (count + 1) if varying else 0)
-    if times:
-        used = align8(used) + 4 * count
-    return HEAD + used
-
-
-cdef void open_batch(outgoing *s) noexcept nogil:
-    """Make room for a batch behind the complete ones: the header before it is padded to its place."""
-    cdef uint32_t pad = align8(s.at) - s.at
-    if pad:
-        memset(s.slab + s.at, 0, pad)
-        (<nlmsghdr *> (s.slab + s.newest)).nlmsg_len += pad
-        s.at += pad
-
-
-cdef void close_batch(outgoing *s, bint times) noexcept nogil:
-    """Complete the open batch: its offsets go before its bytes, its times behind."""
-    cdef uint8_t *body = s.slab + s.at + HEAD
-    cdef uint32_t used = s.bytes, offsets, pad
-    if s.varying:
-        offsets = 4 * (s.head.count + 1)
-        memmove(body + offsets, body, used)
-        memset(body, 0, 4)
-        memcpy(body + 4, s.ends, offsets - 4)
-        used += offsets
-        s.head.flags |= NLBUS_F_VAR
-        s.head.record_size = 0
-    if times:
-        pad = align8(used) - used
-        memset(body + used, 0, pad)
-        memcpy(body + used + pad, s.times, 4 * <size_t> s.head.count)
-        used += pad + 4 * s.head.count
-        s.head.flags |= NLBUS_F_TIMES
-    bus_put(s.slab + s.at, &s.head, used)
-    s.newest = s.at
-    s.at += HEAD + used
-    s.events += s.head.count
-    s.head.count = 0
-    s.bytes = 0
-    s.fast = 0
