@@ -76,14 +76,15 @@ class Publisher:
         SchemaError if it does not fit a datagram or the topic; ClosedError; KernelError.
         """
         fingerprint = 0
+        size = memoryview(data).nbytes
         if topic is not None:
             groups, type, fingerprint = self._of_topic(topic, groups, type)  # noqa: A001
-            if memoryview(data).nbytes != topic.dtype.itemsize:
+            if size != topic.dtype.itemsize:
                 raise SchemaError(
-                    f"an event of topic {topic.name} has {topic.dtype.itemsize} bytes, "
-                    f"not {memoryview(data).nbytes}"
+                    f"an event of topic {topic.name} has {topic.dtype.itemsize} bytes, not {size}"
                 )
-        self._send(self._sender.publish, data, self._mask(groups), _event_type(type), fingerprint)
+        mask = self._mask(groups)
+        self._send(self._sender.publish, data, 1, size, mask, None, _event_type(type), fingerprint)
 
     def publish_many(
         self,
@@ -111,18 +112,15 @@ class Publisher:
         size = _record_size(records)
         if len(records) == 0:
             return
+        mask = 0
         if masks is None:
             mask = self._mask(groups)
-            self._send(
-                self._sender.publish_many, _bytes(records), len(records), size, mask,
-                _event_type(type), fingerprint,
-            )  # fmt: skip
-            return
-        if groups is not None:
+        elif groups is not None:
             raise SchemaError("groups and masks: give one of them")
-        masks = _masks(masks, len(records))
+        else:
+            masks = _bytes(_masks(masks, len(records)))
         self._send(
-            self._sender.publish_masked, _bytes(records), len(records), size, _bytes(masks),
+            self._sender.publish, _bytes(records), len(records), size, mask, masks,
             _event_type(type), fingerprint,
         )  # fmt: skip
 

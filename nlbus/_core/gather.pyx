@@ -266,7 +266,7 @@ def from_datagrams(int kind, list datagrams, int group, uint32_t uid):
             d[i].uid = uid
             d[i].nsid = -1
             to += (len(item) + 7) & ~7
-        w.datagrams = w.malformed = w.foreign = w.copies = w.received = 0
+        w.malformed = w.foreign = w.copies = 0
         walk_start(&w, memory, memory + rows_at)
         walk_any(&w, kind, d, count, ledger)
         size = rows_at + w.count * (sizeof(segment) if kind == BUS else sizeof(message))

@@ -2,14 +2,11 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from nlbus._abi.netlink cimport sockaddr_nl
 from nlbus._abi.nlbus cimport nlbus_batch
-from nlbus._abi.socket cimport iovec, mmsghdr
-from nlbus._core.arena cimport HEAD
+from nlbus._core.multicast cimport Multicast
 from nlbus._core.pending cimport pending
 
 cdef enum:
-    VECTOR = 64                   # messages in one sendmmsg
     MAX_STREAMS = 1024
 
 
@@ -26,9 +23,8 @@ cdef struct outgoing:             # one stream: all events for one exact set of 
 
 
 cdef class Sender:
-    cdef int fd
+    cdef Multicast out
     cdef int timer                # timerfd, for linger and heartbeats
-    cdef readonly uint32_t portid
     cdef unsigned int opened_after
     cdef readonly bint closed
     cdef readonly uint32_t limit  # bytes of a datagram
@@ -38,21 +34,15 @@ cdef class Sender:
     cdef outgoing *streams
     cdef uint32_t count
     cdef uint32_t index[2 * MAX_STREAMS]  # by groups; 0 is empty, else position + 1
-    cdef mmsghdr vector[VECTOR]
-    cdef iovec parts[VECTOR][2]
-    cdef uint8_t heads[VECTOR][HEAD]
-    cdef uint64_t counts[VECTOR]  # events in each datagram
-    cdef sockaddr_nl addresses[32]
     cdef readonly uint64_t evicted        # streams
-    cdef readonly uint64_t failed         # events that were pending when the kernel refused them
+    cdef readonly uint64_t failed         # events that the kernel refused
 
     cdef outgoing *stream(self, uint32_t groups) noexcept nogil
     cdef outgoing *create(self, uint32_t groups) noexcept nogil
     cdef void reindex(self) noexcept nogil
     cdef void restart(self, outgoing *s) noexcept nogil
     cdef int transmit(self, outgoing *s, uint32_t datagrams) noexcept nogil
-    cdef int transmit_one(self, outgoing *s, uint8_t *datagram, uint32_t length, uint64_t events) noexcept nogil
-    cdef int direct(self, outgoing *s, const uint8_t *data, uint64_t count, uint32_t size,
+    cdef int direct(self, uint32_t groups, const uint8_t *data, uint64_t count, uint32_t size,
                     const nlbus_batch *like) noexcept nogil
     cdef int scatter(self, const uint8_t *data, uint64_t count, uint32_t size, const uint8_t *masks,
                      const nlbus_batch *like) noexcept nogil
@@ -61,6 +51,4 @@ cdef class Sender:
     cdef int flush_due(self, int64_t due) noexcept nogil
     cdef int heartbeat(self, outgoing *s) noexcept nogil
     cdef void arm(self, int64_t at) noexcept nogil
-    cdef void describe(self, nlbus_batch *head, uint32_t type, uint64_t fingerprint) noexcept nogil
-    cdef int fits(self, Py_buffer *view, uint64_t count, uint32_t size) except -1
     cdef int finish(self, int error) except -1

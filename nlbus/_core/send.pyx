@@ -4,29 +4,24 @@ A stream is all events for one exact set of groups. Its datagrams go to every gr
 next one goes to any: that order is what readers tell copies from news by. Events of arrays go out straight
 from the caller's memory, two iovecs a datagram; single events, and rows that are sorted by mask, are
 gathered in one pending datagram a stream.
-
-NETLINK_USERSOCK has no kernel socket. A multicast is followed by a unicast, and one to portid 0 would
-answer ECONNREFUSED though the multicast was delivered, and stop sendmmsg. So the unicast is addressed to
-ourselves, where a filter drops it.
 """
 
 cimport cython
-from libc.errno cimport EINTR, ENOMEM, errno
+from libc.errno cimport ENOMEM, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 
-from nlbus._abi.netlink cimport sockaddr_nl
 from nlbus._abi.nlbus cimport NLBUS_MAX_COUNT, nlbus_batch
 from nlbus._abi.socket cimport (
-    AF_NETLINK, BPF_K, BPF_RET, CLOCK_MONOTONIC, CLOCK_REALTIME, SO_ATTACH_FILTER, SOL_SOCKET, TFD_CLOEXEC,
-    TFD_TIMER_ABSTIME, clock_ns, close, getrandom, itimerspec, read, sendmmsg, setsockopt,
-    sock_filter, sock_fprog, timerfd_create, timerfd_settime,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, TFD_CLOEXEC, TFD_TIMER_ABSTIME, clock_ns, close, getrandom, itimerspec, read,
+    timerfd_create, timerfd_settime,
 )
 from nlbus._core.arena cimport HEAD
-from nlbus._core.netsock cimport bind_netlink, forks, open_netlink
+from nlbus._core.multicast cimport VECTOR, Multicast
+from nlbus._core.netsock cimport forks
 from nlbus._core.pending cimport pending_add, pending_clear, pending_free, pending_init, pending_seal
 from nlbus._wire.bus cimport bus_put
 
@@ -38,7 +33,6 @@ cdef enum:
 
 
 cdef extern from *:
-    int ctz "__builtin_ctz" (uint32_t mask) noexcept nogil
     int popcount "__builtin_popcount" (uint32_t mask) noexcept nogil
 
 
@@ -55,32 +49,17 @@ cdef class Sender:
     """
 
     def __cinit__(self, int protocol, *, uint32_t limit, double linger, uint32_t portid=0):
-        cdef sock_filter drop_all
-        cdef sock_fprog program
-        cdef int i
-        self.fd = self.timer = -1
+        self.timer = -1
         self.limit = limit
         self.linger_ns = <int64_t> (linger * 1e9)
         self.opened_after = forks()
         self.streams = <outgoing *> calloc(MAX_STREAMS, sizeof(outgoing))
         if self.streams == NULL:
             raise MemoryError("no memory for a sender")
-        self.fd = open_netlink(protocol)
-        drop_all.code = BPF_RET | BPF_K
-        drop_all.jt = drop_all.jf = 0
-        drop_all.k = 0
-        program.len = 1
-        program.filter = &drop_all
-        if setsockopt(self.fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0:
-            raise OSError(errno, "SO_ATTACH_FILTER")
-        self.portid = bind_netlink(self.fd, portid, 0)
+        self.out = Multicast(protocol, portid)
         self.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)
         if self.timer < 0:
             raise OSError(errno, "timerfd_create")
-        for i in range(32):
-            self.addresses[i].nl_family = AF_NETLINK
-            self.addresses[i].nl_pid = self.portid
-            self.addresses[i].nl_groups = <uint32_t> 1 << i
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -91,69 +70,32 @@ cdef class Sender:
 
     # -- what the publisher calls ----------------------------------------------------------------------
 
-    def publish(self, data, uint32_t groups, uint32_t type, uint64_t fingerprint):
-        """One event, of any bytes that fit a datagram. OSError."""
-        cdef Py_buffer view
-        cdef nlbus_batch like
-        cdef outgoing *s
-        cdef int error
-        self.check()
-        self.describe(&like, type, fingerprint)
-        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-        try:
-            if view.len + HEAD + 16 > self.limit:
-                raise too_long(view.len, self.limit)
-            with nogil:
-                s = self.stream(groups)
-                if s == NULL:
-                    error = -ENOMEM
-                elif self.linger_ns or view.len == 0:
-                    error = self.append(s, <const uint8_t *> view.buf, <uint32_t> view.len, &like)
-                    if error == 0 and self.linger_ns == 0:
-                        error = self.flush_stream(s)
-                else:
-                    error = self.direct(s, <const uint8_t *> view.buf, 1, <uint32_t> view.len, &like)
-        finally:
-            PyBuffer_Release(&view)
-        self.finish(error)
-
-    def publish_many(self, data, uint64_t count, uint32_t size, uint32_t groups, uint32_t type,
-                     uint64_t fingerprint):
-        """`count` events of `size` bytes, for the same groups. OSError."""
-        cdef Py_buffer view
-        cdef nlbus_batch like
-        cdef outgoing *s
-        cdef int error
-        self.check()
-        self.describe(&like, type, fingerprint)
-        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-        try:
-            self.fits(&view, count, size)
-            with nogil:
-                s = self.stream(groups)
-                error = -ENOMEM if s == NULL else self.direct(s, <const uint8_t *> view.buf, count, size, &like)
-        finally:
-            PyBuffer_Release(&view)
-        self.finish(error)
-
-    def publish_masked(self, data, uint64_t count, uint32_t size, masks, uint32_t type, uint64_t fingerprint):
-        """The same, each for the groups of its own mask (uint32, none of them 0). OSError."""
-        cdef Py_buffer view, groups
+    def publish(self, data, uint64_t count, uint32_t size, uint32_t groups, masks, uint32_t type,
+                uint64_t fingerprint):
+        """`count` events of `size` bytes that lie in a row in `data`, all for the same groups (a mask), or each
+        for the groups of its own mask (masks: uint32, none of them 0). SchemaError, ClosedError, OSError."""
+        cdef Py_buffer view, own
         cdef nlbus_batch like
         cdef int error
         self.check()
-        self.describe(&like, type, fingerprint)
+        if size + HEAD + 16 > self.limit:
+            raise SchemaError(f"an event of {size} bytes: a datagram of {self.limit} holds {self.limit - HEAD - 16}")
+        describe(&like, type, fingerprint)
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-        PyObject_GetBuffer(masks, &groups, PyBUF_SIMPLE)
         try:
-            self.fits(&view, count, size)
-            self.fits(&groups, count, sizeof(uint32_t))
-            with nogil:
-                error = self.scatter(<const uint8_t *> view.buf, count, size, <const uint8_t *> groups.buf, &like)
-                if self.linger_ns == 0:
-                    error = self.flush_due(0) or error
+            check_room(&view, count, size)
+            if masks is not None:
+                PyObject_GetBuffer(masks, &own, PyBUF_SIMPLE)
+                try:
+                    check_room(&own, count, sizeof(uint32_t))
+                    with nogil:
+                        error = self.scatter(<const uint8_t *> view.buf, count, size, <const uint8_t *> own.buf, &like)
+                finally:
+                    PyBuffer_Release(&own)
+            else:
+                with nogil:
+                    error = self.direct(groups, <const uint8_t *> view.buf, count, size, &like)
         finally:
-            PyBuffer_Release(&groups)
             PyBuffer_Release(&view)
         self.finish(error)
 
@@ -213,11 +155,16 @@ cdef class Sender:
     def shut(self):
         """Close the descriptors, when nobody waits for the timer any more."""
         self.closed = True
-        if self.fd >= 0:
-            close(self.fd)
+        if self.out is not None:
+            self.out.close()
         if self.timer >= 0:
             close(self.timer)
-        self.fd = self.timer = -1
+        self.timer = -1
+
+    @property
+    def portid(self):
+        """Our address, as subscribers see it."""
+        return self.out.portid
 
     def stream_rows(self):
         """A tuple a stream: groups (mask), instance, events sent, datagrams sent."""
@@ -279,85 +226,64 @@ cdef class Sender:
     # -- sending ---------------------------------------------------------------------------------------
 
     cdef int transmit(self, outgoing *s, uint32_t datagrams) noexcept nogil:
-        """Send the first `datagrams` of self.parts to every group of the stream, one after the other."""
-        cdef uint32_t d, group, n = 0, each
-        cdef uint32_t done = 0, rest
-        cdef int sent = 0, error = 0
-        rest = s.groups
-        for d in range(datagrams):
-            rest = s.groups
-            while rest:
-                group = ctz(rest)
-                rest &= rest - 1
-                self.vector[n].msg_hdr.msg_name = &self.addresses[group]
-                self.vector[n].msg_hdr.msg_namelen = sizeof(sockaddr_nl)
-                self.vector[n].msg_hdr.msg_iov = self.parts[d]
-                self.vector[n].msg_hdr.msg_iovlen = 2
-                n += 1
-        while done < n:
-            sent = sendmmsg(self.fd, &self.vector[done], n - done, 0)
-            if sent > 0:
-                done += sent
-            elif errno != EINTR:
-                error = -errno
-                break
-        # Whatever at least one group took has been sent.
-        each = n // datagrams
-        for d in range((done + each - 1) // each):
-            s.next_seq += self.counts[d]
-            s.next_dgram += 1
+        """Send the datagrams put in self.out to the stream's groups, and account for them."""
+        cdef uint32_t d, taken = 0
+        cdef int error = self.out.send(s.groups, datagrams, &taken)
+        for d in range(taken):
+            s.next_seq += self.out.counts[d]
+        s.next_dgram += taken
         self.ticks += 1
         s.used = self.ticks
         s.sent_ns = clock_ns(CLOCK_MONOTONIC)
         s.dirty = True
         if error:
+            for d in range(taken, datagrams):
+                self.failed += self.out.counts[d]
+            # Some groups may have got what others have not: go on as another stream.
             self.restart(s)
         elif self.armed_ns == 0:
             self.arm(s.sent_ns + IDLE_NS)
         return error
 
-    cdef int direct(self, outgoing *s, const uint8_t *data, uint64_t count, uint32_t size,
+    cdef int direct(self, uint32_t groups, const uint8_t *data, uint64_t count, uint32_t size,
                     const nlbus_batch *like) noexcept nogil:
         """Send records straight from the caller's memory; what does not fill a datagram may linger."""
-        cdef uint32_t per = min((self.limit - HEAD) // size, <uint32_t> NLBUS_MAX_COUNT)
-        cdef uint32_t most = max(1, VECTOR // <uint32_t> popcount(s.groups)), n, k
-        cdef int error
+        # Events without bytes are not records on the wire: they are gathered like those that linger.
+        cdef bint linger = self.linger_ns != 0 or size == 0
+        cdef uint32_t per = min((self.limit - HEAD) // max(size, 1), <uint32_t> NLBUS_MAX_COUNT)
+        cdef uint32_t most = max(1, VECTOR // <uint32_t> popcount(groups)), n, k
+        cdef outgoing *s = self.stream(groups)
         cdef nlbus_batch head = like[0]
-        if s.due_ns:
+        cdef int error = 0
+        if s == NULL:
+            return -ENOMEM
+        if s.due_ns and (count >= per or not linger):
             error = self.flush_stream(s)
-            if error:
-                return error
-        head.groups = s.groups
+        head.groups = groups
         head.record_size = size
-        while count >= per or (count and self.linger_ns == 0):
+        while error == 0 and size and (count >= per or (count and not linger)):
             head.instance = s.instance
             head.first_seq = s.next_seq
             head.dgram_seq = s.next_dgram
             n = 0
-            while n < most and (count >= per or (count and self.linger_ns == 0)):
+            while n < most and (count >= per or (count and not linger)):
                 k = <uint32_t> min(count, <uint64_t> per)
                 head.count = k
-                bus_put(self.heads[n], &head, k * size)
-                self.parts[n][0].iov_base = self.heads[n]
-                self.parts[n][0].iov_len = HEAD
-                self.parts[n][1].iov_base = <void *> data
-                self.parts[n][1].iov_len = <size_t> k * size
-                self.counts[n] = k
+                bus_put(self.out.heads[n], &head, k * size)
+                self.out.put(n, self.out.heads[n], HEAD, data, <size_t> k * size, k)
                 head.first_seq += k
                 head.dgram_seq += 1
                 data += <size_t> k * size
                 count -= k
                 n += 1
             error = self.transmit(s, n)
-            if error:
-                return error
-        while count:
+        while error == 0 and count:
             error = self.append(s, data, size, like)
-            if error:
-                return error
             data += size
             count -= 1
-        return 0
+        if error == 0 and self.linger_ns == 0 and s.due_ns:
+            error = self.flush_stream(s)
+        return error
 
     cdef int scatter(self, const uint8_t *data, uint64_t count, uint32_t size, const uint8_t *masks,
                      const nlbus_batch *like) noexcept nogil:
@@ -391,7 +317,7 @@ cdef class Sender:
                 if error:
                     return error
             data += size
-        return 0
+        return self.flush_due(0) if self.linger_ns == 0 else 0
 
     cdef int append(self, outgoing *s, const uint8_t *data, uint32_t size, const nlbus_batch *like) noexcept nogil:
         """Put one event in the pending datagram, sending first what would not fit with it."""
@@ -410,24 +336,10 @@ cdef class Sender:
     cdef int flush_stream(self, outgoing *s) noexcept nogil:
         """Send the pending datagram."""
         cdef uint32_t length = pending_seal(&s.waiting, s.groups, s.instance, s.next_seq, s.next_dgram)
-        cdef uint64_t events = s.waiting.events
-        cdef int error
+        self.out.put(0, s.waiting.slab, length, NULL, 0, s.waiting.events)
         pending_clear(&s.waiting)
         s.due_ns = 0
-        if length == 0:
-            return 0
-        error = self.transmit_one(s, s.waiting.slab, length, events)
-        if error:
-            self.failed += events
-        return error
-
-    cdef int transmit_one(self, outgoing *s, uint8_t *datagram, uint32_t length, uint64_t events) noexcept nogil:
-        self.parts[0][0].iov_base = datagram
-        self.parts[0][0].iov_len = length
-        self.parts[0][1].iov_base = NULL
-        self.parts[0][1].iov_len = 0
-        self.counts[0] = events
-        return self.transmit(s, 1)
+        return self.transmit(s, 1) if length else 0
 
     cdef int flush_due(self, int64_t due) noexcept nogil:
         """Send what is pending and due by then; 0: all of it."""
@@ -443,13 +355,14 @@ cdef class Sender:
         """Say how far the stream has come, so that a lost end is noticed."""
         cdef nlbus_batch head
         cdef int error
-        self.describe(&head, 0, 0)
+        describe(&head, 0, 0)
         head.groups = s.groups
         head.instance = s.instance
         head.first_seq = s.next_seq
         head.dgram_seq = s.next_dgram
-        bus_put(self.heads[0], &head, 0)
-        error = self.transmit_one(s, self.heads[0], HEAD, 0)
+        bus_put(self.out.heads[0], &head, 0)
+        self.out.put(0, self.out.heads[0], HEAD, NULL, 0, 0)
+        error = self.transmit(s, 1)
         s.dirty = False
         return error
 
@@ -462,19 +375,6 @@ cdef class Sender:
         timerfd_settime(self.timer, TFD_TIMER_ABSTIME, &when, NULL)
 
     # -- small things -----------------------------------------------------------------------------------
-
-    cdef void describe(self, nlbus_batch *head, uint32_t type, uint64_t fingerprint) noexcept nogil:
-        memset(head, 0, sizeof(nlbus_batch))
-        head.type = type
-        head.fingerprint = fingerprint
-        head.time_ns = <uint64_t> clock_ns(CLOCK_REALTIME)
-
-    cdef int fits(self, Py_buffer *view, uint64_t count, uint32_t size) except -1:
-        if size == 0 or size + HEAD + 16 > self.limit:
-            raise too_long(size, self.limit)
-        if count > <uint64_t> view.len // size:
-            raise ValueError(f"{count} records of {size} bytes in a buffer of {view.len}")
-        return 0
 
     cdef int finish(self, int error) except -1:
         if error:
@@ -494,5 +394,14 @@ cdef class Sender:
             raise ClosedError("already closed")
 
 
-cdef too_long(Py_ssize_t size, uint32_t limit):
-    return SchemaError(f"an event of {size} bytes: one holds 0 to {limit - HEAD - 16} (records at least 1)")
+cdef void describe(nlbus_batch *head, uint32_t type, uint64_t fingerprint) noexcept nogil:
+    memset(head, 0, sizeof(nlbus_batch))
+    head.type = type
+    head.fingerprint = fingerprint
+    head.time_ns = <uint64_t> clock_ns(CLOCK_REALTIME)
+
+
+cdef int check_room(Py_buffer *view, uint64_t count, uint32_t size) except -1:
+    if size and count > <uint64_t> view.len // size:
+        raise ValueError(f"{count} items of {size} bytes in a buffer of {view.len}")
+    return 0

@@ -57,11 +57,9 @@ cdef struct walk:
     int64_t stride
     int64_t length
     int64_t next                  # where the next payload would keep them uniform
-    uint64_t datagrams
     uint64_t malformed            # messages
     uint64_t foreign              # messages on the bus that are not nlbus's
     uint64_t copies               # batches that came by another group before
-    uint64_t received             # bytes
 
 
 cdef void walk_start(walk *w, const uint8_t *base, void *rows) noexcept nogil
