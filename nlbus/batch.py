@@ -129,7 +129,7 @@ class Batch:
 
     @property
     def events(self) -> Structured:
-        """A row an event of the bus: seq, time_ns (UTC, by the publisher), groups (mask), type, portid, uid."""
+        """A row an event of the bus: seq, time_ns (UTC, the publisher's), groups (mask), type, portid, uid."""
         if not self._is_bus:
             return np.empty(0, EVENT)
         rows = np.empty(self._len, EVENT)
@@ -137,7 +137,7 @@ class Batch:
         return rows
 
     def records(
-        self, dtype: npt.DTypeLike | Topic, type: int | None = None, groups: Any = None  # noqa: A002
+        self, dtype: npt.DTypeLike | Topic, type: int | None = None, groups: Any = None
     ) -> Structured:
         """Events of the bus, or payloads elsewhere, as a read-only array of `dtype`.
 
@@ -148,7 +148,7 @@ class Batch:
         fingerprint = None
         if isinstance(dtype, Topic):
             fingerprint = dtype.fingerprint
-            type = dtype.type if type is None else type  # noqa: A001
+            type = dtype.type if type is None else type
             dtype = dtype.dtype
         dtype = dtype if isinstance(dtype, np.dtype) else np.dtype(dtype)
         if dtype.hasobject or dtype.itemsize == 0:
@@ -204,7 +204,7 @@ class Batch:
         return self.data[offset : offset + length].tobytes()
 
     def select(self, which: Groups | Iterable[int] | npt.NDArray[np.bool_]) -> Batch:
-        """The batch of those events (messages) that a bool array marks, or that went to one of these groups."""
+        """The batch of those events (messages) that a bool array marks, or that went to these groups."""
         table = self._table
         if isinstance(which, np.ndarray) and which.dtype == np.bool_:
             if which.shape != (self._len,):

@@ -67,7 +67,7 @@ class Publisher:
         self,
         data: bytes | bytearray | memoryview | np.void,
         groups: int | Iterable[int] | None = None,
-        type: int = 0,  # noqa: A002
+        type: int = 0,
         *,
         topic: Topic | None = None,
     ) -> None:
@@ -78,7 +78,7 @@ class Publisher:
         fingerprint = 0
         size = memoryview(data).nbytes
         if topic is not None:
-            groups, type, fingerprint = self._of_topic(topic, groups, type)  # noqa: A001
+            groups, type, fingerprint = self._of_topic(topic, groups, type)
             if size != topic.dtype.itemsize:
                 raise SchemaError(
                     f"an event of topic {topic.name} has {topic.dtype.itemsize} bytes, not {size}"
@@ -90,7 +90,7 @@ class Publisher:
         self,
         records: Array,
         groups: int | Iterable[int] | None = None,
-        type: int = 0,  # noqa: A002
+        type: int = 0,
         *,
         topic: Topic | None = None,
         masks: Array | None = None,
@@ -98,15 +98,17 @@ class Publisher:
         """Publish the rows of an array, one event each: structured, or 2-D of any plain dtype.
 
         They go to `groups`, to the topic's groups, or each to those of its own mask (uint32, bit g - 1 is
-        group g). A contiguous array is sent as it lies, without a copy. SchemaError, ClosedError, KernelError.
+        group g). A contiguous array is sent as it lies, without a copy.
+
+        SchemaError, ClosedError, KernelError.
         """
         records = np.ascontiguousarray(records)
         fingerprint = 0
         if topic is not None:
             if masks is None:
-                groups, type, fingerprint = self._of_topic(topic, groups, type)  # noqa: A001
+                groups, type, fingerprint = self._of_topic(topic, groups, type)
             else:
-                _, type, fingerprint = self._of_topic(topic, 1, type)  # noqa: A001
+                _, type, fingerprint = self._of_topic(topic, 1, type)
             if records.dtype != topic.dtype:
                 raise SchemaError(f"records of {records.dtype} for topic {topic.name} of {topic.dtype}")
         size = _record_size(records)
@@ -129,7 +131,7 @@ class Publisher:
         self._send(self._sender.flush)
 
     def close(self) -> None:
-        """Send what lingers and a last heartbeat a stream, and let go of the socket. Closing twice is fine."""
+        """Send what lingers and a last heartbeat a stream, then close. Closing twice is fine."""
         self._close()
 
     def stats(self) -> dict[str, Any]:
@@ -192,7 +194,7 @@ class Publisher:
         return mask
 
     @staticmethod
-    def _of_topic(topic: Topic, groups: Any, type: int) -> tuple[Any, int, int]:  # noqa: A002
+    def _of_topic(topic: Topic, groups: Any, type: int) -> tuple[Any, int, int]:
         if type not in (0, topic.type):
             raise SchemaError(f"type={type:#x} for topic {topic.name} of type {topic.type:#x}")
         return topic.groups if groups is None else groups, topic.type, topic.fingerprint
@@ -206,7 +208,7 @@ def _run_timer(sender: Sender, lock: threading.Lock) -> None:
 
 def _close(sender: Sender, lock: threading.Lock, timers: list[threading.Thread]) -> None:
     if sender.inherited:
-        # After a fork: the lock may be held by a thread that does not exist here, the events are the parent's.
+        # After a fork: a thread that does not exist here may hold the lock; the events are the parent's.
         sender.shut()
         return
     try:

@@ -46,7 +46,7 @@ class Subscriber:
     many events sent one by one, of the topics' size or 64 bytes; a warning says if the kernel grants less.
     max_memory: what batches may hold before recv raises ArenaFull, in bytes (and one batch more). trust: the
     uids to believe where processes publish, "any", or None for our own and root. on_loss: "log" (logger
-    "nlbus", at most once a second), "raise" LossError (before the batch, which the next recv returns), "ignore".
+    "nlbus", at most once a second), "raise" LossError (the next recv then returns the batch), "ignore".
 
     One thread receives at a time (BusyError); join, leave and close may come from any other. PermissionDenied
     says what is needed; UnknownSource, SchemaError and KernelError what is wrong.
@@ -96,7 +96,7 @@ class Subscriber:
     # -- receiving --------------------------------------------------------------------------------
 
     def recv(self, timeout: float | None = None) -> Batch:
-        """The next batch; an empty one when `timeout` seconds are up (0: look and return, None: wait for ever).
+        """The next batch; an empty one when `timeout` seconds are up. 0 only looks, None waits for ever.
 
         ClosedError, BusyError, ArenaFull, LossError (on_loss="raise"), KernelError, KeyboardInterrupt.
         """
@@ -198,7 +198,7 @@ class Subscriber:
                 ledger = self._receiver.ledger
                 ledger.set_members(Groups(*(g for g in self._groups if g <= MASK_GROUPS)).mask)
                 if groups and not join and self._source.framing == "bus":
-                    # What was queued under the old membership belongs to streams that are about to be forgotten.
+                    # What was queued until now is of streams that are about to be forgotten.
                     self._backlog.extend(map(self._batch, self._receiver.drain()))
                     ledger.forget()
 

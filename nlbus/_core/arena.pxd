@@ -7,7 +7,8 @@ cdef enum:
     HEAD = 96                     # nlmsghdr and nlbus_batch: the header area of one slot
     SLOTS = 128                   # datagrams in one recvmmsg
     HEADS_SIZE = SLOTS * HEAD
-    BODIES_SIZE = 4 << 20
+    # Bytes of bodies in one receive: more would leave the second-level cache before anyone reads them.
+    BODIES_SIZE = 1 << 20
     ROWS_AT = HEADS_SIZE + BODIES_SIZE
     # Worst case: every 16 bytes of the bodies and heads are a message, with a row of 32 bytes.
     ARENA_SIZE = ROWS_AT + 2 * (BODIES_SIZE + HEADS_SIZE)
@@ -49,11 +50,11 @@ cdef class Block:
     cdef readonly size_t rows_at  # where the rows stand
     cdef readonly size_t rows     # messages, or batches on the bus
     cdef readonly size_t events   # events on the bus; elsewhere rows
-    cdef readonly int64_t time_ns # UTC, when the recvmmsg returned
+    cdef readonly int64_t time_ns  # UTC, when the recvmmsg returned
     cdef readonly bytes losses    # struct loss_row, as many as were found
     cdef readonly uint64_t open   # dropped datagrams that no gap explains yet
     cdef readonly int64_t first   # of uniform messages: offset of the first payload, or -1 ...
-    cdef readonly int64_t stride  # ... from one to the next ...
+    cdef readonly int64_t stride  # ... the distance from each to the next ...
     cdef readonly int64_t length  # ... and of each
 
     cdef void lease(self, size_t touched) noexcept

@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
 
-from nlbus._core.arena cimport BUS, DATAGRAM, HEAD, Block, Pool
+from nlbus._core.arena cimport BUS, HEAD, Block, Pool
 from nlbus._core.ledger cimport Ledger
 from nlbus._core.walk cimport datagram, message, segment, walk, walk_any, walk_start
 from nlbus._wire.bus cimport bus_u32
@@ -73,7 +73,8 @@ cdef class Rows:
             PyObject_GetBuffer(selected, &self.view, PyBUF_SIMPLE)
             self.viewed = True
             rows = self.view.buf
-            self.count = self.view.len // <Py_ssize_t> (sizeof(segment) if block.kind == BUS else sizeof(message))
+            self.count = <Py_ssize_t> (
+                self.view.len // (sizeof(segment) if block.kind == BUS else sizeof(message)))
         self.base = block.base
         self.segments = <const segment *> rows
         self.messages = <const message *> rows
@@ -182,7 +183,8 @@ def fill_events(Block block, selected, unsigned char[::1] out not None):
                 to += 1
 
 
-cdef uint8_t *append(uint8_t *to, const uint8_t *base, int64_t *at, int64_t length, const uint8_t *start) noexcept:
+cdef uint8_t *append(uint8_t *to, const uint8_t *base, int64_t *at, int64_t length,
+                     const uint8_t *start) noexcept:
     """Copy the bytes at offset `at`, and let it say where they are now."""
     memcpy(to, base + at[0], length)
     at[0] = to - start

@@ -20,7 +20,7 @@ cdef class Multicast:
     cdef uint8_t heads[VECTOR][HEAD]
     cdef uint64_t counts[VECTOR]
 
-    cdef void put(self, uint32_t i, const uint8_t *head, size_t head_len, const uint8_t *body, size_t body_len,
-                  uint64_t events) noexcept nogil
+    cdef void put(self, uint32_t i, const uint8_t *head, size_t head_len, const uint8_t *body,
+                  size_t body_len, uint64_t events) noexcept nogil
     cdef int send(self, uint32_t groups, uint32_t datagrams, uint32_t *taken) noexcept nogil
-    cdef void close(self) noexcept
+    cdef void release(self) noexcept

@@ -12,7 +12,8 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from nlbus._abi.netlink cimport sockaddr_nl
 from nlbus._abi.socket cimport (
-    AF_NETLINK, BPF_K, BPF_RET, SO_ATTACH_FILTER, SOL_SOCKET, close, sendmmsg, setsockopt, sock_filter, sock_fprog,
+    AF_NETLINK, BPF_K, BPF_RET, SO_ATTACH_FILTER, SOL_SOCKET, close, sendmmsg, setsockopt, sock_filter,
+    sock_fprog,
 )
 from nlbus._core.netsock cimport bind_netlink, open_netlink
 
@@ -46,10 +47,10 @@ cdef class Multicast:
             self.vector[i].msg_hdr.msg_iovlen = 2
 
     def __dealloc__(self):
-        self.close()
+        self.release()
 
-    cdef void put(self, uint32_t i, const uint8_t *head, size_t head_len, const uint8_t *body, size_t body_len,
-                  uint64_t events) noexcept nogil:
+    cdef void put(self, uint32_t i, const uint8_t *head, size_t head_len, const uint8_t *body,
+                  size_t body_len, uint64_t events) noexcept nogil:
         """Datagram i of the next `send`."""
         self.parts[i][0].iov_base = <void *> head
         self.parts[i][0].iov_len = head_len
@@ -82,7 +83,7 @@ cdef class Multicast:
                 return -errno
         return 0
 
-    cdef void close(self) noexcept:
+    cdef void release(self) noexcept:
         if self.fd >= 0:
             close(self.fd)
         self.fd = -1

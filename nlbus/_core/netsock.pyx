@@ -46,6 +46,7 @@ cdef uint32_t bind_netlink(int fd, uint32_t portid, uint32_t groups) except? 0:
     address.nl_family = AF_NETLINK
     address.nl_pid = portid
     address.nl_groups = groups
-    if bind(fd, <sockaddr *> &address, sizeof(address)) < 0 or getsockname(fd, <sockaddr *> &address, &length) < 0:
+    if (bind(fd, <sockaddr *> &address, sizeof(address)) < 0
+            or getsockname(fd, <sockaddr *> &address, &length) < 0):
         raise OSError(errno, "bind")
     return address.nl_pid

@@ -45,4 +45,4 @@ cdef class Receiver:
     cdef bint signalled(self)
     cdef int enter(self) except -1
     cdef void leave(self) noexcept
-    cdef void free(self) noexcept
+    cdef void release(self) noexcept

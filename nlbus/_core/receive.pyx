@@ -10,10 +10,11 @@ from nlbus._abi.netlink cimport (
     NETLINK_ADD_MEMBERSHIP, NETLINK_DROP_MEMBERSHIP, NETLINK_NO_ENOBUFS, NETLINK_PKTINFO,
 )
 from nlbus._abi.socket cimport (
-    CLOCK_MONOTONIC, CLOCK_REALTIME, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLIN, POLLIN,
-    SK_MEMINFO_DROPS, SK_MEMINFO_RCVBUF, SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_VARS, SO_MEMINFO, SO_PASSCRED,
-    SO_RCVBUF, SO_RCVBUFFORCE, SOL_NETLINK, SOL_SOCKET, clock_ns, close, epoll_create1, epoll_ctl, epoll_event,
-    eventfd, getsockopt, poll, pollfd, read, write,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLIN,
+    POLLIN,
+    SK_MEMINFO_DROPS, SK_MEMINFO_RCVBUF, SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_VARS, SO_MEMINFO,
+    SO_PASSCRED, SO_RCVBUF, SO_RCVBUFFORCE, SOL_NETLINK, SOL_SOCKET, clock_ns, close, epoll_create1,
+    epoll_ctl, epoll_event, eventfd, getsockopt, poll, pollfd, read, write,
 )
 from nlbus._core.arena cimport BUS, DATAGRAM, NLMSG, ROWS_AT, Block, Pool
 from nlbus._core.ledger cimport OVERRUN, Ledger
@@ -48,7 +49,8 @@ cdef class Receiver:
                 mask |= <uint32_t> 1 << (<int> group - 1)
         self.pool = Pool(max_memory)
         self.ledger = Ledger(mask)
-        self.scatter = Scatter(self.kind, trust_kernel=trust_kernel, user_groups=user_groups, trust_uids=trust_uids)
+        self.scatter = Scatter(self.kind, trust_kernel=trust_kernel, user_groups=user_groups,
+                               trust_uids=trust_uids)
         self.opened_after = forks()
         self.fd = open_netlink(protocol)
         set_option(self.fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)
@@ -67,14 +69,17 @@ cdef class Receiver:
         self.drops_time = clock_ns(CLOCK_REALTIME)
 
     def __dealloc__(self):
-        self.free()
+        self.release()
         free(self.copied)
 
     # -- receiving ------------------------------------------------------------------------------------
 
     def receive(self, timeout):
         """The next block; one without rows when `timeout` seconds (None: for ever) are up or there are only
-        losses to tell; None when `paused` or a signal interrupts. ClosedError, BusyError, ArenaFull, OSError."""
+        losses to tell; None when `paused` or a signal interrupts.
+
+        ClosedError, BusyError, ArenaFull, OSError.
+        """
         cdef int64_t deadline = -1
         cdef int count
         if timeout is not None:
@@ -104,7 +109,7 @@ cdef class Receiver:
                 if self.closed:
                     raise ClosedError("closed while receiving")
                 if count <= 0 and count not in (-EAGAIN, -EINTR, 0):
-                    raise MemoryError("no memory for a batch") if count == -ENOMEM else OSError(-count, "recvmmsg")
+                    raise OSError(-count, "recvmmsg")
                 if (deadline == 0 or self.ledger.row_count
                         or (deadline > 0 and clock_ns(CLOCK_MONOTONIC) >= deadline)):
                     return self.nothing()
@@ -296,7 +301,8 @@ cdef class Receiver:
         fds[0].revents = fds[1].revents = 0
         if deadline > 0:
             # Rounded up, so as not to spin through the last millisecond.
-            left = min((max(deadline - clock_ns(CLOCK_MONOTONIC), 0) + 999999) // 1000000, <int64_t> 0x7fffffff)
+            left = max(deadline - clock_ns(CLOCK_MONOTONIC), 0)
+            left = min((left + 999999) // 1000000, <int64_t> 0x7fffffff)
         ready = poll(fds, 2, <int> left)
         if ready < 0:
             return -errno
@@ -336,7 +342,7 @@ cdef class Receiver:
         self.busy = False
         self.discard()
         if self.closed:
-            self.free()
+            self.release()
 
     def close(self):
         """From any thread. A consumer that waits wakes up and gets ClosedError."""
@@ -345,9 +351,9 @@ cdef class Receiver:
             if self.busy:
                 self.signal()
             else:
-                self.free()
+                self.release()
 
-    cdef void free(self) noexcept:
+    cdef void release(self) noexcept:
         for fd in (self.fd, self.wake, self.epoll):
             if fd >= 0:
                 close(fd)

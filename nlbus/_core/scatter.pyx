@@ -17,9 +17,9 @@ from libc.string cimport memcpy
 
 from nlbus._abi.netlink cimport NETLINK_PKTINFO, nl_pktinfo, sockaddr_nl
 from nlbus._abi.socket cimport (
-    CMSG_DATA, CMSG_FIRSTHDR, CMSG_NXTHDR, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_PRIVATE,
-    MSG_DONTWAIT, MSG_TRUNC, PROT_READ, PROT_WRITE, SCM_CREDENTIALS, SOL_NETLINK, SOL_SOCKET, cmsghdr, iovec,
-    madvise, mmap, mmsghdr, munmap, recvmmsg, ucred,
+    CMSG_DATA, CMSG_FIRSTHDR, CMSG_NXTHDR, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE,
+    MAP_PRIVATE, MSG_DONTWAIT, MSG_TRUNC, PROT_READ, PROT_WRITE, SCM_CREDENTIALS, SOL_NETLINK, SOL_SOCKET,
+    cmsghdr, iovec, madvise, mmap, mmsghdr, munmap, recvmmsg, ucred,
 )
 from nlbus._core.arena cimport BODIES_SIZE, BUS, HEAD, HEADS_SIZE, SLOTS
 from nlbus._core.walk cimport datagram, segment
@@ -27,8 +27,6 @@ from nlbus._wire.cursor cimport nlmsg_load
 
 cdef enum:
     FIRST_GUESS = 4096
-    # Bytes of bodies in one receive: more would fall out of the second-level cache before anyone reads them.
-    BATCH_BYTES = 1 << 20
 
 
 cdef extern from "<strings.h>" nogil:
@@ -86,7 +84,7 @@ cdef class Scatter:
 
     cdef int receive(self, int fd, uint8_t *base) noexcept nogil:
         """One recvmmsg into the arena at `base`. Datagrams, believed or not; or -errno."""
-        cdef uint32_t room = max(1, min(<uint32_t> SLOTS, BATCH_BYTES // self.predicted))
+        cdef uint32_t room = min(<uint32_t> SLOTS, BODIES_SIZE // self.predicted)
         cdef int count
         self.arm(base, room)
         count = recvmmsg(fd, self.slots, room, MSG_DONTWAIT, NULL)

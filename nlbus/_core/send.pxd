@@ -46,7 +46,8 @@ cdef class Sender:
                     const nlbus_batch *like) noexcept nogil
     cdef int scatter(self, const uint8_t *data, uint64_t count, uint32_t size, const uint8_t *masks,
                      const nlbus_batch *like) noexcept nogil
-    cdef int append(self, outgoing *s, const uint8_t *data, uint32_t size, const nlbus_batch *like) noexcept nogil
+    cdef int append(self, outgoing *s, const uint8_t *data, uint32_t size,
+                    const nlbus_batch *like) noexcept nogil
     cdef int flush_stream(self, outgoing *s) noexcept nogil
     cdef int flush_due(self, int64_t due) noexcept nogil
     cdef int heartbeat(self, outgoing *s) noexcept nogil

@@ -16,8 +16,8 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 
 from nlbus._abi.nlbus cimport NLBUS_MAX_COUNT, nlbus_batch
 from nlbus._abi.socket cimport (
-    CLOCK_MONOTONIC, CLOCK_REALTIME, TFD_CLOEXEC, TFD_TIMER_ABSTIME, clock_ns, close, getrandom, itimerspec, read,
-    timerfd_create, timerfd_settime,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, TFD_CLOEXEC, TFD_TIMER_ABSTIME, clock_ns, close, getrandom,
+    itimerspec, read, timerfd_create, timerfd_settime,
 )
 from nlbus._core.arena cimport HEAD
 from nlbus._core.multicast cimport VECTOR, Multicast
@@ -72,14 +72,15 @@ cdef class Sender:
 
     def publish(self, data, uint64_t count, uint32_t size, uint32_t groups, masks, uint32_t type,
                 uint64_t fingerprint):
-        """`count` events of `size` bytes that lie in a row in `data`, all for the same groups (a mask), or each
-        for the groups of its own mask (masks: uint32, none of them 0). SchemaError, ClosedError, OSError."""
+        """Send `count` events of `size` bytes that lie in a row in `data`: all for the same groups (a mask),
+        or each for those of its own mask (masks: uint32, none of them 0). SchemaError, ClosedError, OSError."""
         cdef Py_buffer view, own
         cdef nlbus_batch like
         cdef int error
         self.check()
         if size + HEAD + 16 > self.limit:
-            raise SchemaError(f"an event of {size} bytes: a datagram of {self.limit} holds {self.limit - HEAD - 16}")
+            raise SchemaError(
+                f"an event of {size} bytes: a datagram of {self.limit} holds one of {self.limit - HEAD - 16}")
         describe(&like, type, fingerprint)
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
@@ -89,7 +90,8 @@ cdef class Sender:
                 try:
                     check_room(&own, count, sizeof(uint32_t))
                     with nogil:
-                        error = self.scatter(<const uint8_t *> view.buf, count, size, <const uint8_t *> own.buf, &like)
+                        error = self.scatter(<const uint8_t *> view.buf, count, size,
+                                             <const uint8_t *> own.buf, &like)
                 finally:
                     PyBuffer_Release(&own)
             else:
@@ -156,7 +158,7 @@ cdef class Sender:
         """Close the descriptors, when nobody waits for the timer any more."""
         self.closed = True
         if self.out is not None:
-            self.out.close()
+            self.out.release()
         if self.timer >= 0:
             close(self.timer)
         self.timer = -1
@@ -319,7 +321,8 @@ cdef class Sender:
             data += size
         return self.flush_due(0) if self.linger_ns == 0 else 0
 
-    cdef int append(self, outgoing *s, const uint8_t *data, uint32_t size, const nlbus_batch *like) noexcept nogil:
+    cdef int append(self, outgoing *s, const uint8_t *data, uint32_t size,
+                    const nlbus_batch *like) noexcept nogil:
         """Put one event in the pending datagram, sending first what would not fit with it."""
         cdef int error
         if not pending_add(&s.waiting, data, size, like):

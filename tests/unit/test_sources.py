@@ -1,6 +1,5 @@
 """Sources: their names and groups, and whether this kernel lets this user hear them."""
 
-import ast
 import ctypes
 import dataclasses
 import errno
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import nlbus.sources as table
 from nlbus.errors import SchemaError, UnknownSource
 from nlbus.groups import Groups
 from nlbus.sources import Source, find, group_names, resolve_groups, sources
@@ -127,17 +125,6 @@ def test_route_groups_are_those_of_the_kernel_header() -> None:
     known = {name: number for name, number in header.items() if number <= max(ours.values())}
     assert known == {name: number for name, number in ours.items() if number < len(members)}
     assert list(ours.values()) == sorted(ours.values())
-
-
-def test_sources_import_neither_each_other_nor_what_is_above_them() -> None:
-    for path in Path(table.__file__).parent.glob("*.py"):
-        if path.stem == "__init__":
-            continue
-        nodes = list(ast.walk(ast.parse(path.read_text())))
-        imported = {node.module or "." for node in nodes if isinstance(node, ast.ImportFrom)}
-        imported |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-        ours = {module for module in imported if module.startswith(("nlbus", "."))}
-        assert ours <= {"nlbus.errors", "nlbus.groups", "nlbus.sources.source"}, path
 
 
 # groups
