@@ -12,7 +12,7 @@ import numpy as np
 from nlbus._core.send import Sender
 from nlbus.errors import SchemaError, kernel_error
 from nlbus.groups import Groups
-from nlbus.sources import BUS
+from nlbus.sources.bus import BUS
 from nlbus.topic import Topic
 
 if TYPE_CHECKING:
@@ -78,11 +78,9 @@ class Publisher:
         fingerprint = 0
         if topic is not None:
             groups, type, fingerprint = self._of_topic(topic, groups, type)  # noqa: A001
-            if memoryview(data).nbytes != topic.dtype.itemsize:
-                raise SchemaError(
-                    f"an event of topic {topic.name} has {topic.dtype.itemsize} bytes, "
-                    f"not {memoryview(data).nbytes}"
-                )
+            size = memoryview(data).nbytes  # type: ignore[arg-type]  # np.void is a buffer too
+            if size != topic.dtype.itemsize:
+                raise SchemaError(f"an event of topic {topic.name} has {topic.dtype.itemsize} bytes, not {size}")
         self._send(self._sender.publish, data, self._mask(groups), _event_type(type), fingerprint)
 
     def publish_many(
