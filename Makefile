@@ -11,7 +11,7 @@ ASAN := build/asan
 UNSHARE = $(shell test "$$(id -u)" = 0 || { unshare -Urn true && echo unshare -Ur; } 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint bench soak test-asan clean
+.PHONY: help build demo test lint format bench soak test-asan clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -40,8 +40,30 @@ lint: build ## ruff, mypy --strict, stubtest, cython-lint
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m mypy.stubtest nlbus
+	$(PY) -m mypy.stubtest --allowlist .ci/stubtest-allowlist nlbus
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint nlbus
+
+format: build ## Put layout and imports right
+	$(PY) -m ruff check --fix-only .
+	$(PY) -m ruff format .
+
+bench: build ## Speed: pytest-benchmark, and the C floors beside it
+	$(UNSHARE) $(PY) -m pytest bench
+
+soak: build ## The long rounds of the loss ledger
+	$(UNSHARE) $(PY) -m pytest -m soak
+
+# A tree of its own, so that instrumented and ordinary modules are never mixed up.
+test-asan: build ## Unit and kernel tests under ASan and UBSan
+	@mkdir -p $(ASAN) && rm -rf $(ASAN)/tests
+	@tar -c --exclude-vcs --exclude=./build --exclude=./.venv --exclude='*.so' --exclude=__pycache__ . | \
+		tar -x -C $(ASAN)
+	cd $(ASAN) && NLBUS_SANITIZE=1 ../../$(PY) setup.py --quiet build_ext --inplace --parallel $$(nproc)
+	cd $(ASAN) && $(UNSHARE) env \
+		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:handle_segv=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+		PYTHONMALLOC=malloc \
+		../../$(PY) -m pytest tests/sanitize/instrumented.py $$(ls -d tests/unit tests/kernel)
 
 clean: ## Remove whatever was made here, .venv too
 	rm -rf $(VENV) build dist *.egg-info .*_cache .hypothesis .benchmarks

@@ -38,7 +38,7 @@ class Loss:
 
     __slots__ = ("_raw", "grew", "open")
 
-    def __init__(self, raw: bytes = b"", open: int = 0, grew: bool = False) -> None:  # noqa: A002
+    def __init__(self, raw: bytes = b"", open: int = 0, grew: bool = False) -> None:
         self._raw = raw
         self.open = open
         self.grew = grew

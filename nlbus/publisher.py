@@ -50,9 +50,7 @@ class Publisher:
             raise SchemaError(f"transport={transport!r}: this version knows 'auto' and 'usersock'")
         self.transport = "usersock"
         try:
-            self._sender = Sender(
-                BUS.protocol, limit=datagram_bytes, linger=linger, portid=self._portid
-            )
+            self._sender = Sender(BUS.protocol, limit=datagram_bytes, linger=linger, portid=self._portid)
         except OSError as error:
             raise kernel_error(error.errno or 0, "opening a publisher on NETLINK_USERSOCK") from error
         self._lock = threading.Lock()
@@ -67,7 +65,7 @@ class Publisher:
         self,
         data: bytes | bytearray | memoryview | np.void,
         groups: int | Iterable[int] | None = None,
-        type: int = 0,  # noqa: A002
+        type: int = 0,
         *,
         topic: Topic | None = None,
     ) -> None:
@@ -77,17 +75,19 @@ class Publisher:
         """
         fingerprint = 0
         if topic is not None:
-            groups, type, fingerprint = self._of_topic(topic, groups, type)  # noqa: A001
+            groups, type, fingerprint = self._of_topic(topic, groups, type)
             size = memoryview(data).nbytes  # type: ignore[arg-type]  # np.void is a buffer too
             if size != topic.dtype.itemsize:
-                raise SchemaError(f"an event of topic {topic.name} has {topic.dtype.itemsize} bytes, not {size}")
+                raise SchemaError(
+                    f"an event of topic {topic.name} has {topic.dtype.itemsize} bytes, not {size}"
+                )
         self._send(self._sender.publish, data, self._mask(groups), _event_type(type), fingerprint)
 
     def publish_many(
         self,
         records: Array,
         groups: int | Iterable[int] | None = None,
-        type: int = 0,  # noqa: A002
+        type: int = 0,
         *,
         topic: Topic | None = None,
         masks: Array | None = None,
@@ -101,9 +101,9 @@ class Publisher:
         fingerprint = 0
         if topic is not None:
             if masks is None:
-                groups, type, fingerprint = self._of_topic(topic, groups, type)  # noqa: A001
+                groups, type, fingerprint = self._of_topic(topic, groups, type)
             else:
-                _, type, fingerprint = self._of_topic(topic, 1, type)  # noqa: A001
+                _, type, fingerprint = self._of_topic(topic, 1, type)
             if records.dtype != topic.dtype:
                 raise SchemaError(f"records of {records.dtype} for topic {topic.name} of {topic.dtype}")
         size = _record_size(records)
@@ -192,7 +192,7 @@ class Publisher:
         return mask
 
     @staticmethod
-    def _of_topic(topic: Topic, groups: Any, type: int) -> tuple[Any, int, int]:  # noqa: A002
+    def _of_topic(topic: Topic, groups: Any, type: int) -> tuple[Any, int, int]:
         if type not in (0, topic.type):
             raise SchemaError(f"type={type:#x} for topic {topic.name} of type {topic.type:#x}")
         return topic.groups if groups is None else groups, topic.type, topic.fingerprint

@@ -49,7 +49,7 @@ cdef class Block:
     cdef readonly size_t rows_at  # where the rows stand
     cdef readonly size_t rows     # messages, or batches on the bus
     cdef readonly size_t events   # events on the bus; elsewhere rows
-    cdef readonly int64_t time_ns # UTC, when the recvmmsg returned
+    cdef readonly int64_t time_ns  # UTC, when the recvmmsg returned
     cdef readonly bytes losses    # struct loss_row, as many as were found
     cdef readonly uint64_t open   # dropped datagrams that no gap explains yet
     cdef readonly int64_t first   # of uniform messages: offset of the first payload, or -1 ...

@@ -16,7 +16,6 @@ from nlbus._abi.socket cimport (
 )
 
 
-
 @cython.final
 cdef class Pool:
     """Arenas of one receiver, bounded by `limit` bytes of real memory."""

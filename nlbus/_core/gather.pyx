@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
 
-from nlbus._core.arena cimport BUS, DATAGRAM, HEAD, Block, Pool
+from nlbus._core.arena cimport BUS, HEAD, Block, Pool
 from nlbus._core.ledger cimport Ledger
 from nlbus._core.walk cimport datagram, message, segment, walk, walk_any, walk_start
 from nlbus._wire.bus cimport bus_u32

@@ -58,7 +58,7 @@ cdef class Receiver:
     cdef bint may_pin             # the pool allows to give the arena away
     cdef readonly uint64_t untrusted
     cdef readonly uint64_t truncated
-    cdef readonly uint64_t misses # batches copied because the prediction was too small
+    cdef readonly uint64_t misses  # batches copied because the prediction was too small
     cdef readonly uint64_t dropped        # datagrams, by the socket's counter
     cdef uint64_t charged         # at least this much truesize was received
     cdef uint32_t drops_seen

@@ -546,7 +546,7 @@ cdef class Receiver:
             else:
                 self.free()
 
-    cdef void free(self) noexcept:
+    cdef void free(self) noexcept:  # no-cython-lint
         for fd in (self.fd, self.wake, self.epoll):
             if fd >= 0:
                 close(fd)
