@@ -7,8 +7,9 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 FLAGS = ["-O3", "-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-parameter",
-         "-Wno-sign-compare", "-Wno-maybe-uninitialized"]
-SANITIZE = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g", "-O1"]
+         "-Wno-sign-compare", "-Wno-maybe-uninitialized"]  # fmt: skip
+SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer",
+            "-g", "-O1"]  # fmt: skip
 
 sanitize = bool(os.environ.get("NLBUS_SANITIZE"))
 extensions = [

@@ -129,7 +129,7 @@ class Batch:
 
     @property
     def events(self) -> Structured:
-        """A row an event of the bus: seq, time_ns (UTC, the publisher's), groups (mask), type, portid, uid."""
+        """A row an event of the bus: seq, time_ns (UTC), groups (mask), type, portid, uid."""
         if not self._is_bus:
             return np.empty(0, EVENT)
         rows = np.empty(self._len, EVENT)

@@ -12,7 +12,7 @@ import numpy as np
 from nlbus._core.send import Sender
 from nlbus.errors import SchemaError, kernel_error
 from nlbus.groups import Groups
-from nlbus.sources import BUS
+from nlbus.sources.bus import BUS
 from nlbus.topic import Topic
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ class Publisher:
             raise SchemaError(f"transport={transport!r}: this version knows 'auto' and 'usersock'")
         self.transport = "usersock"
         try:
-            self._sender = Sender(
-                BUS.protocol, limit=datagram_bytes, linger=linger, portid=self._portid
-            )
+            self._sender = Sender(BUS.protocol, limit=datagram_bytes, linger=linger, portid=self._portid)
         except OSError as error:
             raise kernel_error(error.errno or 0, "opening a publisher on NETLINK_USERSOCK") from error
         self._lock = threading.Lock()
@@ -76,7 +74,7 @@ class Publisher:
         SchemaError if it does not fit a datagram or the topic; ClosedError; KernelError.
         """
         fingerprint = 0
-        size = memoryview(data).nbytes
+        size = memoryview(data).nbytes  # type: ignore[arg-type]  # np.void is a buffer too
         if topic is not None:
             groups, type, fingerprint = self._of_topic(topic, groups, type)
             if size != topic.dtype.itemsize:

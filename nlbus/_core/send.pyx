@@ -73,7 +73,10 @@ cdef class Sender:
     def publish(self, data, uint64_t count, uint32_t size, uint32_t groups, masks, uint32_t type,
                 uint64_t fingerprint):
         """Send `count` events of `size` bytes that lie in a row in `data`: all for the same groups (a mask),
-        or each for those of its own mask (masks: uint32, none of them 0). SchemaError, ClosedError, OSError."""
+        or each for those of its own mask (masks: uint32, none of them 0).
+
+        SchemaError, ClosedError, OSError.
+        """
         cdef Py_buffer view, own
         cdef nlbus_batch like
         cdef int error

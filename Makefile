@@ -1,0 +1,71 @@
+# One command each; `make` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+ASAN := build/asan
+
+# An ordinary user gets a user namespace, in which tests may make network namespaces of their own.
+# Where that is forbidden, they skip and say so.
+UNSHARE = $(shell test "$$(id -u)" = 0 || { unshare -Urn true && echo unshare -Ur; } 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test lint format bench soak test-asan clean
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+build: $(READY) ## Make .venv, install nlbus editable and compile what changed
+	@$(PY) setup.py --quiet build_ext --inplace --parallel $$(nproc)
+
+# pip learnt --group in 25.1. Cython and setuptools are of the group, hence no isolation.
+$(READY): pyproject.toml setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "nlbus needs Python 3.11 or later: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
+		{ rm -rf $(VENV); echo "no venv: install it (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
+	$(PY) -m pip install --quiet --group dev
+	$(PY) -m pip install --quiet --no-build-isolation --editable '.[cli]'
+	@touch $@
+
+demo: build ## See it work: kernel events as arrays, then the bus at full rate
+	@$(VENV)/bin/nlbus demo
+
+test: build ## Unit, property and real-kernel tests
+	$(UNSHARE) $(PY) -m pytest
+
+lint: build ## ruff, mypy --strict, stubtest, cython-lint
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m mypy.stubtest --allowlist .ci/stubtest-allowlist nlbus
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint nlbus
+
+format: build ## Put layout and imports right
+	$(PY) -m ruff check --fix-only .
+	$(PY) -m ruff format .
+
+bench: build ## Speed: pytest-benchmark, and the C floors beside it
+	$(UNSHARE) $(PY) -m pytest bench
+
+soak: build ## The long rounds of the loss ledger
+	$(UNSHARE) $(PY) -m pytest -m soak
+
+# A tree of its own, so that instrumented and ordinary modules are never mixed up.
+test-asan: build ## Unit and kernel tests under ASan and UBSan
+	@mkdir -p $(ASAN) && rm -rf $(ASAN)/tests
+	@tar -c --exclude-vcs --exclude=./build --exclude=./.venv --exclude='*.so' --exclude=__pycache__ . | \
+		tar -x -C $(ASAN)
+	cd $(ASAN) && NLBUS_SANITIZE=1 ../../$(PY) setup.py --quiet build_ext --inplace --parallel $$(nproc)
+	cd $(ASAN) && $(UNSHARE) env \
+		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:handle_segv=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+		PYTHONMALLOC=malloc \
+		../../$(PY) -m pytest tests/sanitize/instrumented.py $$(ls -d tests/unit tests/kernel)
+
+clean: ## Remove whatever was made here, .venv too
+	rm -rf $(VENV) build dist *.egg-info .*_cache .hypothesis .benchmarks
+	find nlbus \( -name '*.so' -o -name '*.c' -o -name '*.html' \) -delete
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,3 @@
+"""Opening netlink sockets: for other extensions only."""
+
+__pyx_capi__: dict[str, object]  # what they cimport

@@ -1,0 +1,42 @@
+"""Run by `make test-asan` before all else: the sanitizers watch these modules, and they bite."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODULES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted(ROOT.glob("nlbus/_*/*.pyx"))
+]
+
+# The functions of gather trust their rows: this one has its times behind the end of the data.
+OVER_READ = """
+import numpy as np
+from nlbus._core import gather
+from nlbus.batch import EVENT, SEGMENT
+rows, data, out = np.zeros(1, SEGMENT), np.zeros(4096, np.uint8), np.empty(1, EVENT)
+rows["count"] = 1
+rows["times_at"] = 4096
+gather.fill_events(rows, data, out)
+"""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_module_is_the_instrumented_one(module: str) -> None:
+    found = Path(str(__import__(module, fromlist=["_"]).__file__))
+    assert ROOT.parts[-2:] == ("build", "asan")
+    assert found.is_relative_to(ROOT)
+    assert b"__asan_report_load" in found.read_bytes()
+    assert b"__ubsan_handle" in found.read_bytes()
+
+
+def test_an_over_read_is_reported_and_ends_the_process() -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", OVER_READ], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
+    )
+    assert child.returncode != 0
+    assert "heap-buffer-overflow" in child.stderr
+    assert "READ of size 4" in child.stderr
+    assert "gather.c" in child.stderr or "gather.pyx" in child.stderr
