@@ -101,7 +101,7 @@ cdef class Sender:
         self.describe(&like, type, fingerprint)
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            if view.len + HEAD + 16 > self.limit:
+            if view.len + HEAD > self.limit:
                 raise too_long(view.len, self.limit)
             with nogil:
                 s = self.stream(groups)
@@ -400,7 +400,9 @@ cdef class Sender:
             error = self.flush_stream(s)
             if error:
                 return error
-            pending_add(&s.waiting, data, size, like)
+            if not pending_add(&s.waiting, data, size, like):
+                # No room for a time beside it: it goes alone, and has that of its batch.
+                return self.direct(s, data, 1, size, like)
         if s.due_ns == 0:
             s.due_ns = clock_ns(CLOCK_MONOTONIC) + self.linger_ns
             if self.linger_ns and (self.armed_ns == 0 or s.due_ns < self.armed_ns):
@@ -470,7 +472,7 @@ cdef class Sender:
         head.time_ns = <uint64_t> clock_ns(CLOCK_REALTIME)
 
     cdef int fits(self, Py_buffer *view, uint64_t count, uint32_t size) except -1:
-        if size == 0 or size + HEAD + 16 > self.limit:
+        if size == 0 or size + HEAD > self.limit:
             raise too_long(size, self.limit)
         if count > <uint64_t> view.len // size:
             raise ValueError(f"{count} records of {size} bytes in a buffer of {view.len}")
@@ -495,4 +497,4 @@ cdef class Sender:
 
 
 cdef too_long(Py_ssize_t size, uint32_t limit):
-    return SchemaError(f"an event of {size} bytes: one holds 0 to {limit - HEAD - 16} (records at least 1)")
+    return SchemaError(f"an event of {size} bytes: one holds 0 to {limit - HEAD} (records at least 1)")
