@@ -134,6 +134,7 @@ class Batch:
             return np.empty(0, EVENT)
         rows = np.empty(self._len, EVENT)
         gather.fill_events(self._block, self._selected, rows.view(np.uint8))
+        rows.flags.writeable = False
         return rows
 
     def records(
@@ -154,6 +155,9 @@ class Batch:
         if dtype.hasobject or dtype.itemsize == 0:
             raise SchemaError(f"records of {dtype}: only fixed-size types without objects can lie in a batch")
         block = self._block
+        if groups is not None and not Groups.of(groups):
+            self.misfits = 0
+            return self.select(()).records(dtype)  # none: to the core an empty mask is no choice
         if block.kind == BUS:
             mask = 0 if groups is None else Groups.of(groups).mask
             wanted = (block, self._selected, dtype.itemsize, type, fingerprint, mask)
@@ -214,6 +218,7 @@ class Batch:
             rows = table[table["groups"] & np.uint32(Groups.of(which).mask) != 0]
         else:
             rows = table[np.isin(table["group"], list(Groups.of(which)))]
+        rows.flags.writeable = False  # their offsets are trusted
         batch = Batch(self._block, self.loss, rows)
         batch._len = int(rows["count"].sum()) if self._is_bus else len(rows)
         return batch
