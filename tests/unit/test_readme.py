@@ -17,8 +17,8 @@ EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTAL
 SECONDS = 20
 ENDLESS = "for batch in Subscriber("  # ended by Ctrl-C, once it has said something
 
-# A device that comes and goes makes events of route and uevent; where there is no veth, lo going up and down makes
-# at least those of route.
+# A device that comes and goes makes events of route and uevent; where there is no veth, lo going up and down
+# makes at least those of route.
 CHURN = """
 while :; do
     ip link set lo up; ip link add readme0 type veth peer name readme1; sleep 0.1
