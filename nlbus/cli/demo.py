@@ -11,6 +11,7 @@ import click
 import nlbus
 
 PACKAGES = Path(nlbus.__file__).parents[1]
+NETNS = Path("/proc/self/ns/net")
 # Root takes new network and mount namespaces as it is; anybody else needs a user namespace to be root in.
 WAYS = (["unshare", "-nm"], ["unshare", "-Urnm"])
 HINTS = {
@@ -41,7 +42,7 @@ def demo() -> None:
     """
     way = _way()
     sys.stdout.flush()
-    command = [*way, sys.executable, "-m", "nlbus.cli.demo_stage", os.readlink("/proc/self/ns/net")]
+    command = [*way, sys.executable, "-m", "nlbus.cli.demo_stage", str(NETNS.readlink())]
     os.execvpe(command[0], command, child_environment())
 
 

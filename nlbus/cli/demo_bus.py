@@ -58,7 +58,9 @@ def show() -> None:
             Child("publisher", masks=[groups.mask for groups in STREAMS], seconds=SECONDS)
         )
         subs = {
-            name: stack.enter_context(Child("subscriber", groups=list(groups), buffer_events=BUFFER_EVENTS[name]))
+            name: stack.enter_context(
+                Child("subscriber", groups=list(groups), buffer_events=BUFFER_EVENTS[name])
+            )
             for name, groups in SUBSCRIBERS.items()
         }
         for child in (pub, *subs.values()):

@@ -49,7 +49,9 @@ def show() -> None:
     click.echo(f"{len(records)} uevents, among them:")
     for record in records:
         if record.get("devpath", "").count("/") == 4:
-            click.echo("  " + lines.as_text(record)[:140])
+            env = record["env"]
+            about = f"IFINDEX={env.get('IFINDEX')} SEQNUM={env.get('SEQNUM')}"
+            click.echo(f"  {record['time']} {record['action']:7} {record['devpath']} {about}")
     if remark:
         click.echo(remark)
 

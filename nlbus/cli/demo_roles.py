@@ -3,6 +3,7 @@
 Each answers on stdout, a JSON value a line, and ends when stdin does.
 """
 
+import io
 import json
 import select
 import sys
@@ -31,7 +32,8 @@ def publisher(masks: list[int], seconds: float) -> None:
     groups = [tuple(bit + 1 for bit in range(32) if mask >> bit & 1) for mask in masks]
     pub = Publisher()
     answer("ready")
-    sys.stdin.readline()
+    if not sys.stdin.readline():
+        return
     began = now = time.perf_counter()
     while now < began + seconds:
         for to in groups:
@@ -62,15 +64,16 @@ class Reader:
         """Receive; on "drain" until nothing is queued, on "report" the same and tell all."""
         poll = select.poll()
         poll.register(self.sub.fileno(), select.POLLIN)
-        poll.register(sys.stdin.fileno(), select.POLLIN)
+        # Unbuffered, for poll knows nothing of what a buffer holds.
+        stdin = io.FileIO(0, closefd=False)
+        poll.register(stdin, select.POLLIN)
         answer("ready")
         while True:
             ready = {fd for fd, _ in poll.poll()}
             if self.sub.fileno() in ready:
                 self._take(self.sub.recv(timeout=0))
-            if sys.stdin.fileno() in ready:
-                # Unbuffered, for poll knows nothing of what a buffer holds.
-                words = sys.stdin.buffer.raw.readline().split()  # type: ignore[attr-defined]
+            if stdin.fileno() in ready:
+                words = stdin.readline().split()
                 if not words:
                     return
                 while self._take(self.sub.recv(timeout=QUIET)):

@@ -7,6 +7,7 @@ import click
 
 from nlbus import NlbusError
 from nlbus.cli import demo_bus, demo_kernel, demo_ratio
+from nlbus.cli.demo import NETNS
 
 
 def heading(text: str) -> None:
@@ -16,7 +17,7 @@ def heading(text: str) -> None:
 
 def main(host: str) -> None:
     """Play the demo. `host` is the network namespace that it must not be in."""
-    if os.readlink("/proc/self/ns/net") == host:
+    if str(NETNS.readlink()) == host:
         sys.exit("nlbus: this is still the network namespace of the caller: start it as `nlbus demo`")
     heading("1. Events of the kernel, as arrays")
     demo_kernel.show()

@@ -40,6 +40,7 @@ CHUNK = 128  # lines a write, at most
 )  # fmt: skip
 @click.option("--fail-on-loss", is_flag=True, help="Exit with 3, at the end, if anything was lost.")
 def listen(
+    *,
     source: str,
     groups: tuple[list[str], ...],
     output: str,
@@ -58,8 +59,8 @@ def listen(
     What was lost stands in the output too, before the events that came after it: a line `--- gap: ... ---`,
     or an object with "type": "gap", its "cause" ("gap": events of a stream of the bus, exactly; "overrun":
     datagrams that the kernel dropped; "open": the same, on the bus, and no gap has explained them so far),
-    "count", "unit", "exact", "earliest_ns", "latest_ns" and "stream". On stderr a line says that listening has
-    begun, and totals come at the end.
+    "count", "unit", "exact", "earliest_ns", "latest_ns" and "stream". A line on stderr says that listening
+    has begun, another one the totals at the end.
 
     Ends after --count or --seconds; or with Ctrl-C or SIGTERM, or when nobody reads its output any more,
     which is no error: exit code 0, as with udevadm monitor and tcpdump.

@@ -17,7 +17,7 @@ from nlbus.sources import find, resolve_groups
     "-g", "--group", "--groups", "groups", type=group_list, multiple=True, required=True, metavar="G,...",
     help="To these groups of the bus, 1 to 32; may be given several times.",
 )  # fmt: skip
-@click.option("--type", "event_type", type=number, default="0", metavar="N", help="The events' type: 7 or 0x100.")
+@click.option("--type", "event_type", type=number, default="0", metavar="N", help="Their type: 7, or 0x100.")
 @click.option(
     "--linger", type=click.FloatRange(0, MAX_LINGER), default=0.0, metavar="SECONDS",
     help="An event may wait so long for others, to share a datagram; 0 sends each at once.",

@@ -89,5 +89,5 @@ class Rtnetlink:
             "=BBBBBBBBI", socket.AF_INET, to.prefixlen, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_LINK,
             RTN_UNICAST, 0,
         )  # fmt: skip
-        body = header + attribute(RTA_DST, to.network_address.packed) + attribute(RTA_OIF, struct.pack("=I", index))
-        self.request(kind, body, CREATE | EXCL if kind == RTM_NEWROUTE else 0)
+        where = attribute(RTA_DST, to.network_address.packed) + attribute(RTA_OIF, struct.pack("=I", index))
+        self.request(kind, header + where, CREATE | EXCL if kind == RTM_NEWROUTE else 0)

@@ -171,12 +171,12 @@ def _payload_text(record: Record) -> str:
 
 
 def printable(data: bytes) -> str | None:
-    """The text that these bytes are, or None if they are no UTF-8 or hold control characters but white space."""
+    """The text that these bytes are; None if they are not UTF-8, or hold control characters."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
         return None
-    return text if text.isprintable() or all(c.isprintable() or c in "\t\n\r" for c in text) else None
+    return text if all(c.isprintable() or c in "\t\n\r" for c in text) else None
 
 
 def escaped(text: str) -> str:

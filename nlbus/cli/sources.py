@@ -13,7 +13,10 @@ NAME, KERNEL = 20, 28
 
 
 @click.command()
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="A table, or a JSON object a line.")
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text",
+    help="A table, or a JSON object a line.",
+)  # fmt: skip
 def sources(output: str) -> None:
     """Show what can be heard here, by this user, and why not.
 
@@ -23,7 +26,7 @@ def sources(output: str) -> None:
     \b
     nlbus sources
     nlbus sources -o json | jq -r 'select(.available) | .name'
-    unshare -Urn nlbus sources        what an ordinary user hears in a namespace of their own
+    unshare -Urn nlbus sources        in a namespace of your own
     """
     found = nlbus.sources()
     if output == "json":
