@@ -134,6 +134,7 @@ class Batch:
             return np.empty(0, EVENT)
         rows = np.empty(self._len, EVENT)
         gather.fill_events(self._block, self._selected, rows.view(np.uint8))
+        rows.flags.writeable = False
         return rows
 
     def records(
@@ -214,6 +215,7 @@ class Batch:
             rows = table[table["groups"] & np.uint32(Groups.of(which).mask) != 0]
         else:
             rows = table[np.isin(table["group"], list(Groups.of(which)))]
+        rows.flags.writeable = False  # their offsets are trusted
         batch = Batch(self._block, self.loss, rows)
         batch._len = int(rows["count"].sum()) if self._is_bus else len(rows)
         return batch

@@ -1,0 +1,35 @@
+"""What every test gets: an end, whatever hangs."""
+
+import faulthandler
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+import pytest
+
+TIMEOUT = 60.0
+# A loop without the GIL never comes back to the handler: then the whole run ends, with all stacks.
+GRACE = 30.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", f"timeout(seconds): end the test after so long (default {TIMEOUT:g})")
+
+
+@pytest.fixture(autouse=True)
+def _timeout(request: pytest.FixtureRequest) -> Iterator[None]:
+    marker = request.node.get_closest_marker("timeout")
+    seconds = float(marker.args[0]) if marker else TIMEOUT
+
+    def expire(_signum: int, _frame: FrameType | None) -> None:
+        pytest.fail(f"still running after {seconds:g} seconds")
+
+    previous = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    faulthandler.dump_traceback_later(seconds + GRACE, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)

@@ -1,0 +1,230 @@
+"""What the kernel tests share: senders that know nothing of nlbus, children, and the kernel's own figures."""
+
+import ctypes
+import os
+import pickle
+import signal
+import socket
+import struct
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from nlbus import Batch, Subscriber
+from tests import reference
+
+ROUTE, USERSOCK, UEVENT = 0, 2, 15
+SOL_NETLINK = 270
+SO_SNDBUFFORCE = 32
+SO_ATTACH_FILTER = 26
+NOBODY = 65534
+ROOT = Path(__file__).resolve().parents[2]
+
+# Sending
+
+
+class Sender:
+    """A netlink socket that multicasts any bytes. What it gets itself, a filter drops."""
+
+    def __init__(self, protocol: int = USERSOCK) -> None:
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
+        drop_all = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0))
+        program = struct.pack("HxxxxxxP", 1, ctypes.addressof(drop_all))
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+        self.socket.bind((0, 0))
+        self.portid: int = self.socket.getsockname()[0]
+
+    def send(self, data: bytes, group: int = 1) -> None:
+        """Multicast one datagram to one group."""
+        self.socket.sendto(data, (self.portid, 1 << (group - 1)))
+
+    def unicast(self, data: bytes, portid: int) -> None:
+        self.socket.sendto(data, (portid, 0))
+
+    def room(self, size: int) -> None:
+        """Allow datagrams of `size` bytes; skips where that needs a privilege we lack."""
+        try:
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, size + 4096)
+        except PermissionError:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size + 4096)
+        if self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) < size + 32:
+            pytest.skip(f"datagrams of {size} bytes need CAP_NET_ADMIN in the first user namespace")
+
+    def __enter__(self) -> "Sender":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+
+def payload(length: int, seed: int = 0) -> bytes:
+    """Bytes that tell where they belong."""
+    return np.random.default_rng([length, seed]).bytes(length)
+
+
+def plain(*payloads: bytes, type: int = 0x20) -> bytes:  # noqa: A002
+    """A datagram with one message a payload, numbered by seq."""
+    return reference.kernel_chain(*(reference.message(type, p, seq=i) for i, p in enumerate(payloads)))
+
+
+def one_event(data: bytes, **fields: int) -> bytes:
+    """A datagram of the bus with one event."""
+    return reference.bus_batch(data, record_size=len(data), **fields)
+
+
+# Receiving
+
+
+def drain(subscriber: Subscriber, timeout: float = 0.0, atleast: int = 0) -> list[Batch]:
+    """All batches until none comes for `timeout` seconds; with atleast, waits up to 10 s for so many events."""
+    batches: list[Batch] = []
+    have = 0
+    give_up = time.monotonic() + 10
+    while True:
+        missing = have < atleast and time.monotonic() < give_up
+        batch = subscriber.recv(0.1 if missing else timeout)
+        if len(batch) or batch.loss:
+            batches.append(batch)
+            have += len(batch)
+        elif not missing:
+            return batches
+
+
+def payloads(batches: Iterable[Batch]) -> list[bytes]:
+    return [batch.payload(i) for batch in batches for i in range(len(batch))]
+
+
+def events(batches: Iterable[Batch]) -> list[tuple[bytes, int, int]]:
+    """(bytes, type, groups mask) an event of the bus."""
+    return [
+        (batch.payload(i), int(row["type"]), int(row["groups"]))
+        for batch in batches
+        for i, row in enumerate(batch.events)
+    ]
+
+
+def lost(batches: Iterable[Batch]) -> int:
+    return sum(batch.loss.events for batch in batches)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up, "it never happened"
+        time.sleep(0.002)
+
+
+# The kernel's figures
+
+
+class SocketRow(NamedTuple):
+    """One row of /proc/net/netlink."""
+
+    protocol: int
+    portid: int
+    groups: int
+    rmem: int
+    drops: int
+
+
+def portid(subscriber: Subscriber) -> int:
+    return int(subscriber._receiver.portid)
+
+
+def proc_netlink(subscriber: Subscriber) -> SocketRow:
+    """The kernel's row for this subscriber's socket."""
+    for line in Path("/proc/thread-self/net/netlink").read_text().splitlines()[1:]:
+        _, protocol, port, groups, rmem, _, _, _, drops, _ = line.split()
+        if (int(protocol), int(port)) == (subscriber._source.protocol, portid(subscriber)):
+            return SocketRow(int(protocol), int(port), int(groups, 16), int(rmem), int(drops))
+    raise AssertionError("the kernel does not list this socket")
+
+
+# Other processes
+
+
+class Child:
+    """Runs `work()` in a forked process, as another user if asked; `result()` is what it returned.
+
+    drop_caps: without any capability, as the same user. An exception in the child fails the test.
+    """
+
+    def __init__(self, work: Callable[[], Any], *, uid: int | None = None, drop_caps: bool = False) -> None:
+        self.status: int | None = None
+        self.reader, writer = os.pipe()
+        with warnings.catch_warnings():
+            # Python 3.12 warns of threads; the child takes no lock of theirs, or the test is about just that.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.pid = os.fork()
+        if self.pid:
+            os.close(writer)
+            return
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(60)
+            try:
+                become(uid, drop_caps)
+                answer = ("ok", work())
+            except NotPermitted as error:
+                answer = ("skip", str(error))
+            except BaseException:
+                answer = ("failed", traceback.format_exc())
+            with open(writer, "wb") as out:  # noqa: PTH123
+                pickle.dump(answer, out)
+        finally:
+            os._exit(0)
+
+    def result(self) -> Any:
+        with open(self.reader, "rb") as pipe:  # noqa: PTH123
+            data = pipe.read()
+        self.reader = -1
+        self.kill()
+        assert data, f"the child died: status {self.status}"
+        kind, value = pickle.loads(data)
+        if kind == "skip":
+            pytest.skip(value)
+        assert kind == "ok", f"in the child:\n{value}"
+        return value
+
+    def kill(self) -> None:
+        """End it, unless it has ended."""
+        if self.status is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.status = os.waitpid(self.pid, 0)[1]
+        if self.reader >= 0:
+            os.close(self.reader)
+            self.reader = -1
+
+
+class NotPermitted(Exception):  # noqa: N818
+    """This test's process may not become what the child should be."""
+
+
+def become(uid: int | None, drop_caps: bool) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if uid is not None:
+        try:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+        except OSError as error:
+            raise NotPermitted(
+                f"becoming uid {uid} needs CAP_SETUID and a user namespace that maps it: {error.strerror}"
+            ) from error
+    if drop_caps:
+        header = ctypes.create_string_buffer(struct.pack("=Ii", 0x20080522, 0))
+        nothing = ctypes.create_string_buffer(24)
+        if libc.capset(header, nothing) < 0:
+            raise NotPermitted(f"capset: {os.strerror(ctypes.get_errno())}")
+
+
+def python(code: str) -> list[str]:
+    """The command that runs this code in a fresh interpreter that finds this nlbus."""
+    return [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}"]
