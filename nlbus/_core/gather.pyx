@@ -271,7 +271,8 @@ def from_datagrams(int kind, list datagrams, int group, uint32_t uid):
         w.malformed = w.foreign = w.copies = 0
         walk_start(&w, memory, memory + rows_at)
         walk_any(&w, kind, d, count, ledger)
-        size = rows_at + w.count * (sizeof(segment) if kind == BUS else sizeof(message))
+        # Never 0, for then realloc would free it.
+        size = max(rows_at + w.count * (sizeof(segment) if kind == BUS else sizeof(message)), 64)
         to = <uint8_t *> realloc(memory, size)
         memory = to if to != NULL else memory
         block = Pool(size + 1).copy(memory, size)

@@ -186,7 +186,8 @@ cdef class Receiver:
         cdef size_t size
         cdef uint8_t *shrunk
         if self.copied != NULL:
-            size = self.rows_at + self.w.count * row_size
+            # Never 0, for then realloc would free it: nothing is left where nobody was believed.
+            size = max(self.rows_at + self.w.count * row_size, 64)
             shrunk = <uint8_t *> realloc(self.copied, size)
             if shrunk != NULL:
                 self.copied = shrunk
