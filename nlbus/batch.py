@@ -155,6 +155,9 @@ class Batch:
         if dtype.hasobject or dtype.itemsize == 0:
             raise SchemaError(f"records of {dtype}: only fixed-size types without objects can lie in a batch")
         block = self._block
+        if groups is not None and not Groups.of(groups):
+            self.misfits = 0
+            return self.select(()).records(dtype)  # none: to the core an empty mask is no choice
         if block.kind == BUS:
             mask = 0 if groups is None else Groups.of(groups).mask
             wanted = (block, self._selected, dtype.itemsize, type, fingerprint, mask)
