@@ -107,7 +107,7 @@ class Publisher:
                 groups, type, fingerprint = self._of_topic(topic, groups, type)
             else:
                 _, type, fingerprint = self._of_topic(topic, 1, type)
-            if records.dtype != topic.dtype:
+            if records.dtype != topic.dtype or records.ndim != 1:
                 raise SchemaError(f"records of {records.dtype} for topic {topic.name} of {topic.dtype}")
         size = _record_size(records)
         if len(records) == 0:

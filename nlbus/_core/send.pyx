@@ -81,9 +81,8 @@ cdef class Sender:
         cdef nlbus_batch like
         cdef int error
         self.check()
-        if size + HEAD + 16 > self.limit:
-            raise SchemaError(
-                f"an event of {size} bytes: a datagram of {self.limit} holds one of {self.limit - HEAD - 16}")
+        if size > self.limit - HEAD:
+            raise SchemaError(f"an event of {size} bytes: a datagram of {self.limit} holds one of {self.limit - HEAD}")
         describe(&like, type, fingerprint)
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
@@ -332,7 +331,9 @@ cdef class Sender:
             error = self.flush_stream(s)
             if error:
                 return error
-            pending_add(&s.waiting, data, size, like)
+            if not pending_add(&s.waiting, data, size, like):
+                # No room for a time beside it: it goes alone, and has that of its batch.
+                return self.direct(s.groups, data, 1, size, like)
         if s.due_ns == 0:
             s.due_ns = clock_ns(CLOCK_MONOTONIC) + self.linger_ns
             if self.linger_ns and (self.armed_ns == 0 or s.due_ns < self.armed_ns):
