@@ -210,12 +210,13 @@ class Subscriber:
         receiver = self._receiver
         with self._gate:
             receiver.check()
-            self._aside.clear()
             receiver.paused = True
             receiver.signal()
             try:
-                if receiver.busy:
+                self._aside.clear()
+                while receiver.busy:
                     self._aside.wait()
+                    self._aside.clear()
                 yield
             finally:
                 receiver.paused = False
@@ -232,6 +233,9 @@ class Subscriber:
     def close(self) -> None:
         """From any thread: whoever receives wakes up with ClosedError. Closing twice is fine."""
         self._receiver.close()
+        unlogged, self._unlogged = self._unlogged, Loss()
+        if unlogged:
+            log.warning("%s: %s", self._source.name, unlogged)
 
     @property
     def closed(self) -> bool:

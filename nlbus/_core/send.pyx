@@ -81,8 +81,9 @@ cdef class Sender:
         cdef nlbus_batch like
         cdef int error
         self.check()
-        if size > self.limit - HEAD:
-            raise SchemaError(f"an event of {size} bytes: a datagram of {self.limit} holds one of {self.limit - HEAD}")
+        if size + HEAD > self.limit:
+            raise SchemaError(
+                f"an event of {size} bytes: a datagram of {self.limit} holds one of {self.limit - HEAD}")
         describe(&like, type, fingerprint)
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:

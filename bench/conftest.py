@@ -1,0 +1,48 @@
+"""`python -m pytest bench`: in a network namespace of its own, with a table of all bars at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import cfloor
+import paired
+import pytest
+
+WHY_NOT = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("python_files", "bench_*.py")
+    config.addinivalue_line("python_functions", "bench_*")
+    config.stash[WHY_NOT] = cfloor.enter_namespace()
+
+
+def pytest_unconfigure() -> None:
+    if cfloor.workshop.cache_info().currsize:
+        shutil.rmtree(cfloor.workshop(), ignore_errors=True)
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest) -> None:
+    """Skip where there is none."""
+    if why := request.config.stash[WHY_NOT]:
+        pytest.skip(why)
+
+
+@pytest.fixture
+def one_core(namespace: None):
+    """Lock-step work of one process stays on one core, so that no move falls into one side's turn."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(allowed)})
+    yield
+    os.sched_setaffinity(0, allowed)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if paired.RESULTS:
+        terminalreporter.section("nlbus beside C, on the same datagrams")
+        for line in paired.table():
+            terminalreporter.write_line(line)
+    for line in paired.REMARKS:
+        terminalreporter.write_line(line)
