@@ -208,13 +208,15 @@ class Subscriber:
     def _consumer_aside(self) -> Iterator[None]:
         """Nobody receives meanwhile; whoever was at it goes on afterwards."""
         receiver = self._receiver
+        receiver.check()  # before the lock: in a fork, it may be held by a thread of the parent's
         with self._gate:
             receiver.check()
             receiver.paused = True
             receiver.signal()
             try:
                 self._aside.clear()
-                while receiver.busy:
+                # A signal handler may interrupt the consumer, which then stands still.
+                while receiver.busy and receiver.consumer != threading.get_ident():
                     self._aside.wait()
                     self._aside.clear()
                 yield

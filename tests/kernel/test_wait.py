@@ -212,7 +212,8 @@ def test_close_from_another_thread_wakes_recv(sub: Subscriber, timeout: float | 
 def test_iteration_ends_at_close(sub: Subscriber, publisher: Publisher) -> None:
     thread, outcome = blocked(sub, lambda: payloads(sub))
     publisher.publish(b"x", 1)
-    wait_until(lambda: sub.stats()["delivered"] == 1 and sub._receiver.busy)
+    wait_until(lambda: sub.stats()["delivered"] == 1)
+    time.sleep(0.05)
     sub.close()
     thread.join()
     assert outcome == [[b"x"]]
@@ -261,7 +262,7 @@ def test_a_signal_handler_runs_while_recv_waits_and_the_wait_goes_on(sub: Subscr
     seen: list[object] = []
     previous = signal.signal(signal.SIGUSR1, lambda *_: seen.append(sub.stats()["delivered"]))
     timers = [
-        threading.Timer(0.05, signal.raise_signal, (signal.SIGUSR1,)),
+        threading.Timer(0.05, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1)),
         threading.Timer(0.15, publisher.publish, (b"x", 1)),
     ]
     try:
@@ -277,7 +278,7 @@ def test_a_signal_handler_runs_while_recv_waits_and_the_wait_goes_on(sub: Subscr
 
 def test_a_signal_handler_may_close(sub: Subscriber) -> None:
     previous = signal.signal(signal.SIGUSR1, lambda *_: sub.close())
-    timer = threading.Timer(0.05, signal.raise_signal, (signal.SIGUSR1,))
+    timer = threading.Timer(0.05, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1))
     try:
         timer.start()
         with pytest.raises(ClosedError):
