@@ -182,9 +182,9 @@ class Child:
             os._exit(0)
 
     def result(self) -> Any:
-        with open(self.reader, "rb") as pipe:  # noqa: PTH123
+        reader, self.reader = self.reader, -1
+        with open(reader, "rb") as pipe:  # noqa: PTH123
             data = pipe.read()
-        self.reader = -1
         self.kill()
         assert data, f"the child died: status {self.status}"
         kind, value = pickle.loads(data)
