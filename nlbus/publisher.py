@@ -138,6 +138,8 @@ class Publisher:
         A stream that gave way to another one (there are at most 1024) is only counted, in `evicted`.
         `failed` counts lingering events that the kernel refused when their time came.
         """
+        if self._sender.inherited:
+            self._sender.check()
         with self._lock:
             names = ("groups", "instance", "events", "datagrams")
             return {
@@ -159,13 +161,17 @@ class Publisher:
         self.close()
 
     def _send(self, call: Any, *args: Any) -> None:
-        with self._lock:
+        if not self._lock.acquire(False):
+            self._sender.check()  # in a fork, nobody would ever let go of it
+            self._lock.acquire()
+        try:
             if self._timer is None:
                 self._start_timer()
-            try:
-                call(*args)
-            except OSError as error:
-                raise kernel_error(error.errno or 0, "publishing on NETLINK_USERSOCK") from error
+            call(*args)
+        except OSError as error:
+            raise kernel_error(error.errno or 0, "publishing on NETLINK_USERSOCK") from error
+        finally:
+            self._lock.release()
 
     def _start_timer(self) -> None:
         self._sender.check()

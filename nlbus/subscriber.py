@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from nlbus._core.receive import Receiver
 from nlbus.batch import Batch
 from nlbus.errors import ClosedError, LossError, SchemaError, kernel_error
-from nlbus.groups import MASK_GROUPS, Groups
+from nlbus.groups import MASK_GROUPS, Groups, integer
 from nlbus.loss import Loss
 from nlbus.sources import GroupsLike, Source, find, group_names, resolve_groups
 from nlbus.topic import Topic
@@ -32,6 +32,8 @@ MAX_BUFFER = 0x7FFF_F000
 DEFAULT_EVENT_BYTES = 64
 HEADER_BYTES = 96  # nlmsghdr and nlbus_batch
 LOG_EVERY = 1.0  # seconds
+MAX_TRUSTED = 16  # TRUSTED of _core/receive.pxd
+NO_UID = 0xFFFF_FFFF  # (uid_t) -1
 NO_LOSS = Loss()
 STREAM = ("portid", "uid", "instance", "groups", "delivered", "lost", "next_seq", "next_dgram", "time_ns")
 
@@ -102,7 +104,7 @@ class Subscriber:
         """
         deadline = time.monotonic() + timeout if timeout else None
         while True:
-            if self._held or self._backlog:
+            if self._held is not None or self._backlog:
                 return self._take_waiting()
             try:
                 block = self._receiver.receive(timeout)
@@ -206,20 +208,22 @@ class Subscriber:
     def _consumer_aside(self) -> Iterator[None]:
         """Nobody receives meanwhile; whoever was at it goes on afterwards."""
         receiver = self._receiver
+        receiver.check()  # before the lock: in a fork, it may be held by a thread of the parent's
         with self._gate:
             receiver.check()
             receiver.paused = True
             receiver.signal()
             try:
                 self._aside.clear()
-                while receiver.busy:
+                # A signal handler may interrupt the consumer, which then stands still.
+                while receiver.busy and receiver.consumer != threading.get_ident():
                     self._aside.wait()
                     self._aside.clear()
                 yield
             finally:
                 receiver.paused = False
                 receiver.unsignal()
-                if self._backlog or self._held:
+                if self._backlog or self._held is not None:
                     receiver.signal()
 
     # -- waiting, the end -------------------------------------------------------------------------
@@ -359,7 +363,10 @@ def _trusted(source: Source, trust: Trust) -> frozenset[int] | None:
     if trust is not None:
         if isinstance(trust, str):
             raise SchemaError(f"trust={trust!r}: uids, or 'any'")
-        return frozenset(int(uid) for uid in trust)
+        uids = frozenset(integer(uid, "a uid of trust") for uid in trust)
+        if len(uids) > MAX_TRUSTED or any(not 0 <= uid < NO_UID for uid in uids):
+            raise SchemaError(f"trust={sorted(uids)}: at most {MAX_TRUSTED} uids, each of 32 bits")
+        return uids
     return frozenset({0, os.getuid()} if source.trust_self else {0})
 
 

@@ -18,6 +18,7 @@ cdef class Receiver:
     cdef readonly bint closed
     cdef public bint paused       # somebody changes the membership: receive returns at once
     cdef readonly bint busy
+    cdef readonly unsigned long consumer  # the thread that is, or was, receiving
     cdef readonly Pool pool
     cdef readonly Ledger ledger
     cdef Scatter scatter
@@ -35,6 +36,7 @@ cdef class Receiver:
 
     cdef prepare(self)
     cdef uint64_t charged(self) noexcept
+    cdef uint64_t queued(self) noexcept
     cdef void discard(self) noexcept
     cdef int fill(self) noexcept nogil
     cdef int wait(self, int64_t deadline) noexcept nogil

@@ -2,6 +2,7 @@
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.errno cimport EAGAIN, EINTR, ENOMEM, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
@@ -23,6 +24,8 @@ from nlbus._core.scatter cimport Scatter
 from nlbus._core.walk cimport message, segment, walk_any, walk_start
 
 from nlbus.errors import ArenaFull, BusyError, ClosedError
+
+cdef double MAX_WAIT = 1e9        # seconds: as good as for ever
 
 cdef enum:
     SMALL = 16 << 10              # a batch of fewer bytes is copied rather than pinning an arena
@@ -70,6 +73,9 @@ cdef class Receiver:
 
     def __dealloc__(self):
         self.release()
+        for fd in (self.wake, self.epoll):
+            if fd >= 0:
+                close(fd)
         free(self.copied)
 
     # -- receiving ------------------------------------------------------------------------------------
@@ -81,15 +87,17 @@ cdef class Receiver:
         ClosedError, BusyError, ArenaFull, OSError.
         """
         cdef int64_t deadline = -1
+        cdef uint64_t end = 0
         cdef int count
+        cdef double seconds
         if timeout is not None:
-            deadline = <int64_t> (timeout * 1e9)
-            if deadline > 0:
-                deadline += clock_ns(CLOCK_MONOTONIC)
+            seconds = timeout
+            deadline = clock_ns(CLOCK_MONOTONIC) + <int64_t> (min(seconds, MAX_WAIT) * 1e9) if seconds > 0 else 0
+        if self.paused:
+            self.check()
+            return None
         self.enter()
         try:
-            if self.paused:
-                return None
             if self.pool.pinned >= self.pool.limit:
                 raise ArenaFull(
                     f"batches hold {self.pool.pinned} bytes, max_memory is {self.pool.limit}: "
@@ -110,6 +118,12 @@ cdef class Receiver:
                     raise ClosedError("closed while receiving")
                 if count <= 0 and count not in (-EAGAIN, -EINTR, 0):
                     raise OSError(-count, "recvmmsg")
+                if deadline == 0 and count > 0 and not self.ledger.row_count:
+                    # Nothing of this was for us. Look behind it, but no further than what is queued now.
+                    if end == 0:
+                        end = self.queued()
+                    if self.charged() < end:
+                        continue
                 if (deadline == 0 or self.ledger.row_count
                         or (deadline > 0 and clock_ns(CLOCK_MONOTONIC) >= deadline)):
                     return self.nothing()
@@ -121,13 +135,11 @@ cdef class Receiver:
     def drain(self):
         """All that is queued now, as a list of blocks, without waiting and whatever max_memory says."""
         cdef int count
-        cdef uint32_t info[SK_MEMINFO_VARS]
         cdef uint64_t end
         blocks = []
         self.enter()
         try:
-            self.meminfo(info)
-            end = self.charged() + info[SK_MEMINFO_RMEM_ALLOC]
+            end = self.queued()
             while self.charged() < end:
                 self.prepare()
                 with nogil:
@@ -144,6 +156,12 @@ cdef class Receiver:
     cdef uint64_t charged(self) noexcept:
         """At least this much truesize was received."""
         return self.scatter.bytes + MIN_CHARGE * self.scatter.received
+
+    cdef uint64_t queued(self) noexcept:
+        """What `charged` has reached, at the latest, when all that is queued now was received."""
+        cdef uint32_t info[SK_MEMINFO_VARS]
+        self.meminfo(info)
+        return self.charged() + info[SK_MEMINFO_RMEM_ALLOC]
 
     cdef prepare(self):
         if self.arena is None:
@@ -337,6 +355,7 @@ cdef class Receiver:
         if self.busy:
             raise BusyError("another thread is receiving: one consumer a subscriber")
         self.busy = True
+        self.consumer = PyThread_get_thread_ident()
         return 0
 
     cdef void leave(self) noexcept:
@@ -346,19 +365,20 @@ cdef class Receiver:
             self.release()
 
     def close(self):
-        """From any thread. A consumer that waits wakes up and gets ClosedError."""
+        """From any thread. A consumer that waits wakes up and gets ClosedError; so does who polls fileno()."""
         if not self.closed:
             self.closed = True
-            if self.busy:
+            if self.opened_after == forks():
+                # In a child this would wake the parent, whose descriptor it is too.
                 self.signal()
-            else:
+            if not self.busy or self.opened_after != forks():
                 self.release()
 
     cdef void release(self) noexcept:
-        for fd in (self.fd, self.wake, self.epoll):
-            if fd >= 0:
-                close(fd)
-        self.fd = self.wake = self.epoll = -1
+        """The socket and the arenas. What others may be polling lives as long as this object."""
+        if self.fd >= 0:
+            close(self.fd)
+        self.fd = -1
         self.arena = None
         if self.pool is not None:
             self.pool.close()

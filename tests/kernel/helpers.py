@@ -25,6 +25,9 @@ SOL_NETLINK = 270
 SO_SNDBUFFORCE = 32
 SO_ATTACH_FILTER = 26
 NOBODY = 65534
+PR_SET_KEEPCAPS = 8
+CAP_NET_ADMIN = 12
+LINUX_CAPABILITY_VERSION_3 = 0x20080522
 ROOT = Path(__file__).resolve().parents[2]
 
 # Sending
@@ -153,10 +156,18 @@ def proc_netlink(subscriber: Subscriber) -> SocketRow:
 class Child:
     """Runs `work()` in a forked process, as another user if asked; `result()` is what it returned.
 
-    drop_caps: without any capability, as the same user. An exception in the child fails the test.
+    drop_caps: without any capability, as the same user. keep_admin: another user with CAP_NET_ADMIN. An
+    exception in the child fails the test.
     """
 
-    def __init__(self, work: Callable[[], Any], *, uid: int | None = None, drop_caps: bool = False) -> None:
+    def __init__(
+        self,
+        work: Callable[[], Any],
+        *,
+        uid: int | None = None,
+        drop_caps: bool = False,
+        keep_admin: bool = False,
+    ) -> None:
         self.status: int | None = None
         self.reader, writer = os.pipe()
         with warnings.catch_warnings():
@@ -170,7 +181,7 @@ class Child:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(60)
             try:
-                become(uid, drop_caps)
+                become(uid, drop_caps, keep_admin)
                 answer = ("ok", work())
             except NotPermitted as error:
                 answer = ("skip", str(error))
@@ -182,9 +193,9 @@ class Child:
             os._exit(0)
 
     def result(self) -> Any:
-        with open(self.reader, "rb") as pipe:  # noqa: PTH123
+        reader, self.reader = self.reader, -1
+        with open(reader, "rb") as pipe:  # noqa: PTH123
             data = pipe.read()
-        self.reader = -1
         self.kill()
         assert data, f"the child died: status {self.status}"
         kind, value = pickle.loads(data)
@@ -207,8 +218,10 @@ class NotPermitted(Exception):  # noqa: N818
     """This test's process may not become what the child should be."""
 
 
-def become(uid: int | None, drop_caps: bool) -> None:
+def become(uid: int | None, drop_caps: bool, keep_admin: bool) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
+    if keep_admin:
+        libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
     if uid is not None:
         try:
             os.setgroups([])
@@ -218,10 +231,10 @@ def become(uid: int | None, drop_caps: bool) -> None:
             raise NotPermitted(
                 f"becoming uid {uid} needs CAP_SETUID and a user namespace that maps it: {error.strerror}"
             ) from error
-    if drop_caps:
-        header = ctypes.create_string_buffer(struct.pack("=Ii", 0x20080522, 0))
-        nothing = ctypes.create_string_buffer(24)
-        if libc.capset(header, nothing) < 0:
+    if drop_caps or keep_admin:
+        caps = 1 << CAP_NET_ADMIN if keep_admin else 0
+        header = ctypes.create_string_buffer(struct.pack("=Ii", LINUX_CAPABILITY_VERSION_3, 0))
+        if libc.capset(header, ctypes.create_string_buffer(struct.pack("=6I", caps, caps, 0, 0, 0, 0))) < 0:
             raise NotPermitted(f"capset: {os.strerror(ctypes.get_errno())}")
 
 
