@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -16,7 +17,8 @@ extensions = [
     Extension(
         ".".join(path.with_suffix("").parts),
         [str(path)],
-        include_dirs=["kmod/uapi"],
+        include_dirs=["kmod/uapi", numpy.get_include()],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
         depends=["kmod/uapi/nlbus.h"],
         extra_compile_args=FLAGS + (SANITIZE if sanitize else []),
         extra_link_args=SANITIZE if sanitize else [],

@@ -46,9 +46,8 @@ SEGMENT = np.dtype(
 
 BUS = 2  # enum framing of _core/arena.pxd
 NLBUS_MSG_BATCH = 0x10
+U1 = np.dtype("u1")
 U4 = np.dtype("<u4")
-
-# Below, `ignore[arg-type]`: before Python 3.12 numpy's stubs take no Block for a buffer.
 
 
 class Batch:
@@ -101,7 +100,7 @@ class Batch:
     @property
     def data(self) -> Bytes:
         """The memory that offsets count from, uint8. Bytes between messages mean nothing."""
-        return np.ndarray((self._block.extent,), np.uint8, self._block)  # type: ignore[arg-type]
+        return gather.view(self._block, U1, self._block.extent, 0)
 
     @property
     def _table(self) -> Structured:
@@ -109,7 +108,7 @@ class Batch:
         if self._selected is not None:
             return self._selected
         block = self._block
-        return np.ndarray((block.rows,), SEGMENT if block.kind == BUS else MESSAGE, block, block.rows_at)  # type: ignore[arg-type]
+        return gather.view(block, SEGMENT if block.kind == BUS else MESSAGE, block.rows, block.rows_at)
 
     @property
     def messages(self) -> Structured:
@@ -135,10 +134,7 @@ class Batch:
         """A row an event of the bus: seq, time_ns (UTC), groups (mask), type, portid, uid."""
         if not self._is_bus:
             return np.empty(0, EVENT)
-        rows = np.empty(self._len, EVENT)
-        gather.fill_events(self._block, self._selected, rows.view(np.uint8))
-        rows.flags.writeable = False
-        return rows
+        return gather.events(self._block, self._selected, EVENT, self._len)
 
     def records(
         self, dtype: npt.DTypeLike | Topic, type: int | None = None, groups: Any = None
@@ -157,34 +153,19 @@ class Batch:
         dtype = dtype if isinstance(dtype, np.dtype) else np.dtype(dtype)
         if dtype.hasobject or dtype.itemsize == 0:
             raise SchemaError(f"records of {dtype}: only fixed-size types without objects can lie in a batch")
-        block = self._block
-        if groups is not None and not Groups.of(groups):
-            self.misfits = 0
-            return self.select(()).records(dtype)  # none: to the core an empty mask is no choice
-        if block.kind == BUS:
-            mask = 0 if groups is None else Groups.of(groups).mask
-            wanted = (block, self._selected, dtype.itemsize, type, fingerprint, mask)
-            offset, count, self.misfits = gather.find_records(*wanted)
-            if offset >= 0:
-                return np.ndarray((count,), dtype, block, offset)  # type: ignore[arg-type]
-            records = np.empty(count, dtype)
-            gather.copy_records(*wanted, records.view(np.uint8))
-        elif type is None and groups is None and self._uniform == dtype.itemsize:
-            self.misfits = 0
-            return np.ndarray((block.rows,), dtype, block, block.first, (block.stride,))  # type: ignore[arg-type]
+        if groups is not None:
+            groups = Groups.of(groups)
+            if not groups:
+                self.misfits = 0
+                return np.empty(0, dtype)
+        if self._is_bus:
+            mask = groups.mask if groups else 0
+            records, self.misfits = gather.records(
+                self._block, self._selected, dtype, type, fingerprint, mask
+            )
         else:
-            chosen = None if groups is None else frozenset(Groups.of(groups))
-            count, self.misfits = gather.find_payloads(block, self._selected, dtype.itemsize, type, chosen)
-            records = np.empty(count, dtype)
-            gather.copy_payloads(block, self._selected, dtype.itemsize, type, chosen, records.view(np.uint8))
-        records.flags.writeable = False
+            records, self.misfits = gather.payloads(self._block, self._selected, dtype, type, groups)
         return records
-
-    @property
-    def _uniform(self) -> int:
-        """The length of all payloads, if they stand at equal distances; else -1."""
-        block = self._block
-        return block.length if block.first >= 0 and self._selected is None else -1
 
     def payload(self, i: int) -> bytes:
         """Event i of the bus, or the payload of message i elsewhere. IndexError."""

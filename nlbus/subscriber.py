@@ -76,15 +76,13 @@ class Subscriber:
         self._on_loss = on_loss
         self._trust = _trusted(self._source, trust)
         self._buffer_bytes = self._buffer(buffer_events)
-        self._receiver = self._open(max_memory)
         self._gate = threading.Lock()  # held by whoever changes the membership
         self._aside = threading.Event()  # the consumer has noticed
+        self._receiver = self._open(max_memory)
         self._backlog: deque[Batch] = deque()  # received while leaving a group, not yet looked at
         self._held: Batch | None = None  # LossError was raised for it; the next recv returns it
-        self._open_before = 0
         self._logged = 0.0
         self._unlogged = Loss()
-        self._delivered = 0
         granted = self._receiver.buffer()[1]
         if buffer_events is not None and granted < self._buffer_bytes:
             warnings.warn(
@@ -110,22 +108,12 @@ class Subscriber:
                 block = self._receiver.receive(timeout)
             except OSError as error:
                 raise kernel_error(error.errno or 0, f"receiving from {self._source.name}") from error
-            finally:
-                if self._receiver.paused:
-                    self._aside.set()
             if block is not None:
-                return self._deliver(self._batch(block))
+                return self._deliver(_batch(block)) if block.lossy else Batch(block, NO_LOSS)
             with self._gate:  # until the change of membership is done
                 pass
             if deadline is not None:
                 timeout = max(0.0, deadline - time.monotonic())
-
-    def _batch(self, block: Block) -> Batch:
-        if not block.losses and block.open == self._open_before == 0:
-            return Batch(block, NO_LOSS)
-        loss = Loss(block.losses, block.open, block.open > self._open_before)
-        self._open_before = block.open
-        return Batch(block, loss)
 
     def _take_waiting(self) -> Batch:
         self._receiver.check()
@@ -138,7 +126,6 @@ class Subscriber:
         return batch if told else self._deliver(batch)
 
     def _deliver(self, batch: Batch) -> Batch:
-        self._delivered += len(batch)
         if batch.loss and self._on_loss != "ignore":
             if self._on_loss == "raise":
                 self._held = batch
@@ -201,7 +188,7 @@ class Subscriber:
                 ledger.set_members(Groups(*(g for g in self._groups if g <= MASK_GROUPS)).mask)
                 if groups and not join and self._source.framing == "bus":
                     # What was queued until now is of streams that are about to be forgotten.
-                    self._backlog.extend(map(self._batch, self._receiver.drain()))
+                    self._backlog.extend(map(_batch, self._receiver.drain()))
                     ledger.forget()
 
     @contextmanager
@@ -271,7 +258,6 @@ class Subscriber:
             used, size = receiver.buffer()
             streams = receiver.ledger.stream_rows()
             stats: dict[str, Any] = receiver.counters() | {
-                "delivered": self._delivered,
                 "lost": receiver.ledger.lost,
                 "open": receiver.open_drops(),
                 "buffer_used": used,
@@ -347,6 +333,7 @@ class Subscriber:
                 trust_kernel=self._source.framing != "bus",
                 user_groups=self._source.user_groups,
                 trust_uids=None if self._trust is None else tuple(self._trust),
+                aside=self._aside,
             )
         except OSError as error:
             raise self._refused(error, "joining", self._groups) from error
@@ -354,6 +341,10 @@ class Subscriber:
     def _refused(self, error: OSError, action: str, groups: Groups) -> Exception:
         names = ", ".join(group_names(self._source, groups))
         return kernel_error(error.errno or 0, f"{action} {self._source.name} ({names})", self._source.needs)
+
+
+def _batch(block: Block) -> Batch:
+    return Batch(block, Loss(block.losses, block.open, block.grew))
 
 
 def _trusted(source: Source, trust: Trust) -> frozenset[int] | None:

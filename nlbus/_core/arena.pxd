@@ -53,6 +53,8 @@ cdef class Block:
     cdef readonly int64_t time_ns  # UTC, when the recvmmsg returned
     cdef readonly bytes losses    # struct loss_row, as many as were found
     cdef readonly uint64_t open   # dropped datagrams that no gap explains yet
+    cdef readonly bint grew       # `open` is more than the block before said
+    cdef readonly bint lossy      # any of these is worth telling
     cdef readonly int64_t first   # of uniform messages: offset of the first payload, or -1 ...
     cdef readonly int64_t stride  # ... the distance from each to the next ...
     cdef readonly int64_t length  # ... and of each

@@ -4,7 +4,10 @@ The offsets of rows were checked by the walk, and are trusted here.
 """
 
 cimport cython
+cimport numpy as np
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
@@ -13,6 +16,32 @@ from nlbus._core.arena cimport BUS, HEAD, Block, Pool
 from nlbus._core.ledger cimport Ledger
 from nlbus._core.walk cimport datagram, message, segment, walk, walk_any, walk_start
 from nlbus._wire.bus cimport bus_u32
+
+
+np.import_array()
+
+cdef extern from "numpy/arrayobject.h":
+    object PyArray_NewFromDescr(PyTypeObject *type, np.dtype dtype, int ndim, np.npy_intp *shape,
+                                np.npy_intp *strides, void *data, int flags, PyObject *like)
+
+
+def view(Block block not None, np.dtype dtype not None, np.npy_intp count, int64_t offset,
+         np.npy_intp stride=0):
+    """A read-only array of the block's memory, which it keeps alive. The caller knows that it lies there."""
+    array = PyArray_NewFromDescr(<PyTypeObject *> np.ndarray, own(dtype), 1, &count,
+                                 &stride if stride else NULL, block.base + offset, 0, NULL)
+    np.set_array_base(array, block)
+    return array
+
+
+cdef np.ndarray empty(np.dtype dtype, np.npy_intp count):
+    return PyArray_NewFromDescr(<PyTypeObject *> np.ndarray, own(dtype), 1, &count, NULL, NULL, 0, NULL)
+
+
+cdef inline np.dtype own(np.dtype dtype):
+    """One reference more, for numpy's constructors steal one."""
+    Py_INCREF(dtype)
+    return dtype
 
 
 cdef struct event:                # a row of batch.events
@@ -86,9 +115,12 @@ cdef class Rows:
             PyBuffer_Release(&self.view)
 
 
-def find_records(Block block, selected, itemsize, type, fingerprint, groups):
-    """(offset, count, misfits) of the records asked for; offset is -1 unless they are one piece of memory."""
-    cdef choice c = choose(itemsize, type, fingerprint, groups)
+def records(Block block not None, selected, np.dtype dtype not None, type, fingerprint, groups):
+    """(array, misfits): the events that were asked for, in the order they came; groups is a mask, 0 for any.
+
+    The array is a view where they are one piece of memory, else a copy.
+    """
+    cdef choice c = choose(dtype.itemsize, type, fingerprint, groups)
     cdef Rows rows = Rows(block, selected)
     cdef const segment *s = rows.segments
     cdef int64_t first = -1, next = -1
@@ -96,6 +128,7 @@ def find_records(Block block, selected, itemsize, type, fingerprint, groups):
     cdef uint32_t fit
     cdef Py_ssize_t i
     cdef bint whole = True
+    cdef np.ndarray array
     for i in range(rows.count):
         if wanted(&s[i], &c):
             fit = fitting(&s[i], &c, rows.base)
@@ -106,69 +139,73 @@ def find_records(Block block, selected, itemsize, type, fingerprint, groups):
                 whole &= next == s[i].offset and s[i].offsets_at < 0
                 next = s[i].offset + s[i].length
                 count += fit
-    return first if whole else -1, count, misfits
+    if first >= 0 and whole:
+        return view(block, dtype, count, first), misfits
+    array = empty(dtype, count)
+    copy_records(&rows.segments[0], rows.count, rows.base, &c, <uint8_t *> np.PyArray_DATA(array))
+    np.PyArray_CLEARFLAGS(array, np.NPY_ARRAY_WRITEABLE)
+    return array, misfits
 
 
-def copy_records(Block block, selected, itemsize, type, fingerprint, groups, unsigned char[::1] out not None):
-    """The same records into `out`, which has room for all of them, in the order they came."""
-    cdef choice c = choose(itemsize, type, fingerprint, groups)
-    cdef Rows rows = Rows(block, selected)
-    cdef const segment *s = rows.segments
-    cdef const uint8_t *base = rows.base
-    cdef uint8_t *to = &out[0] if out.shape[0] else NULL
+cdef void copy_records(const segment *s, Py_ssize_t count, const uint8_t *base, const choice *c,
+                       uint8_t *to) noexcept nogil:
     cdef Py_ssize_t i
     cdef uint32_t j, at, length
-    with nogil:
-        for i in range(rows.count):
-            if not wanted(&s[i], &c) or fitting(&s[i], &c, base) == 0:
-                continue
-            if s[i].offsets_at < 0:
-                memcpy(to, base + s[i].offset, s[i].length)
-                to += s[i].length
-                continue
-            for j in range(s[i].count):
-                at = bus_u32(base + s[i].offsets_at, j)
-                length = bus_u32(base + s[i].offsets_at, j + 1) - at
-                if length == c.itemsize:
-                    memcpy(to, base + s[i].offset + at, length)
-                    to += length
+    for i in range(count):
+        if not wanted(&s[i], c) or fitting(&s[i], c, base) == 0:
+            continue
+        if s[i].offsets_at < 0:
+            memcpy(to, base + s[i].offset, s[i].length)
+            to += s[i].length
+            continue
+        for j in range(s[i].count):
+            at = bus_u32(base + s[i].offsets_at, j)
+            length = bus_u32(base + s[i].offsets_at, j + 1) - at
+            if length == c.itemsize:
+                memcpy(to, base + s[i].offset + at, length)
+                to += length
 
 
-def find_payloads(Block block, selected, int64_t itemsize, type, groups):
-    """(count, misfits) of the messages whose payload has this size; groups is None or a set of numbers."""
-    cdef Rows rows = Rows(block, selected)
-    cdef const message *m = rows.messages
-    cdef int64_t kind = -1 if type is None else type
-    cdef uint64_t count = 0, misfits = 0
+def payloads(Block block not None, selected, np.dtype dtype not None, type, groups):
+    """(array, misfits): the payloads of the messages that were asked for; groups is None or a set of numbers.
+
+    The array is a view where all payloads stand at equal distances, else a copy.
+    """
+    cdef Rows rows
+    cdef const message *m
+    cdef int64_t size = dtype.itemsize, kind = -1 if type is None else type
+    cdef np.npy_intp count = 0
+    cdef uint64_t misfits = 0
+    cdef uint8_t *to
     cdef Py_ssize_t i
+    cdef np.ndarray array
+    if selected is None and type is None and groups is None and block.first >= 0 and block.length == size:
+        return view(block, dtype, block.rows, block.first, block.stride), 0
+    rows = Rows(block, selected)
+    m = rows.messages
     for i in range(rows.count):
         if (kind < 0 or m[i].type == kind) and (groups is None or m[i].group in groups):
-            if m[i].length == itemsize:
+            if m[i].length == size:
                 count += 1
             else:
                 misfits += 1
-    return count, misfits
-
-
-def copy_payloads(Block block, selected, int64_t itemsize, type, groups, unsigned char[::1] out not None):
-    """The payloads that find_payloads counted, into `out`."""
-    cdef Rows rows = Rows(block, selected)
-    cdef const message *m = rows.messages
-    cdef uint8_t *to = &out[0] if out.shape[0] else NULL
-    cdef int64_t kind = -1 if type is None else type
-    cdef Py_ssize_t i
+    array = empty(dtype, count)
+    to = <uint8_t *> np.PyArray_DATA(array)
     for i in range(rows.count):
-        if ((kind < 0 or m[i].type == kind) and m[i].length == itemsize
+        if ((kind < 0 or m[i].type == kind) and m[i].length == size
                 and (groups is None or m[i].group in groups)):
-            memcpy(to, rows.base + m[i].offset, itemsize)
-            to += itemsize
+            memcpy(to, rows.base + m[i].offset, size)
+            to += size
+    np.PyArray_CLEARFLAGS(array, np.NPY_ARRAY_WRITEABLE)
+    return array, misfits
 
 
-def fill_events(Block block, selected, unsigned char[::1] out not None):
-    """A row an event, from a row a batch."""
+def events(Block block not None, selected, np.dtype dtype not None, np.npy_intp count):
+    """A row an event, from a row a batch. dtype is that of struct event, count how many there are."""
     cdef Rows rows = Rows(block, selected)
     cdef const segment *s = rows.segments
-    cdef event *to = <event *> (&out[0] if out.shape[0] else NULL)
+    cdef np.ndarray array = empty(dtype, count)
+    cdef event *to = <event *> np.PyArray_DATA(array)
     cdef Py_ssize_t i
     cdef uint32_t j
     with nogil:
@@ -183,6 +220,8 @@ def fill_events(Block block, selected, unsigned char[::1] out not None):
                 to.portid = s[i].portid
                 to.uid = s[i].uid
                 to += 1
+    np.PyArray_CLEARFLAGS(array, np.NPY_ARRAY_WRITEABLE)
+    return array
 
 
 cdef uint8_t *append(uint8_t *to, const uint8_t *base, int64_t *at, int64_t length,

@@ -33,6 +33,9 @@ cdef class Receiver:
     cdef uint32_t drops_seen
     cdef int64_t drops_time
     cdef int64_t now
+    cdef uint64_t delivered       # events
+    cdef uint64_t open_told       # what the last block said
+    cdef object aside             # Event: a consumer left while paused
 
     cdef prepare(self)
     cdef uint64_t charged(self) noexcept
@@ -46,5 +49,6 @@ cdef class Receiver:
     cdef void read_drops(self) noexcept nogil
     cdef bint signalled(self)
     cdef int enter(self) except -1
-    cdef void leave(self) noexcept
+    cdef leave(self)
+    cdef tell(self, Block block)
     cdef void release(self) noexcept

@@ -39,11 +39,12 @@ cdef class Receiver:
 
     kind is "nlmsg", "datagram" or "bus". groups are joined at once (numbers; above 32 too). Processes are
     believed on the groups of the mask user_groups, if their uid is one of trust_uids (None: anyone's);
-    the kernel, if trust_kernel. OSError if the kernel refuses.
+    the kernel, if trust_kernel. aside is an Event, set whenever a consumer leaves while `paused` is set.
+    OSError if the kernel refuses.
     """
 
     def __cinit__(self, int protocol, str kind, groups, *, size_t max_memory, size_t buffer_bytes,
-                  bint trust_kernel, uint32_t user_groups, trust_uids):
+                  bint trust_kernel, uint32_t user_groups, trust_uids, aside):
         cdef uint32_t mask = 0
         self.fd = self.wake = self.epoll = -1
         self.kind = {"nlmsg": NLMSG, "datagram": DATAGRAM, "bus": BUS}[kind]
@@ -54,6 +55,7 @@ cdef class Receiver:
         self.ledger = Ledger(mask)
         self.scatter = Scatter(self.kind, trust_kernel=trust_kernel, user_groups=user_groups,
                                trust_uids=trust_uids)
+        self.aside = aside
         self.opened_after = forks()
         self.fd = open_netlink(protocol)
         set_option(self.fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)
@@ -220,13 +222,21 @@ cdef class Receiver:
         block.rows_at = self.rows_at
         block.rows = self.w.count
         block.events = self.w.events
+        self.delivered += self.w.events
         block.time_ns = self.now
         block.first = self.w.first
         block.stride = self.w.stride
         block.length = self.w.length
+        self.tell(block)
+        return block
+
+    cdef tell(self, Block block):
+        """Give the block the losses that became known with it."""
         block.losses = self.ledger.take_rows()
         block.open = self.open_drops()
-        return block
+        block.grew = block.open > self.open_told
+        block.lossy = block.open != 0 or self.open_told != 0 or len(block.losses) != 0
+        self.open_told = block.open
 
     cdef void discard(self) noexcept:
         """Forget a receive that brought no rows."""
@@ -240,8 +250,7 @@ cdef class Receiver:
         block.pool = self.pool
         block.first = -1
         block.time_ns = clock_ns(CLOCK_REALTIME)
-        block.losses = self.ledger.take_rows()
-        block.open = self.open_drops()
+        self.tell(block)
         return block
 
     # -- losses ---------------------------------------------------------------------------------------
@@ -280,7 +289,7 @@ cdef class Receiver:
     def counters(self):
         """Everything counted so far, by name."""
         return {
-            "datagrams": self.scatter.received, "bytes": self.scatter.bytes, "copies": self.w.copies,
+            "delivered": self.delivered, "datagrams": self.scatter.received, "bytes": self.scatter.bytes, "copies": self.w.copies,
             "malformed": self.w.malformed, "foreign": self.w.foreign, "untrusted": self.scatter.untrusted,
             "truncated": self.scatter.truncated, "dropped": self.dropped, "copied_batches": self.misses,
         }
@@ -358,9 +367,11 @@ cdef class Receiver:
         self.consumer = PyThread_get_thread_ident()
         return 0
 
-    cdef void leave(self) noexcept:
+    cdef leave(self):
         self.busy = False
         self.discard()
+        if self.paused:
+            self.aside.set()
         if self.closed:
             self.release()
 
