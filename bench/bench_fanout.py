@@ -80,9 +80,7 @@ def bench_processes(benchmark, namespace: None, count: int) -> None:
 
 def processes(count: int, side: str) -> str:
     command = [sys.executable, str(Path(__file__).parent / "peer.py"), side]
-    ears = [
-        subprocess.Popen([*command, "hear"], stdout=subprocess.PIPE, text=True) for _ in range(count)
-    ]
+    ears = [subprocess.Popen([*command, "hear"], stdout=subprocess.PIPE, text=True) for _ in range(count)]
     for ear in ears:
         assert ear.stdout.readline() == "ready\n"
     voice = json.loads(subprocess.run([*command, "say"], check=True, capture_output=True).stdout)

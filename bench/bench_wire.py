@@ -1,6 +1,6 @@
 """Plain figures to compare versions by; there is no bar. Mostly in memory, without the kernel.
 
-    python -m pytest bench/bench_wire.py --benchmark-autosave    and later    --benchmark-compare
+python -m pytest bench/bench_wire.py --benchmark-autosave    and later    --benchmark-compare
 """
 
 from __future__ import annotations

@@ -8,9 +8,7 @@ import numpy as np
 
 PAYLOAD = 64
 EVENT = np.dtype([("id", "<u8"), ("time", "<u8"), ("value", "<f8", (6,))])  # 64 bytes
-HEADER = np.dtype(
-    [("len", "<u4"), ("type", "<u2"), ("flags", "<u2"), ("seq", "<u4"), ("pid", "<u4")]
-)
+HEADER = np.dtype([("len", "<u4"), ("type", "<u2"), ("flags", "<u2"), ("seq", "<u4"), ("pid", "<u4")])
 
 
 @dataclass

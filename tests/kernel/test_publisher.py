@@ -48,8 +48,10 @@ def test_one_event_of_any_bytes_like_object(sub: Subscriber, publisher: Publishe
     given_ = [b"bytes", bytearray(b"array"), memoryview(b"view"), ticks(1)[0], np.arange(3), b""]
     for data in given_:
         publisher.publish(data, 3, 0x100)  # type: ignore[arg-type]
-    wanted = [bytes(memoryview(data).cast("B")) if not isinstance(data, np.void) else data.tobytes()
-              for data in given_]
+    wanted = [
+        bytes(memoryview(data).cast("B")) if not isinstance(data, np.void) else data.tobytes()
+        for data in given_
+    ]
     got = drain(sub)
     assert events(got) == [(data, 0x100, 0b100) for data in wanted]
 
@@ -250,7 +252,12 @@ def test_more_masks_than_streams_lose_nothing(sub: Subscriber) -> None:
 
 
 def test_masks_that_do_not_fit_are_refused(publisher: Publisher) -> None:
-    for wrong in (np.ones(3, np.uint32), np.ones(2, np.int64), np.array([1, 0], np.uint32), np.ones((2, 1), np.uint32)):
+    for wrong in (
+        np.ones(3, np.uint32),
+        np.ones(2, np.int64),
+        np.array([1, 0], np.uint32),
+        np.ones((2, 1), np.uint32),
+    ):
         with pytest.raises(SchemaError, match="mask"):
             publisher.publish_many(ticks(2), masks=wrong)
     with pytest.raises(SchemaError, match="groups and masks"):
@@ -356,8 +363,8 @@ def test_many_threads_publish_through_one_publisher(sub: Subscriber) -> None:
 
             def work(n: int) -> None:
                 for i in range(0, 300, 3):
-                    pub.publish(ticks(1, 1000 * n + i)[0], topic=TICK)  # noqa: B023
-                    pub.publish_many(ticks(2, 1000 * n + i + 1), topic=TICK)  # noqa: B023
+                    pub.publish(ticks(1, 1000 * n + i)[0], topic=TICK)
+                    pub.publish_many(ticks(2, 1000 * n + i + 1), topic=TICK)
 
             threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
             for thread in threads:
@@ -397,7 +404,10 @@ kinds = st.sampled_from((0, 1, 0x100, 2**32 - 1))
 singles = st.tuples(st.just("one"), st.binary(max_size=70), masks_, kinds)
 arrays = st.tuples(st.just("many"), st.tuples(st.integers(0, 600), st.integers(1, 70)), masks_, kinds)
 scattered = st.tuples(
-    st.just("masked"), st.tuples(st.integers(1, 70), st.integers(1, 70)), st.lists(masks_, min_size=1, max_size=5), kinds
+    st.just("masked"),
+    st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    st.lists(masks_, min_size=1, max_size=5),
+    kinds,
 )
 topics = st.tuples(st.just("topic"), st.sampled_from((TICK, BOOK)), st.integers(1, 3000))
 calls = st.lists(st.one_of(singles, arrays, scattered, topics, st.tuples(st.just("flush"))), max_size=12)
