@@ -13,7 +13,7 @@ import chains
 import paired
 import pytest
 from bench_receive import Reader
-from cfloor import HEAD, Ears, Voice
+from cfloor import HEAD, Ears, Voice, library
 
 from nlbus import Publisher, Subscriber
 
@@ -79,6 +79,7 @@ def bench_processes(benchmark, namespace: None, count: int) -> None:
 
 
 def processes(count: int, side: str) -> str:
+    library()  # compiled once, here
     command = [sys.executable, str(Path(__file__).parent / "peer.py"), side]
     ears = [subprocess.Popen([*command, "hear"], stdout=subprocess.PIPE, text=True) for _ in range(count)]
     for ear in ears:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
+import shutil
 import socket
 import subprocess
 from functools import cache
@@ -22,6 +24,7 @@ SO_RCVBUFFORCE = 33
 HEAD = 96  # nlmsghdr and nlbus_batch
 BUFFER = 64 << 20  # what a Subscriber asks for
 CLONE_NEWNET = 0x4000_0000
+PLACE = "NLBUS_BENCH_PLACE"
 
 
 class Sum(ctypes.Structure):
@@ -30,8 +33,11 @@ class Sum(ctypes.Structure):
 
 @cache
 def workshop() -> Path:
-    """A directory that stays until the machine cleans /tmp: child processes use what is compiled there."""
-    return Path(mkdtemp(prefix="nlbus-bench-"))
+    """The directory of what is compiled. Child processes use their parent's; the parent removes it."""
+    if PLACE not in os.environ:
+        os.environ[PLACE] = mkdtemp(prefix="nlbus-bench-")
+        atexit.register(shutil.rmtree, os.environ[PLACE], ignore_errors=True)
+    return Path(os.environ[PLACE])
 
 
 def compiled(name: str, *flags: str) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 import cfloor
 import paired
@@ -16,11 +15,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("python_files", "bench_*.py")
     config.addinivalue_line("python_functions", "bench_*")
     config.stash[WHY_NOT] = cfloor.enter_namespace()
-
-
-def pytest_unconfigure() -> None:
-    if cfloor.workshop.cache_info().currsize:
-        shutil.rmtree(cfloor.workshop(), ignore_errors=True)
 
 
 @pytest.fixture
