@@ -48,6 +48,8 @@ BUS = 2  # enum framing of _core/arena.pxd
 NLBUS_MSG_BATCH = 0x10
 U4 = np.dtype("<u4")
 
+# Below, `ignore[arg-type]`: before Python 3.12 numpy's stubs take no Block for a buffer.
+
 
 class Batch:
     """What one receive brought: events on the bus, messages elsewhere.
@@ -57,6 +59,7 @@ class Batch:
     """
 
     __slots__ = ("_block", "_ends", "_len", "_selected", "counts", "loss", "misfits")
+    counts: dict[str, int]
 
     def __init__(self, block: Block, loss: Loss, selected: Structured | None = None) -> None:
         self._block = block
@@ -98,7 +101,7 @@ class Batch:
     @property
     def data(self) -> Bytes:
         """The memory that offsets count from, uint8. Bytes between messages mean nothing."""
-        return np.ndarray((self._block.extent,), np.uint8, self._block)
+        return np.ndarray((self._block.extent,), np.uint8, self._block)  # type: ignore[arg-type]
 
     @property
     def _table(self) -> Structured:
@@ -106,7 +109,7 @@ class Batch:
         if self._selected is not None:
             return self._selected
         block = self._block
-        return np.ndarray((block.rows,), SEGMENT if block.kind == BUS else MESSAGE, block, block.rows_at)
+        return np.ndarray((block.rows,), SEGMENT if block.kind == BUS else MESSAGE, block, block.rows_at)  # type: ignore[arg-type]
 
     @property
     def messages(self) -> Structured:
@@ -163,19 +166,17 @@ class Batch:
             wanted = (block, self._selected, dtype.itemsize, type, fingerprint, mask)
             offset, count, self.misfits = gather.find_records(*wanted)
             if offset >= 0:
-                return np.ndarray((count,), dtype, block, offset)
+                return np.ndarray((count,), dtype, block, offset)  # type: ignore[arg-type]
             records = np.empty(count, dtype)
             gather.copy_records(*wanted, records.view(np.uint8))
         elif type is None and groups is None and self._uniform == dtype.itemsize:
             self.misfits = 0
-            return np.ndarray((block.rows,), dtype, block, block.first, (block.stride,))
+            return np.ndarray((block.rows,), dtype, block, block.first, (block.stride,))  # type: ignore[arg-type]
         else:
             chosen = None if groups is None else frozenset(Groups.of(groups))
             count, self.misfits = gather.find_payloads(block, self._selected, dtype.itemsize, type, chosen)
             records = np.empty(count, dtype)
-            gather.copy_payloads(
-                block, self._selected, dtype.itemsize, type, chosen, records.view(np.uint8)
-            )
+            gather.copy_payloads(block, self._selected, dtype.itemsize, type, chosen, records.view(np.uint8))
         records.flags.writeable = False
         return records
 

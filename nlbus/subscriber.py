@@ -270,7 +270,7 @@ class Subscriber:
             receiver = self._receiver
             used, size = receiver.buffer()
             streams = receiver.ledger.stream_rows()
-            stats = receiver.counters() | {
+            stats: dict[str, Any] = receiver.counters() | {
                 "delivered": self._delivered,
                 "lost": receiver.ledger.lost,
                 "open": receiver.open_drops(),

@@ -3,6 +3,7 @@
 The offsets of rows were checked by the walk, and are trusted here.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -57,6 +58,7 @@ cdef inline uint32_t fitting(const segment *s, const choice *c, const uint8_t *d
     return fit
 
 
+@cython.final
 cdef class Rows:
     """The rows to look at: a block's own, or those that were selected from them, an array."""
     cdef const uint8_t *base      # offsets count from here

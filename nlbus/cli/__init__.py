@@ -1,0 +1,28 @@
+"""The command line: one file a command. Nothing here is imported by the library itself."""
+
+import sys
+from collections.abc import Callable
+
+from nlbus.errors import MissingExtra
+
+__all__ = ["load", "run"]
+
+
+def load() -> Callable[[], None]:
+    """Return the command line as a function. MissingExtra if click is not installed."""
+    try:
+        import click  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise MissingExtra("the command line needs click: pip install 'nlbus[cli]'") from error
+    from nlbus.cli.main import main  # noqa: PLC0415
+
+    return main
+
+
+def run() -> None:
+    """The console entry `nlbus`. Ends the process."""
+    try:
+        command = load()
+    except MissingExtra as error:
+        sys.exit(f"nlbus: {error}")
+    command()

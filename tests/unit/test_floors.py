@@ -121,7 +121,7 @@ GOOD = {
     "batch.py": "from nlbus._core import gather",
     "_abi/netlink.pxd": "from libc.stdint cimport uint8_t",
     "_wire/cursor.pxd": "from nlbus._abi.netlink cimport nlmsghdr",
-    "_core/gather.pyx": '"""\nfrom nlbus.topic import Topic\n"""\n# import nlbus.batch\ncimport nlbus._core.walk',
+    "_core/gather.pyx": '"""\nfrom nlbus.topic import Topic\n"""\n# import nlbus.batch\ncimport nlbus._core',
     "_core/walk.pyx": "from nlbus.errors import NlbusError",
     "sources/__init__.py": "from nlbus.sources.route import ROUTE\nfrom .uevent import UEVENT",
     "sources/source.py": "from nlbus.groups import Groups",

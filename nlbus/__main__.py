@@ -1,0 +1,5 @@
+"""`python -m nlbus`: the command line."""
+
+from nlbus.cli import run
+
+run()

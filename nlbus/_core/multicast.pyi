@@ -1,0 +1,7 @@
+"""Sending one datagram to many groups: for other extensions only."""
+
+from typing import Self, final
+
+@final
+class Multicast:
+    def __new__(cls, protocol: int, portid: int) -> Self: ...

@@ -1,0 +1,3 @@
+"""Pending datagrams: for other extensions only."""
+
+__pyx_capi__: dict[str, object]  # what they cimport

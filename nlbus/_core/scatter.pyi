@@ -1,0 +1,10 @@
+"""Scatter receive: for other extensions only."""
+
+from collections.abc import Collection
+from typing import Self, final
+
+@final
+class Scatter:
+    def __new__(
+        cls, kind: int, *, trust_kernel: bool, user_groups: int, trust_uids: Collection[int] | None
+    ) -> Self: ...

@@ -1,0 +1,75 @@
+"""Ending well: a signal or a closed pipe ends a command between two batches, never within one."""
+
+import contextlib
+import os
+import select
+import signal
+import stat
+import sys
+import threading
+from types import FrameType
+from typing import Any, Self
+
+from nlbus import Subscriber
+
+
+class Ending:
+    """While entered, SIGINT and SIGTERM set `over` instead of raising; so does a closed stdout.
+
+    Signals are taken in the main thread only; elsewhere they stay as they are.
+    """
+
+    def __init__(self, subscriber: Subscriber) -> None:
+        self.over = False
+        self._subscriber = subscriber.fileno()
+        self._poll = select.poll()
+        self._poll.register(self._subscriber, select.POLLIN)
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._poll.register(self._wake, select.POLLIN)
+        stdout = _pipe_of_stdout()
+        if stdout is not None:
+            # No events asked for: what is told is POLLERR, when nobody is left to read.
+            self._poll.register(stdout, 0)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._end)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        os.close(self._wake)
+        os.close(self._waker)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        self.over = True
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._waker, b"x")
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait until the subscriber has news: True; False when time is up or it is over."""
+        ready = self._poll.poll(None if timeout is None else timeout * 1000)
+        fds = {fd for fd, _ in ready}
+        if fds - {self._subscriber}:
+            self.over = True
+        return not self.over and self._subscriber in fds
+
+
+def discard_stdout() -> None:
+    """Nobody reads it any more: what the interpreter still flushes goes nowhere, without a complaint."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+def _pipe_of_stdout() -> int | None:
+    try:
+        fd = sys.stdout.fileno()
+        mode = os.fstat(fd).st_mode
+    except (OSError, ValueError, AttributeError):
+        return None
+    return fd if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else None

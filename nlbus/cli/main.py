@@ -1,0 +1,64 @@
+"""The command `nlbus` and what its subcommands share: errors as one line, exit codes."""
+
+import sys
+from typing import IO, Any
+
+import click
+
+from nlbus.cli.demo import demo
+from nlbus.cli.listen import listen
+from nlbus.cli.publish import publish
+from nlbus.cli.sources import sources
+from nlbus.errors import NlbusError
+
+
+class Failure(click.ClickException):
+    """An error of nlbus as one line on stderr; exit code 1."""
+
+    def __init__(self, error: NlbusError) -> None:
+        # An OSError would put "[Errno 1]" before what we have to say.
+        super().__init__(str(getattr(error, "strerror", None) or error))
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print it as `nlbus: ...`."""
+        click.echo(f"nlbus: {self.message}", file=file, err=file is None)
+
+
+class Commands(click.Group):
+    """A group whose commands may raise NlbusError."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an NlbusError becomes a Failure."""
+        try:
+            return super().invoke(ctx)
+        except NlbusError as error:
+            raise Failure(error) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """Hear the Linux kernel's netlink events, and those of processes, with every loss counted.
+
+    \b
+    nlbus sources                     what can be heard here
+    nlbus listen route                links, addresses, routes as they change
+    nlbus listen bus --group 1,7      events that processes publish
+    nlbus publish --groups 1          a line of stdin, an event
+    nlbus demo                        all of it in ten seconds
+
+    Exit codes: 0 for success, and when Ctrl-C, SIGTERM or a closed pipe ends a command; 1 for an error,
+    in one line on stderr; 2 for wrong usage; 3 for losses where --fail-on-loss asks for it.
+    """
+
+
+for command in (sources, listen, publish, demo):
+    commands.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; ends the process."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name of another encoding is shown escaped, not refused.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    commands(prog_name="nlbus")

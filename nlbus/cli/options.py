@@ -1,0 +1,33 @@
+"""Values of options, as click's `type=` wants them."""
+
+import click
+
+
+def group_list(value: str) -> list[str]:
+    """Split group numbers or names at commas; what they mean is the source's to say."""
+    words = [word.strip() for word in value.split(",")]
+    if not all(words):
+        raise click.BadParameter(f"{value!r}: group numbers or names, separated by commas")
+    return words
+
+
+def flat(groups: tuple[list[str], ...]) -> list[str]:
+    """The groups of an option that was given several times."""
+    return [word for words in groups for word in words]
+
+
+def number(value: str) -> int:
+    """An integer, decimal or as 0x100."""
+    try:
+        return int(value, 0)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not an integer, such as 7 or 0x100") from None
+
+
+def uid(value: str) -> int | None:
+    """A user id; None for `any`."""
+    if value == "any":
+        return None
+    if value.isascii() and value.isdigit() and int(value) < 1 << 32:
+        return int(value)
+    raise click.BadParameter(f"{value!r}: a user's number, or any")

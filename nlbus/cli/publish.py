@@ -1,0 +1,57 @@
+"""`nlbus publish`: a line of stdin, an event."""
+
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from nlbus import Publisher, SchemaError
+from nlbus.cli.options import flat, group_list, number
+from nlbus.publisher import MAX_LINGER
+from nlbus.sources import find, resolve_groups
+
+
+@click.command()
+@click.option(
+    "-g", "--group", "--groups", "groups", type=group_list, multiple=True, required=True, metavar="G,...",
+    help="To these groups of the bus, 1 to 32; may be given several times.",
+)  # fmt: skip
+@click.option("--type", "event_type", type=number, default="0", metavar="N", help="Their type: 7, or 0x100.")
+@click.option(
+    "--linger", type=click.FloatRange(0, MAX_LINGER), default=0.0, metavar="SECONDS",
+    help="An event may wait so long for others, to share a datagram; 0 sends each at once.",
+)  # fmt: skip
+def publish(groups: tuple[list[str], ...], event_type: int, linger: float) -> None:
+    """Publish each line of stdin, without its newline, as an event on the bus.
+
+    Needs no privilege. Whoever listens to one of the groups in this network namespace gets each event once,
+    and counts what it had to lose: publishing waits for nobody. Subscribers believe their own user and root
+    unless told otherwise (--trust). How much was sent is told on stderr at the end; Ctrl-C ends quietly.
+
+    \b
+    echo hello | nlbus publish --groups 1
+    tail -F app.log | nlbus publish -g 1,7 --type 0x100 --linger 0.01
+    """
+    members = resolve_groups(find("bus"), flat(groups))
+    sent = 0
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with Publisher(linger) as publisher:
+            try:
+                for line in sys.stdin.buffer:
+                    publisher.publish(line.removesuffix(b"\n"), members, event_type)
+                    sent += 1
+            except KeyboardInterrupt:
+                pass
+            except SchemaError as error:
+                raise SchemaError(f"line {sent + 1}: {error}") from error
+            publisher.flush()
+            datagrams = sum(stream["datagrams"] for stream in publisher.stats()["streams"])
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    click.echo(f"nlbus: {sent} events sent in {datagrams} datagrams", err=True)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

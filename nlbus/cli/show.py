@@ -1,0 +1,191 @@
+"""Events and gaps as records, and records as a line of text or of JSON."""
+
+import json
+import shlex
+import struct
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import click
+import numpy as np
+
+from nlbus import Batch, Groups, Loss
+from nlbus.cli.names import message_type
+from nlbus.sources import Source, group_names
+
+HEX_CAP = 48  # bytes of a payload that a line of text shows
+UDEV_MAGIC = b"libudev\0"
+
+Record = dict[str, Any]
+
+
+# -- records --------------------------------------------------------------------------------------
+
+
+def events(source: Source, batch: Batch, limit: int | None = None) -> Iterator[Record]:
+    """A record an event, in the order of arrival, `limit` at most; "payload" is bytes."""
+    found = _bus_events(source, batch) if source.framing == "bus" else _messages(source, batch)
+    return islice(found, limit)
+
+
+def _bus_events(source: Source, batch: Batch) -> Iterator[Record]:
+    rows = batch.events
+    times = np.datetime_as_string(rows["time_ns"].view("M8[ns]"), timezone="UTC").tolist()
+    groups_of: dict[int, list[int]] = {}
+    for i, (seq, time_ns, mask, kind, portid, uid) in enumerate(rows.tolist()):
+        groups = groups_of.get(mask) or groups_of.setdefault(mask, list(Groups.from_mask(mask)))
+        payload = batch.payload(i)
+        yield {
+            "time": times[i],
+            "time_ns": time_ns,
+            "source": source.name,
+            "groups": groups,
+            "group_names": group_names(source, groups),
+            "type": kind,
+            "seq": seq,
+            "portid": portid,
+            "uid": uid,
+            "length": len(payload),
+            "payload": payload,
+        }
+
+
+def _messages(source: Source, batch: Batch) -> Iterator[Record]:
+    time = iso(batch.time_ns)
+    headed = source.framing == "nlmsg"
+    for i, (_, length, kind, flags, seq, portid, group, nsid) in enumerate(batch.messages.tolist()):
+        groups = [group] if group else []
+        payload = batch.payload(i)
+        record = {
+            "time": time,
+            "time_ns": batch.time_ns,
+            "source": source.name,
+            "groups": groups,
+            "group_names": group_names(source, groups),
+            "type": kind if headed else None,
+        }
+        if headed:
+            record |= {"type_name": message_type(source.protocol, kind), "flags": flags, "seq": seq}
+        if nsid >= 0:
+            record["nsid"] = nsid
+        record |= {"portid": portid, "length": length, "payload": payload}
+        if source.name == "uevent" and (found := uevent(payload)):
+            record |= {"action": found[0], "devpath": found[1], "env": found[2]}
+        yield record
+
+
+def gaps(loss: Loss) -> Iterator[Record]:
+    """A record for each loss that a batch made known."""
+    for cause, stream, count, exact, earliest, latest in loss.rows.tolist():
+        yield {
+            "type": "gap",
+            "cause": cause,
+            "count": count,
+            "unit": "events" if cause == "gap" else "datagrams",
+            "exact": exact,
+            "earliest_ns": earliest,
+            "latest_ns": latest,
+            # As text: half of these numbers would not survive a reader that makes doubles of them.
+            "stream": f"{stream:#018x}" if stream else None,
+        }
+
+
+def open_gap(count: int) -> Record:
+    """The record of datagrams that the kernel dropped and that no gap has explained so far."""
+    return {
+        "type": "gap", "cause": "open", "count": count, "unit": "datagrams", "exact": False,
+        "earliest_ns": None, "latest_ns": None, "stream": None,
+    }  # fmt: skip
+
+
+def uevent(data: bytes) -> tuple[str, str, dict[str, str]] | None:
+    """Action, devpath and all variables of a uevent, be it the kernel's or udev's; None if it is neither."""
+    if data.startswith(UDEV_MAGIC):
+        if len(data) < 24:
+            return None
+        start, length = struct.unpack_from("=II", data, 16)
+        words = data[start : start + length].split(b"\0")
+    else:
+        words = data.split(b"\0")[1:]
+    pairs = (word.decode(errors="backslashreplace").partition("=") for word in words if b"=" in word)
+    env = {key: value for key, _, value in pairs}
+    if "ACTION" not in env or "DEVPATH" not in env:
+        return None
+    return env["ACTION"], env["DEVPATH"], env
+
+
+# -- lines ----------------------------------------------------------------------------------------
+
+
+def as_json(record: Record) -> str:
+    """The record as one JSON object; its payload is "text" if it is printable UTF-8, else "hex"."""
+    if "payload" in record:
+        record = dict(record)
+        payload = record.pop("payload")
+        if "env" not in record:
+            text = printable(payload) if record["source"] == "bus" else None
+            record |= {"hex": payload.hex()} if text is None else {"text": text}
+    return json.dumps(record)
+
+
+def as_text(record: Record) -> str:
+    """The record as one line for people."""
+    if record["type"] == "gap":
+        return click.style(f"--- gap: {_gap_text(record)} ---", fg="red", bold=True)
+    groups = ",".join(record["group_names"]) or "-"
+    parts = [click.style(record["time"], dim=True), record["source"], click.style(groups, fg="cyan")]
+    return " ".join([*parts, _type_text(record), str(record["length"]), _payload_text(record)])
+
+
+def _gap_text(record: Record) -> str:
+    count, unit = record["count"], record["unit"]
+    if count == 1:
+        unit = unit.removesuffix("s")
+    if record["cause"] == "open":
+        return f"{count} {unit} dropped that no gap explains yet"
+    text = f"{count} {unit} lost" if record["exact"] else f"{count} {unit} dropped, each an event or more,"
+    text += f" between {iso(record['earliest_ns'])} and {iso(record['latest_ns'])}"
+    return text + (f", stream {record['stream']}" if record["stream"] else "")
+
+
+def _type_text(record: Record) -> str:
+    kind = record["type"]
+    return "-" if kind is None else record.get("type_name") or f"{kind:#x}"
+
+
+def _payload_text(record: Record) -> str:
+    if "env" in record:
+        variables = (
+            f"{escaped(key)}={shlex.quote(escaped(value))}"
+            for key, value in record["env"].items()
+            if key not in ("ACTION", "DEVPATH")
+        )
+        return " ".join([f"{escaped(record['action'])}@{escaped(record['devpath'])}", *variables])
+    payload: bytes = record["payload"]
+    text = printable(payload) if record["source"] == "bus" else None
+    if text is not None:
+        return escaped(text)
+    rest = len(payload) - HEX_CAP
+    return payload[:HEX_CAP].hex() + (f"… {rest} more" if rest > 0 else "")
+
+
+def printable(data: bytes) -> str | None:
+    """The text that these bytes are; None if they are not UTF-8, or hold control characters."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if all(c.isprintable() or c in "\t\n\r" for c in text) else None
+
+
+def escaped(text: str) -> str:
+    """The text with all that could move a cursor or break a line written out."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def iso(time_ns: int) -> str:
+    """UTC in ISO 8601, to the nanosecond."""
+    return f"{np.datetime64(time_ns, 'ns')}Z"

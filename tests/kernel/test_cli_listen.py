@@ -1,0 +1,295 @@
+"""`nlbus listen` on real sockets: a process as users start it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from nlbus import Publisher
+from nlbus.cli.main import commands
+from nlbus.cli.rtnetlink import Rtnetlink
+from tests.kernel.helpers import Child, Sender, plain
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Listen:
+    """`nlbus listen`, which has joined its groups when this returns."""
+
+    def __init__(self, *args: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "nlbus", "listen", *args],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        assert self.process.stderr is not None
+        self.greeting = self.process.stderr.readline()
+        while "listening to" not in self.greeting:
+            more = self.process.stderr.readline()
+            assert more, f"it ended: {self.greeting}"
+            self.greeting += more
+
+    def line(self) -> str:
+        """The next line, while it runs."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().rstrip("\n")
+
+    def record(self) -> dict[str, Any]:
+        return dict(json.loads(self.line()))
+
+    def end(self, number: int | None = None) -> tuple[int, list[str], str]:
+        """Exit code, the other lines of stdout, stderr; after this signal, or by itself."""
+        if number is not None:
+            self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=30)
+        return self.process.returncode, out.splitlines(), err
+
+    def stop(self) -> None:
+        """Let it sleep, so that its buffer overflows."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+
+    def go_on(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[..., Listen]]:
+    started: list[Listen] = []
+
+    def start(*args: str) -> Listen:
+        started.append(Listen(*args))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.kill()
+        one.process.communicate()
+
+
+Start = Callable[..., Listen]
+
+
+def test_events_come_as_json_while_it_runs(listen: Start, publisher: Publisher) -> None:
+    here = listen("bus", "--group", "1,7", "-o", "json")
+    before = time.time_ns()
+    publisher.publish(b"hello", groups=(1, 7), type=0x100)
+    found = here.record()
+    assert before <= found.pop("time_ns") <= time.time_ns()
+    assert found.pop("time").endswith("Z")
+    assert found == {
+        "source": "bus",
+        "groups": [1, 7],
+        "group_names": ["1", "7"],
+        "type": 0x100,
+        "seq": 0,
+        "portid": publisher.portid,
+        "uid": os.getuid(),
+        "length": 5,
+        "text": "hello",
+    }
+    publisher.publish(b"\x00\xff", groups=7)
+    assert here.record()["hex"] == "00ff"
+
+
+def test_groups_may_be_given_again_and_again(listen: Start, publisher: Publisher) -> None:
+    here = listen("bus", "--group", "1", "-g", "2,3", "--groups", "4", "--count", "4", "-o", "json")
+    assert here.greeting == "nlbus: listening to bus, groups 1, 2, 3, 4\n"
+    for group in range(1, 6):
+        publisher.publish(b"x", groups=group)
+    assert [json.loads(line)["groups"] for line in here.end()[1]] == [[1], [2], [3], [4]]
+
+
+def test_count_ends_in_the_middle_of_a_batch(listen: Start) -> None:
+    here = listen("bus", "-g", "1", "--count", "3")
+    with Publisher(linger=0.05) as publisher:
+        for i in range(10):
+            publisher.publish(b"event %d" % i, groups=1)
+    code, lines, err = here.end()
+    assert [line.split()[-1] for line in lines] == ["0", "1", "2"]
+    assert (code, err) == (0, "nlbus: 3 events, 0 lost, 0 dropped, 0 open\n")
+
+
+def test_seconds_end_it_without_an_event(listen: Start) -> None:
+    began = time.monotonic()
+    code, lines, err = listen("bus", "-g", "1", "--seconds", "0.3").end()
+    assert (code, lines) == (0, [])
+    assert err == "nlbus: 0 events, 0 lost, 0 dropped, 0 open\n"
+    assert time.monotonic() - began >= 0.3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_quietly(listen: Start, publisher: Publisher, number: int) -> None:
+    here = listen("bus", "-g", "1")
+    publisher.publish(b"x", groups=1)
+    here.line()
+    assert here.end(number) == (0, [], "nlbus: 1 events, 0 lost, 0 dropped, 0 open\n")
+
+
+def test_a_closed_pipe_ends_it_quietly_and_at_once(listen: Start) -> None:
+    here = listen("bus", "-g", "1")
+    assert here.process.stdout is not None
+    here.process.stdout.close()
+    assert here.process.wait(timeout=10) == 0
+    assert here.process.stderr is not None
+    assert here.process.stderr.read() == "nlbus: 0 events, 0 lost, 0 dropped, 0 open\n"
+
+
+def test_a_pipe_closed_while_writing(listen: Start, publisher: Publisher) -> None:
+    here = listen("bus", "-g", "1")
+    here.stop()
+    for _ in range(3000):
+        publisher.publish(b"x" * 100, groups=1)
+    assert here.process.stdout is not None
+    here.go_on()
+    here.line()
+    here.process.stdout.close()
+    assert here.process.wait(timeout=10) == 0
+    assert here.process.stderr is not None
+    assert "Traceback" not in here.process.stderr.read()
+
+
+def overflow(here: Listen, publisher: Publisher, events: int = 200) -> None:
+    here.stop()
+    for i in range(events):
+        publisher.publish(b"%d" % i, groups=1)
+    here.go_on()
+
+
+def seen(here: Listen) -> list[dict[str, Any]]:
+    """All up to the last event that `overflow` managed to place."""
+    records = [here.record()]
+    while records[-1].get("text") != "last":
+        records.append(here.record())
+    return records
+
+
+@pytest.mark.parametrize(("flags", "code"), [([], 0), (["--fail-on-loss"], 3)])
+def test_a_gap_stands_in_the_stream(listen: Start, publisher: Publisher, flags: list[str], code: int) -> None:
+    here = listen("bus", "-g", "1", "-o", "json", "--buffer-events", "10", *flags)
+    overflow(here, publisher)
+    first = [here.record() for _ in range(10)]
+    assert [record["text"] for record in first] == [str(i) for i in range(10)]
+    publisher.publish(b"last", groups=1)
+    records = first + seen(here)
+    gaps = [record for record in records if record["type"] == "gap" and record["cause"] == "gap"]
+    events = [record for record in records if record["type"] != "gap"]
+    assert sum(gap["count"] for gap in gaps) + len(events) == 201
+    assert all(gap["exact"] and gap["unit"] == "events" for gap in gaps)
+    assert all(gap["earliest_ns"] <= gap["latest_ns"] for gap in gaps)
+    after = records[records.index(gaps[-1]) + 1]
+    assert after["seq"] == events[events.index(after) - 1]["seq"] + 1 + gaps[-1]["count"]
+    done, _, err = here.end(signal.SIGINT)
+    assert done == code
+    assert f"{len(events)} events, {201 - len(events)} lost, " in err
+    assert err.endswith(" 0 open\n")
+
+
+def test_a_gap_in_text_is_a_line(listen: Start, publisher: Publisher) -> None:
+    here = listen("bus", "-g", "1", "--buffer-events", "10")
+    overflow(here, publisher)
+    lines = [here.line() for _ in range(10)]
+    publisher.publish(b"last", groups=1)
+    while not lines[-1].endswith(" last"):
+        lines.append(here.line())
+    assert any(line.startswith("--- gap: ") and " events lost between " in line for line in lines)
+
+
+def test_what_no_gap_explains_is_open(listen: Start) -> None:
+    here = listen("bus", "-g", "1", "-o", "json", "--buffer-events", "10", "--fail-on-loss")
+    with Publisher() as publisher:
+        here.stop()
+        for i in range(200):
+            publisher.publish(b"%d" % i, groups=1)
+    # Its heartbeat was lost too: nobody will ever say how much that was.
+    here.go_on()
+    records = [here.record()]
+    while records[-1]["type"] != "gap":
+        records.append(here.record())
+    assert records[-1]["cause"] == "open"
+    assert records[-1]["count"] >= 200 - len(records)
+    code, rest, err = here.end(signal.SIGINT)
+    assert (code, rest) == (3, [])
+    assert err.endswith(f" {records[-1]['count']} open\n")
+
+
+def test_a_kernel_source_tells_of_overruns(listen: Start) -> None:
+    here = listen("raw:usersock", "-g", "5", "-o", "json", "--buffer-events", "10", "--fail-on-loss")
+    here.stop()
+    with Sender() as sender:
+        for i in range(200):
+            sender.send(plain(b"%d" % i), group=5)
+    here.go_on()
+    records = [here.record()]
+    while records[-1]["type"] != "gap":
+        records.append(here.record())
+    gap = records[-1]
+    assert (gap["cause"], gap["unit"], gap["exact"], gap["stream"]) == ("overrun", "datagrams", False, None)
+    code, rest, err = here.end(signal.SIGTERM)
+    assert code == 3
+    shown = len(records) - 1 + len(rest)
+    assert shown + gap["count"] == 200
+    assert err.endswith(f"nlbus: {shown} events, 0 lost, {gap['count']} dropped, 0 open\n")
+
+
+def test_who_is_not_trusted_is_counted(listen: Start, publisher: Publisher) -> None:
+    here = listen("bus", "-g", "1", "--trust", "4711", "--seconds", "1")
+    publisher.publish(b"x", groups=1)
+    # The event, and maybe its heartbeat.
+    assert re.fullmatch(r"nlbus: 0 events, 0 lost, 0 dropped, 0 open, [12] untrusted\n", here.end()[2])
+
+
+@pytest.mark.parametrize("trust", [["--trust", "any"], ["--trust", "4711", "--trust", str(os.getuid())]])
+def test_trust_is_widened_by_uid_or_any(listen: Start, publisher: Publisher, trust: list[str]) -> None:
+    here = listen("bus", "-g", "1", *trust)
+    publisher.publish(b"x", groups=1)
+    assert here.line().endswith(" x")
+
+
+def test_route_and_uevent_by_name(listen: Start) -> None:
+    route = listen("route", "--group", "link", "-o", "json")
+    uevent = listen("uevent")
+    with Rtnetlink() as kernel:
+        try:
+            kernel.add_veth("cli0", "cli1")
+        except OSError as error:
+            pytest.skip(f"no veth in this kernel: {error.strerror}")
+    found = route.record()
+    assert (found["group_names"], found["type_name"], found["portid"]) == (["link"], "RTM_NEWLINK", 0)
+    assert bytes.fromhex(found["hex"])[16:].find(b"cli") > 0
+    assert " uevent kernel - " in (line := uevent.line())
+    assert " add@/devices/virtual/net/cli" in line
+
+
+def test_a_warning_if_the_kernel_grants_less(listen: Start) -> None:
+    here = listen("bus", "-g", "1", "--buffer-events", "100000000")
+    granted = "the kernel grants a receive buffer of" in here.greeting
+    with Publisher() as publisher:
+        publisher.publish(b"x", groups=1)
+    here.line()
+    assert "Traceback" not in here.greeting
+    # Root gets what it asks for.
+    assert granted or here.greeting == "nlbus: listening to bus, groups 1\n"
+
+
+def test_a_missing_privilege_is_one_line() -> None:
+    def work() -> tuple[int, str]:
+        result = CliRunner().invoke(commands, ["listen", "bus", "-g", "1"])
+        return result.exit_code, result.stderr
+
+    code, err = Child(work, drop_caps=True).result()
+    assert code == 1
+    assert err.startswith("nlbus: joining bus (1): Operation not permitted; joining needs CAP_NET_ADMIN")
+    assert err.count("\n") == 1

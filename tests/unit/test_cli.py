@@ -1,0 +1,129 @@
+"""The command line without a kernel: help, errors, exit codes, and click missing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import nlbus.sources
+from nlbus import MissingExtra
+from nlbus.cli import load, run
+from nlbus.cli.main import commands
+from nlbus.sources import find
+
+ROOT = Path(__file__).parents[2]
+
+
+def invoke(*args: str) -> Result:
+    return CliRunner().invoke(commands, args, prog_name="nlbus")
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+@pytest.mark.parametrize("command", ["sources", "listen", "publish", "demo"])
+def test_help_teaches_by_example(command: str) -> None:
+    result = invoke(command, "--help")
+    assert result.exit_code == 0
+    assert f"nlbus {command}" in result.stdout.partition("Options:")[0].partition("\n")[2]
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_help_names_the_exit_codes() -> None:
+    assert "Exit codes: 0" in invoke("--help").stdout
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["listen"],
+        ["listen", "bus"],
+        ["listen", "bus", "--group", ""],
+        ["listen", "bus", "--group", "1,,2"],
+        ["listen", "route", "--count", "0"],
+        ["listen", "route", "--seconds", "-1"],
+        ["listen", "route", "--trust", "root"],
+        ["listen", "route", "-o", "xml"],
+        ["publish"],
+        ["publish", "--groups", "1", "--type", "x"],
+        ["publish", "--groups", "1", "--linger", "2"],
+        ["bogus"],
+    ],
+)
+def test_wrong_usage_exits_with_2(args: list[str]) -> None:
+    result = invoke(*args)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Usage: nlbus")
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["listen", "bogus"], "no source 'bogus' (did you mean 'bus'?)"),
+        (["listen", "route", "-g", "lnk"], "no group 'lnk' on route (did you mean 'link'?)"),
+        (["listen", "bus", "-g", "33"], "no group 33 on bus"),
+        (["listen", "raw:77", "-g", "1"], "no netlink protocol 77"),
+        (["publish", "-g", "0"], "no group 0"),
+        (["publish", "-g", "1", "--type", "-1"], "type=-1"),
+    ],
+)
+def test_an_error_is_one_line_and_exits_with_1(args: list[str], words: str) -> None:
+    result = CliRunner().invoke(commands, args, prog_name="nlbus", input="event\n")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("nlbus: ")
+    assert words in result.stderr
+
+
+@pytest.fixture
+def _two_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    found = [
+        replace(find("bus"), available=False, reason="joining needs a privilege"),
+        replace(find("route"), available=True),
+    ]
+    monkeypatch.setattr(nlbus, "sources", lambda: found)
+
+
+@pytest.mark.usefixtures("_two_sources")
+def test_sources_tells_what_can_be_heard_and_why_not() -> None:
+    lines = invoke("sources").stdout.splitlines()
+    assert lines[1].split() == ["bus", "NETLINK_USERSOCK", "(2)", "no", "joining", "needs", "a", "privilege"]
+    assert lines[2].split() == ["groups", "1", "to", "32"]
+    assert lines[3].split()[:5] == ["route", "NETLINK_ROUTE", "(0)", "yes", "*link=1"]
+
+
+@pytest.mark.usefixtures("_two_sources")
+def test_sources_as_json_is_an_object_a_line() -> None:
+    bus, route = map(json.loads, invoke("sources", "-o", "json").stdout.splitlines())
+    assert (bus["name"], bus["available"], bus["reason"]) == ("bus", False, "joining needs a privilege")
+    assert (route["protocol"], route["groups"]["link"], 1 in route["default"]) == (0, 1, True)
+
+
+def test_without_click_it_is_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "click", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'nlbus\[cli\]'"):
+        load()
+    with pytest.raises(SystemExit, match=r"^nlbus: .*pip install 'nlbus\[cli\]'"):
+        run()
+
+
+def test_without_click_the_command_ends_with_one_line() -> None:
+    done = python("import sys; sys.modules['click'] = None; from nlbus.cli import run; run()")
+    assert done.returncode == 1
+    assert done.stderr == "nlbus: the command line needs click: pip install 'nlbus[cli]'\n"
+
+
+def test_the_library_does_without_click() -> None:
+    assert python("import nlbus, sys; sys.exit('click' in sys.modules)").returncode == 0
+
+
+def test_python_dash_m() -> None:
+    command = [sys.executable, "-m", "nlbus", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.startswith("Usage: nlbus [OPTIONS]")

@@ -1,0 +1,28 @@
+"""What leaves the checkout is whole: packages, stubs, type markers, the wire document."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+COMPILED = sorted(ROOT.glob("nlbus/**/*.pyx"))
+
+
+def test_every_package_is_packed() -> None:
+    packages = {".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("nlbus/**/__init__.py")}
+    assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == packages
+
+
+@pytest.mark.parametrize("path", COMPILED, ids=lambda path: path.stem)
+def test_a_compiled_module_has_its_stub(path: Path) -> None:
+    assert path.with_suffix(".pyi").exists()
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert (ROOT / "nlbus/py.typed").exists()
+
+
+def test_numpy_is_the_only_dependency_at_run_time() -> None:
+    assert [need.split(">")[0] for need in PYPROJECT["project"]["dependencies"]] == ["numpy"]
