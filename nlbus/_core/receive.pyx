@@ -92,7 +92,9 @@ cdef class Receiver:
         cdef double seconds
         if timeout is not None:
             seconds = timeout
-            deadline = clock_ns(CLOCK_MONOTONIC) + <int64_t> (min(seconds, MAX_WAIT) * 1e9) if seconds > 0 else 0
+            deadline = 0
+            if seconds > 0:
+                deadline = clock_ns(CLOCK_MONOTONIC) + <int64_t> (min(seconds, MAX_WAIT) * 1e9)
         if self.paused:
             self.check()
             return None
@@ -365,7 +367,7 @@ cdef class Receiver:
             self.release()
 
     def close(self):
-        """From any thread. A consumer that waits wakes up and gets ClosedError; so does who polls fileno()."""
+        """From any thread. A consumer that waits wakes up and gets ClosedError; fileno() turns readable."""
         if not self.closed:
             self.closed = True
             if self.opened_after == forks():

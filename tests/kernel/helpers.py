@@ -74,7 +74,7 @@ def payload(length: int, seed: int = 0) -> bytes:
     return np.random.default_rng([length, seed]).bytes(length)
 
 
-def plain(*payloads: bytes, type: int = 0x20) -> bytes:  # noqa: A002
+def plain(*payloads: bytes, type: int = 0x20) -> bytes:
     """A datagram with one message a payload, numbered by seq."""
     return reference.kernel_chain(*(reference.message(type, p, seq=i) for i, p in enumerate(payloads)))
 
@@ -88,7 +88,7 @@ def one_event(data: bytes, **fields: int) -> bytes:
 
 
 def drain(subscriber: Subscriber, timeout: float = 0.0, atleast: int = 0) -> list[Batch]:
-    """All batches until none comes for `timeout` seconds; with atleast, waits up to 10 s for so many events."""
+    """All batches until none comes for `timeout` seconds; waits up to 10 s for `atleast` so many events."""
     batches: list[Batch] = []
     have = 0
     give_up = time.monotonic() + 10

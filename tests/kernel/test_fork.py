@@ -121,7 +121,14 @@ def test_the_child_never_waits_for_a_lock_of_the_parents_threads(subscribe: Subs
             thread.start()
 
         def work() -> list[str]:
-            return refusals(lambda: pub.publish(b"child", 1), pub.flush, pub.stats, sub.stats, lambda: sub.recv(0), pub.close)
+            return refusals(
+                lambda: pub.publish(b"child", 1),
+                pub.flush,
+                pub.stats,
+                sub.stats,
+                lambda: sub.recv(0),
+                pub.close,
+            )
 
         try:
             for _ in range(30):

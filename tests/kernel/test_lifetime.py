@@ -54,7 +54,9 @@ def test_views_live_on_when_batch_and_subscriber_are_gone(publisher: Publisher) 
     assert len(messages) > 1
 
 
-def test_a_batch_that_is_kept_is_never_overwritten_by_later_ones(subscribe: Subscribe, publisher: Publisher) -> None:
+def test_a_batch_that_is_kept_is_never_overwritten_by_later_ones(
+    subscribe: Subscribe, publisher: Publisher
+) -> None:
     sub = subscribe(groups=3)
     kept = []
     for i in range(40):
@@ -81,7 +83,9 @@ def test_memory_is_given_back_when_the_last_view_dies(subscribe: Subscribe, publ
     assert sub.stats()["memory"] == 0
 
 
-def test_many_batches_leave_no_python_objects_and_no_memory_behind(subscribe: Subscribe, publisher: Publisher) -> None:
+def test_many_batches_leave_no_python_objects_and_no_memory_behind(
+    subscribe: Subscribe, publisher: Publisher
+) -> None:
     sub, raw = subscribe(groups=3), subscribe("raw:2", groups=3)
     rows = ticks(3000)
 

@@ -37,7 +37,9 @@ masks = st.integers(1, 0xFF)
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 @given(ours=st.lists(masks, min_size=1, max_size=4), theirs=st.lists(masks, min_size=1, max_size=60))
-def test_every_event_comes_once_whatever_the_masks(subscribe: Subscribe, ours: list[int], theirs: list[int]) -> None:
+def test_every_event_comes_once_whatever_the_masks(
+    subscribe: Subscribe, ours: list[int], theirs: list[int]
+) -> None:
     subs = [(mask, subscribe(groups=Groups.from_mask(mask))) for mask in ours]
     with Publisher() as pub:
         for i, mask in enumerate(theirs):
@@ -96,7 +98,9 @@ def test_leaving_everything_and_coming_back_is_not_a_loss(subscribe: Subscribe, 
     assert not any(b.loss for b in got)
 
 
-def test_leaving_one_of_two_common_groups_misses_and_repeats_nothing(subscribe: Subscribe, publisher: Publisher) -> None:
+def test_leaving_one_of_two_common_groups_misses_and_repeats_nothing(
+    subscribe: Subscribe, publisher: Publisher
+) -> None:
     sub = subscribe(groups=(1, 2, 3))
     wanted = []
     for i in range(60):
@@ -112,7 +116,9 @@ def test_leaving_one_of_two_common_groups_misses_and_repeats_nothing(subscribe: 
 
 
 @pytest.mark.timeout(20)
-def test_groups_change_from_another_thread_while_recv_waits(subscribe: Subscribe, publisher: Publisher) -> None:
+def test_groups_change_from_another_thread_while_recv_waits(
+    subscribe: Subscribe, publisher: Publisher
+) -> None:
     sub = subscribe(groups=1)
     got: list[bytes] = []
 

@@ -6,17 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from nlbus import Batch, ClosedError, Groups, Publisher, SchemaError, Subscriber, Topic
+from nlbus import ClosedError, Groups, Publisher, SchemaError, Subscriber, Topic
 from nlbus.topic import MAX_RECORD
-from tests import reference
 from tests.kernel.helpers import drain, events, payload, payloads, python
 
 Subscribe = Callable[..., Subscriber]
@@ -48,8 +44,10 @@ def test_one_event_of_any_bytes_like_object(sub: Subscriber, publisher: Publishe
     given_ = [b"bytes", bytearray(b"array"), memoryview(b"view"), ticks(1)[0], np.arange(3), b""]
     for data in given_:
         publisher.publish(data, 3, 0x100)  # type: ignore[arg-type]
-    wanted = [bytes(memoryview(data).cast("B")) if not isinstance(data, np.void) else data.tobytes()
-              for data in given_]
+    wanted = [
+        bytes(memoryview(data).cast("B")) if not isinstance(data, np.void) else data.tobytes()
+        for data in given_
+    ]
     got = drain(sub)
     assert events(got) == [(data, 0x100, 0b100) for data in wanted]
 
@@ -250,7 +248,12 @@ def test_more_masks_than_streams_lose_nothing(sub: Subscriber) -> None:
 
 
 def test_masks_that_do_not_fit_are_refused(publisher: Publisher) -> None:
-    for wrong in (np.ones(3, np.uint32), np.ones(2, np.int64), np.array([1, 0], np.uint32), np.ones((2, 1), np.uint32)):
+    for wrong in (
+        np.ones(3, np.uint32),
+        np.ones(2, np.int64),
+        np.array([1, 0], np.uint32),
+        np.ones((2, 1), np.uint32),
+    ):
         with pytest.raises(SchemaError, match="mask"):
             publisher.publish_many(ticks(2), masks=wrong)
     with pytest.raises(SchemaError, match="groups and masks"):
@@ -356,8 +359,8 @@ def test_many_threads_publish_through_one_publisher(sub: Subscriber) -> None:
 
             def work(n: int) -> None:
                 for i in range(0, 300, 3):
-                    pub.publish(ticks(1, 1000 * n + i)[0], topic=TICK)  # noqa: B023
-                    pub.publish_many(ticks(2, 1000 * n + i + 1), topic=TICK)  # noqa: B023
+                    pub.publish(ticks(1, 1000 * n + i)[0], topic=TICK)
+                    pub.publish_many(ticks(2, 1000 * n + i + 1), topic=TICK)
 
             threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
             for thread in threads:
@@ -388,79 +391,3 @@ def test_stats_say_what_each_stream_sent(sub: Subscriber, publisher: Publisher) 
 def test_a_linger_out_of_bounds_is_refused(seconds: float) -> None:
     with pytest.raises(SchemaError, match="linger"):
         Publisher(linger=seconds)
-
-
-# Any events, by any path
-
-masks_ = st.sampled_from((1, 2, 0b11, 0x80000000, 0xFFFFFFFF))
-kinds = st.sampled_from((0, 1, 0x100, 2**32 - 1))
-singles = st.tuples(st.just("one"), st.binary(max_size=70), masks_, kinds)
-arrays = st.tuples(st.just("many"), st.tuples(st.integers(0, 600), st.integers(1, 70)), masks_, kinds)
-scattered = st.tuples(
-    st.just("masked"), st.tuples(st.integers(1, 70), st.integers(1, 70)), st.lists(masks_, min_size=1, max_size=5), kinds
-)
-topics = st.tuples(st.just("topic"), st.sampled_from((TICK, BOOK)), st.integers(1, 3000))
-calls = st.lists(st.one_of(singles, arrays, scattered, topics, st.tuples(st.just("flush"))), max_size=12)
-
-
-def publish(pub: Publisher, call: tuple[Any, ...], seed: int) -> list[tuple[bytes, int, int]]:
-    """Make one call; the events that it publishes."""
-    match call:
-        case ("one", data, mask, kind):
-            pub.publish(data, Groups.from_mask(mask), kind)
-            return [(data, kind, mask)]
-        case ("many", (count, size), mask, kind):
-            rows = np.frombuffer(payload(count * size, seed), "u1").reshape(count, size)
-            pub.publish_many(rows, Groups.from_mask(mask), kind)
-            return [(row.tobytes(), kind, mask) for row in rows]
-        case ("masked", (count, size), some, kind):
-            rows = np.frombuffer(payload(count * size, seed), "u1").reshape(count, size)
-            masks = np.resize(np.array(some, np.uint32), count)
-            pub.publish_many(rows, masks=masks, type=kind)
-            return [(r.tobytes(), kind, m) for r, m in zip(rows, masks.tolist(), strict=True)]
-        case ("topic", topic, count):
-            rows = np.frombuffer(payload(16 * count, seed), topic.dtype)
-            pub.publish_many(rows, topic=topic)
-            return [(row.tobytes(), topic.type, topic.groups.mask) for row in rows]
-    pub.flush()
-    return []
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
-@given(calls=calls, lingering=st.booleans())
-def test_any_events_by_any_path_arrive_once_in_order_as_they_were(
-    subscribe: Subscribe, calls: list[tuple[Any, ...]], lingering: bool
-) -> None:
-    sub, raw = subscribe(groups=EVERY), subscribe("raw:2", groups=EVERY)
-    wanted: list[tuple[bytes, int, int]] = []
-    with Publisher(linger=1.0 if lingering else 0.0) as pub:
-        for seed, call in enumerate(calls):
-            wanted += publish(pub, call, seed)
-        pub.flush()
-    live = drain(sub)
-    got = events(live)
-    assert len(got) == len(wanted)
-    for mask in {mask for _, _, mask in wanted}:
-        assert [e for e in got if e[2] == mask] == [e for e in wanted if e[2] == mask]
-    # The same bytes without a kernel are the same events.
-    copied = [p for batch in drain(raw) for p in raw_datagrams(batch)]
-    made = Batch.from_datagrams("bus", copied)
-    assert events([made]) == got
-    assert [r["time_ns"] for b in live for r in b.events] == made.events["time_ns"].tolist()
-    assert [r["seq"] for b in live for r in b.events] == made.events["seq"].tolist()
-    sub.close()
-    raw.close()
-
-
-def raw_datagrams(batch: Batch) -> list[bytes]:
-    """The datagrams that a raw batch of the bus came in."""
-
-    def which(i: int) -> tuple[int, int, int]:
-        head = reference.BATCH.unpack_from(batch.payload(i))
-        fields = dict(zip(reference.BATCH_FIELDS, head, strict=True))
-        return int(batch.messages["group"][i]), fields["instance"], fields["dgram_seq"]
-
-    return [
-        reference.kernel_chain(*(reference.message(reference.MSG_BATCH, batch.payload(i)) for i in rows))
-        for _, rows in groupby(range(len(batch)), key=which)
-    ]

@@ -72,7 +72,10 @@ def test_messages_are_the_kernels_portid_0_in_this_namespace(subscribe: Subscrib
 
 
 def test_only_the_groups_that_were_asked_for_are_heard(subscribe: Subscribe) -> None:
-    links, routes = subscribe("route", groups=["link"]), subscribe("route", groups=("ipv4_route", "ipv6-route"))
+    links, routes = (
+        subscribe("route", groups=["link"]),
+        subscribe("route", groups=("ipv4_route", "ipv6-route")),
+    )
     ip(VETH, "link set va up", "addr add 10.9.0.1/24 dev va", "route add 10.10.0.0/16 dev va")
     assert {g for g, _ in heard(drain(links, 0.05))} == {1}
     assert {g for g, _ in heard(drain(routes, 0.05))} <= {7, 11}
@@ -193,7 +196,9 @@ def test_select_and_from_datagrams_serve_kernel_messages(subscribe: Subscribe) -
     for batch in batches:
         part = batch.select([5])
         assert set(part.messages["type"].tolist()) <= {NEWADDR}
-        datagrams = [reference.message(int(r["type"]), batch.payload(i)) for i, r in enumerate(batch.messages)]
+        datagrams = [
+            reference.message(int(r["type"]), batch.payload(i)) for i, r in enumerate(batch.messages)
+        ]
         again = Batch.from_datagrams("route", datagrams, group=1)
         assert payloads([again]) == payloads([batch])
     [address] = [p for b in batches for p in payloads([b.select([5])])]

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from nlbus import ClosedError, Groups, LossError, Publisher, SchemaError, Subscriber, Topic
-from tests.kernel.helpers import Child, Sender, drain, lost, one_event, payload, payloads, portid, proc_netlink
+from tests.kernel.helpers import (
+    Child,
+    Sender,
+    drain,
+    lost,
+    one_event,
+    payload,
+    payloads,
+    portid,
+    proc_netlink,
+)
 
 Subscribe = Callable[..., Subscriber]
 Fork = Callable[..., Child]
@@ -67,7 +77,14 @@ def test_arguments_that_make_no_sense_are_refused(wrong: dict[str, object]) -> N
 def test_explain_says_what_was_opened_granted_and_believed(subscribe: Subscribe) -> None:
     sub = subscribe(topics=[TICK], buffer_events=10)
     text = sub.explain()
-    for part in ("bus", "NETLINK_USERSOCK", f"portid {portid(sub)}", "groups 3", "uid 0", "11 single events of 112"):
+    for part in (
+        "bus",
+        "NETLINK_USERSOCK",
+        f"portid {portid(sub)}",
+        "groups 3",
+        "uid 0",
+        "11 single events of 112",
+    ):
         assert part in text
     assert "any process" in subscribe(groups=1, trust="any").explain()
     assert "the kernel alone" in subscribe("route").explain()
@@ -91,7 +108,10 @@ def test_stats_count_events_memory_and_streams(subscribe: Subscribe, publisher: 
     assert stats["lost"] == stats["open"] == stats["dropped"] == stats["malformed"] == stats["foreign"] == 0
     assert stats["buffer_used"] == 0
     assert stats["memory"] > 0
-    assert {(s["groups"], s["delivered"], s["uid"]) for s in stats["streams"]} == {(0b1100, 50, 0), (0b100, 1, 0)}
+    assert {(s["groups"], s["delivered"], s["uid"]) for s in stats["streams"]} == {
+        (0b1100, 50, 0),
+        (0b100, 1, 0),
+    }
     assert {s["portid"] for s in stats["streams"]} == {publisher.portid}
     del batches
     assert sub.stats()["memory"] == 0
@@ -152,7 +172,9 @@ def test_a_gap_is_counted_exactly_and_dated(tiny: Subscriber, publisher: Publish
 
 
 @pytest.mark.parametrize("tiny", ["raise"], indirect=True)
-def test_loss_raises_before_the_batch_that_the_next_recv_returns(tiny: Subscriber, publisher: Publisher) -> None:
+def test_loss_raises_before_the_batch_that_the_next_recv_returns(
+    tiny: Subscriber, publisher: Publisher
+) -> None:
     publisher.publish(b"baseline", 3)
     assert len(tiny.recv(1)) == 1
     overrun(publisher)
@@ -191,7 +213,9 @@ def test_loss_that_comes_without_events_raises_once_too(tiny: Subscriber, publis
 
 
 @pytest.mark.parametrize("tiny", ["raise"], indirect=True)
-def test_loss_found_while_leaving_raises_when_its_batch_is_due(tiny: Subscriber, publisher: Publisher) -> None:
+def test_loss_found_while_leaving_raises_when_its_batch_is_due(
+    tiny: Subscriber, publisher: Publisher
+) -> None:
     publisher.publish(b"baseline", 3)
     tiny.recv(1)
     overrun(publisher)

@@ -9,7 +9,16 @@ import pytest
 from nlbus import Publisher, Subscriber
 from tests import reference
 from tests.kernel.helpers import (
-    NOBODY, ROUTE, UEVENT, Child, Sender, drain, one_event, payloads, plain, portid,
+    NOBODY,
+    ROUTE,
+    UEVENT,
+    Child,
+    Sender,
+    drain,
+    one_event,
+    payloads,
+    plain,
+    portid,
 )  # fmt: skip
 
 Subscribe = Callable[..., Subscriber]

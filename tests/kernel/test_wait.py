@@ -74,7 +74,9 @@ def test_what_is_dropped_on_arrival_does_not_end_the_wait(sub: Subscriber, publi
             timer.join()
 
 
-def test_recv_0_finds_news_behind_any_number_of_dropped_datagrams(sub: Subscriber, publisher: Publisher) -> None:
+def test_recv_0_finds_news_behind_any_number_of_dropped_datagrams(
+    sub: Subscriber, publisher: Publisher
+) -> None:
     with Sender() as sender:
         for _ in range(1000):
             sender.send(b"garbage", 1)
@@ -124,7 +126,9 @@ def test_fileno_is_readable_for_what_leaving_found(sub: Subscriber, publisher: P
     assert readable(sub)
 
 
-def test_fileno_is_readable_for_the_batch_behind_a_losserror(subscribe: Subscribe, publisher: Publisher) -> None:
+def test_fileno_is_readable_for_the_batch_behind_a_losserror(
+    subscribe: Subscribe, publisher: Publisher
+) -> None:
     sub = subscribe(groups=1, buffer_events=3, on_loss="raise")
     publisher.publish(b"x", 1)
     sub.recv(0)
@@ -258,7 +262,9 @@ def test_stats_may_be_asked_while_another_thread_receives(sub: Subscriber, publi
 # Signals
 
 
-def test_a_signal_handler_runs_while_recv_waits_and_the_wait_goes_on(sub: Subscriber, publisher: Publisher) -> None:
+def test_a_signal_handler_runs_while_recv_waits_and_the_wait_goes_on(
+    sub: Subscriber, publisher: Publisher
+) -> None:
     seen: list[object] = []
     previous = signal.signal(signal.SIGUSR1, lambda *_: seen.append(sub.stats()["delivered"]))
     timers = [

@@ -117,7 +117,9 @@ def test_a_batch_of_the_bus_holds_the_events_that_were_sent(got: tuple[Batch, li
 
 
 @given(received(), st.data())
-def test_select_by_a_bool_array_keeps_what_it_marks(got: tuple[Batch, list[Event]], data: st.DataObject) -> None:
+def test_select_by_a_bool_array_keeps_what_it_marks(
+    got: tuple[Batch, list[Event]], data: st.DataObject
+) -> None:
     batch, events = got
     for _ in range(2):  # a selection is selected from, too
         marked = data.draw(st.lists(st.booleans(), min_size=len(events), max_size=len(events)))
@@ -128,7 +130,9 @@ def test_select_by_a_bool_array_keeps_what_it_marks(got: tuple[Batch, list[Event
 
 
 @given(received(), st.sets(st.sampled_from((1, 2, 3, 4, 32)), max_size=3))
-def test_select_by_groups_keeps_what_went_to_one_of_them(got: tuple[Batch, list[Event]], groups: set[int]) -> None:
+def test_select_by_groups_keeps_what_went_to_one_of_them(
+    got: tuple[Batch, list[Event]], groups: set[int]
+) -> None:
     batch, events = got
     mask = Groups(*groups).mask
     wanted = [event for event in events if event.groups & mask]
@@ -259,5 +263,3 @@ def test_from_datagrams_of_an_unknown_source_or_of_no_bytes() -> None:
 def test_repr_counts_events_or_messages() -> None:
     assert "2 events" in repr(Batch.from_datagrams("bus", [bus_batch(b"12", record_size=1)]))
     assert "1 messages" in repr(Batch.from_datagrams("raw:2", [reference.message(20)]))
-
-

@@ -39,7 +39,9 @@ rows = st.lists(st.tuples(st.sampled_from((GAP, OVERRUN)), st.integers(0, 2**50)
 
 
 @given(rows, rows, st.integers(0, 9), st.integers(0, 9))
-def test_losses_add_up(first: list[tuple[int, int]], second: list[tuple[int, int]], before: int, now: int) -> None:
+def test_losses_add_up(
+    first: list[tuple[int, int]], second: list[tuple[int, int]], before: int, now: int
+) -> None:
     a = Loss(b"".join(row(*r) for r in first), before)
     b = Loss(b"".join(row(*r) for r in second), now, grew=now > before)
     both = a + b
