@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 cdef enum:
     MAX_IDLE = 4                  # arenas kept for reuse; a burst's others go back to the system
     HEAD = 96                     # nlmsghdr and nlbus_batch: the header area of one slot
-    SLOTS = 128                   # datagrams in one recvmmsg
+    SLOTS = 512                   # datagrams in one recvmmsg
     HEADS_SIZE = SLOTS * HEAD
     # Bytes of bodies in one receive: more would leave the second-level cache before anyone reads them.
     BODIES_SIZE = 1 << 20

@@ -1,4 +1,4 @@
-"""Ending well: a signal or a closed pipe ends a command between two batches, never within one."""
+"""Ending well: a signal or a closed pipe ends a command between two writes, never within one."""
 
 import contextlib
 import os
@@ -10,13 +10,16 @@ import threading
 from types import FrameType
 from typing import Any, Self
 
+import click
+
 from nlbus import Subscriber
 
 
 class Ending:
     """While entered, SIGINT and SIGTERM set `over` instead of raising; so does a closed stdout.
 
-    Signals are taken in the main thread only; elsewhere they stay as they are.
+    The same signal once more kills, as somebody must be able to whose reader has stopped reading. Signals
+    are taken in the main thread only; elsewhere they stay as they are.
     """
 
     def __init__(self, subscriber: Subscriber) -> None:
@@ -46,6 +49,7 @@ class Ending:
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         self.over = True
+        signal.signal(number, signal.SIG_DFL)
         with contextlib.suppress(BlockingIOError):
             os.write(self._waker, b"x")
 
@@ -56,6 +60,19 @@ class Ending:
         if fds - {self._subscriber}:
             self.over = True
         return not self.over and self._subscriber in fds
+
+
+def write_all(text: str) -> None:
+    """Write and flush, whole, whatever interrupts; colour on a terminal only. BrokenPipeError.
+
+    With PYTHONUNBUFFERED, sys.stdout.write would forget the rest of a write that a signal cut short.
+    """
+    if not sys.stdout.isatty():
+        text = click.unstyle(text)
+    rest = text.encode(sys.stdout.encoding, "backslashreplace")
+    while rest:
+        rest = rest[sys.stdout.buffer.write(rest) :]
+    sys.stdout.buffer.flush()
 
 
 def discard_stdout() -> None:

@@ -9,7 +9,7 @@ import click
 
 from nlbus import Subscriber
 from nlbus.cli import show
-from nlbus.cli.ending import Ending, discard_stdout
+from nlbus.cli.ending import Ending, discard_stdout, write_all
 from nlbus.cli.options import flat, group_list, uid
 from nlbus.sources import Source, find, group_names
 
@@ -153,11 +153,11 @@ class _Writer:
         for record in records:
             lines.append(self._line(record))
             if len(lines) == CHUNK:
-                click.echo("\n".join(lines))
+                write_all("\n".join(lines) + "\n")
                 written += len(lines)
                 lines.clear()
         if lines:
-            click.echo("\n".join(lines))
+            write_all("\n".join(lines) + "\n")
         return written + len(lines)
 
 
