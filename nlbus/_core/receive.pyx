@@ -357,6 +357,7 @@ cdef class Receiver:
     def check(self):
         """ClosedError if closed, or if this process is a fork of the one that opened it."""
         if self.opened_after != forks():
+            self.paused = False  # whoever waits for us to notice is a thread of the parent's
             raise ClosedError("opened by the parent process: after a fork, open a subscriber of your own")
         if self.closed:
             raise ClosedError("already closed")

@@ -3,9 +3,11 @@
 import ctypes
 import os
 import pickle
+import shutil
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import time
 import traceback
@@ -86,7 +88,7 @@ def one_event(data: bytes, **fields: int) -> bytes:
 
 
 def drain(subscriber: Subscriber, timeout: float = 0.0, atleast: int = 0) -> list[Batch]:
-    """All batches until none comes for `timeout` seconds; atleast: waits up to 10 s for so many events."""
+    """All batches until none comes for `timeout` seconds; waits up to 10 s for `atleast` so many events."""
     batches: list[Batch] = []
     have = 0
     give_up = time.monotonic() + 10
@@ -148,6 +150,20 @@ def proc_netlink(subscriber: Subscriber) -> SocketRow:
         if (int(protocol), int(port)) == (subscriber._source.protocol, portid(subscriber)):
             return SocketRow(int(protocol), int(port), int(groups, 16), int(rmem), int(drops))
     raise AssertionError("the kernel does not list this socket")
+
+
+def ip(*commands: str) -> None:
+    """Run commands of ip(8), in this namespace; skips where there is none."""
+    tool = shutil.which("ip", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if tool is None:
+        pytest.skip("no `ip` command: install iproute2")
+    for command in commands if len(commands) < 10 else ():
+        done = subprocess.run([tool, *command.split()], check=False, capture_output=True, text=True)
+        if "Unknown device type" in done.stderr or "not supported" in done.stderr:
+            pytest.skip(f"this kernel cannot `ip {command}`: {done.stderr.strip()}")
+        assert done.returncode == 0, f"ip {command}: {done.stderr}"
+    if len(commands) >= 10:
+        subprocess.run([tool, "-batch", "-"], check=True, input="\n".join(commands), text=True)
 
 
 # Other processes

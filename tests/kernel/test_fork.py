@@ -131,7 +131,7 @@ def test_the_child_never_waits_for_a_lock_of_the_parents_threads(subscribe: Subs
             )
 
         try:
-            for _ in range(30):
+            for _ in range(100):
                 said = child(work).result()
                 assert said[-1] == "nothing raised"
                 assert all("fork" in one for one in said[:-1])

@@ -6,17 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from nlbus import Batch, ClosedError, Groups, Publisher, SchemaError, Subscriber, Topic
+from nlbus import ClosedError, Groups, Publisher, SchemaError, Subscriber, Topic
 from nlbus.topic import MAX_RECORD
-from tests import reference
 from tests.kernel.helpers import drain, events, payload, payloads, python
 
 Subscribe = Callable[..., Subscriber]
@@ -395,82 +391,3 @@ def test_stats_say_what_each_stream_sent(sub: Subscriber, publisher: Publisher) 
 def test_a_linger_out_of_bounds_is_refused(seconds: float) -> None:
     with pytest.raises(SchemaError, match="linger"):
         Publisher(linger=seconds)
-
-
-# Any events, by any path
-
-masks_ = st.sampled_from((1, 2, 0b11, 0x80000000, 0xFFFFFFFF))
-kinds = st.sampled_from((0, 1, 0x100, 2**32 - 1))
-singles = st.tuples(st.just("one"), st.binary(max_size=70), masks_, kinds)
-arrays = st.tuples(st.just("many"), st.tuples(st.integers(0, 600), st.integers(1, 70)), masks_, kinds)
-scattered = st.tuples(
-    st.just("masked"),
-    st.tuples(st.integers(1, 70), st.integers(1, 70)),
-    st.lists(masks_, min_size=1, max_size=5),
-    kinds,
-)
-topics = st.tuples(st.just("topic"), st.sampled_from((TICK, BOOK)), st.integers(1, 3000))
-calls = st.lists(st.one_of(singles, arrays, scattered, topics, st.tuples(st.just("flush"))), max_size=12)
-
-
-def publish(pub: Publisher, call: tuple[Any, ...], seed: int) -> list[tuple[bytes, int, int]]:
-    """Make one call; the events that it publishes."""
-    match call:
-        case ("one", data, mask, kind):
-            pub.publish(data, Groups.from_mask(mask), kind)
-            return [(data, kind, mask)]
-        case ("many", (count, size), mask, kind):
-            rows = np.frombuffer(payload(count * size, seed), "u1").reshape(count, size)
-            pub.publish_many(rows, Groups.from_mask(mask), kind)
-            return [(row.tobytes(), kind, mask) for row in rows]
-        case ("masked", (count, size), some, kind):
-            rows = np.frombuffer(payload(count * size, seed), "u1").reshape(count, size)
-            masks = np.resize(np.array(some, np.uint32), count)
-            pub.publish_many(rows, masks=masks, type=kind)
-            return [(r.tobytes(), kind, m) for r, m in zip(rows, masks.tolist(), strict=True)]
-        case ("topic", topic, count):
-            rows = np.frombuffer(payload(16 * count, seed), topic.dtype)
-            pub.publish_many(rows, topic=topic)
-            return [(row.tobytes(), topic.type, topic.groups.mask) for row in rows]
-    pub.flush()
-    return []
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
-@given(calls=calls, lingering=st.booleans())
-def test_any_events_by_any_path_arrive_once_in_order_as_they_were(
-    subscribe: Subscribe, calls: list[tuple[Any, ...]], lingering: bool
-) -> None:
-    sub, raw = subscribe(groups=EVERY), subscribe("raw:2", groups=EVERY)
-    wanted: list[tuple[bytes, int, int]] = []
-    with Publisher(linger=1.0 if lingering else 0.0) as pub:
-        for seed, call in enumerate(calls):
-            wanted += publish(pub, call, seed)
-        pub.flush()
-    live = drain(sub)
-    got = events(live)
-    assert len(got) == len(wanted)
-    for mask in {mask for _, _, mask in wanted}:
-        assert [e for e in got if e[2] == mask] == [e for e in wanted if e[2] == mask]
-    # The same bytes without a kernel are the same events.
-    copied = [p for batch in drain(raw) for p in raw_datagrams(batch)]
-    made = Batch.from_datagrams("bus", copied)
-    assert events([made]) == got
-    assert [r["time_ns"] for b in live for r in b.events] == made.events["time_ns"].tolist()
-    assert [r["seq"] for b in live for r in b.events] == made.events["seq"].tolist()
-    sub.close()
-    raw.close()
-
-
-def raw_datagrams(batch: Batch) -> list[bytes]:
-    """The datagrams that a raw batch of the bus came in."""
-
-    def which(i: int) -> tuple[int, int, int]:
-        head = reference.BATCH.unpack_from(batch.payload(i))
-        fields = dict(zip(reference.BATCH_FIELDS, head, strict=True))
-        return int(batch.messages["group"][i]), fields["instance"], fields["dgram_seq"]
-
-    return [
-        reference.kernel_chain(*(reference.message(reference.MSG_BATCH, batch.payload(i)) for i in rows))
-        for _, rows in groupby(range(len(batch)), key=which)
-    ]
