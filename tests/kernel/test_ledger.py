@@ -290,6 +290,22 @@ def test_the_tail_of_a_killed_publisher_stays_open(subscribe: Subscribe) -> None
     assert sub.stats()["open"] == dropped
 
 
+def test_closing_tells_of_the_tail_even_if_the_idle_heartbeat_was_lost(subscribe: Subscribe) -> None:
+    sub = subscribe(groups=3, buffer_events=1, on_loss="ignore")
+    with Publisher() as pub:
+        pub.publish(b"first", 3)
+        assert len(sub.recv(1)) == 1
+        for i in range(20):
+            pub.publish(bytes([i]), 3)
+        before = proc_netlink(sub).drops
+        wait_until(lambda: proc_netlink(sub).drops > before)  # the heartbeat, which comes once
+        got = drain(sub)
+        assert sub.stats()["open"] == sub.stats()["dropped"] > 0
+    got += drain(sub)
+    assert sum(map(len, got)) + sum(batch.loss.events for batch in got) == 20
+    assert sub.stats()["open"] == 0
+
+
 @pytest.mark.parametrize("linger", [0.0, 0.5])
 def test_streams_that_give_way_to_others_lose_nothing_silently(subscribe: Subscribe, linger: float) -> None:
     rng = np.random.default_rng(5)
