@@ -373,6 +373,16 @@ def test_what_the_kernel_refuses_after_lingering_is_counted_as_failed(subscribe:
     assert_nothing_lost(sub)
 
 
+def test_closing_says_what_the_kernel_refused() -> None:
+    pub = Publisher(linger=1)
+    shrink_send_buffer(pub)
+    pub.publish_many(np.zeros((250, 100), "u1"), groups=4)
+    with pytest.raises(KernelError, match="closing"):
+        pub.close()
+    assert pub.stats()["failed"] == 250
+    pub.close()
+
+
 def assert_nothing_lost(sub: Subscriber) -> None:
     stats = sub.stats()
     assert stats["lost"] == stats["open"] == stats["dropped"] == stats["malformed"] == 0
