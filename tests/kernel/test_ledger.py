@@ -4,9 +4,12 @@ First one sender by hand, copy by copy, where the model knows what must be. Then
 rounds of many processes, whose truth survives SIGKILL (ledger_rounds.py, ledger_check.py).
 """
 
+import json
 import os
 import resource
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -18,7 +21,7 @@ import pytest
 
 from nlbus import Groups, Publisher, Subscriber
 from nlbus.errors import KernelError
-from tests.kernel.helpers import Child, drain, payload, payloads, proc_netlink, wait_until
+from tests.kernel.helpers import ROOT, Child, drain, payload, payloads, proc_netlink, wait_until
 from tests.kernel.ledger_model import Model, explore
 
 Subscribe = Callable[..., Subscriber]
@@ -467,5 +470,55 @@ def test_masks_of_all_groups_are_delivered_once(subscribe: Subscribe) -> None:
     assert sub.stats()["copies"] == 31 * 21
 
 
+# Rounds of processes
+
+
 def soak_rounds() -> int:
     return int(os.environ.get("NLBUS_SOAK_ROUNDS", "1000"))
+
+
+def play(seed: int, rounds: int, timeout: float) -> Counter[str]:
+    """Rounds in an interpreter of their own, where nothing is open before the processes are made."""
+    command = [sys.executable, "-m", "tests.kernel.ledger_rounds", str(seed), str(rounds)]
+    totals: Counter[str] = Counter()
+    wrong = []
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        timer = threading.Timer(timeout, process.kill)  # which ends its children too
+        timer.start()
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                result = json.loads(line)
+                for violation in result.pop("violations"):
+                    wrong.append(f"seed {result['seed']}: {violation}")
+                totals.update({"rounds": 1, **{k: v for k, v in result.items() if isinstance(v, int)}})
+        finally:
+            timer.cancel()
+            process.kill()
+    if wrong:
+        replay = "replay: python -m tests.kernel.ledger_rounds SEED, as root or under `unshare -Ur`"
+        pytest.fail("\n".join([*wrong[:50], replay]))
+    assert totals["rounds"] == rounds, (
+        f"the rounds ended after {totals['rounds']}, status {process.returncode}"
+    )
+    return totals
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("seed", [1, 21, 41])
+def test_twenty_rounds_of_processes(seed: int) -> None:
+    totals = play(seed, 20, timeout=110)
+    assert totals["delivered"] > 10_000
+    assert totals["lost"] > 1_000
+    assert totals["required"] > 100  # tails that only `open` tells of
+    assert totals["counted"] > 5  # subscribers of whom every copy could be counted
+    assert totals["incarnations"] > totals["publishers"]
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(6 * 3600)
+def test_a_thousand_rounds_of_processes() -> None:
+    rounds = soak_rounds()
+    totals = play(10_000, rounds, timeout=rounds * 20)
+    print(dict(totals))
