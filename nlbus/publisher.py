@@ -129,8 +129,11 @@ class Publisher:
         self._send(self._sender.flush)
 
     def close(self) -> None:
-        """Send what lingers and a last heartbeat a stream, then close. Closing twice is fine."""
-        self._close()
+        """Send what lingers and a last heartbeat a stream, then close. Closing twice is fine. KernelError."""
+        try:
+            self._close()
+        except OSError as error:
+            raise kernel_error(error.errno or 0, "closing a publisher on NETLINK_USERSOCK") from error
 
     def stats(self) -> dict[str, Any]:
         """What was sent: `streams` has groups (a mask), instance, events and datagrams of each stream.

@@ -25,9 +25,9 @@ cdef struct stream:
     uint64_t lost                 # events
     int64_t time_ns               # of the newest batch
     uint64_t serial               # of the newest datagram, counting all that this ledger saw
-    uint32_t copies               # how many of our memberships each datagram meets, at least
+    uint32_t held                 # groups that we were in at the newest datagram, and did not join since
     uint32_t seen                 # copies of the newest datagram that came
-    uint32_t epoch                # the membership that `copies` was counted for
+    bint left                     # we belong to none of its groups, or have heard nothing since we did
     uint32_t uid
 
 
@@ -46,7 +46,6 @@ cdef class Ledger:
     cdef uint32_t count
     cdef uint32_t slots           # of index, a power of two
     cdef uint64_t serial
-    cdef uint32_t epoch
     cdef uint32_t members         # groups joined now
     cdef uint32_t stable          # groups joined since before anything that is still queued was sent
     cdef bint unsettled
@@ -59,15 +58,16 @@ cdef class Ledger:
     cdef readonly uint64_t explained      # drops of the socket that gaps and missing copies explain
     cdef readonly uint64_t evicted        # streams
 
-    cdef verdict see(self, const nlbus_batch *head, uint32_t portid, uint32_t uid) noexcept nogil
+    cdef verdict see(self, const nlbus_batch *head, uint32_t portid, uint32_t uid,
+                     uint32_t group) noexcept nogil
     cdef void next_datagram(self) noexcept nogil
     cdef void drained(self) noexcept nogil
     cdef void add_row(self, cause why, uint64_t stream, uint64_t count, bint exact,
                       int64_t earliest, int64_t latest) noexcept nogil
     cdef bytes take_rows(self)
     cdef stream *find(self, uint32_t portid, uint64_t instance, uint32_t groups) noexcept nogil
-    cdef stream *open(self, const nlbus_batch *head, uint32_t portid, uint32_t uid) noexcept nogil
+    cdef stream *open(self, uint32_t portid, uint32_t uid, uint64_t instance, uint32_t groups) noexcept nogil
+    cdef void begin(self, stream *s, const nlbus_batch *head, uint32_t by) noexcept nogil
     cdef void evict(self) noexcept nogil
-    cdef void forget_left(self) noexcept nogil
     cdef void reindex_last(self) noexcept nogil
     cdef void reindex(self) noexcept nogil

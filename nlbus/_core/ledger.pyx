@@ -6,7 +6,8 @@ datagram was dropped once for each of our groups that it went to, and so was eac
 of a datagram that did. What is left unexplained is `open`: losses that no later datagram has shown yet.
 
 `explained` must never be too large, for then a loss would go unseen. So copies are counted for the groups
-that we belonged to all the time, and those of a stream's first datagram not at all.
+that we surely belonged to all the time since the stream's newest datagram, and its own not at all where we
+may have joined while it was on its way from group to group, as with a stream's first.
 """
 
 cimport cython
@@ -19,6 +20,7 @@ from nlbus._abi.nlbus cimport nlbus_batch
 
 cdef enum:
     MAX_STREAMS = 16384
+    ALL = 32                      # copies: more than a datagram can miss
 
 
 cdef extern from *:
@@ -47,46 +49,48 @@ cdef class Ledger:
 
     def set_members(self, uint32_t members):
         """Our groups are now these. What was queued before may still come under the old ones."""
-        cdef uint32_t i
-        cdef stream *s
+        cdef uint32_t i, joined = members & ~self.members
         self.members = members
         self.stable &= members
         self.unsettled = True
         for i in range(self.count):
-            s = &self.streams[i]
-            s.copies = min(s.copies, max(1, popcount(s.groups & self.stable)))
+            self.streams[i].held &= ~joined
 
     def forget(self):
-        """The queue holds nothing from before we left some groups: close streams that we no longer meet."""
-        self.forget_left()
+        """The queue holds nothing from before we left some groups: close streams that we no longer meet.
 
-    cdef void forget_left(self) noexcept nogil:
-        cdef uint32_t i, kept = 0
+        Where they stood is kept. We may join another of their groups while a datagram that we have is still
+        on its way to that one.
+        """
+        cdef uint32_t i
         for i in range(self.count):
-            if self.streams[i].groups & self.members:
-                self.streams[kept] = self.streams[i]
-                kept += 1
-        self.count = kept
-        self.reindex()
+            if not self.streams[i].groups & self.members:
+                self.streams[i].left = True
 
     cdef void drained(self) noexcept nogil:
         """The queue ran empty: whatever comes next was sent under today's membership."""
         if self.unsettled:
             self.unsettled = False
             self.stable = self.members
-            self.epoch += 1
 
     cdef void next_datagram(self) noexcept nogil:
         self.serial += 1
 
-    cdef verdict see(self, const nlbus_batch *head, uint32_t portid, uint32_t uid) noexcept nogil:
-        """Account for one batch that came, and say what to do with it."""
+    cdef verdict see(self, const nlbus_batch *head, uint32_t portid, uint32_t uid,
+                     uint32_t group) noexcept nogil:
+        """Account for one batch that came by `group` (0: unknown), and say what to do with it."""
         cdef stream *s = self.find(portid, head.instance, head.groups)
+        # We belonged to that group when it was sent, even if we have left it since.
+        cdef uint32_t by = <uint32_t> 1 << (group - 1) if group else 0
+        cdef uint32_t copies, held
         cdef uint64_t missing, gap
         if s == NULL:
-            s = self.open(head, portid, uid)
+            s = self.open(portid, uid, head.instance, head.groups)
             if s == NULL:
                 return STRAY
+            self.begin(s, head, by)
+        elif s.left and head.dgram_seq >= s.next_dgram:
+            self.begin(s, head, by)
         elif head.dgram_seq < s.next_dgram:
             if s.serial == self.serial and head.dgram_seq == s.next_dgram - 1:
                 # A further batch of the datagram that the stream accepted just now.
@@ -100,16 +104,14 @@ cdef class Ledger:
             if head.first_seq < s.next_seq:
                 return STRAY
             missing = head.dgram_seq - s.next_dgram
-            self.explained += missing * s.copies
-            if s.seen < s.copies:
-                self.explained += s.copies - s.seen
+            copies = popcount(s.held & (self.members | by))
+            self.explained += missing * copies
+            if s.seen < copies:
+                self.explained += copies - s.seen
             self.lost_datagrams += missing
-            s.seen = 1
-            if s.epoch != self.epoch:
-                s.epoch = self.epoch
-                s.copies = max(1, popcount(s.groups & self.stable))
-                # We may have joined while this very datagram was on its way from group to group.
-                s.seen = s.copies
+            held = s.groups & (self.stable | by)
+            s.seen = ALL if held & ~s.held else 1
+            s.held |= held
             s.next_dgram = head.dgram_seq + 1
             s.serial = self.serial
         gap = head.first_seq - s.next_seq
@@ -159,6 +161,8 @@ cdef class Ledger:
         rows = []
         for i in range(self.count):
             s = &self.streams[i]
+            if s.left:
+                continue
             rows.append((s.portid, s.uid, s.instance, s.groups, s.delivered, s.lost, s.next_seq,
                          s.next_dgram, s.time_ns))
         return rows
@@ -175,8 +179,8 @@ cdef class Ledger:
                 return s
             at += 1
 
-    cdef stream *open(self, const nlbus_batch *head, uint32_t portid, uint32_t uid) noexcept nogil:
-        """A new stream, whose baseline is this batch."""
+    cdef stream *open(self, uint32_t portid, uint32_t uid, uint64_t instance, uint32_t groups) noexcept nogil:
+        """Room for a new stream; NULL if there is no memory."""
         cdef stream *grown
         cdef uint32_t *index
         if 2 * self.count == self.slots:
@@ -199,16 +203,20 @@ cdef class Ledger:
         memset(s, 0, sizeof(stream))
         s.portid = portid
         s.uid = uid
-        s.instance = head.instance
-        s.groups = head.groups
+        s.instance = instance
+        s.groups = groups
+        self.reindex_last()
+        return s
+
+    cdef void begin(self, stream *s, const nlbus_batch *head, uint32_t by) noexcept nogil:
+        """This batch is the stream's baseline."""
+        s.left = False
+        s.delivered = s.lost = 0
         s.next_dgram = head.dgram_seq + 1
         s.next_seq = head.first_seq
         s.serial = self.serial
-        s.epoch = self.epoch
-        s.copies = max(1, popcount(s.groups & self.stable))
-        s.seen = s.copies
-        self.reindex_last()
-        return s
+        s.held = s.groups & (self.stable | by)
+        s.seen = ALL
 
     cdef void reindex_last(self) noexcept nogil:
         cdef stream *s = &self.streams[self.count - 1]

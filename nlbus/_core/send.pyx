@@ -150,7 +150,8 @@ cdef class Sender:
         with nogil:
             error = self.flush_due(0)
             for i in range(self.count):
-                if self.streams[i].dirty:
+                # Even where one was sent: it may have met a full buffer.
+                if self.streams[i].next_dgram:
                     error = self.heartbeat(&self.streams[i]) or error
         self.closed = True
         self.armed_ns = 0

@@ -130,7 +130,7 @@ cdef inline void take_batch(walk *w, const datagram *d, const uint8_t *batch, co
             or (d.group and (d.group > 32 or not head.groups >> (d.group - 1) & 1))):
         w.malformed += 1
         return
-    what = ledger.see(&head, d.portid, d.uid)
+    what = ledger.see(&head, d.portid, d.uid, d.group)
     if what == COPY:
         w.copies += 1
     elif what != FRESH:
