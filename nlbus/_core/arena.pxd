@@ -39,7 +39,6 @@ cdef class Pool:
 cdef class Block:
     """Read-only memory of one batch; it goes back where it came from when the last view of it dies."""
     cdef uint8_t *base
-    cdef size_t size
     cdef size_t touched           # bytes that are backed by memory, as the pool counts them
     cdef bint mapped              # an arena; else from malloc
     cdef bint leased

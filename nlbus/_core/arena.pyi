@@ -1,6 +1,5 @@
 """Memory of batches: arenas from a pool, or exact copies."""
 
-import sys
 from typing import Self, final
 
 @final
@@ -15,10 +14,8 @@ class Pool:
 
 @final
 class Block:
-    """Read-only memory of one batch, as a buffer of bytes; the core alone makes useful ones."""
+    """Memory of one batch; the core alone makes useful ones."""
 
-    if sys.version_info >= (3, 12):
-        def __buffer__(self, flags: int, /) -> memoryview: ...
     @property
     def kind(self) -> int: ...
     @property
@@ -35,6 +32,10 @@ class Block:
     def losses(self) -> bytes: ...
     @property
     def open(self) -> int: ...
+    @property
+    def grew(self) -> bool: ...
+    @property
+    def lossy(self) -> bool: ...
     @property
     def first(self) -> int: ...
     @property

@@ -7,7 +7,6 @@ while anything views it: the next receive takes another from the pool.
 """
 
 cimport cython
-from cpython.buffer cimport PyBuffer_FillInfo
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free
 
@@ -42,7 +41,6 @@ cdef class Pool:
                 raise MemoryError(f"no address space for an arena of {ARENA_SIZE} bytes")
             block.base = <uint8_t *> fresh
             block.touched = 0
-        block.size = ARENA_SIZE
         block.mapped = True
         block.pool = self
         return block
@@ -51,7 +49,6 @@ cdef class Pool:
         """A block that owns `memory`, which malloc gave."""
         cdef Block block = Block.__new__(Block)
         block.base = memory
-        block.size = size
         block.pool = self
         block.lease(size)
         return block
@@ -83,9 +80,6 @@ cdef class Block:
             self.touched = touched
         self.leased = True
         self.pool.pinned += self.touched
-
-    def __getbuffer__(self, Py_buffer *view, int flags):
-        PyBuffer_FillInfo(view, self, self.base, self.size, 1, flags)
 
     def __dealloc__(self):
         cdef Pool pool = self.pool

@@ -4,44 +4,38 @@
 """
 
 from collections.abc import Set
-from typing import Self, final
+from typing import Self, TypeVar, final
+
+import numpy as np
 
 from nlbus._core.arena import Block
-from nlbus._typing import Bytes, Structured
+from nlbus._typing import Structured
+
+_T = TypeVar("_T", bound=np.generic)
 
 @final
 class Rows:
     def __new__(cls, block: Block, selected: Structured | None) -> Self: ...
 
-def find_records(
+def view(
+    block: Block, dtype: np.dtype[_T], count: int, offset: int, stride: int = 0
+) -> np.ndarray[tuple[int], np.dtype[_T]]: ...
+def records(
     block: Block,
     selected: Structured | None,
-    itemsize: int,
+    dtype: np.dtype[_T],
     type: int | None,
     fingerprint: int | None,
     groups: int,
-) -> tuple[int, int, int]: ...
-def copy_records(
+) -> tuple[np.ndarray[tuple[int], np.dtype[_T]], int]: ...
+def payloads(
     block: Block,
     selected: Structured | None,
-    itemsize: int,
-    type: int | None,
-    fingerprint: int | None,
-    groups: int,
-    out: Bytes,
-) -> None: ...
-def find_payloads(
-    block: Block, selected: Structured | None, itemsize: int, type: int | None, groups: Set[int] | None
-) -> tuple[int, int]: ...
-def copy_payloads(
-    block: Block,
-    selected: Structured | None,
-    itemsize: int,
+    dtype: np.dtype[_T],
     type: int | None,
     groups: Set[int] | None,
-    out: Bytes,
-) -> None: ...
-def fill_events(block: Block, selected: Structured | None, out: Bytes) -> None: ...
+) -> tuple[np.ndarray[tuple[int], np.dtype[_T]], int]: ...
+def events(block: Block, selected: Structured | None, dtype: np.dtype[np.void], count: int) -> Structured: ...
 def compact(block: Block, selected: Structured | None) -> Block: ...
 def from_datagrams(
     kind: int, datagrams: list[bytes], group: int, uid: int

@@ -1,6 +1,7 @@
 """The receive core: poll, recvmmsg and walk in one stretch without the GIL."""
 
 from collections.abc import Collection
+from threading import Event
 from typing import Literal, Self, final
 
 from nlbus._core.arena import Block, Pool
@@ -19,6 +20,7 @@ class Receiver:
         trust_kernel: bool,
         user_groups: int,
         trust_uids: Collection[int] | None,
+        aside: Event,
     ) -> Self: ...
     @property
     def portid(self) -> int: ...

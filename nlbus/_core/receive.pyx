@@ -291,9 +291,9 @@ cdef class Receiver:
     def counters(self):
         """Everything counted so far, by name."""
         return {
-            "delivered": self.delivered, "datagrams": self.scatter.received, "bytes": self.scatter.bytes, "copies": self.w.copies,
-            "malformed": self.w.malformed, "foreign": self.w.foreign, "untrusted": self.scatter.untrusted,
-            "truncated": self.scatter.truncated, "dropped": self.dropped, "copied_batches": self.misses,
+            "delivered": self.delivered, "datagrams": self.scatter.received, "bytes": self.scatter.bytes,
+            "copies": self.w.copies, "malformed": self.w.malformed, "foreign": self.w.foreign,
+            "untrusted": self.scatter.untrusted, "truncated": self.scatter.truncated, "dropped": self.dropped, "copied_batches": self.misses,
         }
 
     # -- membership, waiting, the end -------------------------------------------------------------------
