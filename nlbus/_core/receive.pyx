@@ -293,7 +293,8 @@ cdef class Receiver:
         return {
             "delivered": self.delivered, "datagrams": self.scatter.received, "bytes": self.scatter.bytes,
             "copies": self.w.copies, "malformed": self.w.malformed, "foreign": self.w.foreign,
-            "untrusted": self.scatter.untrusted, "truncated": self.scatter.truncated, "dropped": self.dropped, "copied_batches": self.misses,
+            "untrusted": self.scatter.untrusted, "truncated": self.scatter.truncated,
+            "dropped": self.dropped, "copied_batches": self.misses,
         }
 
     # -- membership, waiting, the end -------------------------------------------------------------------
