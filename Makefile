@@ -6,9 +6,9 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ASAN := build/asan
 
-# An ordinary user gets a user namespace, in which tests may make network namespaces of their own.
+# An ordinary user gets a user namespace, in which tests may make network namespaces, and one to come back to.
 # Where that is forbidden, they skip and say so.
-UNSHARE = $(shell test "$$(id -u)" = 0 || { unshare -Urn true && echo unshare -Ur; } 2>/dev/null)
+UNSHARE = $(shell test "$$(id -u)" = 0 || { unshare -Urn true && echo unshare -Urn; } 2>/dev/null)
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test lint format bench soak test-asan clean

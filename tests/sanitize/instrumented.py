@@ -17,10 +17,10 @@ import numpy as np
 from nlbus._core import gather
 from nlbus.batch import EVENT, SEGMENT
 block, _ = gather.from_datagrams(0, [bytes(4096)], 0, 0)
-rows, out = np.zeros(1, SEGMENT), np.zeros(1, EVENT)
+rows = np.zeros(1, SEGMENT)
 rows["count"] = 1
 rows["times_at"] = memoryview(block).nbytes
-gather.fill_events(block, rows, out.view(np.uint8))
+gather.events(block, rows, EVENT, 1)
 """
 
 
