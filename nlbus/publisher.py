@@ -74,7 +74,8 @@ class Publisher:
         SchemaError if it does not fit a datagram or the topic; ClosedError; KernelError.
         """
         fingerprint = 0
-        size = memoryview(data).nbytes  # type: ignore[arg-type]  # np.void is a buffer too
+        # np.void is a buffer too, which its stubs do not know.
+        size = len(data) if data.__class__ is bytes else memoryview(data).nbytes  # type: ignore[arg-type]
         if topic is not None:
             groups, type, fingerprint = self._of_topic(topic, groups, type)
             if size != topic.dtype.itemsize:
