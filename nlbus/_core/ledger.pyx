@@ -16,15 +16,12 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memset
 
+from nlbus._abi.bits cimport popcount
 from nlbus._abi.nlbus cimport nlbus_batch
 
 cdef enum:
     MAX_STREAMS = 16384
     ALL = 32                      # copies: more than a datagram can miss
-
-
-cdef extern from *:
-    int popcount "__builtin_popcount" (uint32_t mask) noexcept nogil
 
 
 cdef inline uint32_t hash_stream(uint32_t portid, uint64_t instance, uint32_t groups) noexcept nogil:

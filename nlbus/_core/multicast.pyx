@@ -10,16 +10,13 @@ cimport cython
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from nlbus._abi.bits cimport ctz
 from nlbus._abi.netlink cimport sockaddr_nl
 from nlbus._abi.socket cimport (
     AF_NETLINK, BPF_K, BPF_RET, SO_ATTACH_FILTER, SOL_SOCKET, close, sendmmsg, setsockopt, sock_filter,
     sock_fprog,
 )
 from nlbus._core.netsock cimport bind_netlink, open_netlink
-
-
-cdef extern from *:
-    int ctz "__builtin_ctz" (uint32_t mask) noexcept nogil
 
 
 @cython.final

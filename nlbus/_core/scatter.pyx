@@ -15,6 +15,7 @@ from libc.stdint cimport UINT32_MAX, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
+from nlbus._abi.bits cimport ffs
 from nlbus._abi.netlink cimport NETLINK_PKTINFO, nl_pktinfo, sockaddr_nl
 from nlbus._abi.socket cimport (
     CMSG_DATA, CMSG_FIRSTHDR, CMSG_NXTHDR, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE,
@@ -27,10 +28,6 @@ from nlbus._wire.cursor cimport nlmsg_load
 
 cdef enum:
     FIRST_GUESS = 4096
-
-
-cdef extern from "<strings.h>" nogil:
-    int ffs(int mask)
 
 
 @cython.final

@@ -14,6 +14,7 @@ from libc.string cimport memcpy, memset
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 
+from nlbus._abi.bits cimport popcount
 from nlbus._abi.nlbus cimport NLBUS_MAX_COUNT, nlbus_batch
 from nlbus._abi.socket cimport (
     CLOCK_MONOTONIC, CLOCK_REALTIME, TFD_CLOEXEC, TFD_TIMER_ABSTIME, clock_ns, close, getrandom,
@@ -30,10 +31,6 @@ from nlbus.errors import ClosedError, SchemaError
 cdef enum:
     IDLE_NS = 100000000           # a stream silent for so long gets its heartbeat
     RECENT = 64                   # streams that a masked publish finds without a search
-
-
-cdef extern from *:
-    int popcount "__builtin_popcount" (uint32_t mask) noexcept nogil
 
 
 cdef inline uint32_t hash_groups(uint32_t groups) noexcept nogil:
