@@ -65,8 +65,6 @@ cdef class Sender:
             pending_free(&self.streams[i].waiting)
         free(self.streams)
 
-    # -- what the publisher calls ----------------------------------------------------------------------
-
     def publish(self, data, uint64_t count, uint32_t size, uint32_t groups, masks, uint32_t type,
                 uint64_t fingerprint):
         """Send `count` events of `size` bytes that lie in a row in `data`: all for the same groups (a mask),
@@ -82,22 +80,20 @@ cdef class Sender:
             raise SchemaError(
                 f"an event of {size} bytes: a datagram of {self.limit} holds one of {self.limit - HEAD}")
         describe(&like, type, fingerprint)
+        own.obj = NULL
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             check_room(&view, count, size)
             if masks is not None:
                 PyObject_GetBuffer(masks, &own, PyBUF_SIMPLE)
-                try:
-                    check_room(&own, count, sizeof(uint32_t))
-                    with nogil:
-                        error = self.scatter(<const uint8_t *> view.buf, count, size,
-                                             <const uint8_t *> own.buf, &like)
-                finally:
-                    PyBuffer_Release(&own)
-            else:
-                with nogil:
-                    error = self.direct(groups, <const uint8_t *> view.buf, count, size, &like)
+                check_room(&own, count, sizeof(uint32_t))
+            with nogil:
+                if own.obj != NULL:
+                    error = self.scatter(<uint8_t *> view.buf, count, size, <uint8_t *> own.buf, &like)
+                else:
+                    error = self.direct(groups, <uint8_t *> view.buf, count, size, &like)
         finally:
+            PyBuffer_Release(&own)  # does nothing where none was got
             PyBuffer_Release(&view)
         self.finish(error)
 
@@ -175,8 +171,6 @@ cdef class Sender:
         return [(self.streams[i].groups, self.streams[i].instance, self.streams[i].next_seq,
                  self.streams[i].next_dgram) for i in range(self.count)]
 
-    # -- streams ---------------------------------------------------------------------------------------
-
     cdef outgoing *stream(self, uint32_t groups) noexcept nogil:
         """The stream of these groups. NULL: no memory."""
         cdef uint32_t at = hash_groups(groups)
@@ -225,8 +219,6 @@ cdef class Sender:
         getrandom(&s.instance, sizeof(s.instance), 0)
         s.next_seq = s.next_dgram = 0
         s.dirty = False
-
-    # -- sending ---------------------------------------------------------------------------------------
 
     cdef int transmit(self, outgoing *s, uint32_t datagrams) noexcept nogil:
         """Send the datagrams put in self.out to the stream's groups, and account for them."""
@@ -360,7 +352,6 @@ cdef class Sender:
     cdef int heartbeat(self, outgoing *s) noexcept nogil:
         """Say how far the stream has come, so that a lost end is noticed."""
         cdef nlbus_batch head
-        cdef int error
         describe(&head, 0, 0)
         head.groups = s.groups
         head.instance = s.instance
@@ -368,7 +359,7 @@ cdef class Sender:
         head.dgram_seq = s.next_dgram
         bus_put(self.out.heads[0], &head, 0)
         self.out.put(0, self.out.heads[0], HEAD, NULL, 0, 0)
-        error = self.transmit(s, 1)
+        cdef int error = self.transmit(s, 1)
         s.dirty = False
         return error
 
@@ -379,8 +370,6 @@ cdef class Sender:
         when.it_value.tv_nsec = at % 1000000000
         self.armed_ns = at
         timerfd_settime(self.timer, TFD_TIMER_ABSTIME, &when, NULL)
-
-    # -- small things -----------------------------------------------------------------------------------
 
     cdef int finish(self, int error) except -1:
         if error:
