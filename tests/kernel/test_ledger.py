@@ -133,6 +133,20 @@ def test_drops_from_before_leaving_are_explained_by_what_is_still_queued() -> No
         assert model.open == 0
 
 
+def test_a_group_left_and_joined_again_explains_nothing_of_the_time_between() -> None:
+    with Model([1, 2], buffer_events=2) as model:
+        stream, other = model.stream(1, 2), model.stream(1)
+        model.leave(2)  # with an empty queue
+        model.send(stream, 1)
+        assert model.send(stream, 100).dropped == 1  # too large for what room is left
+        assert model.send(other, 100).dropped == 1
+        model.join(2)
+        assert len(model.send(stream, 1).queued) == 2
+        model.recv()
+        assert model.lost == {stream.instance: 100}
+        assert model.open == 1
+
+
 def test_what_is_sent_between_leaving_and_joining_again_is_not_lost() -> None:
     with Model([3], buffer_events=None) as model:
         stream = model.stream(3)
