@@ -102,7 +102,8 @@ cdef class Ledger:
                 return STRAY
             missing = head.dgram_seq - s.next_dgram
             copies = popcount(s.held & (self.members | by))
-            self.explained += missing * copies
+            # Numbers may lie, so far that the product would wrap.
+            self.explained += min(missing, <uint64_t> 1 << 32) * copies
             if s.seen < copies:
                 self.explained += copies - s.seen
             self.lost_datagrams += missing

@@ -196,6 +196,8 @@ cdef class Receiver:
             self.rows_at = ROWS_AT
             walk_start(&self.w, self.arena.base, self.arena.base + ROWS_AT)
         walk_any(&self.w, self.kind, self.scatter.datagrams, self.scatter.believed, self.ledger)
+        # More than that is a publisher's lie about its numbers. It shall not hide the drops to come.
+        self.ledger.explained = min(self.ledger.explained, self.dropped)
         if self.scatter.emptied:
             # Nothing was left behind; but what came may be from before the last change of membership.
             self.ledger.drained()

@@ -23,6 +23,7 @@ from nlbus import Groups, Publisher, Subscriber
 from nlbus.errors import KernelError
 from tests.kernel.helpers import ROOT, Child, drain, payload, payloads, proc_netlink, wait_until
 from tests.kernel.ledger_model import Model, explore
+from tests.reference import bus_batch
 
 Subscribe = Callable[..., Subscriber]
 
@@ -133,6 +134,20 @@ def test_drops_from_before_leaving_are_explained_by_what_is_still_queued() -> No
         assert model.open == 0
 
 
+def test_a_group_left_and_joined_again_explains_nothing_of_the_time_between() -> None:
+    with Model([1, 2], buffer_events=2) as model:
+        stream, other = model.stream(1, 2), model.stream(1)
+        model.leave(2)  # with an empty queue
+        model.send(stream, 1)
+        assert model.send(stream, 100).dropped == 1  # too large for what room is left
+        assert model.send(other, 100).dropped == 1
+        model.join(2)
+        assert len(model.send(stream, 1).queued) == 2
+        model.recv()
+        assert model.lost == {stream.instance: 100}
+        assert model.open == 1
+
+
 def test_what_is_sent_between_leaving_and_joining_again_is_not_lost() -> None:
     with Model([3], buffer_events=None) as model:
         stream = model.stream(3)
@@ -193,6 +208,21 @@ def test_a_restart_under_the_same_portid_is_another_stream() -> None:
         model.recv()
         assert not model.lost[new.instance]
         assert model.open >= open_before  # the old one's tail stays open
+
+
+@pytest.mark.parametrize("jump", [1000, 1 << 40, (1 << 64) - 100])
+def test_a_publisher_that_lies_about_its_numbers_hides_no_drop_to_come(jump: int) -> None:
+    with Model([1], pad=240) as model:
+        honest = model.stream(1)
+        for dgram in (0, jump):
+            lie = bus_batch(bytes(8), record_size=8, instance=0xBAD, first_seq=dgram, dgram_seq=dgram)
+            model.sender.send(lie)
+            drain(model.sub)
+        model.send(honest, 1)
+        while model.dropped < 3:
+            model.send(honest, 1)
+        drain(model.sub)
+        assert model.sub.stats()["open"] == 3
 
 
 def test_two_subscribers_in_one_thread_keep_books_of_their_own(subscribe: Subscribe) -> None:
@@ -394,12 +424,11 @@ def assert_nothing_lost(sub: Subscriber) -> None:
 
 def shrink_send_buffer(pub: Publisher) -> None:
     """So that the kernel refuses datagrams above 16 KiB."""
-    for path in Path("/proc/self/fd").iterdir():
-        try:
-            one = socket.socket(fileno=os.dup(int(path.name)))
-        except OSError:
+    for path in list(Path("/proc/self/fd").iterdir()):
+        fd = os.dup(int(path.name)) if path.is_socket() else -1
+        if fd < 0:
             continue
-        with one:
+        with socket.socket(fileno=fd) as one:
             if one.family == socket.AF_NETLINK and one.getsockname()[0] == pub.portid:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
                 return
