@@ -52,4 +52,3 @@ cdef class Sender:
     cdef int flush_due(self, int64_t due) noexcept nogil
     cdef int heartbeat(self, outgoing *s) noexcept nogil
     cdef void arm(self, int64_t at) noexcept nogil
-    cdef int finish(self, int error) except -1

@@ -80,7 +80,7 @@ cdef class Sender:
             raise SchemaError(
                 f"an event of {size} bytes: a datagram of {self.limit} holds one of {self.limit - HEAD}")
         describe(&like, type, fingerprint)
-        own.obj = NULL
+        memset(&own, 0, sizeof(own))
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             check_room(&view, count, size)
@@ -88,14 +88,15 @@ cdef class Sender:
                 PyObject_GetBuffer(masks, &own, PyBUF_SIMPLE)
                 check_room(&own, count, sizeof(uint32_t))
             with nogil:
-                if own.obj != NULL:
+                if own.buf != NULL:
                     error = self.scatter(<uint8_t *> view.buf, count, size, <uint8_t *> own.buf, &like)
                 else:
                     error = self.direct(groups, <uint8_t *> view.buf, count, size, &like)
         finally:
             PyBuffer_Release(&own)  # does nothing where none was got
             PyBuffer_Release(&view)
-        self.finish(error)
+        if error:
+            raise OSError(-error, "sendmmsg")
 
     def flush(self):
         """Send all that is pending. OSError."""
@@ -103,7 +104,8 @@ cdef class Sender:
         self.check()
         with nogil:
             error = self.flush_due(0)
-        self.finish(error)
+        if error:
+            raise OSError(-error, "sendmmsg")
 
     def tick(self):
         """What the timer is for: send what is due, and the heartbeats of streams that fell idle."""
@@ -149,7 +151,8 @@ cdef class Sender:
         self.closed = True
         self.armed_ns = 0
         self.arm(1)
-        self.finish(error)
+        if error:
+            raise OSError(-error, "sendmmsg")
 
     def shut(self):
         """Close the descriptors, when nobody waits for the timer any more."""
@@ -370,11 +373,6 @@ cdef class Sender:
         when.it_value.tv_nsec = at % 1000000000
         self.armed_ns = at
         timerfd_settime(self.timer, TFD_TIMER_ABSTIME, &when, NULL)
-
-    cdef int finish(self, int error) except -1:
-        if error:
-            raise OSError(-error, "sendmmsg")
-        return 0
 
     @property
     def inherited(self):
