@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import select
 import threading
@@ -32,6 +33,7 @@ MAX_BUFFER = 0x7FFF_F000
 DEFAULT_EVENT_BYTES = 64
 HEADER_BYTES = 96  # nlmsghdr and nlbus_batch
 LOG_EVERY = 1.0  # seconds
+MAX_SLEEP = 1.0  # seconds, in `wait`
 MAX_TRUSTED = 16  # TRUSTED of _core/receive.pxd
 NO_UID = 0xFFFF_FFFF  # (uid_t) -1
 NO_LOSS = Loss()
@@ -377,6 +379,10 @@ def wait(subscribers: Iterable[Subscriber], timeout: float | None = None) -> lis
         else:
             by_fd[subscriber.fileno()] = subscriber
             poller.register(subscriber.fileno(), select.POLLIN)
-    if ready:
-        timeout = 0
-    return ready + [by_fd[fd] for fd, _ in poller.poll(None if timeout is None else timeout * 1000)]
+    deadline = time.monotonic() + (math.inf if timeout is None else timeout)
+    while True:
+        left = 0 if ready else max(0, deadline - time.monotonic())
+        # No longer, for a signal that came just before it does not interrupt poll.
+        ready += [by_fd[fd] for fd, _ in poller.poll(min(left, MAX_SLEEP) * 1000)]
+        if ready or left <= MAX_SLEEP:
+            return ready

@@ -42,7 +42,7 @@ cdef class Receiver:
     cdef uint64_t queued(self) noexcept
     cdef void discard(self) noexcept
     cdef int fill(self) noexcept nogil
-    cdef int wait(self, int64_t deadline) noexcept nogil
+    cdef int wait(self, int64_t deadline, int64_t *patience) noexcept nogil
     cdef Block harvest(self)
     cdef Block nothing(self)
     cdef void meminfo(self, uint32_t *info) noexcept nogil

@@ -29,6 +29,8 @@ cdef double MAX_WAIT = 1e9        # seconds: as good as for ever
 
 cdef enum:
     SMALL = 16 << 10              # a batch of fewer bytes is copied rather than pinning an arena
+    FIRST_SLEEP = 20              # milliseconds, before looking for signals of Unix
+    MAX_SLEEP = 1000
     MIN_CHARGE = 576              # what a datagram costs the receive buffer beside its bytes, at least
 
 
@@ -89,6 +91,7 @@ cdef class Receiver:
         ClosedError, BusyError, ArenaFull, OSError.
         """
         cdef int64_t deadline = -1
+        cdef int64_t patience = FIRST_SLEEP
         cdef uint64_t end = 0
         cdef int count
         cdef double seconds
@@ -111,7 +114,7 @@ cdef class Receiver:
                 with nogil:
                     count = self.fill()
                     if count == -EAGAIN and deadline != 0:
-                        count = self.wait(deadline)
+                        count = self.wait(deadline, &patience)
                         if count > 0:
                             count = self.fill()
                 if self.w.count:
@@ -323,23 +326,28 @@ cdef class Receiver:
                 raise OSError(errno, "epoll")
         return self.epoll
 
-    cdef int wait(self, int64_t deadline) noexcept nogil:
-        """1: something to read; 0: time is up or signalled; -errno."""
+    cdef int wait(self, int64_t deadline, int64_t *patience) noexcept nogil:
+        """1: something to read; 0: signalled; -EINTR: time is up, or it is time to look for signals of Unix.
+
+        Those that another thread caught, or that came just before poll, do not interrupt it: so it sleeps for
+        `patience` milliseconds at most, each time longer.
+        """
         cdef pollfd fds[2]
-        cdef int64_t left = -1
+        cdef int64_t left
         cdef int ready
         fds[0].fd = self.fd
         fds[1].fd = self.wake
         fds[0].events = fds[1].events = POLLIN
         fds[0].revents = fds[1].revents = 0
+        left = patience[0]
+        patience[0] = min(2 * left, MAX_SLEEP)
         if deadline > 0:
             # Rounded up, so as not to spin through the last millisecond.
-            left = max(deadline - clock_ns(CLOCK_MONOTONIC), 0)
-            left = min((left + 999999) // 1000000, <int64_t> 0x7fffffff)
+            left = min(left, (max(deadline - clock_ns(CLOCK_MONOTONIC), 0) + 999999) // 1000000)
         ready = poll(fds, 2, <int> left)
         if ready < 0:
             return -errno
-        return fds[0].revents != 0
+        return fds[0].revents != 0 if ready else -EINTR
 
     def signal(self):
         """Wake the consumer, and keep fileno() readable until `unsignal`. From any thread."""

@@ -180,7 +180,7 @@ def test_wait_returns_those_that_have_news(subscribe: Subscribe, publisher: Publ
     timer.join()
     subs[0].close()
     assert subs[0] in nlbus.wait(subs, None)
-    assert nlbus.wait([], 0.01) == []
+    assert nlbus.wait([], 0.01) == nlbus.wait([subs[1]], -1) == []
 
 
 # Other threads
@@ -292,6 +292,30 @@ def test_a_signal_handler_may_close(sub: Subscriber) -> None:
         timer.join()
     finally:
         signal.signal(signal.SIGUSR1, previous)
+
+
+@pytest.mark.parametrize(
+    "wait", [lambda sub: sub.recv(), lambda sub: nlbus.wait([sub])], ids=["recv", "wait"]
+)
+def test_a_signal_that_another_thread_caught_interrupts_all_the_same(
+    sub: Subscriber, wait: Callable[[Subscriber], object]
+) -> None:
+    # As does one that comes in the moment before the kernel is asked to wait.
+    def handler(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGUSR1, handler)
+    timer = threading.Timer(0.3, signal.raise_signal, (signal.SIGUSR1,))
+    try:
+        timer.start()
+        start = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            wait(sub)
+        assert time.monotonic() - start < 3
+        timer.join()
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    assert len(sub.recv(0)) == 0
 
 
 @pytest.mark.parametrize("wait", ["sub.recv()", "list(sub)", "nlbus.wait([sub])"])
