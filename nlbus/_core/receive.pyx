@@ -82,8 +82,6 @@ cdef class Receiver:
                 close(fd)
         free(self.copied)
 
-    # -- receiving ------------------------------------------------------------------------------------
-
     def receive(self, timeout):
         """The next block; one without rows when `timeout` seconds (None: for ever) are up or there are only
         losses to tell; None when `paused` or a signal interrupts.
@@ -260,8 +258,6 @@ cdef class Receiver:
         self.tell(block)
         return block
 
-    # -- losses ---------------------------------------------------------------------------------------
-
     cdef void meminfo(self, uint32_t *info) noexcept nogil:
         cdef uint32_t length = SK_MEMINFO_VARS * sizeof(uint32_t)
         getsockopt(self.fd, SOL_SOCKET, SO_MEMINFO, info, &length)
@@ -301,8 +297,6 @@ cdef class Receiver:
             "untrusted": self.scatter.untrusted, "truncated": self.scatter.truncated,
             "dropped": self.dropped, "copied_batches": self.misses,
         }
-
-    # -- membership, waiting, the end -------------------------------------------------------------------
 
     def change(self, uint32_t group, bint join):
         """Join or leave one group while running. OSError."""
