@@ -125,6 +125,8 @@ class Subscriber:
             batch = self._backlog.popleft()
         if not self._backlog:
             self._receiver.unsignal()
+            if self._backlog:  # by another thread, meanwhile
+                self._receiver.signal()
         return batch if told else self._deliver(batch)
 
     def _deliver(self, batch: Batch) -> Batch:

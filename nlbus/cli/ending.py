@@ -37,6 +37,8 @@ class Ending:
             # No events asked for: what is told is POLLERR, when nobody is left to read.
             self._poll.register(stdout, 0)
         if threading.current_thread() is threading.main_thread():
+            # Written to at once, even by a signal that comes just before poll, where no handler runs yet.
+            self._previous_fd = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._end)
         return self
@@ -44,14 +46,14 @@ class Ending:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        if self._previous:
+            signal.set_wakeup_fd(self._previous_fd)
         os.close(self._wake)
         os.close(self._waker)
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         self.over = True
         signal.signal(number, signal.SIG_DFL)
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._waker, b"x")
 
     def wait(self, timeout: float | None) -> bool:
         """Wait until the subscriber has news: True; False when time is up or it is over."""
