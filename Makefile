@@ -53,7 +53,8 @@ bench: build ## Speed: pytest-benchmark, and the C floors beside it
 soak: build ## The long rounds of the loss ledger
 	$(UNSHARE) $(PY) -m pytest -m soak
 
-# A tree of its own, so that instrumented and ordinary modules are never mixed up.
+# A tree of its own, so that instrumented and ordinary modules are never mixed up. The tests measure memory, hence
+# a small quarantine; and they provoke SIGSEGV, which is theirs to see.
 test-asan: build ## Unit and kernel tests under ASan and UBSan
 	@mkdir -p $(ASAN) && rm -rf $(ASAN)/tests
 	@tar -c --exclude-vcs --exclude=./build --exclude=./.venv --exclude='*.so' --exclude=__pycache__ . | \
@@ -61,8 +62,8 @@ test-asan: build ## Unit and kernel tests under ASan and UBSan
 	cd $(ASAN) && NLBUS_SANITIZE=1 ../../$(PY) setup.py --quiet build_ext --inplace --parallel $$(nproc)
 	cd $(ASAN) && $(UNSHARE) env \
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-		ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:handle_segv=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-		PYTHONMALLOC=malloc \
+		ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:handle_segv=0:quarantine_size_mb=8 \
+		UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONMALLOC=malloc \
 		../../$(PY) -m pytest tests/sanitize/instrumented.py $$(ls -d tests/unit tests/kernel)
 
 clean: ## Remove whatever was made here, .venv too

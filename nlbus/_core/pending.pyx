@@ -23,10 +23,10 @@ cdef bint pending_init(pending *p, uint32_t limit, bint timed) noexcept nogil:
     memset(p, 0, sizeof(pending))
     p.limit = limit
     p.timed = timed
-    p.slab = <uint8_t *> malloc(<size_t> limit + 8 * <size_t> (limit // 4))
+    p.slab = <uint8_t *> malloc(<size_t> align8(limit) + 8 * <size_t> (limit // 4))
     if p.slab == NULL:
         return False
-    p.ends = <uint32_t *> (p.slab + limit)
+    p.ends = <uint32_t *> (p.slab + align8(limit))
     p.times = p.ends + limit // 4
     return True
 

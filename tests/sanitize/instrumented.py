@@ -19,7 +19,7 @@ from nlbus.batch import EVENT, SEGMENT
 block, _ = gather.from_datagrams(0, [bytes(4096)], 0, 0)
 rows = np.zeros(1, SEGMENT)
 rows["count"] = 1
-rows["times_at"] = memoryview(block).nbytes
+rows["times_at"] = block.rows_at  # and there are no rows
 gather.events(block, rows, EVENT, 1)
 """
 
