@@ -7,6 +7,7 @@ somebody was *surely* a member follows from the times before and after each call
 
 from __future__ import annotations
 
+import math
 from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -171,9 +172,15 @@ class Checker:
         for gap in heard.gaps:
             gaps[gap.instance].append(gap)
         rows = {row["instance"]: row for row in heard.stats["streams"]}
+        known = {stream.instance for stream in self.sent}
         for stream in self.sent:
             events = by_stream.pop((stream.publisher, stream.incarnation, stream.mask), [])
             instance = self.identify(stream, events)
+            if instance < 0:
+                # Killed before it could write down the instance, and only a heartbeat of it was heard.
+                address = (stream.portid, stream.mask)
+                candidates = (i for i, row in rows.items() if (row["portid"], row["groups"]) == address)
+                instance = next((i for i in candidates if i not in known), -1)
             self.check_stream(stream, events, gaps.pop(instance, []), rows.pop(instance, None))
         for key in by_stream:
             self.wrong(f"events of a stream that nobody published: {key}")
@@ -333,7 +340,7 @@ class Checker:
             serial: call for call in stream.calls for serial in range(call.first, call.first + call.count)
         }
         must = may = silent = 0
-        weights: list[tuple[int, int]] = []  # what may be open: events, and their datagrams at least
+        weights: list[tuple[float, int]] = []  # what may be open: events a dropped datagram, events
         around: tuple[Call | None, Call | None] | None = None
         met = kept = False
         for call in stream.calls:
@@ -356,20 +363,13 @@ class Checker:
                     uncounted += 1
             if uncounted:
                 silent += uncounted
-                weights.append((uncounted, -(-uncounted // call.per) * held.bit_count()))
+                weights.append((min(uncounted, call.per) / held.bit_count(), uncounted))
         if not must <= lost <= may:
             self.wrong(f"{stream.name}: {lost} counted as lost, must be from {must} to {may}")
         # What was counted beyond what must be was some of these; the others are open.
         silent -= lost - must
         if silent > 0:
-            if stream.lingers:
-                self.required += 1
-            else:
-                for events_of, datagrams in sorted(weights, reverse=True):
-                    if silent <= 0:
-                        break
-                    silent -= events_of
-                    self.required += datagrams if silent >= 0 else 1
+            self.required += 1 if stream.lingers else fewest_datagrams(silent, weights)
         if row is not None:
             base = row["next_seq"] - row["delivered"] - row["lost"]
             newest = sum(serial >= base for serial in got)
@@ -436,6 +436,16 @@ class Checker:
             self.wrong(f"{copies} copies sent, {stats['datagrams']} received, but {stats['dropped']} dropped")
         if not least <= stats["open"] <= most:
             self.wrong(f"{stats['open']} open, must be from {least} to {most}")
+
+
+def fewest_datagrams(events: int, weights: list[tuple[float, int]]) -> int:
+    """How many dropped datagrams it takes at least to lose so many of these events."""
+    datagrams = 0.0
+    for each, most in sorted(weights, reverse=True):
+        took = min(events, most)
+        datagrams += took / each
+        events -= took
+    return math.ceil(datagrams - 1e-6)
 
 
 def check_publishers(sent: Iterable[Sent], told: dict[tuple[int, int], dict[str, Any]]) -> list[str]:

@@ -3,8 +3,9 @@
     python -m tests.kernel.ledger_rounds SEED [ROUNDS]      replays rounds; a line of JSON each
 
 A round's plan follows from its seed alone; the kernel's scheduling does not, so a seed may have to be
-replayed more than once. Publishers write what they send to memory shared with this process, before and
-after each call: SIGKILL cannot take it away.
+replayed more than once. NLBUS_LEDGER_KEEP names a folder where the histories of failed rounds are kept.
+Publishers write what they send to memory shared with this process, before and after each call: SIGKILL
+cannot take it away.
 """
 
 from __future__ import annotations
@@ -558,14 +559,19 @@ class Round:
             "open": 0,
         }
         required = counted = 0
+        everyone = []
         for listener in self.plan.subscribers:
             heard: Heard = pickle.loads((self.folder / f"{self.plan.seed}-{listener.number}").read_bytes())
+            everyone.append(heard)
             checker = Checker(sent, heard)
             violations += checker.check()
             required += checker.required
             counted += checker.counted
             for name in ("delivered", "lost", "dropped", "open"):
                 totals[name] += heard.stats[name]
+        if violations and "NLBUS_LEDGER_KEEP" in os.environ:
+            path = Path(os.environ["NLBUS_LEDGER_KEEP"]) / f"{self.plan.seed}.pickle"
+            path.write_bytes(pickle.dumps((sent, everyone)))
         return {
             "seed": self.plan.seed, "publishers": len(self.plan.publishers), "incarnations": len(self.logs),
             "subscribers": len(self.plan.subscribers), **totals, "required": required, "counted": counted,

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlbus import Batch
-from tests.kernel.ledger_check import NEVER, Call, Change, Checker, Event, Gap, Heard, Sent
+from tests.kernel.ledger_check import (
+    NEVER,
+    Call,
+    Change,
+    Checker,
+    Event,
+    Gap,
+    Heard,
+    Sent,
+    fewest_datagrams,
+)
 from tests.reference import U64_MAX, bus_batch, chain
 
 
@@ -420,3 +430,14 @@ def test_the_checker_rejects(name: str) -> None:
     stream, subscriber, words = WRONG[name]
     found = verdict(stream, subscriber)
     assert any(words in violation for violation in found), found
+
+
+def test_the_fewest_datagrams_are_those_that_hold_most_events() -> None:
+    # 64 events one a datagram, 50 in one datagram, 30 in three.
+    weights = [(1.0, 64), (50.0, 50), (10.0, 30)]
+    assert fewest_datagrams(0, weights) == 0
+    assert fewest_datagrams(50, weights) == 1
+    assert fewest_datagrams(60, weights) == 2
+    assert fewest_datagrams(81, weights) == 5
+    # Each was dropped for two groups.
+    assert fewest_datagrams(10, [(5.0, 20)]) == 2
