@@ -53,10 +53,11 @@ class Publisher:
             self._sender = Sender(BUS.protocol, limit=datagram_bytes, linger=linger, portid=self._portid)
         except OSError as error:
             raise kernel_error(error.errno or 0, "opening a publisher on NETLINK_USERSOCK") from error
-        self._lock = threading.Lock()
         self._masks: dict[object, int] = {}
-        self._timer: threading.Thread | None = None
-        self._close = weakref.finalize(self, _close, self._sender, self._lock, [])
+        # It must not hold the publisher alive: it knows the sender alone.
+        timer = threading.Thread(target=_run_timer, args=(self._sender,), name="nlbus-publisher", daemon=True)
+        timer.start()
+        self._close = weakref.finalize(self, _close, self._sender, timer)
 
     # The kernel chooses where this is 0. Tests pin it, to restart a publisher under the address of another.
     _portid = 0
@@ -82,8 +83,7 @@ class Publisher:
                 raise SchemaError(
                     f"an event of topic {topic.name} has {topic.dtype.itemsize} bytes, not {size}"
                 )
-        mask = self._mask(groups)
-        self._send(self._sender.publish, data, 1, size, mask, None, _event_type(type), fingerprint)
+        self._send(data, 1, size, self._mask(groups), None, type, fingerprint)
 
     def publish_many(
         self,
@@ -120,14 +120,14 @@ class Publisher:
             raise SchemaError("groups and masks: give one of them")
         else:
             masks = _bytes(_masks(masks, len(records)))
-        self._send(
-            self._sender.publish, _bytes(records), len(records), size, mask, masks,
-            _event_type(type), fingerprint,
-        )  # fmt: skip
+        self._send(_bytes(records), len(records), size, mask, masks, type, fingerprint)
 
     def flush(self) -> None:
         """Send what lingers. ClosedError, KernelError."""
-        self._send(self._sender.flush)
+        try:
+            self._sender.flush()
+        except OSError as error:
+            raise kernel_error(error.errno or 0, "publishing on NETLINK_USERSOCK") from error
 
     def close(self) -> None:
         """Send what lingers and a last heartbeat a stream, then close. Closing twice is fine. KernelError."""
@@ -142,16 +142,13 @@ class Publisher:
         A stream that gave way to another one (there are at most 1024) is only counted, in `evicted`.
         `failed` counts lingering events that the kernel refused when their time came.
         """
-        if self._sender.inherited:
-            self._sender.check()
-        with self._lock:
-            names = ("groups", "instance", "events", "datagrams")
-            return {
-                "portid": self._sender.portid,
-                "streams": [dict(zip(names, row, strict=True)) for row in self._sender.stream_rows()],
-                "evicted": self._sender.evicted,
-                "failed": self._sender.failed,
-            }
+        names = ("groups", "instance", "events", "datagrams")
+        return {
+            "portid": self._sender.portid,
+            "streams": [dict(zip(names, row, strict=True)) for row in self._sender.stream_rows()],
+            "evicted": self._sender.evicted,
+            "failed": self._sender.failed,
+        }
 
     @property
     def portid(self) -> int:
@@ -164,28 +161,15 @@ class Publisher:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _send(self, call: Any, *args: Any) -> None:
-        if not self._lock.acquire(False):
-            self._sender.check()  # in a fork, nobody would ever let go of it
-            self._lock.acquire()
+    def _send(
+        self, data: Any, count: int, size: int, mask: int, masks: Any, type: int, fingerprint: int
+    ) -> None:
+        if not 0 <= type <= 0xFFFF_FFFF:
+            raise SchemaError(f"type={type}: from 0 to 2**32 - 1")
         try:
-            if self._timer is None:
-                self._start_timer()
-            call(*args)
+            self._sender.publish(data, count, size, mask, masks, type, fingerprint)
         except OSError as error:
             raise kernel_error(error.errno or 0, "publishing on NETLINK_USERSOCK") from error
-        finally:
-            self._lock.release()
-
-    def _start_timer(self) -> None:
-        self._sender.check()
-        # It must not hold the publisher alive: it knows the sender alone.
-        self._timer = threading.Thread(
-            target=_run_timer, args=(self._sender, self._lock), name="nlbus-publisher", daemon=True
-        )
-        self._timer.start()
-        self._close.detach()
-        self._close = weakref.finalize(self, _close, self._sender, self._lock, [self._timer])
 
     def _mask(self, groups: int | Iterable[int] | None) -> int:
         if groups is None:
@@ -208,32 +192,23 @@ class Publisher:
         return topic.groups if groups is None else groups, topic.type, topic.fingerprint
 
 
-def _run_timer(sender: Sender, lock: threading.Lock) -> None:
+def _run_timer(sender: Sender) -> None:
     while sender.wait_timer():
-        with lock:
-            sender.tick()
+        sender.tick()
 
 
-def _close(sender: Sender, lock: threading.Lock, timers: list[threading.Thread]) -> None:
+def _close(sender: Sender, timer: threading.Thread) -> None:
     if sender.inherited:
         # After a fork: a thread that does not exist here may hold the lock; the events are the parent's.
         sender.shut()
         return
     try:
-        with lock:
-            sender.stop()
+        sender.stop()
     finally:
-        for timer in timers:
-            # Whoever collects garbage may be the timer itself.
-            if timer is not threading.current_thread():
-                timer.join()
+        # Whoever collects garbage may be the timer itself.
+        if timer is not threading.current_thread():
+            timer.join()
         sender.shut()
-
-
-def _event_type(value: int) -> int:
-    if not 0 <= value <= 0xFFFF_FFFF:
-        raise SchemaError(f"type={value}: from 0 to 2**32 - 1")
-    return value
 
 
 def _record_size(records: Array) -> int:

@@ -1,5 +1,6 @@
 """The send core: streams, coalescing, sendmmsg."""
 
+from cpython.pythread cimport PyThread_type_lock
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from nlbus._abi.nlbus cimport nlbus_batch
@@ -26,6 +27,7 @@ cdef class Sender:
     cdef Multicast out
     cdef int timer                # timerfd, for linger and heartbeats
     cdef unsigned int opened_after
+    cdef PyThread_type_lock lock
     cdef readonly bint closed
     cdef readonly uint32_t limit  # bytes of a datagram
     cdef int64_t linger_ns
@@ -51,4 +53,5 @@ cdef class Sender:
     cdef int flush_stream(self, outgoing *s) noexcept nogil
     cdef int flush_due(self, int64_t due) noexcept nogil
     cdef int heartbeat(self, outgoing *s) noexcept nogil
+    cdef int finish(self, int error) except -1
     cdef void arm(self, int64_t at) noexcept nogil

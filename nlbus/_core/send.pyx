@@ -7,7 +7,10 @@ gathered in one pending datagram a stream.
 """
 
 cimport cython
-from libc.errno cimport ENOMEM, errno
+from cpython.pythread cimport (
+    WAIT_LOCK, PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock,
+)
+from libc.errno cimport EBADF, ENOMEM, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
@@ -40,7 +43,7 @@ cdef inline uint32_t hash_groups(uint32_t groups) noexcept nogil:
 @cython.final
 @cython.no_gc
 cdef class Sender:
-    """A netlink socket that publishes batches. The caller locks it.
+    """A netlink socket that publishes batches. Threads may share it: the lock is held while no Python runs.
 
     limit: bytes of a datagram. linger: seconds that a single event may wait for others. OSError.
     """
@@ -50,8 +53,9 @@ cdef class Sender:
         self.limit = limit
         self.linger_ns = <int64_t> (linger * 1e9)
         self.opened_after = forks()
+        self.lock = PyThread_allocate_lock()
         self.streams = <outgoing *> calloc(MAX_STREAMS, sizeof(outgoing))
-        if self.streams == NULL:
+        if self.streams == NULL or self.lock == NULL:
             raise MemoryError("no memory for a sender")
         self.out = Multicast(protocol, portid)
         self.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)
@@ -64,6 +68,8 @@ cdef class Sender:
         for i in range(self.count):
             pending_free(&self.streams[i].waiting)
         free(self.streams)
+        if self.lock != NULL:
+            PyThread_free_lock(self.lock)
 
     def publish(self, data, uint64_t count, uint32_t size, uint32_t groups, masks, uint32_t type,
                 uint64_t fingerprint):
@@ -88,33 +94,36 @@ cdef class Sender:
                 PyObject_GetBuffer(masks, &own, PyBUF_SIMPLE)
                 check_room(&own, count, sizeof(uint32_t))
             with nogil:
-                if own.buf != NULL:
+                PyThread_acquire_lock(self.lock, WAIT_LOCK)
+                if self.closed:
+                    error = -EBADF
+                elif own.buf != NULL:
                     error = self.scatter(<uint8_t *> view.buf, count, size, <uint8_t *> own.buf, &like)
                 else:
                     error = self.direct(groups, <uint8_t *> view.buf, count, size, &like)
+                PyThread_release_lock(self.lock)
         finally:
             PyBuffer_Release(&own)  # does nothing where none was got
             PyBuffer_Release(&view)
-        if error:
-            raise OSError(-error, "sendmmsg")
+        self.finish(error)
 
     def flush(self):
         """Send all that is pending. OSError."""
         cdef int error
         self.check()
         with nogil:
-            error = self.flush_due(0)
-        if error:
-            raise OSError(-error, "sendmmsg")
+            PyThread_acquire_lock(self.lock, WAIT_LOCK)
+            error = -EBADF if self.closed else self.flush_due(0)
+            PyThread_release_lock(self.lock)
+        self.finish(error)
 
     def tick(self):
         """What the timer is for: send what is due, and the heartbeats of streams that fell idle."""
         cdef uint32_t i
         cdef int64_t now, next = 0, at
         cdef outgoing *s
-        if self.closed or self.inherited:
-            return
         with nogil:
+            PyThread_acquire_lock(self.lock, WAIT_LOCK)
             now = clock_ns(CLOCK_MONOTONIC)
             self.armed_ns = 0
             # An error here has no caller to go to: the stream restarts, and readers keep it open.
@@ -128,6 +137,7 @@ cdef class Sender:
                     next = at
             if next:
                 self.arm(next)
+            PyThread_release_lock(self.lock)
 
     def wait_timer(self):
         """Sleep until the timer fires; False once closed. For the timer's thread, without the lock."""
@@ -140,17 +150,18 @@ cdef class Sender:
         """Flush, send every stream's last heartbeat, and let wait_timer return False. OSError."""
         cdef uint32_t i
         cdef int error = 0
-        if self.closed or self.inherited:
+        if self.closed:
             return
         with nogil:
+            PyThread_acquire_lock(self.lock, WAIT_LOCK)
             error = self.flush_due(0)
             for i in range(self.count):
                 # Even where one was sent: it may have met a full buffer.
                 if self.streams[i].next_dgram:
                     error = self.heartbeat(&self.streams[i]) or error
-        self.closed = True
-        self.armed_ns = 0
-        self.arm(1)
+            self.closed = True
+            self.arm(1)
+            PyThread_release_lock(self.lock)
         if error:
             raise OSError(-error, "sendmmsg")
 
@@ -169,8 +180,10 @@ cdef class Sender:
         return self.out.portid
 
     def stream_rows(self):
-        """A tuple a stream: groups (mask), instance, events sent, datagrams sent."""
+        """A tuple a stream: groups (mask), instance, events sent, datagrams sent. ClosedError after a fork."""
         cdef uint32_t i
+        if self.inherited:
+            self.check()
         return [(self.streams[i].groups, self.streams[i].instance, self.streams[i].next_seq,
                  self.streams[i].next_dgram) for i in range(self.count)]
 
@@ -373,6 +386,13 @@ cdef class Sender:
         when.it_value.tv_nsec = at % 1000000000
         self.armed_ns = at
         timerfd_settime(self.timer, TFD_TIMER_ABSTIME, &when, NULL)
+
+    cdef int finish(self, int error) except -1:
+        if error == -EBADF:
+            self.check()
+        if error:
+            raise OSError(-error, "sendmmsg")
+        return 0
 
     @property
     def inherited(self):
