@@ -124,6 +124,7 @@ class Publisher:
 
     def flush(self) -> None:
         """Send what lingers. ClosedError, KernelError."""
+        self._sender.check()
         try:
             self._sender.flush()
         except OSError as error:
@@ -203,7 +204,8 @@ def _close(sender: Sender, timer: threading.Thread) -> None:
         sender.shut()
         return
     try:
-        sender.stop()
+        if not sender.closed:
+            sender.flush(last=True)
     finally:
         # Whoever collects garbage may be the timer itself.
         if timer is not threading.current_thread():

@@ -12,8 +12,7 @@ from nlbus._abi.netlink cimport (
 )
 from nlbus._abi.socket cimport (
     CLOCK_MONOTONIC, CLOCK_REALTIME, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLIN,
-    POLLIN,
-    SK_MEMINFO_DROPS, SK_MEMINFO_RCVBUF, SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_VARS, SO_MEMINFO,
+    POLLIN, SK_MEMINFO_DROPS, SK_MEMINFO_RCVBUF, SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_VARS, SO_MEMINFO,
     SO_PASSCRED, SO_RCVBUF, SO_RCVBUFFORCE, SOL_NETLINK, SOL_SOCKET, clock_ns, close, epoll_create1,
     epoll_ctl, epoll_event, eventfd, getsockopt, poll, pollfd, read, write,
 )
@@ -339,9 +338,7 @@ cdef class Receiver:
             # Rounded up, so as not to spin through the last millisecond.
             left = min(left, (max(deadline - clock_ns(CLOCK_MONOTONIC), 0) + 999999) // 1000000)
         ready = poll(fds, 2, <int> left)
-        if ready < 0:
-            return -errno
-        return fds[0].revents != 0 if ready else -EINTR
+        return -errno if ready < 0 else fds[0].revents != 0 if ready else -EINTR
 
     def signal(self):
         """Wake the consumer, and keep fileno() readable until `unsignal`. From any thread."""

@@ -29,6 +29,7 @@ cdef class Sender:
     cdef unsigned int opened_after
     cdef PyThread_type_lock lock
     cdef readonly bint closed
+    cdef readonly uint32_t portid  # our address, as subscribers see it
     cdef readonly uint32_t limit  # bytes of a datagram
     cdef int64_t linger_ns
     cdef int64_t armed_ns         # CLOCK_MONOTONIC; 0: not armed
@@ -55,3 +56,7 @@ cdef class Sender:
     cdef int heartbeat(self, outgoing *s) noexcept nogil
     cdef int finish(self, int error) except -1
     cdef void arm(self, int64_t at) noexcept nogil
+
+
+cdef inline uint32_t hash_groups(uint32_t groups) noexcept nogil:
+    return groups * <uint32_t> 0x9E3779B1U >> 21

@@ -7,6 +7,7 @@ gathered in one pending datagram a stream.
 """
 
 cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pythread cimport (
     WAIT_LOCK, PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock,
 )
@@ -14,8 +15,6 @@ from libc.errno cimport EBADF, ENOMEM, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
-
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 
 from nlbus._abi.bits cimport popcount
 from nlbus._abi.nlbus cimport NLBUS_MAX_COUNT, nlbus_batch
@@ -36,10 +35,6 @@ cdef enum:
     RECENT = 64                   # streams that a masked publish finds without a search
 
 
-cdef inline uint32_t hash_groups(uint32_t groups) noexcept nogil:
-    return groups * <uint32_t> 0x9E3779B1U >> 21
-
-
 @cython.final
 @cython.no_gc
 cdef class Sender:
@@ -58,6 +53,7 @@ cdef class Sender:
         if self.streams == NULL or self.lock == NULL:
             raise MemoryError("no memory for a sender")
         self.out = Multicast(protocol, portid)
+        self.portid = self.out.portid
         self.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)
         if self.timer < 0:
             raise OSError(errno, "timerfd_create")
@@ -107,13 +103,20 @@ cdef class Sender:
             PyBuffer_Release(&view)
         self.finish(error)
 
-    def flush(self):
-        """Send all that is pending. OSError."""
+    def flush(self, bint last=False):
+        """Send all that is pending; at last each stream's heartbeat too, and wait_timer returns False. OSError."""
+        cdef uint32_t i
         cdef int error
-        self.check()
         with nogil:
             PyThread_acquire_lock(self.lock, WAIT_LOCK)
             error = -EBADF if self.closed else self.flush_due(0)
+            if last and not self.closed:
+                for i in range(self.count):
+                    # Even where one was sent: it may have met a full buffer.
+                    if self.streams[i].next_dgram:
+                        error = self.heartbeat(&self.streams[i]) or error
+                self.closed = True
+                self.arm(1)
             PyThread_release_lock(self.lock)
         self.finish(error)
 
@@ -146,25 +149,6 @@ cdef class Sender:
             read(self.timer, &fired, sizeof(fired))
         return not self.closed
 
-    def stop(self):
-        """Flush, send every stream's last heartbeat, and let wait_timer return False. OSError."""
-        cdef uint32_t i
-        cdef int error = 0
-        if self.closed:
-            return
-        with nogil:
-            PyThread_acquire_lock(self.lock, WAIT_LOCK)
-            error = self.flush_due(0)
-            for i in range(self.count):
-                # Even where one was sent: it may have met a full buffer.
-                if self.streams[i].next_dgram:
-                    error = self.heartbeat(&self.streams[i]) or error
-            self.closed = True
-            self.arm(1)
-            PyThread_release_lock(self.lock)
-        if error:
-            raise OSError(-error, "sendmmsg")
-
     def shut(self):
         """Close the descriptors, when nobody waits for the timer any more."""
         self.closed = True
@@ -173,11 +157,6 @@ cdef class Sender:
         if self.timer >= 0:
             close(self.timer)
         self.timer = -1
-
-    @property
-    def portid(self):
-        """Our address, as subscribers see it."""
-        return self.out.portid
 
     def stream_rows(self):
         """A tuple a stream: groups (mask), instance, events sent, datagrams sent. ClosedError after a fork."""
