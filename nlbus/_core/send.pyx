@@ -104,7 +104,7 @@ cdef class Sender:
         self.finish(error)
 
     def flush(self, bint last=False):
-        """Send all that is pending; at last each stream's heartbeat too, and wait_timer returns False. OSError."""
+        """Send all that is pending. At last: heartbeats too, and wait_timer returns False. OSError."""
         cdef uint32_t i
         cdef int error
         with nogil:
@@ -159,7 +159,7 @@ cdef class Sender:
         self.timer = -1
 
     def stream_rows(self):
-        """A tuple a stream: groups (mask), instance, events sent, datagrams sent. ClosedError after a fork."""
+        """A tuple a stream: groups (mask), instance, events and datagrams sent. ClosedError after a fork."""
         cdef uint32_t i
         if self.inherited:
             self.check()
