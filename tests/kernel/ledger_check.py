@@ -172,7 +172,7 @@ class Checker:
         for gap in heard.gaps:
             gaps[gap.instance].append(gap)
         rows = {row["instance"]: row for row in heard.stats["streams"]}
-        known = {stream.instance for stream in self.sent}
+        known = {stream.instance for stream in self.sent} | {event.instance for event in heard.events}
         for stream in self.sent:
             events = by_stream.pop((stream.publisher, stream.incarnation, stream.mask), [])
             instance = self.identify(stream, events)

@@ -432,6 +432,35 @@ def test_the_checker_rejects(name: str) -> None:
     assert any(words in violation for violation in found), found
 
 
+def test_an_incarnation_without_a_known_instance_does_not_take_that_of_the_next() -> None:
+    killed = sent(3, closed=False)
+    killed.instance = None
+    again = sent(closed=False)
+    again.incarnation, again.instance = 1, None
+    subscriber = heard(range(10), early=False)
+    for event in subscriber.events:
+        event.incarnation = 1
+    subscriber.stats["dropped"] = subscriber.stats["open"] = 3
+    assert Checker([killed, again], subscriber).check() == []
+
+
+def test_a_killed_stream_is_known_by_its_heartbeat_alone() -> None:
+    killed = sent(3, closed=False)
+    killed.instance = None
+    subscriber = heard([], early=False, gaps=[], dropped=3, open=3)
+    row = {
+        "instance": 0xABC,
+        "groups": 0b11,
+        "portid": 77,
+        "delivered": 0,
+        "lost": 0,
+        "next_seq": 3,
+        "next_dgram": 4,
+    }
+    subscriber.stats["streams"] = [row]
+    assert verdict(killed, subscriber) == []
+
+
 def test_the_fewest_datagrams_are_those_that_hold_most_events() -> None:
     # 64 events one a datagram, 50 in one datagram, 30 in three.
     weights = [(1.0, 64), (50.0, 50), (10.0, 30)]
