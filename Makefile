@@ -67,6 +67,6 @@ test-asan: build ## Unit and kernel tests under ASan and UBSan
 		../../$(PY) -m pytest tests/sanitize/instrumented.py $$(ls -d tests/unit tests/kernel)
 
 clean: ## Remove whatever was made here, .venv too
-	rm -rf $(VENV) build dist *.egg-info .*_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build dist .pytest_tmp *.egg-info .*_cache .hypothesis .benchmarks
 	find nlbus \( -name '*.so' -o -name '*.c' -o -name '*.html' \) -delete
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -268,7 +268,7 @@ class Subscriber:
                 "buffer_size": size,
                 "memory": receiver.pool.pinned,
             }
-            waiting = sum(map(len, self._backlog)) + (0 if self._held is None else len(self._held))
+            waiting = sum(map(len, tuple(self._backlog))) + (0 if self._held is None else len(self._held))
             stats["delivered"] -= waiting
         if self._source.framing == "bus":
             stats["streams"] = [dict(zip(STREAM, row, strict=True)) for row in streams]

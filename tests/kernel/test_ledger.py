@@ -345,7 +345,10 @@ def test_streams_that_give_way_to_others_lose_nothing_silently(subscribe: Subscr
     masks = rng.choice(np.arange(1, 4096, dtype=np.uint32), 1500, replace=False)
     masks = np.concatenate([masks, rng.permutation(masks), masks])
     records = np.arange(len(masks), dtype="<u8").reshape(-1, 1)
-    large = subscribe(groups=range(1, 13), buffer_events=len(masks) * 12, on_loss="ignore")
+    try:
+        large = subscribe(groups=range(1, 13), buffer_events=len(masks) * 12, on_loss="ignore")
+    except RuntimeWarning as refused:
+        pytest.skip(f"needs a large receive buffer: {refused}")
     tiny = subscribe(groups=(1, 2, 3), buffer_events=16, on_loss="ignore")
     got = []
     with Publisher(linger=linger) as pub:

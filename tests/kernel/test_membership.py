@@ -159,6 +159,7 @@ def test_groups_change_while_a_publisher_never_pauses(subscribe: Subscribe) -> N
 
     producer = threading.Thread(target=produce)
     producer.start()
+    wait_until(lambda: sent[0] > 0)
     ids: list[Any] = []
     loss = 0
     for i in range(300):
