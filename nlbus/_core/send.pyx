@@ -81,7 +81,6 @@ cdef class Sender:
         if size + HEAD > self.limit:
             raise SchemaError(
                 f"an event of {size} bytes: a datagram of {self.limit} holds one of {self.limit - HEAD}")
-        describe(&like, type, fingerprint)
         memset(&own, 0, sizeof(own))
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
@@ -91,6 +90,8 @@ cdef class Sender:
                 check_room(&own, count, sizeof(uint32_t))
             with nogil:
                 PyThread_acquire_lock(self.lock, WAIT_LOCK)
+                # Not before: times of a stream must not fall.
+                describe(&like, type, fingerprint)
                 if self.closed:
                     error = -EBADF
                 elif own.buf != NULL:
