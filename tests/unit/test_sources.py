@@ -50,14 +50,14 @@ def in_child(uid: int, work: Callable[[], Any]) -> Any:
     with os.fdopen(read, "rb") as pipe:
         result = pickle.load(pipe)
     os.waitpid(child, 0)
-    if isinstance(result, NotMapped):
+    if isinstance(result, NotMappedError):
         pytest.skip(f"needs uid {uid}, which this user namespace does not map")
     if isinstance(result, BaseException):
         raise result
     return result
 
 
-class NotMapped(Exception):
+class NotMappedError(Exception):
     """This user namespace knows no such user."""
 
 
@@ -67,7 +67,7 @@ def become(uid: int) -> None:
         os.setgid(uid)
         os.setuid(uid)
     except OSError as error:
-        raise NotMapped from error
+        raise NotMappedError from error
 
 
 # names
