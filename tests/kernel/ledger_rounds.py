@@ -278,7 +278,8 @@ def publish(plan: PublisherPlan, incarnation: int, log: Log) -> None:
             log.end(where)
         elif act < 0.45:
             record = events(size, np.array([mask], np.uint32))
-            where = log.begin([(mask, serials[mask], 1, 1)])
+            # Alone in its datagram, unless others may join it there.
+            where = log.begin([(mask, serials[mask], 1, limit // size if plan.linger else 1)])
             pub.publish(record.tobytes(), groups=nlbus.Groups.from_mask(mask), type=kind)
             log.end(where)
             serials[mask] += 1
