@@ -34,20 +34,22 @@ def publish(groups: tuple[list[str], ...], event_type: int, linger: float) -> No
     tail -F app.log | nlbus publish -g 1,7 --type 0x100 --linger 0.01
     """
     members = resolve_groups(find("bus"), flat(groups))
-    sent = 0
+    line_number = 0
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with Publisher(linger) as publisher:
             try:
-                for line in sys.stdin.buffer:
+                for line_number, line in enumerate(sys.stdin.buffer, 1):
                     publisher.publish(line.removesuffix(b"\n"), members, event_type)
-                    sent += 1
             except KeyboardInterrupt:
                 pass
             except SchemaError as error:
-                raise SchemaError(f"line {sent + 1}: {error}") from error
+                raise SchemaError(f"line {line_number}: {error}") from error
             publisher.flush()
-            datagrams = sum(stream["datagrams"] for stream in publisher.stats()["streams"])
+            # Not a count of our own: a signal may come between publishing and counting.
+            streams = publisher.stats()["streams"]
+            sent = sum(stream["events"] for stream in streams)
+            datagrams = sum(stream["datagrams"] for stream in streams)
     finally:
         signal.signal(signal.SIGTERM, previous)
     click.echo(f"nlbus: {sent} events sent in {datagrams} datagrams", err=True)
