@@ -34,17 +34,18 @@ def publish(groups: tuple[list[str], ...], event_type: int, linger: float) -> No
     tail -F app.log | nlbus publish -g 1,7 --type 0x100 --linger 0.01
     """
     members = resolve_groups(find("bus"), flat(groups))
-    line_number = 0
+    lines = 0
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with Publisher(linger) as publisher:
             try:
-                for line_number, line in enumerate(sys.stdin.buffer, 1):
+                for line in sys.stdin.buffer:
+                    lines += 1
                     publisher.publish(line.removesuffix(b"\n"), members, event_type)
             except KeyboardInterrupt:
                 pass
             except SchemaError as error:
-                raise SchemaError(f"line {line_number}: {error}") from error
+                raise SchemaError(f"line {lines}: {error}") from error
             publisher.flush()
             # Not a count of our own: a signal may come between publishing and counting.
             streams = publisher.stats()["streams"]
