@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from nlbus._core.send import Sender
-from nlbus.errors import SchemaError, kernel_error
+from nlbus.errors import NlbusError, SchemaError, kernel_error
 from nlbus.groups import Groups
 from nlbus.sources.bus import BUS
 from nlbus.topic import Topic
@@ -83,7 +83,11 @@ class Publisher:
                 raise SchemaError(
                     f"an event of topic {topic.name} has {topic.dtype.itemsize} bytes, not {size}"
                 )
-        self._send(data, 1, size, self._mask(groups), None, type, fingerprint)
+        mask = self._masks.get(groups) if groups.__class__ is int else None
+        try:
+            self._sender.publish(data, 1, size, mask or self._mask(groups), None, type, fingerprint)
+        except OSError as error:
+            raise _refused(error) from error
 
     def publish_many(
         self,
@@ -120,7 +124,10 @@ class Publisher:
             raise SchemaError("groups and masks: give one of them")
         else:
             masks = _bytes(_masks(masks, len(records)))
-        self._send(_bytes(records), len(records), size, mask, masks, type, fingerprint)
+        try:
+            self._sender.publish(_bytes(records), len(records), size, mask, masks, type, fingerprint)
+        except OSError as error:
+            raise _refused(error) from error
 
     def flush(self) -> None:
         """Send what lingers. ClosedError, KernelError."""
@@ -128,7 +135,7 @@ class Publisher:
         try:
             self._sender.flush()
         except OSError as error:
-            raise kernel_error(error.errno or 0, "publishing on NETLINK_USERSOCK") from error
+            raise _refused(error) from error
 
     def close(self) -> None:
         """Send what lingers and a last heartbeat a stream, then close. Closing twice is fine. KernelError."""
@@ -162,16 +169,6 @@ class Publisher:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _send(
-        self, data: Any, count: int, size: int, mask: int, masks: Any, type: int, fingerprint: int
-    ) -> None:
-        if not 0 <= type <= 0xFFFF_FFFF:
-            raise SchemaError(f"type={type}: from 0 to 2**32 - 1")
-        try:
-            self._sender.publish(data, count, size, mask, masks, type, fingerprint)
-        except OSError as error:
-            raise kernel_error(error.errno or 0, "publishing on NETLINK_USERSOCK") from error
-
     def _mask(self, groups: int | Iterable[int] | None) -> int:
         if groups is None:
             raise SchemaError("to whom? give groups=, or a topic, which has some")
@@ -191,6 +188,10 @@ class Publisher:
         if type not in (0, topic.type):
             raise SchemaError(f"type={type:#x} for topic {topic.name} of type {topic.type:#x}")
         return topic.groups if groups is None else groups, topic.type, topic.fingerprint
+
+
+def _refused(error: OSError) -> NlbusError:
+    return kernel_error(error.errno or 0, "publishing on NETLINK_USERSOCK")
 
 
 def _run_timer(sender: Sender) -> None:

@@ -162,7 +162,11 @@ class Subscriber:
             yield batch
 
     def __iter__(self) -> Iterator[Batch]:
-        return self.batches()
+        try:
+            while True:
+                yield self.recv()
+        except ClosedError:
+            return
 
     # -- membership -------------------------------------------------------------------------------
 

@@ -31,6 +31,8 @@ cdef class Receiver:
     cdef uint64_t misses          # batches copied because the prediction was too small
     cdef uint64_t dropped         # datagrams, by the socket's counter
     cdef uint32_t drops_seen
+    cdef uint32_t granted         # bytes of the kernel's receive buffer
+    cdef bint calm                # the last receive left the queue empty
     cdef int64_t drops_time
     cdef int64_t now
     cdef uint64_t delivered       # events

@@ -12,7 +12,7 @@ from cpython.pythread cimport (
     WAIT_LOCK, PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock,
 )
 from libc.errno cimport EBADF, ENOMEM, errno
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -67,8 +67,7 @@ cdef class Sender:
         if self.lock != NULL:
             PyThread_free_lock(self.lock)
 
-    def publish(self, data, uint64_t count, uint32_t size, uint32_t groups, masks, uint32_t type,
-                uint64_t fingerprint):
+    def publish(self, data, uint64_t count, uint32_t size, uint32_t groups, masks, type, uint64_t fingerprint):
         """Send `count` events of `size` bytes that lie in a row in `data`: all for the same groups (a mask),
         or each for those of its own mask (masks: uint32, none of them 0).
 
@@ -77,7 +76,11 @@ cdef class Sender:
         cdef Py_buffer view, own
         cdef nlbus_batch like
         cdef int error
+        cdef uint32_t event_type
         self.check()
+        if not 0 <= type <= UINT32_MAX:
+            raise SchemaError(f"type={type}: from 0 to 2**32 - 1")
+        event_type = type
         if size + HEAD > self.limit:
             raise SchemaError(
                 f"an event of {size} bytes: a datagram of {self.limit} holds one of {self.limit - HEAD}")
@@ -91,7 +94,7 @@ cdef class Sender:
             with nogil:
                 PyThread_acquire_lock(self.lock, WAIT_LOCK)
                 # Not before: times of a stream must not fall.
-                describe(&like, type, fingerprint)
+                describe(&like, event_type, fingerprint)
                 if self.closed:
                     error = -EBADF
                 elif own.buf != NULL:
