@@ -1,8 +1,6 @@
 """The send core: streams, coalescing, sendmmsg."""
 
-from typing import Self, final
-
-from _typeshed import ReadableBuffer
+from typing import Any, Self, final
 
 @final
 class Sender:
@@ -21,11 +19,11 @@ class Sender:
     def failed(self) -> int: ...
     def publish(
         self,
-        data: ReadableBuffer,
+        data: Any,  # a buffer; before Python 3.12 numpy's stubs do not say that arrays are
         count: int,
         size: int,
         groups: int,
-        masks: ReadableBuffer | None,
+        masks: Any,  # a buffer or None
         type: int,
         fingerprint: int,
     ) -> None: ...
