@@ -67,7 +67,8 @@ cdef class Sender:
         if self.lock != NULL:
             PyThread_free_lock(self.lock)
 
-    def publish(self, data, uint64_t count, uint32_t size, uint32_t groups, masks, type, uint64_t fingerprint):
+    def publish(self, data, uint64_t count, uint32_t size, uint32_t groups, masks, type,
+                uint64_t fingerprint):
         """Send `count` events of `size` bytes that lie in a row in `data`: all for the same groups (a mask),
         or each for those of its own mask (masks: uint32, none of them 0).
 
