@@ -1,17 +1,41 @@
 """What a source is: a named place to listen. The sources themselves are one file each, beside this one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from nlbus.groups import Groups
+from nlbus.request import Reply
 
 Framing = Literal["bus", "nlmsg", "datagram"]
 
 ALL_GROUPS = 0xFFFF_FFFF
 _NO_GROUPS = Groups()
 _UNUSED_GROUP = Groups(32)  # by no subsystem of the kernel but route
+
+
+class Option(NamedTuple):
+    """What can be set when listening to a source."""
+
+    default: float
+    lowest: float
+    highest: float
+    meaning: str  # with the unit
+
+
+class Handshake(NamedTuple):
+    """What the kernel wants to be told, on the socket that listens, before it sends events of a group.
+
+    `join` and `leave` build a whole netlink message from the group, the options (join only) and a sequence
+    number. `answer` gives the errno (positive) or 0 that a message tells about the request of this sequence
+    number, None if it is not the answer. `silence` says why there may be none.
+    """
+
+    join: Callable[[int, Mapping[str, float], int], bytes]
+    leave: Callable[[int, int], bytes]
+    answer: Callable[[Reply, int], int | None]
+    silence: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +57,11 @@ class Source:
     # own. On all others, and above 32, only the kernel (portid 0) is believed.
     user_groups: int = 0
     trust_self: bool = False
+    membership: bool = True  # groups are multicast groups; False: the handshake alone asks for them
+    handshake: Handshake | None = None
+    options: Mapping[str, Option] = field(default_factory=dict, hash=False)
+    sentinel: bool = False  # the kernel tells of events that it could not build, by netlink_set_err()
+    types: Mapping[int, str] = field(default_factory=dict, hash=False)  # nlmsg_type to the kernel's name
     probe: Groups = _UNUSED_GROUP  # joined by sources() to try
     privileged: bool = False  # an ordinary user may not join `probe`
     needs: str = ""  # the privilege that joining takes, a sentence
