@@ -14,6 +14,7 @@ cdef extern from *:
     #include <linux/sock_diag.h>
     #include <poll.h>
     #include <pthread.h>
+    #include <sched.h>
     #include <sys/epoll.h>
     #include <sys/eventfd.h>
     #include <sys/mman.h>
@@ -67,6 +68,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SOL_NETLINK
         SOL_SOCKET
         SO_ATTACH_FILTER
+        SO_ERROR
         SO_MEMINFO
         SO_PASSCRED
         SO_RCVBUF
@@ -113,6 +115,13 @@ cdef extern from "<linux/filter.h>" nogil:
         BPF_K
 
 
+cdef extern from "<sched.h>" nogil:
+    enum:
+        CLONE_NEWNET
+
+    int setns(int fd, int kind)
+
+
 cdef extern from "<poll.h>" nogil:
     struct pollfd:
         int fd
@@ -120,6 +129,7 @@ cdef extern from "<poll.h>" nogil:
         short revents
 
     enum:
+        POLLERR
         POLLIN
 
     int poll(pollfd *fds, unsigned long count, int timeout_ms)
