@@ -32,9 +32,9 @@ Netns = str | os.PathLike[str] | int | HasFileno | None
 def inside(netns: Netns, work: Callable[[], T]) -> T:
     """Return `work()`, done in this network namespace; None is where the caller is.
 
-    netns: a name of `ip netns`, a path (with a slash), an open file or its descriptor, or a pid. An integer is
-    a descriptor if it is one of a network namespace, else a pid. A socket stays in the namespace where it was
-    made, so this is needed to open things only. It is done in a thread that ends with it: whatever goes
+    netns: a name of `ip netns`, a path (with a slash), an open file or its descriptor, or a pid. An integer
+    is a descriptor if it is one of a network namespace, else a pid. A socket stays in the namespace where it
+    was made, so this is needed to open things only. It is done in a thread that ends with it: whatever goes
     wrong, the caller stays where it is. PermissionDenied (entering needs CAP_SYS_ADMIN), KernelError.
     """
     if netns is None:
@@ -54,7 +54,7 @@ def inside(netns: Netns, work: Callable[[], T]) -> T:
             except OSError as error:
                 raise kernel_error(error.errno or 0, action, _help(error)) from error
             result.append(work())
-        except BaseException as error:  # noqa: BLE001 - it is the caller's
+        except BaseException as error:
             failure.append(error)
 
     try:
@@ -104,7 +104,9 @@ def _help(error: OSError) -> str:
     if error.errno == errno.EPERM:
         return "needs CAP_SYS_ADMIN here and over that namespace: run as root"
     if error.errno == errno.EACCES:
-        return "that process belongs to somebody else, or has more rights: give a name, a path or a descriptor"
+        return (
+            "that process belongs to somebody else, or has more rights: give a name, a path or a descriptor"
+        )
     if error.errno in (errno.ENOENT, errno.ESRCH):
         return "a name of `ip netns list`, a path with a slash, an open descriptor or a running process's pid"
     if error.errno in (errno.EINVAL, errno.ENOTTY):

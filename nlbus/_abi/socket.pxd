@@ -83,6 +83,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int getsockname(int fd, sockaddr *address, uint32_t *length)
     int getsockopt(int fd, int level, int option, void *value, uint32_t *length)
     int setsockopt(int fd, int level, int option, const void *value, uint32_t length)
+    ssize_t send(int fd, const void *data, size_t length, int flags)
     int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, void *timeout)
     int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags)
     cmsghdr *CMSG_FIRSTHDR(msghdr *message)
