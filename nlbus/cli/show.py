@@ -147,7 +147,9 @@ def _gap_text(record: Record) -> str:
     if record["cause"] == "unbuilt":
         text = "the kernel could not build an event or more"
     else:
-        text = f"{count} {unit} lost" if record["exact"] else f"{count} {unit} dropped, each an event or more,"
+        text = (
+            f"{count} {unit} lost" if record["exact"] else f"{count} {unit} dropped, each an event or more,"
+        )
     text += f" between {iso(record['earliest_ns'])} and {iso(record['latest_ns'])}"
     return text + (f", stream {record['stream']}" if record["stream"] else "")
 
