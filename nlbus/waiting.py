@@ -7,7 +7,6 @@ import os
 import select
 import threading
 import time
-import weakref
 from collections.abc import Iterable
 
 from nlbus.subscriber import Subscriber
@@ -19,21 +18,18 @@ class _Waiter:
     """An epoll of these subscribers. Kept for the next call, for then those that are silent cost nothing."""
 
     def __init__(self, subscribers: list[Subscriber]) -> None:
-        self.key = _key(subscribers)
+        self.subscribers = subscribers
+        self.pid = os.getpid()
         self._epoll = select.epoll()
-        self._by_fd: dict[int, weakref.ref[Subscriber]] = {}
+        self._by_fd: dict[int, Subscriber] = {}
         for subscriber in subscribers:
             fd = subscriber.fileno()
             if fd not in self._by_fd:
-                self._by_fd[fd] = weakref.ref(subscriber, self._forget)
+                self._by_fd[fd] = subscriber
                 self._epoll.register(fd, select.EPOLLIN)
 
-    def _forget(self, _: object) -> None:
-        self.key = ()  # another subscriber may get the same id
-
     def poll(self, seconds: float) -> list[Subscriber]:
-        found = (self._by_fd[fd]() for fd, _ in self._epoll.poll(seconds, max(1, len(self._by_fd))))
-        return [subscriber for subscriber in found if subscriber is not None]
+        return [self._by_fd[fd] for fd, _ in self._epoll.poll(seconds, max(1, len(self._by_fd)))]
 
 
 class _Kept(threading.local):
@@ -46,12 +42,13 @@ _kept = _Kept()
 def wait(subscribers: Iterable[Subscriber], timeout: float | None = None) -> list[Subscriber]:
     """Those of the subscribers whose recv(timeout=0) has news, as soon as one has; [] when time is up.
 
-    A closed subscriber is ready: its recv raises ClosedError. To wait for the same subscribers again and
-    again costs no more for those among them that have no news.
+    A closed subscriber is ready: its recv raises ClosedError. Waiting for the same subscribers again and
+    again costs no more for those among them that have no news; so each thread remembers those it waited for
+    last.
     """
     asked = list(subscribers)
     waiter = _kept.waiter
-    if waiter is None or waiter.key != _key(asked):
+    if waiter is None or waiter.subscribers != asked or waiter.pid != os.getpid():
         if closed := [subscriber for subscriber in asked if subscriber.closed]:
             return closed + wait([subscriber for subscriber in asked if not subscriber.closed], 0)
         waiter = _kept.waiter = _Waiter(asked)
@@ -62,8 +59,3 @@ def wait(subscribers: Iterable[Subscriber], timeout: float | None = None) -> lis
         ready = waiter.poll(min(left, MAX_SLEEP))
         if ready or left <= MAX_SLEEP:
             return ready
-
-
-def _key(subscribers: list[Subscriber]) -> tuple[int, ...]:
-    """The same for the same subscribers in the same process."""
-    return (os.getpid(), *map(id, subscribers))
