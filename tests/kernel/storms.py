@@ -5,10 +5,12 @@ import shutil
 import socket
 import struct
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 from nlbus import Batch
@@ -29,6 +31,8 @@ PER_SEND = 100  # requests
 
 RTM_NEWROUTE, RTM_DELROUTE = 24, 25
 AUDIT_USER_AVC = 1107
+PROC_EVENT_FORK = 1
+NETDEV_CMD_DEV_ADD_NTF, NETDEV_CMD_DEV_DEL_NTF = 2, 3
 NULL = Path("/sys/devices/virtual/mem/null/uevent")
 
 
@@ -52,8 +56,8 @@ def every(batch: Batch) -> int:
     return len(batch)
 
 
-def of_type(*kinds: int) -> Callable[[Batch], int]:
-    return lambda batch: sum(int((batch.messages["type"] == kind).sum()) for kind in kinds)
+def where(column: str, *values: int) -> Callable[[Batch], int]:
+    return lambda batch: int(np.isin(batch.messages[column], values).sum())
 
 
 def tool(name: str) -> str:
@@ -120,6 +124,11 @@ def connect() -> int:
     return CONNECTIONS
 
 
+def connect_and_close() -> int:
+    """The same, by sockets: both ends of each, and those that listened."""
+    return 2 * connect() + CONNECTIONS // 1000
+
+
 # -- processes --------------------------------------------------------------------------------------
 
 
@@ -130,16 +139,19 @@ def fork() -> int:
     return FORKS
 
 
-def forks_of_one(batch: Batch) -> int:
-    """The forks of the process that forked most in this batch."""
-    whats = []
-    for i in range(len(batch)):
-        payload = batch.payload(i)
-        if len(payload) >= 52:
-            what, _, _, parent, parent_tgid, _, _ = struct.unpack_from("=IIQIIII", payload, 20)
-            if what == 1 and parent == parent_tgid:
-                whats.append(parent)
-    return max((whats.count(parent) for parent in set(whats)), default=0)
+class ForksOfOne:
+    """The forks of the process that forked most, of whom nobody knows the pid beforehand."""
+
+    def __init__(self) -> None:
+        self.forks: Counter[int] = Counter()
+
+    def __call__(self, batch: Batch) -> int:
+        before = max(self.forks.values(), default=0)
+        length = int(batch.messages["length"].max())
+        head = [("cn_msg", "V20"), ("what", "<u4"), ("cpu", "<u4"), ("time", "<u8"), ("parent", "<u4")]
+        events = batch.records([*head, ("rest", f"V{length - 40}")])
+        self.forks.update(events["parent"][events["what"] == PROC_EVENT_FORK].tolist())
+        return max(self.forks.values(), default=0) - before
 
 
 # -- packets, tables, policies ------------------------------------------------------------------------
@@ -189,6 +201,12 @@ def devices() -> int:
     return 4 * DEVICES
 
 
+def come_and_gone(batch: Batch) -> int:
+    return sum(
+        batch.payload(i)[0] in (NETDEV_CMD_DEV_ADD_NTF, NETDEV_CMD_DEV_DEL_NTF) for i in range(len(batch))
+    )
+
+
 # -- devices and audit --------------------------------------------------------------------------------
 
 
@@ -225,13 +243,13 @@ def of_audit(batch: Batch) -> int:
 
 
 def storms() -> Iterator[Storm]:
-    yield Storm("route", None, up, routes, of_type(RTM_NEWROUTE, RTM_DELROUTE))
-    yield Storm("conntrack", None, track, connect, of_type(1 << 8))
-    yield Storm("proc", None, nothing, fork, forks_of_one, home=True)
+    yield Storm("route", None, up, routes, where("type", RTM_NEWROUTE, RTM_DELROUTE))
+    yield Storm("conntrack", None, track, connect, where("group", 1))
+    yield Storm("proc", None, nothing, fork, ForksOfOne(), home=True)
     yield Storm("uevent", None, nothing, change_null, of_null)
     yield Storm("nflog", ("1",), log_packets, send_packets, every, other_groups=("2",))
-    yield Storm("nftables", None, table, add_elements, of_type(10 << 8 | 12))
+    yield Storm("nftables", None, table, add_elements, where("type", 10 << 8 | 12))
     yield Storm("xfrm", None, nothing, policies, every)
-    yield Storm("genl:netdev", None, nothing, devices, every)
-    yield Storm("sock_diag", ("inet_tcp_destroy",), up, connect, every)
+    yield Storm("genl:netdev", None, nothing, devices, come_and_gone)
+    yield Storm("sock_diag", ("inet_tcp_destroy",), up, connect_and_close, every)
     yield Storm("audit", None, nothing, audit, of_audit, home=True)
