@@ -32,6 +32,13 @@ def netns() -> Iterator[int]:
 
 
 @pytest.fixture
+def first_netns(netns: int) -> None:
+    """Back in the namespace where the tests began, for sources that only the first one hears."""
+    if libc.setns(netns, CLONE_NEWNET) < 0:
+        pytest.skip(f"the first network namespace: setns: {os.strerror(ctypes.get_errno())}; run as root")
+
+
+@pytest.fixture
 def subscribe() -> Iterator[Callable[..., Subscriber]]:
     """Subscriber(...), closed at the end."""
     opened: list[Subscriber] = []
