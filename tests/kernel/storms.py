@@ -133,9 +133,9 @@ def connect_and_close() -> int:
 
 
 def fork() -> int:
-    """Processes that end at once, made by perl, since it is quicker at that; forks and exits."""
-    count = f"for (1..{FORKS}) {{ my $p = fork; exit 0 if !$p; waitpid $p, 0 }}"
-    subprocess.run([tool("perl"), "-e", count], check=True)
+    """Processes that end at once, made by a shell, which is small and so quicker at it."""
+    script = f"i=0; while [ $i -lt {FORKS} ]; do (:); i=$((i + 1)); done"
+    subprocess.run([tool("sh"), "-c", script], check=True)
     return FORKS
 
 
