@@ -4,6 +4,7 @@ Subscribe to the kernel's events or to other processes' and get numpy arrays; pu
 without being counted.
 """
 
+from nlbus.aio import AsyncSubscriber
 from nlbus.batch import Batch
 from nlbus.errors import (
     ArenaFull,
@@ -26,6 +27,7 @@ from nlbus.topic import Topic
 
 __all__ = [
     "ArenaFull",
+    "AsyncSubscriber",
     "Batch",
     "BusyError",
     "ClosedError",
