@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from nlbus import Publisher, Subscriber
+from nlbus import AsyncSubscriber, Publisher, Subscriber
+from tests.kernel.aio_helpers import AsyncSubscribe, Run, runner, watchers
 from tests.kernel.helpers import Child
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -43,6 +44,33 @@ def subscribe() -> Iterator[Callable[..., Subscriber]]:
     yield make
     for one in opened:
         one.close()
+
+
+@pytest.fixture
+def subscribe_async() -> Iterator[AsyncSubscribe]:
+    """AsyncSubscriber(...), closed at the end; no event loop watches it then."""
+    opened: list[AsyncSubscriber] = []
+
+    def make(*args: Any, **kwargs: Any) -> AsyncSubscriber:
+        opened.append(AsyncSubscriber(*args, **kwargs))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        if not one.closed:
+            assert watchers(one) == 0
+        one.close()
+
+
+@pytest.fixture
+def async_sub(subscribe_async: AsyncSubscribe) -> AsyncSubscriber:
+    return subscribe_async(groups=(1, 2), on_loss="ignore")
+
+
+@pytest.fixture(params=["asyncio", "uvloop", "trio"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Run an async function with its arguments to its end, on each library."""
+    return runner(request.param)
 
 
 @pytest.fixture

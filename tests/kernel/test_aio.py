@@ -1,17 +1,9 @@
 """AsyncSubscriber on asyncio, uvloop and trio."""
 
-import contextlib
-import gc
 import inspect
 import math
-import re
-import select
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,97 +12,31 @@ from nlbus import (
     AsyncSubscriber,
     Batch,
     BusyError,
-    ClosedError,
     LossError,
-    MissingExtra,
     Publisher,
     SchemaError,
     Subscriber,
     Topic,
 )
-from tests.kernel.helpers import Child, ip, payloads, python
+from tests.kernel.aio_helpers import AsyncSubscribe, Run, later, open_fds, watchers
+from tests.kernel.helpers import ip, payloads
 from tests.kernel.test_uevent import fields
 
 anyio = pytest.importorskip("anyio", reason="needs anyio, in which these tests are written")
 
 pytestmark = pytest.mark.timeout(30)
 
-Run = Callable[..., Any]
-AsyncSubscribe = Callable[..., AsyncSubscriber]
-
-
-def asyncio_run(main: Callable[..., Any], *args: Any) -> Any:
-    import asyncio
-
-    return asyncio.run(main(*args))
-
-
-@pytest.fixture(params=["asyncio", "uvloop", "trio"])
-def run(request: pytest.FixtureRequest) -> Run:
-    """Run an async function with its arguments to its end."""
-    if request.param == "asyncio":
-        return asyncio_run
-    library = pytest.importorskip(request.param, reason=f"{request.param} is not installed")
-    if request.param == "trio":
-        return library.run  # type: ignore[no-any-return]
-    return lambda main, *args: library.run(main(*args))
-
-
-@pytest.fixture
-def subscribe_async() -> Iterator[AsyncSubscribe]:
-    """AsyncSubscriber(...), closed at the end; nobody polls its descriptor then."""
-    opened: list[AsyncSubscriber] = []
-
-    def make(*args: Any, **kwargs: Any) -> AsyncSubscriber:
-        opened.append(AsyncSubscriber(*args, **kwargs))
-        return opened[-1]
-
-    yield make
-    for one in opened:
-        if not one.closed:
-            assert watchers(one) == 0
-        one.close()
-
-
-@pytest.fixture
-def sub(subscribe_async: AsyncSubscribe) -> AsyncSubscriber:
-    return subscribe_async(groups=(1, 2), on_loss="ignore")
-
-
-def watchers(sub: AsyncSubscriber) -> int:
-    """How many epoll descriptors of this process wait for the subscriber's to be readable."""
-    found = 0
-    for path in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # the one that lists the others
-            if str(path.readlink()) == "anon_inode:[eventpoll]":
-                info = Path("/proc/self/fdinfo", path.name).read_text()
-                watched = re.findall(r"^tfd: +(\d+) events: +([0-9a-f]+)", info, re.MULTILINE)
-                found += sum(
-                    int(fd) == sub.fileno() and int(mask, 16) & select.EPOLLIN for fd, mask in watched
-                )
-    return found
-
-
-def open_fds() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def later(seconds: float, call: Callable[..., object], *args: object) -> threading.Timer:
-    timer = threading.Timer(seconds, call, args)
-    timer.start()
-    return timer
-
 
 # Receiving
 
 
-def test_it_awaits_what_comes(run: Run, sub: AsyncSubscriber, publisher: Publisher) -> None:
+def test_it_awaits_what_comes(run: Run, async_sub: AsyncSubscriber, publisher: Publisher) -> None:
     async def main() -> list[bytes]:
         publisher.publish(b"here already", 1)
-        batches = [await sub.recv()]
-        assert watchers(sub) == 0
+        batches = [await async_sub.recv()]
+        assert watchers(async_sub) == 0
         timer = later(0.05, publisher.publish, b"later", 2)
-        batches.append(await sub.recv())
+        batches.append(await async_sub.recv())
         timer.join()
         return payloads(batches)
 
@@ -142,10 +68,10 @@ def test_the_keywords_are_the_subscribers(subscribe_async: AsyncSubscribe) -> No
 
 
 @pytest.mark.parametrize("timeout", [0, -1, 1e-9, 0.05])
-def test_time_up_is_an_empty_batch(run: Run, sub: AsyncSubscriber, timeout: float) -> None:
+def test_time_up_is_an_empty_batch(run: Run, async_sub: AsyncSubscriber, timeout: float) -> None:
     async def main() -> None:
         start = time.monotonic()
-        batch = await sub.recv(timeout)
+        batch = await async_sub.recv(timeout)
         assert isinstance(batch, Batch)
         assert len(batch) == 0
         assert timeout - 1e-4 <= time.monotonic() - start < max(timeout, 0) + 1
@@ -153,10 +79,10 @@ def test_time_up_is_an_empty_batch(run: Run, sub: AsyncSubscriber, timeout: floa
     run(main)
 
 
-def test_endless_patience_may_be_a_number(run: Run, sub: AsyncSubscriber, publisher: Publisher) -> None:
+def test_endless_patience_may_be_a_number(run: Run, async_sub: AsyncSubscriber, publisher: Publisher) -> None:
     async def main() -> None:
         timer = later(0.03, publisher.publish, b"x", 1)
-        assert payloads([await sub.recv(math.inf)]) == [b"x"]
+        assert payloads([await async_sub.recv(math.inf)]) == [b"x"]
         timer.join()
 
     run(main)
@@ -201,10 +127,10 @@ def test_loss_may_raise_and_the_batch_still_comes(
 
 
 def test_batches_end_when_none_came_for_so_long_or_enough_came(
-    run: Run, sub: AsyncSubscriber, publisher: Publisher
+    run: Run, async_sub: AsyncSubscriber, publisher: Publisher
 ) -> None:
     async def collect(**limits: Any) -> list[bytes]:
-        return payloads([batch async for batch in sub.batches(**limits)])
+        return payloads([batch async for batch in async_sub.batches(**limits)])
 
     for i in range(3):
         publisher.publish(bytes([i]), 1)
@@ -215,33 +141,35 @@ def test_batches_end_when_none_came_for_so_long_or_enough_came(
     assert run(lambda: collect(stop_after=0)) == []
 
 
-def test_membership_changes_while_a_task_waits(run: Run, sub: AsyncSubscriber, publisher: Publisher) -> None:
+def test_membership_changes_while_a_task_waits(
+    run: Run, async_sub: AsyncSubscriber, publisher: Publisher
+) -> None:
     async def main() -> list[bytes]:
         got: list[bytes] = []
 
         async def receive() -> None:
-            async for batch in sub:
+            async for batch in async_sub:
                 got.extend(payloads([batch]))
 
         def join_and_leave() -> None:
             for group in range(5, 15):
-                sub.join(group)
-                sub.leave(group)
+                async_sub.join(group)
+                async_sub.leave(group)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(receive)
             await anyio.sleep(0.01)
-            sub.join(3)
+            async_sub.join(3)
             publisher.publish(b"three", 3)
             publisher.publish(b"one", 1)
-            sub.leave(1)  # the receiver has not run yet: what was sent until now is still delivered
+            async_sub.leave(1)  # the receiver has not run yet: what was sent until now is still delivered
             publisher.publish(b"not for us", 1)
             changes = later(0, join_and_leave)
             await anyio.sleep(0.05)
             changes.join()
             publisher.publish(b"end", 3)
             await anyio.sleep(0.05)
-            sub.close()
+            async_sub.close()
         return got
 
     assert run(main) == [b"three", b"one", b"end"]
@@ -251,22 +179,22 @@ def test_membership_changes_while_a_task_waits(run: Run, sub: AsyncSubscriber, p
 
 
 def test_a_second_consumer_is_told_so_and_disturbs_nobody(
-    run: Run, sub: AsyncSubscriber, publisher: Publisher
+    run: Run, async_sub: AsyncSubscriber, publisher: Publisher
 ) -> None:
     async def main() -> list[bytes]:
         got: list[bytes] = []
 
         async def receive() -> None:
-            got.extend(payloads([await sub.recv()]))
+            got.extend(payloads([await async_sub.recv()]))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(receive)
             await anyio.sleep(0.01)
             for _ in range(10):
                 with pytest.raises(BusyError, match="one consumer"):
-                    await sub.recv(0)
+                    await async_sub.recv(0)
             publisher.publish(b"x", 1)
-        assert len(await sub.recv(0)) == 0
+        assert len(await async_sub.recv(0)) == 0
         return got
 
     assert run(main) == [b"x"]
@@ -296,7 +224,7 @@ def test_many_subscribers_get_what_is_theirs(
     assert got == [[bytes([1 + i % 8, number]) for number in range(rounds)] for i in range(len(subs))]
 
 
-def test_a_storm_starves_nobody(run: Run, sub: AsyncSubscriber, publisher: Publisher) -> None:
+def test_a_storm_starves_nobody(run: Run, async_sub: AsyncSubscriber, publisher: Publisher) -> None:
     for _ in range(20_000):
         publisher.publish(b"x", 1)
 
@@ -311,7 +239,7 @@ def test_a_storm_starves_nobody(run: Run, sub: AsyncSubscriber, publisher: Publi
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ticker)
-            async for batch in sub.batches(stop_after=20_000):
+            async for batch in async_sub.batches(stop_after=20_000):
                 seen += len(batch)
                 batches += 1
             tasks.cancel_scope.cancel()
@@ -321,7 +249,7 @@ def test_a_storm_starves_nobody(run: Run, sub: AsyncSubscriber, publisher: Publi
     run(main)
 
 
-def test_a_storm_does_not_outlast_a_deadline(run: Run, sub: AsyncSubscriber) -> None:
+def test_a_storm_does_not_outlast_a_deadline(run: Run, async_sub: AsyncSubscriber) -> None:
     stop = threading.Event()
 
     def flood() -> None:
@@ -331,7 +259,7 @@ def test_a_storm_does_not_outlast_a_deadline(run: Run, sub: AsyncSubscriber) -> 
 
     async def main() -> None:
         with anyio.move_on_after(0.1) as scope:
-            async for _ in sub:
+            async for _ in async_sub:
                 pass
         assert scope.cancelled_caught
 
@@ -346,157 +274,35 @@ def test_a_storm_does_not_outlast_a_deadline(run: Run, sub: AsyncSubscriber) -> 
         thread.join()
 
 
-def test_unread_news_keep_no_loop_awake(run: Run, sub: AsyncSubscriber, publisher: Publisher) -> None:
+def test_unread_news_keep_no_loop_awake(run: Run, async_sub: AsyncSubscriber, publisher: Publisher) -> None:
     async def main() -> None:
         publisher.publish(b"first", 1)
-        await sub.recv()
+        await async_sub.recv()
         publisher.publish(b"unread", 1)
         start = time.process_time()
         await anyio.sleep(0.4)
         assert time.process_time() - start < 0.2
-        assert payloads([await sub.recv(0)]) == [b"unread"]
+        assert payloads([await async_sub.recv(0)]) == [b"unread"]
 
     run(main)
 
 
-def test_thousands_of_recv_leave_nothing_behind(run: Run, sub: AsyncSubscriber, publisher: Publisher) -> None:
+def test_thousands_of_recv_leave_nothing_behind(
+    run: Run, async_sub: AsyncSubscriber, publisher: Publisher
+) -> None:
     async def main() -> None:
-        await sub.recv(0)
+        await async_sub.recv(0)
         fds = open_fds()
         for i in range(3000):
             if i % 3 == 0:
                 publisher.publish(b"x", 1)
-                assert len(await sub.recv()) == 1
+                assert len(await async_sub.recv()) == 1
             elif i % 3 == 1:
-                assert len(await sub.recv(1e-5)) == 0
+                assert len(await async_sub.recv(1e-5)) == 0
             else:
                 with anyio.move_on_after(1e-5):
-                    await sub.recv()
-        assert watchers(sub) == 0
+                    await async_sub.recv()
+        assert watchers(async_sub) == 0
         assert open_fds() == fds
 
     run(main)
-
-
-# The end
-
-
-@pytest.mark.parametrize("thread", [False, True], ids=["task", "thread"])
-def test_close_wakes_the_task_that_waits(run: Run, sub: AsyncSubscriber, thread: bool) -> None:
-    async def receive() -> None:
-        with pytest.raises(ClosedError):
-            await sub.recv(20)
-
-    async def main() -> None:
-        start = time.monotonic()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(receive)
-            await anyio.sleep(0.02)
-            if thread:
-                later(0.02, sub.close).join()
-            else:
-                await sub.aclose()
-        assert time.monotonic() - start < 2
-        with pytest.raises(ClosedError):
-            await sub.recv(0)
-        sub.close()
-        assert [batch async for batch in sub] == []
-
-    run(main)
-
-
-def test_iteration_ends_at_close(run: Run, sub: AsyncSubscriber, publisher: Publisher) -> None:
-    async def main() -> list[bytes]:
-        publisher.publish(b"x", 1)
-        timer = later(0.1, sub.close)
-        got = payloads([batch async for batch in sub])
-        timer.join()
-        return got
-
-    assert run(main) == [b"x"]
-
-
-def test_in_a_fork_it_is_closed(run: Run, sub: AsyncSubscriber, child: Callable[..., Child]) -> None:
-    def work() -> str:
-        with pytest.raises(ClosedError) as error:
-            run(sub.recv)
-        return str(error.value)
-
-    run(sub.recv, 0)
-    assert "fork" in child(work).result()
-    run(sub.recv, 0)
-
-
-def test_it_outlives_its_loop(run: Run, sub: AsyncSubscriber, publisher: Publisher) -> None:
-    for i in range(5):
-        publisher.publish(bytes([i]), 1)
-        assert payloads([run(sub.recv)]) == [bytes([i])]
-        assert len(run(sub.recv, 0.001)) == 0
-
-
-@pytest.mark.parametrize("library", ["asyncio", "uvloop"])
-def test_a_loop_that_was_closed_over_a_waiting_task(
-    library: str, sub: AsyncSubscriber, publisher: Publisher
-) -> None:
-    module = pytest.importorskip(library, reason=f"{library} is not installed")
-    loop = module.new_event_loop()
-    task = loop.create_task(sub.recv())
-    for _ in range(3):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
-    loop.close()
-    task._log_destroy_pending = False
-    del task
-    gc.collect()
-    publisher.publish(b"x", 1)
-    assert payloads([asyncio_run(sub.recv)]) == [b"x"]
-
-
-# Libraries
-
-
-def test_trio_as_a_guest_of_asyncio(sub: AsyncSubscriber, publisher: Publisher) -> None:
-    import asyncio
-
-    trio = pytest.importorskip("trio", reason="trio is not installed")
-
-    async def in_trio() -> list[bytes]:
-        timer = later(0.02, publisher.publish, b"x", 1)
-        got = payloads([await sub.recv()])
-        timer.join()
-        return got
-
-    async def host() -> Any:
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[Any] = loop.create_future()
-        trio.lowlevel.start_guest_run(
-            in_trio, run_sync_soon_threadsafe=loop.call_soon_threadsafe, done_callback=done.set_result
-        )
-        return (await done).unwrap()
-
-    assert asyncio.run(host()) == [b"x"]
-
-
-def test_without_anyio_trio_is_told_what_is_missing(
-    sub: AsyncSubscriber, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trio = pytest.importorskip("trio", reason="trio is not installed")
-    for name in ("anyio", "anyio.lowlevel"):
-        monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(MissingExtra, match=r"pip install 'nlbus\[anyio\]'"):
-        trio.run(sub.recv, 0)
-
-
-def test_asyncio_needs_no_other_package_and_importing_nlbus_not_even_asyncio() -> None:
-    code = """
-sys.modules.update(dict.fromkeys(["anyio", "sniffio", "trio", "uvloop"]))
-import nlbus
-assert "asyncio" not in sys.modules
-import asyncio
-async def main():
-    async with nlbus.AsyncSubscriber("uevent") as sub:
-        assert len(await sub.recv(0.01)) == 0
-asyncio.run(main())
-"""
-    done = subprocess.run(python(code), capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
