@@ -82,7 +82,7 @@ def gaps(loss: Loss) -> Iterator[Record]:
             "type": "gap",
             "cause": cause,
             "count": count,
-            "unit": "events" if cause == "gap" else "datagrams",
+            "unit": "datagrams" if cause == "overrun" else "events",
             "exact": exact,
             "earliest_ns": earliest,
             "latest_ns": latest,
@@ -144,7 +144,12 @@ def _gap_text(record: Record) -> str:
         unit = unit.removesuffix("s")
     if record["cause"] == "open":
         return f"{count} {unit} dropped that no gap explains yet"
-    text = f"{count} {unit} lost" if record["exact"] else f"{count} {unit} dropped, each an event or more,"
+    if record["cause"] == "unbuilt":
+        text = "the kernel could not build an event or more"
+    else:
+        text = (
+            f"{count} {unit} lost" if record["exact"] else f"{count} {unit} dropped, each an event or more,"
+        )
     text += f" between {iso(record['earliest_ns'])} and {iso(record['latest_ns'])}"
     return text + (f", stream {record['stream']}" if record["stream"] else "")
 
