@@ -6,6 +6,7 @@ without being counted.
 
 from nlbus.aio import AsyncSubscriber
 from nlbus.batch import Batch
+from nlbus.diag import NetlinkSocket, netlink_sockets
 from nlbus.errors import (
     ArenaFull,
     BusyError,
@@ -37,6 +38,7 @@ __all__ = [
     "Loss",
     "LossError",
     "MissingExtra",
+    "NetlinkSocket",
     "NlbusError",
     "PermissionDenied",
     "Publisher",
@@ -45,6 +47,7 @@ __all__ = [
     "Subscriber",
     "Topic",
     "UnknownSource",
+    "netlink_sockets",
     "sources",
     "wait",
 ]
