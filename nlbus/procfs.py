@@ -32,7 +32,8 @@ def owners(inodes: Container[int]) -> tuple[dict[int, list[Process]], int]:
     closed = 0
     for pid in _numbers("/proc"):
         try:
-            held = {_inode(fd.path, SOCKET) for fd in os.scandir(f"/proc/{pid}/fd")}
+            fds = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208
+            held = {_inode(f"/proc/{pid}/fd/{fd}", SOCKET) for fd in fds}
         except PermissionError:
             closed += 1
             continue
