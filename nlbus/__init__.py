@@ -4,7 +4,9 @@ Subscribe to the kernel's events or to other processes' and get numpy arrays; pu
 without being counted.
 """
 
+from nlbus.aio import AsyncSubscriber
 from nlbus.batch import Batch
+from nlbus.diag import NetlinkSocket, netlink_sockets
 from nlbus.errors import (
     ArenaFull,
     BusyError,
@@ -27,6 +29,7 @@ from nlbus.waiting import wait
 
 __all__ = [
     "ArenaFull",
+    "AsyncSubscriber",
     "Batch",
     "BusyError",
     "ClosedError",
@@ -35,6 +38,7 @@ __all__ = [
     "Loss",
     "LossError",
     "MissingExtra",
+    "NetlinkSocket",
     "NlbusError",
     "PermissionDenied",
     "Publisher",
@@ -43,6 +47,7 @@ __all__ = [
     "Subscriber",
     "Topic",
     "UnknownSource",
+    "netlink_sockets",
     "sources",
     "wait",
 ]
