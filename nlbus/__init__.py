@@ -21,8 +21,9 @@ from nlbus.groups import Groups
 from nlbus.loss import Loss
 from nlbus.publisher import Publisher
 from nlbus.sources import Source, sources
-from nlbus.subscriber import Subscriber, wait
+from nlbus.subscriber import Subscriber
 from nlbus.topic import Topic
+from nlbus.waiting import wait
 
 __all__ = [
     "ArenaFull",

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from nlbus._typing import Structured
 
-CAUSES = ("gap", "overrun")
+CAUSES = ("gap", "overrun", "unbuilt")
 
 _RAW = np.dtype(
     [
@@ -32,8 +32,9 @@ class Loss:
     `events` were lost on the bus, exactly. `datagrams` were dropped by the kernel, each with one event or
     more (kernel and raw sources). `open` counts datagrams of the bus that the kernel dropped and that no gap
     explains yet: the end of a stream whose publisher was killed stays open. `rows` has a row for each:
-    cause "gap" (count is events, stream is the stream's instance) or "overrun" (count is datagrams, stream
-    is 0), exact, and earliest and latest: between these two times, in ns UTC, it happened.
+    cause "gap" (count is events, stream is the stream's instance), "overrun" (count is datagrams, stream is
+    0) or "unbuilt" (the kernel had no memory to build an event, or more than one: count is 1), exact, and
+    earliest and latest: between these two times, in ns UTC, it happened.
     """
 
     __slots__ = ("_raw", "grew", "open")
@@ -63,6 +64,11 @@ class Loss:
         return self._sum("overrun")
 
     @property
+    def unbuilt(self) -> int:
+        """Times that the kernel told of events it could not build."""
+        return self._sum("unbuilt")
+
+    @property
     def rows(self) -> Structured:
         """A structured array: cause, stream, count, exact, earliest, latest (ns UTC)."""
         raw = np.frombuffer(self._raw, _RAW)
@@ -84,6 +90,7 @@ class Loss:
             for count, what, how in (
                 (self.events, "event", "lost"),
                 (self.datagrams, "datagram", "dropped"),
+                (self.unbuilt, "time", "the kernel could not build an event"),
                 (self.open, "dropped datagram", "not explained yet"),
             )
             if count

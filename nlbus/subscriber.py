@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import logging
-import math
-import os
-import select
 import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from nlbus import handshake
 from nlbus._core.receive import Receiver
 from nlbus.batch import Batch
-from nlbus.errors import ClosedError, LossError, SchemaError, kernel_error
-from nlbus.groups import MASK_GROUPS, Groups, integer
+from nlbus.errors import ClosedError, LossError, NlbusError, SchemaError, kernel_error
+from nlbus.groups import MASK_GROUPS, Groups
 from nlbus.loss import Loss
-from nlbus.sources import GroupsLike, Source, find, group_names, resolve_groups
+from nlbus.netns import Netns, inside
+from nlbus.opening import Trust, buffer_sizes, option_values, trusted
+from nlbus.sources import GroupsLike, find, group_names, resolve_groups
 from nlbus.topic import Topic
 from nlbus.truesize import truesize
 
@@ -28,29 +28,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nlbus")
 
-DEFAULT_BUFFER = 64 << 20  # of truesize; the kernel takes it from memory only as it fills
-MAX_BUFFER = 0x7FFF_F000
 DEFAULT_EVENT_BYTES = 64
 HEADER_BYTES = 96  # nlmsghdr and nlbus_batch
 LOG_EVERY = 1.0  # seconds
-MAX_SLEEP = 1.0  # seconds, in `wait`
-MAX_TRUSTED = 16  # TRUSTED of _core/receive.pxd
-NO_UID = 0xFFFF_FFFF  # (uid_t) -1
 NO_LOSS = Loss()
 STREAM = ("portid", "uid", "instance", "groups", "delivered", "lost", "next_seq", "next_dgram", "time_ns")
-
-Trust = Literal["any"] | Iterable[int] | None
 
 
 class Subscriber:
     """Listens to groups of a source and yields batches.
 
-    source: "bus", "route", "uevent" or "raw:<protocol>". groups: numbers, names or Groups; None: the source's
-    default. topics: their groups too (bus only). buffer_events: the kernel's receive buffer holds at least so
-    many events sent one by one, of the topics' size or 64 bytes; a warning says if the kernel grants less.
-    max_memory: what batches may hold before recv raises ArenaFull, in bytes (and one batch more). trust: the
-    uids to believe where processes publish, "any", or None for our own and root. on_loss: "log" (logger
-    "nlbus", at most once a second), "raise" LossError (the next recv then returns the batch), "ignore".
+    source: one of `nlbus.sources()`. groups: numbers, names or Groups; None: the source's default. topics:
+    their groups too (bus only). netns: listen in this network namespace, a name of `ip netns`, a path, a
+    descriptor or a pid; any number of them on one thread. all_nsid: hear, beside it, the network namespaces
+    that have an id in it; the column nsid says which (needs CAP_NET_BROADCAST). options: of the source.
+
+    buffer_events: the kernel's receive buffer holds at least so many events sent one by one, of the topics'
+    size or 64 bytes; a warning says if the kernel grants less. None: 64 MiB, and up to 256 MiB after
+    overruns, if the kernel grants them. max_memory: what batches may hold before recv raises ArenaFull, in
+    bytes (and one batch more). trust: the uids to believe where processes publish, "any", or None for our
+    own and root. on_loss: "log" (logger "nlbus", at most once a second), "raise" LossError (the next recv
+    then returns the batch), "ignore".
 
     One thread receives at a time (BusyError); join, leave and close may come from any other. PermissionDenied
     says what is needed; UnknownSource, SchemaError and KernelError what is wrong.
@@ -62,6 +60,9 @@ class Subscriber:
         groups: GroupsLike | None = None,
         *,
         topics: Iterable[Topic] = (),
+        netns: Netns = None,
+        all_nsid: bool = False,
+        options: Mapping[str, float] | None = None,
         trust: Trust = None,
         transport: Literal["auto", "usersock"] = "auto",
         buffer_events: int | None = None,
@@ -72,19 +73,23 @@ class Subscriber:
             raise SchemaError(f"on_loss={on_loss!r}: 'log', 'raise' or 'ignore'")
         if transport not in ("auto", "usersock"):
             raise SchemaError(f"transport={transport!r}: this version knows 'auto' and 'usersock'")
-        self._source = find(source)
+        self._source = inside(netns, lambda: find(source))
         self._topics = tuple(topics)
         self._groups = self._resolve(groups)
+        self._netns = netns
+        self._options = option_values(self._source, options)
         self._on_loss = on_loss
-        self._trust = _trusted(self._source, trust)
-        self._buffer_bytes = self._buffer(buffer_events)
+        self._trust = trusted(self._source, trust)
+        self._buffer_bytes, self._buffer_limit = buffer_sizes(buffer_events, self._event_bytes())
         self._gate = threading.Lock()  # held by whoever changes the membership
         self._aside = threading.Event()  # the consumer has noticed
-        self._receiver = self._open(max_memory)
-        self._backlog: deque[Batch] = deque()  # received while leaving a group, not yet looked at
+        self._receiver = inside(netns, lambda: self._open(max_memory, all_nsid))
+        self._backlog: deque[Batch] = deque()  # received while joining or leaving, not yet looked at
+        self._answers = 0  # of the kernel's to handshakes: they were received, but are no events
         self._held: Batch | None = None  # LossError was raised for it; the next recv returns it
         self._logged = 0.0
         self._unlogged = Loss()
+        self._shake_hands()
         granted = self._receiver.buffer()[1]
         if buffer_events is not None and granted < self._buffer_bytes:
             warnings.warn(
@@ -187,8 +192,9 @@ class Subscriber:
         with self._consumer_aside():
             try:
                 for group in groups:
-                    self._receiver.change(group, join)
-                    self._groups = self._groups | {group} if join else self._groups - {group}
+                    self._join(group) if join else self._leave(group)
+            except NlbusError:
+                raise
             except OSError as error:
                 raise self._refused(error, "joining" if join else "leaving", groups) from error
             finally:
@@ -198,6 +204,45 @@ class Subscriber:
                     # What was queued until now is of streams that are about to be forgotten.
                     self._backlog.extend(map(_batch, self._receiver.drain()))
                     ledger.forget()
+
+    def _join(self, group: int) -> None:
+        if self._source.membership:
+            self._receiver.change(group, join=True)
+        if self._source.handshake:
+            try:
+                self._keep(handshake.join(self._receiver, self._source, group, self._options))
+            except NlbusError:
+                if self._source.membership:
+                    self._receiver.change(group, join=False)
+                raise
+        self._groups |= {group}
+
+    def _leave(self, group: int) -> None:
+        if self._source.handshake:
+            self._keep(handshake.leave(self._receiver, self._source, group))
+        if self._source.membership:
+            self._receiver.change(group, join=False)
+        self._groups -= {group}
+
+    def _keep(self, news: tuple[list[Batch], int]) -> None:
+        batches, answers = news
+        self._backlog.extend(batches)
+        self._answers += answers
+
+    def _shake_hands(self) -> None:
+        """At the start, with the groups that we are members of already."""
+        if self._source.handshake is None:
+            return
+        leave = self._source.handshake.leave
+        self._receiver.farewell = tuple(leave(group, 0) for group in self._groups)
+        try:
+            for group in self._groups:
+                self._keep(handshake.join(self._receiver, self._source, group, self._options))
+        except NlbusError:
+            self._receiver.close()
+            raise
+        if self._backlog:
+            self._receiver.signal()
 
     @contextmanager
     def _consumer_aside(self) -> Iterator[None]:
@@ -257,9 +302,11 @@ class Subscriber:
 
         delivered: events (messages elsewhere). lost: events, exactly (bus). dropped: datagrams, by the
         socket's counter. open: those of them that no gap explains yet. malformed, foreign, untrusted, copies,
-        truncated: what came and was not delivered, and why. buffer_used, buffer_size: bytes of truesize.
-        memory: bytes that batches hold. streams (bus): portid, uid, instance, groups (a mask), delivered,
-        lost, next_seq, next_dgram, time_ns of each. ClosedError.
+        truncated: what came and was not delivered, and why. unbuilt: times that the kernel told of events it
+        could not build (route, netfilter, generic netlink). buffer_used, buffer_size, buffer_peak: bytes of
+        truesize, now, granted, and at least queued at some time; buffer_grown: times that overruns made the
+        buffer larger. memory: bytes that batches hold. streams (bus): portid, uid, instance, groups (a
+        mask), delivered, lost, next_seq, next_dgram, time_ns of each. ClosedError.
         """
         with self._consumer_aside():
             receiver = self._receiver
@@ -273,7 +320,7 @@ class Subscriber:
                 "memory": receiver.pool.pinned,
             }
             waiting = sum(map(len, tuple(self._backlog))) + (0 if self._held is None else len(self._held))
-            stats["delivered"] -= waiting
+            stats["delivered"] -= waiting + self._answers
         if self._source.framing == "bus":
             stats["streams"] = [dict(zip(STREAM, row, strict=True)) for row in streams]
         return stats
@@ -284,6 +331,7 @@ class Subscriber:
         names = ", ".join(group_names(self._source, self._groups)) or "none"
         used, size = self._receiver.buffer()
         fits = size // truesize(self._event_bytes())
+        fixed = self._buffer_limit == self._buffer_bytes
         if self._trust is None:
             believed = "any process"
         else:
@@ -296,9 +344,10 @@ class Subscriber:
             [
                 f"source {self._source.name}: {self._source.kernel_name} ({self._source.protocol}), "
                 f"portid {self._receiver.portid}",
-                f"groups {names}",
+                f"groups {names}" + ("" if self._netns is None else f" in network namespace {self._netns!r}"),
                 f"believes {believed}",
-                f"receive buffer {size} bytes (asked for {self._buffer_bytes}), {used} used: "
+                f"receive buffer {size} bytes (asked for {self._buffer_bytes}"
+                f"{'' if fixed else f', may grow to {self._buffer_limit}'}), {used} used: "
                 f"{fits} single events of {self._event_bytes()} bytes",
                 f"batches may hold {self._receiver.pool.limit} bytes, and hold {self._receiver.pool.pinned}",
             ]
@@ -324,71 +373,36 @@ class Subscriber:
         size = max((topic.dtype.itemsize for topic in self._topics), default=DEFAULT_EVENT_BYTES)
         return size + (HEADER_BYTES if self._source.framing == "bus" else 0)
 
-    def _buffer(self, events: int | None) -> int:
-        if events is None:
-            return DEFAULT_BUFFER
-        if events < 1:
-            raise SchemaError(f"buffer_events={events}: at least 1")
-        # One more: the kernel refuses a datagram that would fill the buffer exactly.
-        return min((events + 1) * truesize(self._event_bytes()), MAX_BUFFER)
-
-    def _open(self, max_memory: int) -> Receiver:
+    def _open(self, max_memory: int, all_nsid: bool) -> Receiver:
         try:
             return Receiver(
                 self._source.protocol,
                 self._source.framing,
-                self._groups,
+                self._groups if self._source.membership else Groups(),
                 max_memory=max_memory,
                 buffer_bytes=self._buffer_bytes,
+                buffer_limit=self._buffer_limit,
+                sentinel=self._source.sentinel,
+                all_nsid=all_nsid,
                 trust_kernel=self._source.framing != "bus",
                 user_groups=self._source.user_groups,
                 trust_uids=None if self._trust is None else tuple(self._trust),
                 aside=self._aside,
             )
         except OSError as error:
+            if error.strerror == "NETLINK_LISTEN_ALL_NSID":
+                action = f"listening to {self._source.name} in all network namespaces"
+                raise kernel_error(
+                    error.errno or 0, action, "needs CAP_NET_BROADCAST: run as root"
+                ) from error
             raise self._refused(error, "joining", self._groups) from error
 
     def _refused(self, error: OSError, action: str, groups: Groups) -> Exception:
+        where = "" if self._netns is None else f" in network namespace {self._netns!r}"
         names = ", ".join(group_names(self._source, groups))
-        return kernel_error(error.errno or 0, f"{action} {self._source.name} ({names})", self._source.needs)
+        action = f"{action} {self._source.name} ({names}){where}"
+        return kernel_error(error.errno or 0, action, self._source.needs)
 
 
 def _batch(block: Block) -> Batch:
     return Batch(block, Loss(block.losses, block.open, block.grew))
-
-
-def _trusted(source: Source, trust: Trust) -> frozenset[int] | None:
-    """The uids to believe; None: any."""
-    if trust == "any":
-        return None
-    if trust is not None:
-        if isinstance(trust, str):
-            raise SchemaError(f"trust={trust!r}: uids, or 'any'")
-        uids = frozenset(integer(uid, "a uid of trust") for uid in trust)
-        if len(uids) > MAX_TRUSTED or any(not 0 <= uid < NO_UID for uid in uids):
-            raise SchemaError(f"trust={sorted(uids)}: at most {MAX_TRUSTED} uids, each of 32 bits")
-        return uids
-    return frozenset({0, os.getuid()} if source.trust_self else {0})
-
-
-def wait(subscribers: Iterable[Subscriber], timeout: float | None = None) -> list[Subscriber]:
-    """Those of the subscribers whose recv(timeout=0) has news, as soon as one has; [] when time is up.
-
-    A closed subscriber is ready: its recv raises ClosedError.
-    """
-    poller = select.poll()
-    by_fd = {}
-    ready = []
-    for subscriber in subscribers:
-        if subscriber.closed:
-            ready.append(subscriber)
-        else:
-            by_fd[subscriber.fileno()] = subscriber
-            poller.register(subscriber.fileno(), select.POLLIN)
-    deadline = time.monotonic() + (math.inf if timeout is None else timeout)
-    while True:
-        left = 0 if ready else max(0, deadline - time.monotonic())
-        # No longer, for a signal that came just before it does not interrupt poll.
-        ready += [by_fd[fd] for fd, _ in poller.poll(min(left, MAX_SLEEP) * 1000)]
-        if ready or left <= MAX_SLEEP:
-            return ready

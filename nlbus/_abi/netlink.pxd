@@ -35,6 +35,7 @@ cdef extern from "<linux/netlink.h>" nogil:
         NETLINK_DROP_MEMBERSHIP
         NETLINK_PKTINFO
         NETLINK_NO_ENOBUFS
+        NETLINK_LISTEN_ALL_NSID
         NLA_F_NESTED
         NLA_F_NET_BYTEORDER
         NLA_TYPE_MASK

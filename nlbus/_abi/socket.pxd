@@ -14,6 +14,7 @@ cdef extern from *:
     #include <linux/sock_diag.h>
     #include <poll.h>
     #include <pthread.h>
+    #include <sched.h>
     #include <sys/epoll.h>
     #include <sys/eventfd.h>
     #include <sys/mman.h>
@@ -67,6 +68,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SOL_NETLINK
         SOL_SOCKET
         SO_ATTACH_FILTER
+        SO_ERROR
         SO_MEMINFO
         SO_PASSCRED
         SO_RCVBUF
@@ -81,6 +83,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int getsockname(int fd, sockaddr *address, uint32_t *length)
     int getsockopt(int fd, int level, int option, void *value, uint32_t *length)
     int setsockopt(int fd, int level, int option, const void *value, uint32_t length)
+    ssize_t send(int fd, const void *data, size_t length, int flags)
     int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, void *timeout)
     int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags)
     cmsghdr *CMSG_FIRSTHDR(msghdr *message)
@@ -113,6 +116,13 @@ cdef extern from "<linux/filter.h>" nogil:
         BPF_K
 
 
+cdef extern from "<sched.h>" nogil:
+    enum:
+        CLONE_NEWNET
+
+    int setns(int fd, int kind)
+
+
 cdef extern from "<poll.h>" nogil:
     struct pollfd:
         int fd
@@ -120,6 +130,7 @@ cdef extern from "<poll.h>" nogil:
         short revents
 
     enum:
+        POLLERR
         POLLIN
 
     int poll(pollfd *fds, unsigned long count, int timeout_ms)

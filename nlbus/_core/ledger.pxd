@@ -13,6 +13,7 @@ cdef enum verdict:
 cdef enum cause:
     GAP                           # events of a stream, counted by its sequence numbers
     OVERRUN                       # datagrams, counted by the socket
+    UNBUILT                       # an event or more that the kernel could not build
 
 
 cdef struct stream:

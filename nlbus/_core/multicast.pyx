@@ -12,27 +12,17 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from nlbus._abi.bits cimport ctz
 from nlbus._abi.netlink cimport sockaddr_nl
-from nlbus._abi.socket cimport (
-    AF_NETLINK, BPF_K, BPF_RET, SO_ATTACH_FILTER, SOL_SOCKET, close, sendmmsg, setsockopt, sock_filter,
-    sock_fprog,
-)
-from nlbus._core.netsock cimport bind_netlink, open_netlink
+from nlbus._abi.socket cimport AF_NETLINK, close, sendmmsg
+from nlbus._core.netsock cimport bind_netlink, drop_all, open_netlink
 
 
 @cython.final
 cdef class Multicast:
     def __cinit__(self, int protocol, uint32_t portid):
-        cdef sock_filter drop_all
-        cdef sock_fprog program
         cdef int i
         self.fd = -1
         self.fd = open_netlink(protocol)
-        drop_all.code = BPF_RET | BPF_K
-        drop_all.jt = drop_all.jf = 0
-        drop_all.k = 0
-        program.len = 1
-        program.filter = &drop_all
-        if setsockopt(self.fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0:
+        if drop_all(self.fd) < 0:
             raise OSError(errno, "SO_ATTACH_FILTER")
         self.portid = bind_netlink(self.fd, portid, 0)
         for i in range(32):

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from nlbus._core.arena cimport Block, Pool
+from nlbus._core.gauge cimport Gauge
 from nlbus._core.ledger cimport Ledger
 from nlbus._core.scatter cimport Scatter
 from nlbus._core.walk cimport walk
@@ -22,6 +23,7 @@ cdef class Receiver:
     cdef readonly Pool pool
     cdef readonly Ledger ledger
     cdef Scatter scatter
+    cdef Gauge gauge
     cdef Block arena
     cdef walk w
     cdef uint8_t *copied          # from malloc, when the batch was copied
@@ -29,26 +31,22 @@ cdef class Receiver:
     cdef size_t extent
     cdef bint may_pin             # the pool allows to give the arena away
     cdef uint64_t misses          # batches copied because the prediction was too small
-    cdef uint64_t dropped         # datagrams, by the socket's counter
-    cdef uint32_t drops_seen
-    cdef uint32_t granted         # bytes of the kernel's receive buffer
     cdef bint calm                # the last receive left the queue empty
-    cdef int64_t drops_time
     cdef int64_t now
     cdef uint64_t delivered       # events
     cdef uint64_t open_told       # what the last block said
     cdef object aside             # Event: a consumer left while paused
+    cdef public tuple farewell    # messages to the kernel, sent before the socket is closed
 
     cdef prepare(self)
-    cdef uint64_t charged(self) noexcept
+    cdef uint64_t charged(self) noexcept nogil
     cdef uint64_t queued(self) noexcept
     cdef void discard(self) noexcept
     cdef int fill(self) noexcept nogil
     cdef int wait(self, int64_t deadline, int64_t *patience) noexcept nogil
     cdef Block harvest(self)
     cdef Block nothing(self)
-    cdef void meminfo(self, uint32_t *info) noexcept nogil
-    cdef void read_drops(self) noexcept nogil
+    cdef void look(self, uint64_t size) noexcept nogil
     cdef bint signalled(self)
     cdef int enter(self) except -1
     cdef leave(self)

@@ -8,16 +8,17 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 
 from nlbus._abi.netlink cimport (
-    NETLINK_ADD_MEMBERSHIP, NETLINK_DROP_MEMBERSHIP, NETLINK_NO_ENOBUFS, NETLINK_PKTINFO,
+    NETLINK_ADD_MEMBERSHIP, NETLINK_DROP_MEMBERSHIP, NETLINK_LISTEN_ALL_NSID, NETLINK_NO_ENOBUFS,
+    NETLINK_PKTINFO,
 )
 from nlbus._abi.socket cimport (
     CLOCK_MONOTONIC, CLOCK_REALTIME, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLIN,
-    POLLIN, SK_MEMINFO_DROPS, SK_MEMINFO_RCVBUF, SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_VARS, SO_MEMINFO,
-    SO_PASSCRED, SO_RCVBUF, SO_RCVBUFFORCE, SOL_NETLINK, SOL_SOCKET, clock_ns, close, epoll_create1,
-    epoll_ctl, epoll_event, eventfd, getsockopt, poll, pollfd, read, write,
+    MSG_DONTWAIT, POLLIN, SO_PASSCRED, SOL_NETLINK, SOL_SOCKET, clock_ns, close, epoll_create1, epoll_ctl,
+    epoll_event, eventfd, poll, pollfd, read, send, write,
 )
 from nlbus._core.arena cimport BUS, DATAGRAM, NLMSG, ROWS_AT, Block, Pool
-from nlbus._core.ledger cimport OVERRUN, Ledger
+from nlbus._core.gauge cimport Gauge
+from nlbus._core.ledger cimport OVERRUN, UNBUILT, Ledger
 from nlbus._core.netsock cimport bind_netlink, forks, open_netlink, set_option
 from nlbus._core.scatter cimport Scatter
 from nlbus._core.walk cimport message, segment, walk_any, walk_start
@@ -39,14 +40,17 @@ cdef enum:
 cdef class Receiver:
     """A netlink socket that receives into blocks. One consumer at a time.
 
-    kind is "nlmsg", "datagram" or "bus". groups are joined at once (numbers; above 32 too). Processes are
-    believed on the groups of the mask user_groups, if their uid is one of trust_uids (None: anyone's);
-    the kernel, if trust_kernel. aside is an Event, set whenever a consumer leaves while `paused` is set.
-    OSError if the kernel refuses.
+    kind is "nlmsg", "datagram" or "bus". groups are joined at once (numbers; above 32 too). The kernel's
+    receive buffer has buffer_bytes, and may grow to buffer_limit after overruns. Processes are believed on
+    the groups of the mask user_groups, if their uid is one of trust_uids (None: anyone's); the kernel, if
+    trust_kernel. sentinel: open one (see gauge). all_nsid: hear the network namespaces that have an id in
+    this one. aside is an Event, set whenever a consumer leaves while `paused` is set. farewell: messages to
+    the kernel that are sent before the socket is closed. OSError if the kernel refuses.
     """
 
     def __cinit__(self, int protocol, str kind, groups, *, size_t max_memory, size_t buffer_bytes,
-                  bint trust_kernel, uint32_t user_groups, trust_uids, aside):
+                  size_t buffer_limit, bint trust_kernel, uint32_t user_groups, trust_uids, bint sentinel,
+                  bint all_nsid, aside):
         cdef uint32_t mask = 0
         self.fd = self.wake = self.epoll = -1
         self.kind = {"nlmsg": NLMSG, "datagram": DATAGRAM, "bus": BUS}[kind]
@@ -58,22 +62,24 @@ cdef class Receiver:
         self.scatter = Scatter(self.kind, trust_kernel=trust_kernel, user_groups=user_groups,
                                trust_uids=trust_uids)
         self.aside = aside
+        self.farewell = ()
         self.opened_after = forks()
         self.fd = open_netlink(protocol)
+        self.gauge = Gauge(self.fd, buffer_bytes, buffer_limit)
         set_option(self.fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)
+        if all_nsid and set_option(self.fd, SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, 1) < 0:
+            raise OSError(errno, "NETLINK_LISTEN_ALL_NSID")
         if user_groups:
             set_option(self.fd, SOL_SOCKET, SO_PASSCRED, 1)
-        # The kernel doubles what it is asked for.
-        if set_option(self.fd, SOL_SOCKET, SO_RCVBUFFORCE, <int> (buffer_bytes // 2)) < 0:
-            set_option(self.fd, SOL_SOCKET, SO_RCVBUF, <int> (buffer_bytes // 2))
         self.portid = bind_netlink(self.fd, 0, mask)
+        if sentinel:
+            self.gauge.watch(protocol, mask)
         for group in groups:
             if group > 32:
                 self.change(group, True)
         self.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         if self.wake < 0:
             raise OSError(errno, "eventfd")
-        self.drops_time = clock_ns(CLOCK_REALTIME)
 
     def __dealloc__(self):
         self.release()
@@ -158,15 +164,13 @@ cdef class Receiver:
             self.leave()
         return blocks
 
-    cdef uint64_t charged(self) noexcept:
+    cdef uint64_t charged(self) noexcept nogil:
         """At least this much truesize was received."""
         return self.scatter.bytes + MIN_CHARGE * self.scatter.received
 
     cdef uint64_t queued(self) noexcept:
         """What `charged` has reached, at the latest, when all that is queued now was received."""
-        cdef uint32_t info[SK_MEMINFO_VARS]
-        self.meminfo(info)
-        return self.charged() + info[SK_MEMINFO_RMEM_ALLOC]
+        return self.charged() + self.gauge.used()
 
     cdef prepare(self):
         if self.arena is None:
@@ -175,15 +179,18 @@ cdef class Receiver:
 
     cdef int fill(self) noexcept nogil:
         """One recvmmsg, walked: in place, or copied where that is needed or cheaper. Datagrams, or -errno."""
-        cdef uint64_t before = self.scatter.bytes
+        cdef uint64_t size, before = self.charged()
         cdef int count
         self.w.count = self.w.events = 0
         count = self.scatter.receive(self.fd, self.arena.base)
         self.now = clock_ns(CLOCK_REALTIME)
+        size = self.charged() - before
         # From an empty queue to an empty queue, with far less between them than the buffer holds: no drops.
-        if not (self.calm and count > 0 and self.scatter.emptied
-                and 4 * (self.scatter.bytes - before) + MAX_CHARGE * <uint64_t> count < self.granted):
-            self.read_drops()
+        if (self.calm and count > 0 and self.scatter.emptied
+                and 4 * size + MAX_CHARGE * <uint64_t> count < self.gauge.granted):
+            self.gauge.peak = max(self.gauge.peak, size)
+        else:
+            self.look(size)
         self.calm = count == -EAGAIN or (count > 0 and self.scatter.emptied)
         if count <= 0:
             if count == -EAGAIN:
@@ -203,7 +210,7 @@ cdef class Receiver:
             walk_start(&self.w, self.arena.base, self.arena.base + ROWS_AT)
         walk_any(&self.w, self.kind, self.scatter.datagrams, self.scatter.believed, self.ledger)
         # More than that is a publisher's lie about its numbers. It shall not hide the drops to come.
-        self.ledger.explained = min(self.ledger.explained, self.dropped)
+        self.ledger.explained = min(self.ledger.explained, self.gauge.dropped)
         if self.scatter.emptied:
             # Nothing was left behind; but what came may be from before the last change of membership.
             self.ledger.drained()
@@ -263,37 +270,27 @@ cdef class Receiver:
         self.tell(block)
         return block
 
-    cdef void meminfo(self, uint32_t *info) noexcept nogil:
-        cdef uint32_t length = SK_MEMINFO_VARS * sizeof(uint32_t)
-        getsockopt(self.fd, SOL_SOCKET, SO_MEMINFO, info, &length)
-
-    cdef void read_drops(self) noexcept nogil:
-        """Read after receiving, so that the counter is never behind what the datagrams themselves tell."""
-        cdef uint32_t info[SK_MEMINFO_VARS]
-        cdef uint32_t news
-        cdef int64_t now
-        self.meminfo(info)
-        self.granted = info[SK_MEMINFO_RCVBUF]
-        news = info[SK_MEMINFO_DROPS] - self.drops_seen
-        now = clock_ns(CLOCK_REALTIME)
-        if news:
-            self.drops_seen = info[SK_MEMINFO_DROPS]
-            self.dropped += news
-            if self.kind != BUS:
-                self.ledger.add_row(OVERRUN, 0, news, False, self.drops_time, now)
-        self.drops_time = now
+    cdef void look(self, uint64_t size) noexcept nogil:
+        """Read the gauge: after receiving, so that it is never behind what the datagrams themselves tell."""
+        cdef uint32_t drops = self.gauge.read_drops(size)
+        cdef int64_t now = clock_ns(CLOCK_REALTIME)
+        if drops and self.kind != BUS:
+            self.ledger.add_row(OVERRUN, 0, drops, False, self.gauge.time, now)
+        if self.gauge.read_error():
+            self.ledger.add_row(UNBUILT, 0, 1, False, self.gauge.time, now)
+        self.gauge.time = now
 
     def open_drops(self):
         """Dropped datagrams that no gap explains: on the bus only; elsewhere each drop is a loss at once."""
-        if self.kind != BUS or self.dropped <= self.ledger.explained:
+        if self.kind != BUS or self.gauge.dropped <= self.ledger.explained:
             return 0
-        return self.dropped - self.ledger.explained
+        return self.gauge.dropped - self.ledger.explained
 
     def buffer(self):
         """(bytes used, bytes granted) of the kernel's receive buffer, both in truesize."""
-        cdef uint32_t info[SK_MEMINFO_VARS]
-        self.meminfo(info)
-        return info[SK_MEMINFO_RMEM_ALLOC], info[SK_MEMINFO_RCVBUF]
+        cdef uint32_t used = self.gauge.used()
+        self.gauge.peak = max(self.gauge.peak, used)
+        return used, self.gauge.granted
 
     def counters(self):
         """Everything counted so far, by name."""
@@ -301,17 +298,24 @@ cdef class Receiver:
             "delivered": self.delivered, "datagrams": self.scatter.received, "bytes": self.scatter.bytes,
             "copies": self.w.copies, "malformed": self.w.malformed, "foreign": self.w.foreign,
             "untrusted": self.scatter.untrusted, "truncated": self.scatter.truncated,
-            "dropped": self.dropped, "copied_batches": self.misses,
+            "dropped": self.gauge.dropped, "unbuilt": self.gauge.unbuilt, "copied_batches": self.misses,
+            "buffer_peak": self.gauge.peak, "buffer_grown": self.gauge.grown,
         }
 
     def change(self, uint32_t group, bint join):
         """Join or leave one group while running. OSError."""
-        cdef int value = <int> group
+        cdef int what = NETLINK_ADD_MEMBERSHIP if join else NETLINK_DROP_MEMBERSHIP
         if join and group > 32:
             set_option(self.fd, SOL_NETLINK, NETLINK_PKTINFO, 1)
-        if set_option(self.fd, SOL_NETLINK,
-                      NETLINK_ADD_MEMBERSHIP if join else NETLINK_DROP_MEMBERSHIP, value) < 0:
+        if set_option(self.fd, SOL_NETLINK, what, <int> group) < 0:
             raise OSError(errno, "setsockopt")
+        if self.gauge.sentinel >= 0:
+            set_option(self.gauge.sentinel, SOL_NETLINK, what, <int> group)
+
+    def send(self, const uint8_t[::1] message):
+        """Send this to the kernel; the answer comes among the rest. OSError."""
+        if send(self.fd, &message[0], message.shape[0], 0) < 0:
+            raise OSError(errno, "send")
 
     def fileno(self):
         """An epoll descriptor, readable while a receive would return at once. OSError, ClosedError."""
@@ -324,6 +328,9 @@ cdef class Receiver:
             if (self.epoll < 0 or epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.fd, &event) < 0
                     or epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.wake, &event) < 0):
                 raise OSError(errno, "epoll")
+            event.events = 0  # its error is always told
+            if self.gauge.sentinel >= 0 and epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.gauge.sentinel, &event):
+                raise OSError(errno, "epoll")
         return self.epoll
 
     cdef int wait(self, int64_t deadline, int64_t *patience) noexcept nogil:
@@ -332,20 +339,22 @@ cdef class Receiver:
         Those that another thread caught, or that came just before poll, do not interrupt it: so it sleeps for
         `patience` milliseconds at most, each time longer.
         """
-        cdef pollfd fds[2]
+        cdef pollfd fds[3]
         cdef int64_t left
         cdef int ready
         fds[0].fd = self.fd
         fds[1].fd = self.wake
+        fds[2].fd = self.gauge.sentinel  # -1 is left out
         fds[0].events = fds[1].events = POLLIN
-        fds[0].revents = fds[1].revents = 0
+        fds[2].events = 0
+        fds[0].revents = fds[1].revents = fds[2].revents = 0
         left = patience[0]
         patience[0] = min(2 * left, MAX_SLEEP)
         if deadline > 0:
             # Rounded up, so as not to spin through the last millisecond.
             left = min(left, (max(deadline - clock_ns(CLOCK_MONOTONIC), 0) + 999999) // 1000000)
-        ready = poll(fds, 2, <int> left)
-        return -errno if ready < 0 else fds[0].revents != 0 if ready else -EINTR
+        ready = poll(fds, 3, <int> left)
+        return -errno if ready < 0 else (fds[0].revents or fds[2].revents) != 0 if ready else -EINTR
 
     def signal(self):
         """Wake the consumer, and keep fileno() readable until `unsignal`. From any thread."""
@@ -399,9 +408,15 @@ cdef class Receiver:
 
     cdef void release(self) noexcept:
         """The socket and the arenas. What others may be polling lives as long as this object."""
+        cdef bytes message
         if self.fd >= 0:
+            if self.opened_after == forks():
+                for message in self.farewell:
+                    send(self.fd, <const char *> message, len(message), MSG_DONTWAIT)
             close(self.fd)
         self.fd = -1
+        if self.gauge is not None:
+            self.gauge.release()
         self.arena = None
         if self.pool is not None:
             self.pool.close()

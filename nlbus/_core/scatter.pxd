@@ -9,7 +9,7 @@ from nlbus._core.walk cimport datagram
 
 cdef enum:
     SPILL = 256 << 10             # more than a default send buffer lets anyone send
-    CONTROL = 64                  # SCM_CREDENTIALS and NETLINK_PKTINFO, with their headers
+    CONTROL = 96                  # SCM_CREDENTIALS, NETLINK_PKTINFO and the nsid, with their headers
     TRUSTED = 16                  # uids
     WINDOW = 8                    # receives that the prediction looks back
 

@@ -16,7 +16,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from nlbus._abi.bits cimport ffs
-from nlbus._abi.netlink cimport NETLINK_PKTINFO, nl_pktinfo, sockaddr_nl
+from nlbus._abi.netlink cimport NETLINK_LISTEN_ALL_NSID, NETLINK_PKTINFO, nl_pktinfo, sockaddr_nl
 from nlbus._abi.socket cimport (
     CMSG_DATA, CMSG_FIRSTHDR, CMSG_NXTHDR, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE,
     MAP_PRIVATE, MSG_DONTWAIT, MSG_TRUNC, PROT_READ, PROT_WRITE, SCM_CREDENTIALS, SOL_NETLINK, SOL_SOCKET,
@@ -160,6 +160,8 @@ cdef class Scatter:
             elif control.cmsg_level == SOL_NETLINK and control.cmsg_type == NETLINK_PKTINFO:
                 memcpy(&info, CMSG_DATA(control), sizeof(info))
                 d.group = info.group
+            elif control.cmsg_level == SOL_NETLINK and control.cmsg_type == NETLINK_LISTEN_ALL_NSID:
+                memcpy(&d.nsid, CMSG_DATA(control), sizeof(d.nsid))
             control = CMSG_NXTHDR(&self.slots[slot].msg_hdr, control)
         if d.portid == 0:
             return self.trust_kernel

@@ -12,7 +12,16 @@ from nlbus.sources.route import ROUTE
 from nlbus.sources.source import Framing, Source, did_you_mean
 from nlbus.sources.uevent import UEVENT
 
-__all__ = ["Framing", "GroupsLike", "Source", "find", "group_names", "resolve_groups", "sources"]
+__all__ = [
+    "Framing",
+    "GroupsLike",
+    "Source",
+    "did_you_mean",
+    "find",
+    "group_names",
+    "resolve_groups",
+    "sources",
+]
 
 SOURCES = {source.name: source for source in (BUS, ROUTE, UEVENT)}
 

@@ -64,6 +64,7 @@ ROUTE = Source(
     framing="nlmsg",
     groups=GROUPS,
     default=DEFAULT,
+    sentinel=True,
     probe=DEFAULT,
     needs="no privilege, but ipv4_mroute_r and ipv6_mroute_r need CAP_NET_ADMIN over this network namespace",
     option="CONFIG_NET",

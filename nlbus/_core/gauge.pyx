@@ -1,0 +1,97 @@
+"""What the kernel counts of a receiving socket: its buffer, its drops, the events that it could not build.
+
+The receiving socket is in NETLINK_NO_ENOBUFS mode, so that an overrun neither ends reception nor discards
+what is queued; drops are read from the socket's counter instead. But in that mode netlink_set_err() stays
+silent too, by which rtnetlink, nfnetlink and generic netlink tell that an event was lost before it was sent.
+A sentinel hears it: a second socket in default mode, member of the same groups, whose filter drops all.
+"""
+
+cimport cython
+from libc.errno cimport errno
+from libc.stdint cimport uint32_t, uint64_t
+
+from nlbus._abi.socket cimport (
+    CLOCK_REALTIME, SK_MEMINFO_DROPS, SK_MEMINFO_RCVBUF, SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_VARS, SO_ERROR,
+    SO_MEMINFO, SO_RCVBUF, SO_RCVBUFFORCE, SOL_SOCKET, clock_ns, close, getsockopt,
+)
+from nlbus._core.netsock cimport bind_netlink, drop_all, open_netlink, set_option
+
+
+@cython.final
+cdef class Gauge:
+    """fd: a netlink socket, whose buffer is set to `size` bytes and may grow to `limit` after overruns."""
+
+    def __cinit__(self, int fd, size_t size, size_t limit):
+        self.fd = fd
+        self.sentinel = -1
+        self.limit = <uint32_t> limit
+        set_buffer(fd, size)
+        self.time = clock_ns(CLOCK_REALTIME)
+
+    def __dealloc__(self):
+        self.release()
+
+    cdef watch(self, int protocol, uint32_t groups):
+        """Open the sentinel. OSError."""
+        self.sentinel = open_netlink(protocol)
+        if drop_all(self.sentinel) < 0:
+            raise OSError(errno, "SO_ATTACH_FILTER")
+        bind_netlink(self.sentinel, 0, groups)
+
+    cdef uint32_t used(self) noexcept nogil:
+        """Bytes of truesize that are queued now."""
+        cdef uint32_t info[SK_MEMINFO_VARS]
+        read_meminfo(self.fd, info)
+        self.granted = info[SK_MEMINFO_RCVBUF]
+        return info[SK_MEMINFO_RMEM_ALLOC]
+
+    cdef uint32_t read_drops(self, uint64_t charge) noexcept nogil:
+        """Datagrams dropped since the last time; at least `charge` bytes were received since."""
+        cdef uint32_t info[SK_MEMINFO_VARS]
+        cdef uint32_t news
+        read_meminfo(self.fd, info)
+        self.granted = info[SK_MEMINFO_RCVBUF]
+        self.peak = max(self.peak, info[SK_MEMINFO_RMEM_ALLOC] + charge)
+        news = info[SK_MEMINFO_DROPS] - self.drops_seen
+        if news:
+            self.drops_seen = info[SK_MEMINFO_DROPS]
+            self.dropped += news
+            self.peak = max(self.peak, self.granted)
+            if self.granted < self.limit:
+                self.grow()
+        return news
+
+    cdef bint read_error(self) noexcept nogil:
+        """Whether the sentinel heard of an event that could not be built, since the last time."""
+        cdef int error = 0
+        cdef uint32_t length = sizeof(error)
+        # Reading it clears it.
+        if (self.sentinel < 0 or getsockopt(self.sentinel, SOL_SOCKET, SO_ERROR, &error, &length) < 0
+                or error == 0):
+            return False
+        self.unbuilt += 1
+        return True
+
+    cdef void grow(self) noexcept nogil:
+        """Twice the buffer, as far as allowed: what overran once will do so again."""
+        cdef uint32_t before = self.granted
+        set_buffer(self.fd, min(2 * <size_t> before, <size_t> self.limit))
+        self.used()
+        self.grown += self.granted > before
+
+    cdef void release(self) noexcept:
+        if self.sentinel >= 0:
+            close(self.sentinel)
+        self.sentinel = -1
+
+
+cdef void read_meminfo(int fd, uint32_t *info) noexcept nogil:
+    cdef uint32_t length = SK_MEMINFO_VARS * sizeof(uint32_t)
+    getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &length)
+
+
+cdef void set_buffer(int fd, size_t size) noexcept nogil:
+    """Let the receive buffer have `size` bytes, or what an ordinary user may have."""
+    # The kernel doubles what it is asked for.
+    if set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, <int> (size // 2)) < 0:
+        set_option(fd, SOL_SOCKET, SO_RCVBUF, <int> (size // 2))

@@ -1,0 +1,114 @@
+"""Network namespaces: doing something in another one."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import threading
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from nlbus._core.netsock import enter_netns
+from nlbus.errors import SchemaError, kernel_error
+
+CLONE_NEWNET = 0x40000000
+NS_GET_NSTYPE = 0xB703  # <linux/nsfs.h>
+NAMED = "/run/netns"  # where `ip netns add` puts them
+
+T = TypeVar("T")
+
+
+class HasFileno(Protocol):
+    """An open file."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
+
+Netns = str | os.PathLike[str] | int | HasFileno | None
+
+
+def inside(netns: Netns, work: Callable[[], T]) -> T:
+    """Return `work()`, done in this network namespace; None is where the caller is.
+
+    netns: a name of `ip netns`, a path (with a slash), an open file or its descriptor, or a pid. An integer
+    is a descriptor if it is one of a network namespace, else a pid. A socket stays in the namespace where it
+    was made, so this is needed to open things only. It is done in a thread that ends with it: whatever goes
+    wrong, the caller stays where it is. PermissionDenied (entering needs CAP_SYS_ADMIN), KernelError.
+    """
+    if netns is None:
+        return work()
+    action = f"entering network namespace {netns!r}"
+    try:
+        fd = _open(netns)
+    except OSError as error:
+        raise kernel_error(error.errno or 0, action, _help(error)) from error
+    result: list[T] = []
+    failure: list[BaseException] = []
+
+    def visit() -> None:
+        try:
+            try:
+                enter_netns(fd)
+            except OSError as error:
+                raise kernel_error(error.errno or 0, action, _help(error)) from error
+            result.append(work())
+        except BaseException as error:
+            failure.append(error)
+
+    try:
+        visitor = threading.Thread(target=visit, name="nlbus netns")
+        visitor.start()
+        visitor.join()
+    finally:
+        os.close(fd)
+    if failure:
+        raise failure[0]
+    return result[0]
+
+
+def _open(netns: str | os.PathLike[str] | int | HasFileno) -> int:
+    """A descriptor of our own."""
+    if isinstance(netns, bool):
+        raise SchemaError(f"netns={netns}: a name, a path, a descriptor or a pid")
+    if isinstance(netns, int):
+        return os.dup(netns) if _is_netns(netns) else _open_path(f"/proc/{netns}/ns/net")
+    if isinstance(netns, (str, os.PathLike)):
+        path = os.fspath(netns)
+        named = isinstance(netns, str) and "/" not in path
+        if not path or "\0" in path:
+            raise SchemaError(f"netns={netns!r}: a name, a path, a descriptor or a pid")
+        return _open_path(f"{NAMED}/{path}" if named else path)
+    if not hasattr(netns, "fileno"):
+        raise SchemaError(f"netns={netns!r}: a name, a path, a descriptor or a pid")
+    return os.dup(netns.fileno())
+
+
+def _open_path(path: str) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if not _is_netns(fd):
+        os.close(fd)
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    return fd
+
+
+def _is_netns(fd: int) -> bool:
+    try:
+        return fcntl.ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET
+    except (OSError, OverflowError, ValueError):
+        return False
+
+
+def _help(error: OSError) -> str:
+    if error.errno == errno.EPERM:
+        return "needs CAP_SYS_ADMIN here and over that namespace: run as root"
+    if error.errno == errno.EACCES:
+        return (
+            "that process belongs to somebody else, or has more rights: give a name, a path or a descriptor"
+        )
+    if error.errno in (errno.ENOENT, errno.ESRCH):
+        return "a name of `ip netns list`, a path with a slash, an open descriptor or a running process's pid"
+    if error.errno in (errno.EINVAL, errno.ENOTTY):
+        return "this is no network namespace"
+    return ""
