@@ -5,9 +5,11 @@ without being counted.
 """
 
 from nlbus.batch import Batch
+from nlbus.capture import Capture, Recorded, open_capture, record
 from nlbus.errors import (
     ArenaFull,
     BusyError,
+    CaptureError,
     ClosedError,
     KernelError,
     LossError,
@@ -29,6 +31,8 @@ __all__ = [
     "ArenaFull",
     "Batch",
     "BusyError",
+    "Capture",
+    "CaptureError",
     "ClosedError",
     "Groups",
     "KernelError",
@@ -38,11 +42,14 @@ __all__ = [
     "NlbusError",
     "PermissionDenied",
     "Publisher",
+    "Recorded",
     "SchemaError",
     "Source",
     "Subscriber",
     "Topic",
     "UnknownSource",
+    "open_capture",
+    "record",
     "sources",
     "wait",
 ]

@@ -53,7 +53,7 @@ class CaptureError(NlbusError, ValueError):
     """A capture file is damaged at byte `.offset` of `.path`, or is none; what came before was delivered."""
 
     def __init__(self, message: str, path: str, offset: int) -> None:
-        super().__init__(f"{path}: {message}, at byte {offset}")
+        super().__init__(message)
         self.path = path
         self.offset = offset
 

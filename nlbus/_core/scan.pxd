@@ -75,7 +75,7 @@ cdef class Scanner:
     cdef size_t used
     cdef size_t room
     cdef datagram *datagrams      # their `head` is filled in at the end, for the memory may move
-    cdef uint32_t datagram_count
+    cdef readonly uint32_t gathered  # datagrams
     cdef uint32_t datagram_room
 
     cdef damage damaged

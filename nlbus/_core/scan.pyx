@@ -149,7 +149,7 @@ cdef class Scanner:
         cdef size_t row_size = sizeof(segment) if bus else sizeof(message)
         cdef size_t rows_at = (self.used + 63) & ~<size_t> 63
         # As in a receive: each message of 16 bytes may take a row of 32, each batch of 96 one of 96.
-        cdef size_t size = rows_at + 2 * self.used + (self.datagram_count + 1) * sizeof(segment)
+        cdef size_t size = rows_at + 2 * self.used + (self.gathered + 1) * sizeof(segment)
         cdef uint8_t *memory = <uint8_t *> realloc(self.memory, size)
         cdef uint8_t *shrunk
         cdef uint8_t *to
@@ -159,13 +159,13 @@ cdef class Scanner:
             raise MemoryError("no memory for a batch of a capture")
         self.memory = NULL
         to = memory
-        for i in range(self.datagram_count):
+        for i in range(self.gathered):
             self.datagrams[i].head = to
             self.datagrams[i].body = to + HEAD if bus else to
             to += (self.datagrams[i].length + 7) & ~<size_t> 7
         walk_start(&self.w, memory, memory + rows_at)
         with nogil:
-            walk_any(&self.w, kind, self.datagrams, self.datagram_count, self.ledger)
+            walk_any(&self.w, kind, self.datagrams, self.gathered, self.ledger)
         size = max(rows_at + self.w.count * row_size, 64)
         shrunk = <uint8_t *> realloc(memory, size)
         block = Pool(size + 1).copy(shrunk if shrunk != NULL else memory, size)
@@ -179,7 +179,7 @@ cdef class Scanner:
         block.length = self.w.length
         block.losses = self.ledger.take_rows()
         self.used = self.room = 0
-        self.datagram_count = 0
+        self.gathered = 0
         self.open = False
         return block
 
@@ -314,7 +314,7 @@ cdef class Scanner:
             self.truncated += 1
             return PACKET
         if self.open and (self.time_ns != p.time_ns or self.source != number
-                          or self.datagram_count == MAX_PACKETS or self.used > MAX_BYTES):
+                          or self.gathered == MAX_PACKETS or self.used > MAX_BYTES):
             return NEXT
         if self.append(p) == NO_MEMORY:
             return NO_MEMORY
@@ -338,14 +338,14 @@ cdef class Scanner:
                 return NO_MEMORY
             self.memory = <uint8_t *> grown
             self.room = room
-        if self.datagram_count == self.datagram_room:
+        if self.gathered == self.datagram_room:
             room = 2 * <size_t> self.datagram_room + 64
             grown = realloc(self.datagrams, room * sizeof(datagram))
             if grown == NULL:
                 return NO_MEMORY
             self.datagrams = <datagram *> grown
             self.datagram_room = <uint32_t> room
-        d = &self.datagrams[self.datagram_count]
+        d = &self.datagrams[self.gathered]
         memset(d, 0, sizeof(datagram))
         d.length = d.body_len = length
         d.group = p.by.group
@@ -355,5 +355,5 @@ cdef class Scanner:
         memcpy(self.memory + self.used, p.data + COOKED, length)
         # The next one at the alignment that its sender saw.
         self.used += (length + 7) & ~<size_t> 7
-        self.datagram_count += 1
+        self.gathered += 1
         return PACKET
