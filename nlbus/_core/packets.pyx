@@ -1,8 +1,9 @@
 """Writing captures: rows of a block as packets of a pcapng file, without a Python object a message.
 
-Each row becomes a packet of its own: a message with its nlmsghdr, a bare datagram, or a batch of the bus that is
-built anew, for a scatter receive has put its parts in several places and a selection may have cut it. What
-pcapng has no field for (group, portid, uid, nsid) is told by the interface: there is one for each combination.
+Each row becomes a packet of its own: a message with its nlmsghdr, a bare datagram, or a batch of the bus.
+That one is built anew, for a scatter receive has put its parts in several places and a selection may have
+cut it. What pcapng has no field for (group, portid, uid, nsid) is told by the interface: there is one for
+each combination.
 
 A rebuilt batch says of itself what its row knows. Its dgram_seq, which rows do not keep, counts the packets:
 so it rises within each stream, and readers take none for a copy of another.
@@ -65,8 +66,8 @@ cdef class Packer:
         self.find(&nobody)
 
     def learn(self, Block block not None, selected, Py_ssize_t start):
-        """(stop, new): rows from `start` up to `stop` have interfaces, if those of the list `new`, each a tuple
-        (group, portid, uid, nsid), are described first. Rows from `stop` on need another section."""
+        """(stop, new): rows from `start` up to `stop` have interfaces, once those of the list `new`, each a
+        tuple (group, portid, uid, nsid), are described. Rows from `stop` on need another section."""
         cdef Rows rows = Rows(block, selected)
         cdef Py_ssize_t i = start
         cdef uint32_t known = self.count
@@ -172,7 +173,8 @@ cdef class Packer:
         cdef uint32_t head = sizeof(nlmsghdr) if self.kind == NLMSG else 0
         memcpy(to, base + m.offset - head, head + m.length)
 
-    cdef void put_batch(self, uint8_t *to, const uint8_t *base, const segment *s, uint32_t body) noexcept nogil:
+    cdef void put_batch(self, uint8_t *to, const uint8_t *base, const segment *s,
+                        uint32_t body) noexcept nogil:
         """A whole batch: header, offsets counted from 0, events, times."""
         cdef nlbus_batch head
         cdef uint8_t *start = to + HEAD

@@ -1,4 +1,4 @@
-"""The capture formats: numbers of pcap and pcapng, and the header that LINKTYPE_NETLINK puts before a datagram.
+"""The capture formats: numbers of pcap and pcapng, and the header that LINKTYPE_NETLINK asks for.
 
 https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html, https://www.tcpdump.org/linktypes.html
 """
@@ -11,7 +11,7 @@ cdef enum:
     SIMPLE_PACKET = 3
     ENHANCED_PACKET = 6
     MAX_BLOCK = 16 << 20          # bytes; Wireshark refuses more, too
-    COOKED = 16                   # bytes before a datagram: packet type, ARPHRD, 10 unused, protocol; big-endian
+    COOKED = 16                   # before a datagram, big-endian: packet type, ARPHRD, 10 unused, protocol
 
 
 cdef struct enhanced_packet:      # then the data, padded to 4, and `total` again

@@ -21,7 +21,7 @@ from nlbus._core.walk cimport datagram, message, segment, walk_any, walk_start
 from nlbus._wire.cursor cimport nlmsg_load
 
 cdef enum:
-    BY_PROTOCOL = -1              # the interface does not tell the source; the cooked header tells the protocol
+    BY_PROTOCOL = -1              # the interface does not tell the source, but the packet its protocol
     SKIPPED = -2                  # not netlink, or nobody asked for it
     MIN_BLOCK = 12
     NS = 1000000000
@@ -74,7 +74,7 @@ cdef class Scanner:
         self.by_protocol[protocol] = number
 
     def begin_section(self, bint swapped, bint classic):
-        """A section begins (swapped: in the other byte order): interfaces and streams of the bus begin anew."""
+        """A section (swapped: in the other byte order): interfaces and streams of the bus begin anew."""
         self.swapped = swapped
         self.classic = classic
         self.interface_count = 0
@@ -143,7 +143,7 @@ cdef class Scanner:
         return HARMS[<int> self.damaged].format(self.wanted)
 
     def take(self):
-        """The block of the packets gathered so far, be they none; the next one is begun by the next packet."""
+        """The block of the packets gathered so far, be they none. The next packet begins another."""
         cdef bint bus = self.open and self.sources[self.source].kind == BUS
         cdef int kind = self.sources[self.source].kind if self.open else NLMSG
         cdef size_t row_size = sizeof(segment) if bus else sizeof(message)
@@ -158,6 +158,7 @@ cdef class Scanner:
         if memory == NULL:
             raise MemoryError("no memory for a batch of a capture")
         self.memory = NULL
+        memset(memory + self.used, 0, rows_at - self.used)
         to = memory
         for i in range(self.gathered):
             self.datagrams[i].head = to
@@ -353,6 +354,7 @@ cdef class Scanner:
         d.uid = p.by.uid
         d.nsid = p.by.nsid
         memcpy(self.memory + self.used, p.data + COOKED, length)
+        memset(self.memory + self.used + length, 0, 7)
         # The next one at the alignment that its sender saw.
         self.used += (length + 7) & ~<size_t> 7
         self.gathered += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from typing import BinaryIO
 
 from nlbus.errors import kernel_error
@@ -20,6 +21,7 @@ class Input:
         self.data = b""
         self.at = 0
         self._before = 0  # bytes before `data`
+        self._ended = False
         self._ours = isinstance(file, (str, os.PathLike))
         if isinstance(file, (str, os.PathLike)):
             self.name = os.fspath(file)
@@ -46,19 +48,36 @@ class Input:
     def has(self, wanted: int) -> bool:
         """Read until `wanted` bytes are there from `at` on; False if the file ends before. KernelError."""
         while self.left < wanted:
+            if self._ended:
+                return False
             try:
                 news = self._read(max(CHUNK, wanted - self.left))
             except OSError as error:
                 raise kernel_error(error.errno or 0, f"reading {self.name}") from error
             if not news:
+                self._end()
                 return False
             self._before += self.at
             self.data = self.data[self.at :] + news
             self.at = 0
         return True
 
+    def ready(self) -> bool:
+        """Whether a read would not wait; True where that cannot be known."""
+        try:
+            poll = select.poll()
+            poll.register(self._file.fileno(), select.POLLIN)
+            return bool(poll.poll(0))
+        except (OSError, ValueError):  # no file of the system's
+            return True
+
     def close(self) -> None:
-        """Close the file, if it was opened here."""
+        """Nothing more will be read."""
         self.data = b""
+        self.at = 0
+        self._end()
+
+    def _end(self) -> None:
+        self._ended = True
         if self._ours:
             self._file.close()

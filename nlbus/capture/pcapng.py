@@ -167,7 +167,7 @@ class Interface(NamedTuple):
         if self.units <= FINEST:
             return 1, self.units
         units = 10**9 if self.units % 10**9 == 0 else FINEST
-        return min(self.units // units, 1 << 63), units
+        return min(self.units // units, U64), units
 
     def time_ns(self, ticks: int) -> int:
         """A timestamp of this interface in ns UTC, of 64 bits."""

@@ -212,6 +212,8 @@ class Capture(Feed):
             if why == "damaged":
                 raise Malformed(self._scan.harm)
             if why == "more":
+                if self._scan.open and not self._input.left and not self._input.ready():
+                    return True
                 if not self._input.has(self._scan.wanted):
                     if self._input.left:
                         raise self._cut(self._scan.wanted)
@@ -360,6 +362,7 @@ class Capture(Feed):
         ):
             return False
         self._scan.expect(time_ns, number)
+        self._dropped[found.interface] = found.dropped
         if row is not None:
             self._rows.append(row)
         if still_open is not None:
@@ -371,7 +374,6 @@ class Capture(Feed):
         before = self._dropped.get(found.interface, 0)
         if found.dropped <= before:
             return None
-        self._dropped[found.interface] = found.dropped
         earliest, latest = (
             interface.time_ns(found.ticks if ticks is None else ticks) for ticks in (found.start, found.end)
         )
