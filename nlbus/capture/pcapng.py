@@ -204,16 +204,21 @@ class Statistics(NamedTuple):
             return None
 
 
-def parse_section(body: bytes) -> tuple[str, str]:
-    """Byte order ("<" or ">") of a section, and what wrote it. Malformed."""
-    order = "<" if body[:4] == struct.pack("<I", ORDER_MAGIC) else ">"
-    if len(body) < 16 or struct.unpack_from(f"{order}I", body)[0] != ORDER_MAGIC:
-        raise Malformed("a section header that is too short, or in no known byte order")
+def byte_order(magic: bytes) -> str:
+    """ "<" or ">" of the section with this byte-order magic. Malformed."""
+    for order in "<>":
+        if magic == struct.pack(f"{order}I", ORDER_MAGIC):
+            return order
+    raise Malformed("a section header in no known byte order")
+
+
+def parse_section(body: bytes, order: str) -> str:
+    """What wrote this section. Malformed."""
     major = struct.unpack_from(f"{order}H", body, 4)[0]
     if major != 1:
         raise Malformed(f"a section of pcapng version {major}")
     wrote = [value for code, value in _options(body[16:], order) if code == SHB_USERAPPL]
-    return order, wrote[0].decode(errors="replace") if wrote else ""
+    return wrote[0].decode(errors="replace") if wrote else ""
 
 
 def parse_interface(body: bytes, order: str) -> Interface:

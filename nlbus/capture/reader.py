@@ -280,38 +280,35 @@ class Capture(Feed):
 
     def _other_block(self) -> bool:
         """Read the block that stands here, which is not a packet. False, and not read: it ends the batch."""
-        kind, body = self._block()
+        data, at, order = self._input.data, self._input.at, self._order
+        kind = struct.unpack_from(f"{order}I", data, at)[0]
         if kind == pcapng.SECTION:
             if self._scan.open:
                 return False
-            order, self._wrote = pcapng.parse_section(body)
+            order = pcapng.byte_order(data[at + 8 : at + 12])
+            self._whole_header(order)
+            data, at = self._input.data, self._input.at
+        total = struct.unpack_from(f"{order}I", data, at + 4)[0]
+        body = data[at + 8 : at + total - 4]
+        if kind == pcapng.SECTION:
+            self._wrote = pcapng.parse_section(body, order)
             self._begin_section(order)
         elif kind == pcapng.INTERFACE:
-            self._interface(pcapng.parse_interface(body, self._order))
-        elif kind == pcapng.STATISTICS and not self._statistics(pcapng.parse_statistics(body, self._order)):
+            self._interface(pcapng.parse_interface(body, order))
+        elif kind == pcapng.STATISTICS and not self._statistics(pcapng.parse_statistics(body, order)):
             return False
-        self._input.at += len(body) + 12
+        self._input.at += total
         return True
 
-    def _block(self) -> tuple[int, bytes]:
-        """Type and body of the block that stands here. Malformed."""
-        order = self._order
-        kind = struct.unpack_from(f"{order}I", self._input.data, self._input.at)[0]
-        if kind == pcapng.SECTION:
-            magic = self._input.data[self._input.at + 8 : self._input.at + 12]
-            order = "<" if magic == struct.pack("<I", pcapng.ORDER_MAGIC) else ">"
+    def _whole_header(self, order: str) -> None:
+        """Of a section; all other blocks the scanner has checked. Malformed."""
         total = struct.unpack_from(f"{order}I", self._input.data, self._input.at + 4)[0]
-        if kind == pcapng.SECTION:
-            # All other blocks the scanner has checked.
-            if total % 4 or not 28 <= total <= MAX_HEADER:
-                raise Malformed(f"a section header of {total} bytes")
-            if not self._input.has(total):
-                raise self._cut(total)
-        at = self._input.at
-        body = self._input.data[at + 8 : at + total - 4]
-        if struct.unpack_from(f"{order}I", self._input.data, at + total - 4)[0] != total:
+        if total % 4 or not 28 <= total <= MAX_HEADER:
+            raise Malformed(f"a section header of {total} bytes")
+        if not self._input.has(total):
+            raise self._cut(total)
+        if struct.unpack_from(f"{order}I", self._input.data, self._input.at + total - 4)[0] != total:
             raise Malformed("the block's two lengths differ")
-        return kind, body
 
     def _begin_section(self, order: str, classic: bool = False) -> None:
         self._order = order
