@@ -71,15 +71,15 @@ class Sent(NamedTuple):
 def batches(source: str, sent: Iterable[Sent]) -> list[Batch]:
     """Batches with times, senders and groups, by way of a capture that the oracle builds."""
     protocol = find(source).protocol
-    data = section()
+    blocks = [section()]
     origins: dict[tuple[int, ...], int] = {}
     for one in sent:
         if one[2:] not in origins:
             origins[one[2:]] = len(origins)
             words = f"group={one.group} portid={one.portid} uid={one.uid} nsid={one.nsid}"
-            data += interface(NS, told(f"nlbus source={source} protocol={protocol} {words}"))
-        data += packet(cooked(one.datagram, protocol), one.time_ns, origins[one[2:]])
-    return list(open_capture(io.BytesIO(data), on_loss="ignore"))
+            blocks.append(interface(NS, told(f"nlbus source={source} protocol={protocol} {words}")))
+        blocks.append(packet(cooked(one.datagram, protocol), one.time_ns, origins[one[2:]]))
+    return list(open_capture(io.BytesIO(b"".join(blocks)), on_loss="ignore"))
 
 
 def written(source: str, some: Iterable[Batch], **limits: Any) -> bytes:
