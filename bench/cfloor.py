@@ -25,6 +25,7 @@ HEAD = 96  # nlmsghdr and nlbus_batch
 BUFFER = 64 << 20  # what a Subscriber asks for
 CLONE_NEWNET = 0x4000_0000
 PLACE = "NLBUS_BENCH_PLACE"
+HOME = -1  # the network namespace that we were started in
 
 
 class Sum(ctypes.Structure):
@@ -58,6 +59,8 @@ def library() -> ctypes.CDLL:
     for name in ("floor_receive", "floor_walk", "floor_bus"):
         getattr(lib, name).argtypes = (ctypes.c_void_p, ctypes.POINTER(Sum))
         getattr(lib, name).restype = None
+    lib.floor_fork.argtypes = (ctypes.c_long,)
+    lib.floor_fork.restype = ctypes.c_long
     lib.floor_listen.argtypes = (ctypes.c_void_p, ctypes.POINTER(Sum), ctypes.c_int)
     lib.floor_listen.restype = None
     pointer, u32 = ctypes.c_void_p, ctypes.c_uint32
@@ -70,10 +73,16 @@ def library() -> ctypes.CDLL:
     return lib
 
 
+@cache
+def libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def enter_namespace() -> str:
     """Move this process to a network namespace of its own. Why not, or an empty text."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNET):
+    global HOME  # noqa: PLW0603 - a process has one
+    HOME = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    if libc().unshare(CLONE_NEWNET):
         why = os.strerror(ctypes.get_errno())
         return f"no private network namespace ({why}): needs CAP_SYS_ADMIN; try under `unshare -Urn`"
     return ""
@@ -82,10 +91,11 @@ def enter_namespace() -> str:
 class Ears:
     """A socket with the options of a Subscriber, read by one of the floor's loops."""
 
-    def __init__(self, groups: int, slot: int) -> None:
-        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, USERSOCK)
+    def __init__(self, groups: int, slot: int, protocol: int = USERSOCK) -> None:
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self.socket.setsockopt(SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        if protocol == USERSOCK:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         try:
             self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER // 2)
         except PermissionError:

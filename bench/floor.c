@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "nlbus.h"
@@ -143,6 +144,21 @@ void floor_listen(struct reader *r, struct floor_sum *sum, int idle_ms)
 
 	for (int wait = -1; poll(&p, 1, wait) > 0; wait = idle_ms)
 		floor_bus(r, sum);
+}
+
+/* Make processes, and wait for the end of each. The processes made. */
+long floor_fork(long count)
+{
+	for (long i = 0; i < count; i++) {
+		pid_t child = vfork();
+
+		if (child == 0)
+			_exit(0);
+		if (child < 0)
+			return i;
+		waitpid(child, NULL, 0);
+	}
+	return count;
 }
 
 /* A socket to send from: its own portid takes the unicast leg, and a filter drops it. */

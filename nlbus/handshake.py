@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from nlbus.batch import Batch
 from nlbus.errors import KernelError, kernel_error
@@ -33,16 +36,16 @@ def join(
     assert source.handshake is not None
     seq = next(_numbers)
     action = f"joining {source.name} ({', '.join(group_names(source, [group]))})"
-    _send(receiver, source.handshake.join(group, options, seq), action, source.needs)
+    _send(receiver, source, source.handshake.join(group, options, seq), action)
     batches: list[Batch] = []
     give_up = time.monotonic() + PATIENCE
     while True:
-        news, answers = _drain(receiver, source, seq)
+        news, answer = _drain(receiver, source, seq)
         batches += news
-        if answers:
-            if answers[0]:
-                raise kernel_error(answers[0], action, source.needs)
-            return batches, len(answers)
+        if answer is not None:
+            if answer:
+                raise kernel_error(answer, action, source.needs)
+            return batches, 1
         if time.monotonic() > give_up:
             raise KernelError(0, f"{action}: the kernel does not answer; {source.handshake.silence}")
         time.sleep(NAP)
@@ -53,37 +56,41 @@ def leave(receiver: Receiver, source: Source, group: int) -> tuple[list[Batch], 
     assert source.handshake is not None
     seq = next(_numbers)
     action = f"leaving {source.name} ({', '.join(group_names(source, [group]))})"
-    _send(receiver, source.handshake.leave(group, seq), action, source.needs)
-    batches, answers = _drain(receiver, source, seq)
-    return batches, len(answers)
+    _send(receiver, source, source.handshake.leave(group, seq), action)
+    batches, answer = _drain(receiver, source, seq)
+    return batches, int(answer is not None)
 
 
-def _send(receiver: Receiver, message: bytes, action: str, help: str) -> None:
+def _send(receiver: Receiver, source: Source, message: bytes, action: str) -> None:
+    assert source.handshake is not None
     try:
         receiver.send(message)
     except OSError as error:
+        nobody_there = error.errno == errno.ECONNREFUSED
+        help = source.handshake.silence if nobody_there else source.needs
         raise kernel_error(error.errno or 0, action, help) from error
 
 
-def _drain(receiver: Receiver, source: Source, seq: int) -> tuple[list[Batch], list[int]]:
-    """All that is queued, without the answers to request `seq`, and those."""
-    assert source.handshake is not None
+def _drain(receiver: Receiver, source: Source, seq: int) -> tuple[list[Batch], int | None]:
+    """All that is queued, without the answer to request `seq`, and that."""
     batches = []
-    answers = []
+    answer = None
     for block in receiver.drain():
         batch = Batch(block, Loss(block.losses, block.open, block.grew))
-        rows = batch.messages
-        mine = rows["seq"] == seq
-        for i in mine.nonzero()[0].tolist():
-            row = rows[i]
-            reply = Reply(int(row["type"]), int(row["flags"]), batch.payload(i))
-            answer = source.handshake.answer(reply, seq)
-            if answer is None:
-                mine[i] = False
-            else:
-                answers.append(answer)
-        if mine.any():
-            batch = batch.select(~mine)
+        if answer is None:
+            at, answer = _find(source, batch, seq)
+            if answer is not None:
+                batch = batch.select(np.arange(len(batch)) != at)
         if batch or batch.loss:
             batches.append(batch)
-    return batches, answers
+    return batches, answer
+
+
+def _find(source: Source, batch: Batch, seq: int) -> tuple[int, int | None]:
+    """Which message is the answer, and what it says."""
+    assert source.handshake is not None
+    for i, (kind, flags) in enumerate(batch.messages[["type", "flags"]].tolist()):
+        answer = source.handshake.answer(Reply(kind, flags, batch.payload(i)), seq)
+        if answer is not None:
+            return i, answer
+    return -1, None

@@ -1,7 +1,11 @@
 """Waiting for several subscribers at once."""
 
+from __future__ import annotations
+
 import math
+import os
 import select
+import threading
 import time
 from collections.abc import Iterable
 
@@ -10,24 +14,48 @@ from nlbus.subscriber import Subscriber
 MAX_SLEEP = 1.0  # seconds
 
 
+class _Waiter:
+    """An epoll of these subscribers. Kept for the next call, for then those that are silent cost nothing."""
+
+    def __init__(self, subscribers: list[Subscriber]) -> None:
+        self.subscribers = subscribers
+        self.pid = os.getpid()
+        self._epoll = select.epoll()
+        self._by_fd: dict[int, Subscriber] = {}
+        for subscriber in subscribers:
+            fd = subscriber.fileno()
+            if fd not in self._by_fd:
+                self._by_fd[fd] = subscriber
+                self._epoll.register(fd, select.EPOLLIN)
+
+    def poll(self, seconds: float) -> list[Subscriber]:
+        return [self._by_fd[fd] for fd, _ in self._epoll.poll(seconds, max(1, len(self._by_fd)))]
+
+
+class _Kept(threading.local):
+    waiter: _Waiter | None = None
+
+
+_kept = _Kept()
+
+
 def wait(subscribers: Iterable[Subscriber], timeout: float | None = None) -> list[Subscriber]:
     """Those of the subscribers whose recv(timeout=0) has news, as soon as one has; [] when time is up.
 
-    A closed subscriber is ready: its recv raises ClosedError.
+    A closed subscriber is ready: its recv raises ClosedError. Waiting for the same subscribers again and
+    again costs no more for those among them that have no news; so each thread remembers those it waited for
+    last.
     """
-    poller = select.poll()
-    by_fd = {}
-    ready = []
-    for subscriber in subscribers:
-        if subscriber.closed:
-            ready.append(subscriber)
-        else:
-            by_fd[subscriber.fileno()] = subscriber
-            poller.register(subscriber.fileno(), select.POLLIN)
+    asked = list(subscribers)
+    waiter = _kept.waiter
+    if waiter is None or waiter.subscribers != asked or waiter.pid != os.getpid():
+        if closed := [subscriber for subscriber in asked if subscriber.closed]:
+            return closed + wait([subscriber for subscriber in asked if not subscriber.closed], 0)
+        waiter = _kept.waiter = _Waiter(asked)
     deadline = time.monotonic() + (math.inf if timeout is None else timeout)
     while True:
-        left = 0 if ready else max(0, deadline - time.monotonic())
-        # No longer, for a signal that came just before it does not interrupt poll.
-        ready += [by_fd[fd] for fd, _ in poller.poll(min(left, MAX_SLEEP) * 1000)]
+        left = max(0.0, deadline - time.monotonic())
+        # No longer, for a signal that came just before it does not interrupt epoll.
+        ready = waiter.poll(min(left, MAX_SLEEP))
         if ready or left <= MAX_SLEEP:
             return ready

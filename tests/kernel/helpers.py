@@ -220,6 +220,12 @@ class Child:
         assert kind == "ok", f"in the child:\n{value}"
         return value
 
+    def running(self) -> bool:
+        """Whether it is still at work."""
+        if self.status is None and (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
+            self.status = ended[1]
+        return self.status is None
+
     def kill(self) -> None:
         """End it, unless it has ended."""
         if self.status is None:

@@ -8,7 +8,6 @@ import pytest
 
 from nlbus import Batch, Loss
 from nlbus.cli import show
-from nlbus.cli.names import message_type
 from nlbus.sources import find
 from tests import reference
 
@@ -150,23 +149,6 @@ def test_an_overrun_is_a_gap_of_at_least_so_many() -> None:
 def test_an_open_gap() -> None:
     assert plain(show.open_gap(2)) == "--- gap: 2 datagrams dropped that no gap explains yet ---"
     assert json.loads(show.as_json(show.open_gap(2)))["cause"] == "open"
-
-
-@pytest.mark.parametrize(
-    ("protocol", "number", "name"),
-    [
-        (0, 16, "RTM_NEWLINK"),
-        (0, 25, "RTM_DELROUTE"),
-        (0, 19, "RTM_SETLINK"),
-        (0, 120, "RTM_NEWTUNNEL"),
-        (0, 124, None),
-        (0, 15, None),
-        (2, 16, None),
-        (2, 3, "NLMSG_DONE"),
-    ],
-)
-def test_message_types_have_the_kernels_names(protocol: int, number: int, name: str | None) -> None:
-    assert message_type(protocol, number) == name
 
 
 def plain(record: show.Record) -> str:
