@@ -4,10 +4,14 @@ Subscribe to the kernel's events or to other processes' and get numpy arrays; pu
 without being counted.
 """
 
+from nlbus.aio import AsyncSubscriber
 from nlbus.batch import Batch
+from nlbus.capture import Capture, Recorded, open_capture, record
+from nlbus.diag import NetlinkSocket, netlink_sockets
 from nlbus.errors import (
     ArenaFull,
     BusyError,
+    CaptureError,
     ClosedError,
     KernelError,
     LossError,
@@ -27,22 +31,30 @@ from nlbus.waiting import wait
 
 __all__ = [
     "ArenaFull",
+    "AsyncSubscriber",
     "Batch",
     "BusyError",
+    "Capture",
+    "CaptureError",
     "ClosedError",
     "Groups",
     "KernelError",
     "Loss",
     "LossError",
     "MissingExtra",
+    "NetlinkSocket",
     "NlbusError",
     "PermissionDenied",
     "Publisher",
+    "Recorded",
     "SchemaError",
     "Source",
     "Subscriber",
     "Topic",
     "UnknownSource",
+    "netlink_sockets",
+    "open_capture",
+    "record",
     "sources",
     "wait",
 ]

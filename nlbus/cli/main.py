@@ -9,6 +9,7 @@ from nlbus.cli.demo import demo
 from nlbus.cli.listen import listen
 from nlbus.cli.publish import publish
 from nlbus.cli.sources import sources
+from nlbus.cli.stats import stats
 from nlbus.errors import NlbusError
 
 
@@ -44,6 +45,7 @@ def commands() -> None:
     nlbus listen route                links, addresses, routes as they change
     nlbus listen bus --group 1,7      events that processes publish
     nlbus publish --groups 1          a line of stdin, an event
+    nlbus stats                       all netlink sockets, and what they dropped
     nlbus demo                        all of it in ten seconds
 
     Exit codes: 0 for success, and when Ctrl-C, SIGTERM or a closed pipe ends a command; 1 for an error,
@@ -51,7 +53,7 @@ def commands() -> None:
     """
 
 
-for command in (sources, listen, publish, demo):
+for command in (sources, listen, publish, stats, demo):
     commands.add_command(command)
 
 

@@ -152,6 +152,11 @@ def proc_netlink(subscriber: Subscriber) -> SocketRow:
     raise AssertionError("the kernel does not list this socket")
 
 
+def here() -> str:
+    """This thread's network namespace, as net:[inode]."""
+    return str(Path("/proc/thread-self/ns/net").readlink())
+
+
 def ip(*commands: str) -> None:
     """Run commands of ip(8), in this namespace; skips where there is none."""
     tool = shutil.which("ip", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")

@@ -25,7 +25,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
 
 
-@pytest.mark.parametrize("command", ["sources", "listen", "publish", "demo"])
+@pytest.mark.parametrize("command", ["sources", "listen", "publish", "stats", "demo"])
 def test_help_teaches_by_example(command: str) -> None:
     result = invoke(command, "--help")
     assert result.exit_code == 0
@@ -51,6 +51,8 @@ def test_help_names_the_exit_codes() -> None:
         ["listen", "nflog", "--option", "copy_range"],
         ["listen", "nflog", "--option", "copy_range=all"],
         ["publish"],
+        ["stats", "--netns", "blue", "--here"],
+        ["stats", "--pid", "0"],
         ["publish", "--groups", "1", "--type", "x"],
         ["publish", "--groups", "1", "--linger", "2"],
         ["bogus"],
@@ -75,6 +77,7 @@ def test_wrong_usage_exits_with_2(args: list[str]) -> None:
         (["listen", "nflog", "--option", "copy_range=nan"], "from 0 to 65531"),
         (["listen", "route", "--option", "x=1"], "no option 'x' of route"),
         (["publish", "-g", "0"], "no group 0"),
+        (["stats", "uevnt"], "no source 'uevnt' (did you mean 'uevent'?)"),
         (["publish", "-g", "1", "--type", "-1"], "type=-1"),
     ],
 )
