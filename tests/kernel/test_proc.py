@@ -117,6 +117,27 @@ def test_leaving_and_joining_again(subscribe: Subscribe) -> None:
     until_exit(sub, true())
 
 
+def test_the_kernel_is_told_as_often_as_it_was_asked(subscribe: Subscribe) -> None:
+    other = subscribe("proc")  # which hears of each request as of an event of no kind
+
+    def requests() -> int:
+        return kinds_of_all(drain(other, 0.05)).count("none")
+
+    sub = Subscriber("proc")
+    assert requests() == 1
+    sub.leave("proc")
+    sub.close()
+    assert requests() == 1
+    with Subscriber("proc") as sub:
+        sub.leave("proc")
+        sub.join("proc")
+    assert requests() == 4
+
+
+def kinds_of_all(batches: Iterable[Batch]) -> list[str]:
+    return [kind for kind, _ in filter(None, map(process_event, payloads(batches)))]
+
+
 def test_the_kernel_makes_no_events_once_nobody_listens(bystander: Callable[[], bool]) -> None:
     def silent() -> None:
         wait_until(lambda: not bystander())  # others on this machine may listen for a moment
