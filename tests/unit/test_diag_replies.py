@@ -218,4 +218,4 @@ def test_owners_are_all_that_hold_a_socket() -> None:
 def test_the_callers_namespace_comes_first() -> None:
     found, _ = places()
     here = os.stat("/proc/thread-self/ns/net").st_ino  # noqa: PTH116
-    assert next(iter(found.values())) == (here, "", "/proc/thread-self/ns/net")
+    assert next(iter(found.values()))[:2] == (here, "")
