@@ -6,10 +6,12 @@ without being counted.
 
 from nlbus.aio import AsyncSubscriber
 from nlbus.batch import Batch
+from nlbus.capture import Capture, Recorded, open_capture, record
 from nlbus.diag import NetlinkSocket, netlink_sockets
 from nlbus.errors import (
     ArenaFull,
     BusyError,
+    CaptureError,
     ClosedError,
     KernelError,
     LossError,
@@ -32,6 +34,8 @@ __all__ = [
     "AsyncSubscriber",
     "Batch",
     "BusyError",
+    "Capture",
+    "CaptureError",
     "ClosedError",
     "Groups",
     "KernelError",
@@ -42,12 +46,15 @@ __all__ = [
     "NlbusError",
     "PermissionDenied",
     "Publisher",
+    "Recorded",
     "SchemaError",
     "Source",
     "Subscriber",
     "Topic",
     "UnknownSource",
     "netlink_sockets",
+    "open_capture",
+    "record",
     "sources",
     "wait",
 ]

@@ -18,6 +18,8 @@ from nlbus.netns import Netns, inside
 from nlbus.procfs import HERE, Place, Process, owners, places
 from nlbus.request import Requests, attributes
 from nlbus.sources import SOURCES
+from nlbus.sources.genl import PREFIX as GENL_PREFIX
+from nlbus.sources.genl import genl_sources
 
 log = logging.getLogger("nlbus")
 
@@ -42,8 +44,9 @@ class NetlinkSocket(NamedTuple):
 
     portid is 0 for the kernel's own. buffer_used and buffer_size are bytes of truesize, drops datagrams
     since the socket was opened. buffer_size and flags are None where the kernel does not tell (see `survey`).
-    group_names has the number where a group has no name. netns is the inode of its network namespace,
-    netns_name its name of `ip netns`, or "". processes hold it, as far as we may know.
+    group_names has the number where a group has no name, and "family:group" on generic netlink. netns is
+    the inode of its network namespace, netns_name its name of `ip netns`, or "". processes hold it, as far
+    as we may know.
     """
 
     protocol: int
@@ -51,11 +54,11 @@ class NetlinkSocket(NamedTuple):
     portid: int
     inode: int
     groups: Groups
-    group_names: tuple[str, ...]
     buffer_used: int
     buffer_size: int | None
     drops: int
     flags: tuple[str, ...] | None
+    group_names: tuple[str, ...] = ()
     netns: int = 0
     netns_name: str = ""
     processes: tuple[Process, ...] = ()
@@ -159,7 +162,7 @@ def _look() -> _View:
             f"(CONFIG_NETLINK_DIAG) is not to be had: {error.strerror}"
         )
     inode = os.stat(HERE).st_ino  # noqa: PTH116
-    return _View(inode, sorted(sockets, key=lambda one: (one.protocol, one.portid)), trouble)
+    return _View(inode, sorted(_with_names(sockets), key=lambda one: (one.protocol, one.portid)), trouble)
 
 
 def _dump() -> tuple[list[NetlinkSocket], int]:
@@ -190,15 +193,13 @@ def parse(body: bytes) -> NetlinkSocket | None:
     if family != socket.AF_NETLINK or len(memory) < SK_MEMINFO.size or len(flags) < 4:
         return None
     figures = SK_MEMINFO.unpack_from(memory)
-    groups = _groups(words.get(NETLINK_DIAG_GROUPS, b""))
     set_flags = int.from_bytes(flags[:4], sys.byteorder)
     return NetlinkSocket(
         protocol=protocol,
         protocol_name=_protocol_name(protocol),
         portid=portid,
         inode=inode,
-        groups=groups,
-        group_names=_group_names(protocol, groups),
+        groups=_groups(words.get(NETLINK_DIAG_GROUPS, b"")),
         buffer_used=figures[RMEM_ALLOC],
         buffer_size=figures[RCVBUF],
         drops=figures[DROPS],
@@ -215,15 +216,13 @@ def _listed() -> list[NetlinkSocket]:
     found = []
     for line in lines:
         _, protocol, portid, mask, used, _, _, _, drops, inode, *_ = line.split()
-        groups = Groups.from_mask(int(mask, 16))
         found.append(
             NetlinkSocket(
                 protocol=int(protocol),
                 protocol_name=_protocol_name(int(protocol)),
                 portid=int(portid),
                 inode=int(inode),
-                groups=groups,
-                group_names=_group_names(int(protocol), groups),
+                groups=Groups.from_mask(int(mask, 16)),
                 buffer_used=int(used),
                 buffer_size=None,
                 drops=int(drops),
@@ -252,12 +251,19 @@ def _protocol_name(number: int) -> str:
         return str(number)
 
 
-def _group_names(protocol: int, groups: Groups) -> tuple[str, ...]:
-    """Names by whichever source has them: several may share a protocol."""
+def _with_names(sockets: list[NetlinkSocket]) -> list[NetlinkSocket]:
+    """The sockets with names of their groups, by whichever source has them: several may share a protocol."""
     names = {
-        number: name
+        (source.protocol, number): name
         for source in SOURCES.values()
-        if source.protocol == protocol
+        if source.membership
         for name, number in source.groups.items()
     }
-    return tuple(names.get(group, str(group)) for group in groups)
+    if any(one.protocol == Protocol.GENERIC and one.groups for one in sockets):
+        for source in genl_sources():
+            family = source.name.removeprefix(GENL_PREFIX)
+            names |= {(source.protocol, number): f"{family}:{name}" for name, number in source.groups.items()}
+    return [
+        one._replace(group_names=tuple(names.get((one.protocol, group), str(group)) for group in one.groups))
+        for one in sockets
+    ]

@@ -49,6 +49,15 @@ class ArenaFull(NlbusError, MemoryError):  # noqa: N818 - the public name
     """Batches still in use hold `max_memory` bytes: let some go."""
 
 
+class CaptureError(NlbusError, ValueError):
+    """A capture file is damaged at byte `.offset` of `.path`, or is none; what came before was delivered."""
+
+    def __init__(self, message: str, path: str, offset: int) -> None:
+        super().__init__(message)
+        self.path = path
+        self.offset = offset
+
+
 class MissingExtra(NlbusError, ImportError):  # noqa: N818 - the public name
     """An optional package is not installed."""
 

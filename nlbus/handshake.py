@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import time
@@ -35,7 +36,7 @@ def join(
     assert source.handshake is not None
     seq = next(_numbers)
     action = f"joining {source.name} ({', '.join(group_names(source, [group]))})"
-    _send(receiver, source.handshake.join(group, options, seq), action, source.needs)
+    _send(receiver, source, source.handshake.join(group, options, seq), action)
     batches: list[Batch] = []
     give_up = time.monotonic() + PATIENCE
     while True:
@@ -55,15 +56,18 @@ def leave(receiver: Receiver, source: Source, group: int) -> tuple[list[Batch], 
     assert source.handshake is not None
     seq = next(_numbers)
     action = f"leaving {source.name} ({', '.join(group_names(source, [group]))})"
-    _send(receiver, source.handshake.leave(group, seq), action, source.needs)
+    _send(receiver, source, source.handshake.leave(group, seq), action)
     batches, answer = _drain(receiver, source, seq)
     return batches, int(answer is not None)
 
 
-def _send(receiver: Receiver, message: bytes, action: str, help: str) -> None:
+def _send(receiver: Receiver, source: Source, message: bytes, action: str) -> None:
+    assert source.handshake is not None
     try:
         receiver.send(message)
     except OSError as error:
+        nobody_there = error.errno == errno.ECONNREFUSED
+        help = source.handshake.silence if nobody_there else source.needs
         raise kernel_error(error.errno or 0, action, help) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +44,15 @@ class Loss:
         self._raw = raw
         self.open = open
         self.grew = grew
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[str, int, int, bool, int, int]], open: int, grew: bool) -> Loss:
+        """The loss with these rows, each as `rows` has it."""
+        raw = [
+            (stream, count, earliest, latest, CAUSES.index(cause), exact, b"")
+            for cause, stream, count, exact, earliest, latest in rows
+        ]
+        return cls(np.array(raw, _RAW).tobytes(), open, grew)
 
     def __bool__(self) -> bool:
         return bool(self._raw) or self.grew

@@ -12,6 +12,7 @@ from nlbus.netlink import GetFlag, MessageFlag, MessageType
 
 NLMSGHDR = struct.Struct("=IHHII")
 NLATTR = struct.Struct("=HH")
+NFGENMSG = struct.Struct("=BBH")  # what NETLINK_NETFILTER's messages begin with: family, version, res_id
 SOL_NETLINK = 270
 NETLINK_EXT_ACK = 11
 NLA_TYPE_MASK = 0x3FFF

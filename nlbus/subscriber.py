@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 from nlbus import handshake
 from nlbus._core.receive import Receiver
 from nlbus.batch import Batch
-from nlbus.errors import ClosedError, LossError, NlbusError, SchemaError, kernel_error
+from nlbus.errors import LossError, NlbusError, SchemaError, kernel_error
+from nlbus.feed import Feed, OnLoss
 from nlbus.groups import MASK_GROUPS, Groups
 from nlbus.loss import Loss
 from nlbus.netns import Netns, inside
 from nlbus.opening import Trust, buffer_sizes, option_values, trusted
-from nlbus.sources import GroupsLike, find, group_names, resolve_groups
+from nlbus.sources import GroupsLike, Source, find, group_names, resolve_groups
 from nlbus.topic import Topic
 from nlbus.truesize import truesize
 
 if TYPE_CHECKING:
     from nlbus._core.arena import Block
 
-log = logging.getLogger("nlbus")
-
 DEFAULT_EVENT_BYTES = 64
 HEADER_BYTES = 96  # nlmsghdr and nlbus_batch
-LOG_EVERY = 1.0  # seconds
 NO_LOSS = Loss()
 STREAM = ("portid", "uid", "instance", "groups", "delivered", "lost", "next_seq", "next_dgram", "time_ns")
 
 
-class Subscriber:
+class Subscriber(Feed):
     """Listens to groups of a source and yields batches.
 
     source: one of `nlbus.sources()`. groups: numbers, names or Groups; None: the source's default. topics:
@@ -67,10 +64,9 @@ class Subscriber:
         transport: Literal["auto", "usersock"] = "auto",
         buffer_events: int | None = None,
         max_memory: int = 256 << 20,
-        on_loss: Literal["log", "raise", "ignore"] = "log",
+        on_loss: OnLoss = "log",
     ) -> None:
-        if on_loss not in ("log", "raise", "ignore"):
-            raise SchemaError(f"on_loss={on_loss!r}: 'log', 'raise' or 'ignore'")
+        super().__init__(on_loss)
         if transport not in ("auto", "usersock"):
             raise SchemaError(f"transport={transport!r}: this version knows 'auto' and 'usersock'")
         self._source = inside(netns, lambda: find(source))
@@ -78,7 +74,6 @@ class Subscriber:
         self._groups = self._resolve(groups)
         self._netns = netns
         self._options = option_values(self._source, options)
-        self._on_loss = on_loss
         self._trust = trusted(self._source, trust)
         self._buffer_bytes, self._buffer_limit = buffer_sizes(buffer_events, self._event_bytes())
         self._gate = threading.Lock()  # held by whoever changes the membership
@@ -87,8 +82,6 @@ class Subscriber:
         self._backlog: deque[Batch] = deque()  # received while joining or leaving, not yet looked at
         self._answers = 0  # of the kernel's to handshakes: they were received, but are no events
         self._held: Batch | None = None  # LossError was raised for it; the next recv returns it
-        self._logged = 0.0
-        self._unlogged = Loss()
         self._shake_hands()
         granted = self._receiver.buffer()[1]
         if buffer_events is not None and granted < self._buffer_bytes:
@@ -140,40 +133,15 @@ class Subscriber:
                 self._held = batch
                 self._receiver.signal()
                 raise LossError(f"{self._source.name}: {batch.loss}", batch.loss)
-            self._log(batch.loss)
+            self._log(self._source.name, batch.loss)
         return batch
 
-    def _log(self, loss: Loss) -> None:
-        self._unlogged += loss
-        now = time.monotonic()
-        if now - self._logged >= LOG_EVERY:
-            log.warning("%s: %s", self._source.name, self._unlogged)
-            self._logged = now
-            self._unlogged = Loss()
-
-    def batches(self, timeout: float | None = None, stop_after: int | None = None) -> Iterator[Batch]:
-        """Batches until none came for `timeout` seconds, or `stop_after` events were yielded, or `close`."""
-        seen = 0
-        while stop_after is None or seen < stop_after:
-            try:
-                batch = self.recv(timeout)
-            except ClosedError:
-                return
-            if not batch and not batch.loss:
-                if timeout is not None:
-                    return
-                continue
-            seen += len(batch)
-            yield batch
-
-    def __iter__(self) -> Iterator[Batch]:
-        try:
-            while True:
-                yield self.recv()
-        except ClosedError:
-            return
-
     # -- membership -------------------------------------------------------------------------------
+
+    @property
+    def source(self) -> Source:
+        """The source that this subscriber listens to."""
+        return self._source
 
     @property
     def groups(self) -> Groups:
@@ -275,20 +243,12 @@ class Subscriber:
     def close(self) -> None:
         """From any thread: whoever receives wakes up with ClosedError. Closing twice is fine."""
         self._receiver.close()
-        unlogged, self._unlogged = self._unlogged, Loss()
-        if unlogged:
-            log.warning("%s: %s", self._source.name, unlogged)
+        self._log_rest(self._source.name)
 
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._receiver.closed
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # -- what is going on -------------------------------------------------------------------------
 

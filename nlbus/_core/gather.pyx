@@ -12,7 +12,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
 
-from nlbus._core.arena cimport BUS, HEAD, Block, Pool
+from nlbus._abi.netlink cimport nlmsghdr
+from nlbus._core.arena cimport BUS, HEAD, NLMSG, Block, Pool
 from nlbus._core.ledger cimport Ledger
 from nlbus._core.walk cimport datagram, message, segment, walk, walk_any, walk_start
 from nlbus._wire.bus cimport bus_u32
@@ -90,12 +91,6 @@ cdef inline uint32_t fitting(const segment *s, const choice *c, const uint8_t *d
 @cython.final
 cdef class Rows:
     """The rows to look at: a block's own, or those that were selected from them, an array."""
-    cdef const uint8_t *base      # offsets count from here
-    cdef const segment *segments
-    cdef const message *messages
-    cdef Py_ssize_t count
-    cdef Py_buffer view
-    cdef bint viewed
 
     def __cinit__(self, Block block not None, selected):
         cdef const void *rows = block.base + block.rows_at
@@ -237,6 +232,8 @@ def compact(Block block, selected):
     """A block of its own with these rows and nothing else."""
     cdef Rows rows = Rows(block, selected)
     cdef bint bus = block.kind == BUS
+    # A message's header goes with it: captures record what stands before the payload.
+    cdef uint32_t head = sizeof(nlmsghdr) if block.kind == NLMSG else 0
     cdef size_t row_size = sizeof(segment) if bus else sizeof(message)
     cdef size_t size = 64, rows_at
     cdef Py_ssize_t i
@@ -247,7 +244,7 @@ def compact(Block block, selected):
     cdef Block copied
     for i in range(rows.count):
         size += (rows.segments[i].length + 8 * <int64_t> rows.segments[i].count + 32 if bus
-                 else rows.messages[i].length + 8)
+                 else head + rows.messages[i].length + 8)
     rows_at = size & ~<size_t> 63
     start = to = <uint8_t *> malloc(rows_at + 64 + rows.count * row_size)
     if start == NULL:
@@ -266,7 +263,9 @@ def compact(Block block, selected):
             (<segment *> (start + rows_at))[i] = s
         else:
             m = rows.messages[i]
-            to = append(to, rows.base, &m.offset, m.length, start)
+            m.offset -= head
+            to = append(to, rows.base, &m.offset, head + m.length, start)
+            m.offset += head
             (<message *> (start + rows_at))[i] = m
     copied.kind = block.kind
     copied.extent = copied.rows_at = rows_at

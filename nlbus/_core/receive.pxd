@@ -6,13 +6,12 @@ from nlbus._core.arena cimport Block, Pool
 from nlbus._core.gauge cimport Gauge
 from nlbus._core.ledger cimport Ledger
 from nlbus._core.scatter cimport Scatter
+from nlbus._core.waker cimport Waker
 from nlbus._core.walk cimport walk
 
 
 cdef class Receiver:
     cdef int fd
-    cdef int wake                 # eventfd: readable when closed, or when somebody called `signal`
-    cdef int epoll                # fd and wake, for whoever waits elsewhere
     cdef readonly uint32_t portid
     cdef readonly int kind        # framing
     cdef unsigned int opened_after
@@ -24,6 +23,7 @@ cdef class Receiver:
     cdef readonly Ledger ledger
     cdef Scatter scatter
     cdef Gauge gauge
+    cdef Waker waker              # set when closed, or when somebody called `signal`
     cdef Block arena
     cdef walk w
     cdef uint8_t *copied          # from malloc, when the batch was copied
@@ -43,11 +43,9 @@ cdef class Receiver:
     cdef uint64_t queued(self) noexcept
     cdef void discard(self) noexcept
     cdef int fill(self) noexcept nogil
-    cdef int wait(self, int64_t deadline, int64_t *patience) noexcept nogil
     cdef Block harvest(self)
     cdef Block nothing(self)
     cdef void look(self, uint64_t size) noexcept nogil
-    cdef bint signalled(self)
     cdef int enter(self) except -1
     cdef leave(self)
     cdef tell(self, Block block)

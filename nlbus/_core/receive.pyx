@@ -12,15 +12,15 @@ from nlbus._abi.netlink cimport (
     NETLINK_PKTINFO,
 )
 from nlbus._abi.socket cimport (
-    CLOCK_MONOTONIC, CLOCK_REALTIME, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLIN,
-    MSG_DONTWAIT, POLLIN, SO_PASSCRED, SOL_NETLINK, SOL_SOCKET, clock_ns, close, epoll_create1, epoll_ctl,
-    epoll_event, eventfd, poll, pollfd, read, send, write,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, MSG_DONTWAIT, SO_PASSCRED, SOL_NETLINK, SOL_SOCKET, clock_ns, close,
+    send,
 )
 from nlbus._core.arena cimport BUS, DATAGRAM, NLMSG, ROWS_AT, Block, Pool
 from nlbus._core.gauge cimport Gauge
 from nlbus._core.ledger cimport OVERRUN, UNBUILT, Ledger
 from nlbus._core.netsock cimport bind_netlink, forks, open_netlink, set_option
 from nlbus._core.scatter cimport Scatter
+from nlbus._core.waker cimport FIRST_SLEEP, Waker
 from nlbus._core.walk cimport message, segment, walk_any, walk_start
 
 from nlbus.errors import ArenaFull, BusyError, ClosedError
@@ -29,8 +29,6 @@ cdef double MAX_WAIT = 1e9        # seconds: as good as for ever
 
 cdef enum:
     SMALL = 16 << 10              # a batch of fewer bytes is copied rather than pinning an arena
-    FIRST_SLEEP = 20              # milliseconds, before looking for signals of Unix
-    MAX_SLEEP = 1000
     MIN_CHARGE = 576              # what a datagram costs the receive buffer beside its bytes, at least
     MAX_CHARGE = 8192             # and at most, beside four times its bytes
 
@@ -52,7 +50,7 @@ cdef class Receiver:
                   size_t buffer_limit, bint trust_kernel, uint32_t user_groups, trust_uids, bint sentinel,
                   bint all_nsid, aside):
         cdef uint32_t mask = 0
-        self.fd = self.wake = self.epoll = -1
+        self.fd = -1
         self.kind = {"nlmsg": NLMSG, "datagram": DATAGRAM, "bus": BUS}[kind]
         for group in groups:
             if group <= 32:
@@ -77,15 +75,10 @@ cdef class Receiver:
         for group in groups:
             if group > 32:
                 self.change(group, True)
-        self.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-        if self.wake < 0:
-            raise OSError(errno, "eventfd")
+        self.waker = Waker(self.fd, self.gauge.sentinel)
 
     def __dealloc__(self):
         self.release()
-        for fd in (self.wake, self.epoll):
-            if fd >= 0:
-                close(fd)
         free(self.copied)
 
     def receive(self, timeout):
@@ -118,7 +111,7 @@ cdef class Receiver:
                 with nogil:
                     count = self.fill()
                     if count == -EAGAIN and deadline != 0:
-                        count = self.wait(deadline, &patience)
+                        count = self.waker.wait(deadline, &patience)
                         if count > 0:
                             count = self.fill()
                 if self.w.count:
@@ -138,7 +131,7 @@ cdef class Receiver:
                 if (deadline == 0 or self.ledger.row_count
                         or (deadline > 0 and clock_ns(CLOCK_MONOTONIC) >= deadline)):
                     return self.nothing()
-                if count == 0 and self.signalled():
+                if count == 0 and self.waker.is_set():
                     return None
         finally:
             self.leave()
@@ -312,65 +305,23 @@ cdef class Receiver:
         if self.gauge.sentinel >= 0:
             set_option(self.gauge.sentinel, SOL_NETLINK, what, <int> group)
 
-    def send(self, const uint8_t[::1] message):
-        """Send this to the kernel; the answer comes among the rest. OSError."""
-        if send(self.fd, &message[0], message.shape[0], 0) < 0:
+    def send(self, bytes request):
+        """Send a message to the kernel; the answer comes among the rest. OSError."""
+        if send(self.fd, <const char *> request, len(request), 0) < 0:
             raise OSError(errno, "send")
 
     def fileno(self):
         """An epoll descriptor, readable while a receive would return at once. OSError, ClosedError."""
-        cdef epoll_event event
         self.check()
-        if self.epoll < 0:
-            self.epoll = epoll_create1(EPOLL_CLOEXEC)
-            event.events = EPOLLIN
-            event.data.fd = 0
-            if (self.epoll < 0 or epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.fd, &event) < 0
-                    or epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.wake, &event) < 0):
-                raise OSError(errno, "epoll")
-            event.events = 0  # its error is always told
-            if self.gauge.sentinel >= 0 and epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.gauge.sentinel, &event):
-                raise OSError(errno, "epoll")
-        return self.epoll
-
-    cdef int wait(self, int64_t deadline, int64_t *patience) noexcept nogil:
-        """1: something to read; 0: signalled; -EINTR: time is up, or it is time to look for signals of Unix.
-
-        Those that another thread caught, or that came just before poll, do not interrupt it: so it sleeps for
-        `patience` milliseconds at most, each time longer.
-        """
-        cdef pollfd fds[3]
-        cdef int64_t left
-        cdef int ready
-        fds[0].fd = self.fd
-        fds[1].fd = self.wake
-        fds[2].fd = self.gauge.sentinel  # -1 is left out
-        fds[0].events = fds[1].events = POLLIN
-        fds[2].events = 0
-        fds[0].revents = fds[1].revents = fds[2].revents = 0
-        left = patience[0]
-        patience[0] = min(2 * left, MAX_SLEEP)
-        if deadline > 0:
-            # Rounded up, so as not to spin through the last millisecond.
-            left = min(left, (max(deadline - clock_ns(CLOCK_MONOTONIC), 0) + 999999) // 1000000)
-        ready = poll(fds, 3, <int> left)
-        return -errno if ready < 0 else (fds[0].revents or fds[2].revents) != 0 if ready else -EINTR
+        return self.waker.fileno()
 
     def signal(self):
         """Wake the consumer, and keep fileno() readable until `unsignal`. From any thread."""
-        cdef uint64_t one = 1
-        write(self.wake, &one, sizeof(one))
+        self.waker.set()
 
     def unsignal(self):
         """Undo `signal`."""
-        cdef uint64_t count
-        read(self.wake, &count, sizeof(count))
-
-    cdef bint signalled(self):
-        cdef pollfd news
-        news.fd = self.wake
-        news.events = POLLIN
-        return poll(&news, 1, 0) > 0
+        self.waker.clear()
 
     def check(self):
         """ClosedError if closed, or if this process is a fork of the one that opened it."""
@@ -408,11 +359,11 @@ cdef class Receiver:
 
     cdef void release(self) noexcept:
         """The socket and the arenas. What others may be polling lives as long as this object."""
-        cdef bytes message
+        cdef bytes request
         if self.fd >= 0:
             if self.opened_after == forks():
-                for message in self.farewell:
-                    send(self.fd, <const char *> message, len(message), MSG_DONTWAIT)
+                for request in self.farewell:
+                    send(self.fd, <const char *> request, len(request), MSG_DONTWAIT)
             close(self.fd)
         self.fd = -1
         if self.gauge is not None:

@@ -12,7 +12,6 @@ import numpy as np
 
 from nlbus import Batch, Subscriber
 from nlbus.cli import show as lines
-from nlbus.cli.names import message_type
 from nlbus.cli.rtnetlink import RTM_DELROUTE, RTM_NEWROUTE, Rtnetlink
 from nlbus.sources import find, group_names
 
@@ -79,7 +78,7 @@ def _count(batches: list[Batch]) -> None:
     route = find("route")
     click.secho(f"  {'group':16}{'message':20}{'count':>8}", bold=True)
     for (group, kind), count in sorted(counts.items()):
-        name = message_type(route.protocol, kind) or str(kind)
+        name = route.type_name(kind) or str(kind)
         click.echo(f"  {group_names(route, [group])[0]:16}{name:20}{count:8}")
 
 

@@ -10,7 +10,7 @@ import click
 from nlbus import Subscriber
 from nlbus.cli import show
 from nlbus.cli.ending import Ending, discard_stdout, write_all
-from nlbus.cli.options import flat, group_list, uid
+from nlbus.cli.options import flat, group_list, setting, uid
 from nlbus.sources import Source, find, group_names
 
 LOSS_EXIT = 3
@@ -38,6 +38,10 @@ CHUNK = 128  # lines a write, at most
     "--trust", type=uid, multiple=True, metavar="UID|any",
     help="Where processes publish, believe these users instead of ourselves and root; repeatable.",
 )  # fmt: skip
+@click.option(
+    "--option", "options", type=setting, multiple=True, metavar="NAME=VALUE",
+    help="An option of the source (`nlbus sources` lists them), a number; repeatable.",
+)  # fmt: skip
 @click.option("--fail-on-loss", is_flag=True, help="Exit with 3, at the end, if anything was lost.")
 def listen(
     *,
@@ -48,13 +52,15 @@ def listen(
     seconds: float | None,
     buffer_events: int | None,
     trust: tuple[int | None, ...],
+    options: tuple[tuple[str, float], ...],
     fail_on_loss: bool,
 ) -> None:
-    """Print the events of SOURCE: bus, route, uevent or raw:PROTOCOL (see `nlbus sources`).
+    """Print the events of SOURCE, one of those below (see `nlbus sources`).
 
     Text is one line an event: time (UTC), source, groups, type, length of the payload, payload. JSON has
-    the same and more, one object a line: the payload as "text" if it is printable UTF-8 on the bus, else as
-    "hex"; uevents as "action", "devpath" and "env". Each line is written at once.
+    the same and more, one object a line: the payload as "text" if it is printable UTF-8 on the bus or of
+    audit, else as "hex"; uevents as "action", "devpath" and "env", process events as "event" and "fields",
+    of generic netlink the "cmd" beside it. Each line is written at once.
 
     What was lost stands in the output too, before the events that came after it: a line `--- gap: ... ---`,
     or an object with "type": "gap", its "cause" ("gap": events of a stream of the bus, exactly; "overrun":
@@ -66,16 +72,23 @@ def listen(
     which is no error: exit code 0, as with udevadm monitor and tcpdump.
 
     \b
-    nlbus listen route
+    nlbus listen bus --group 1 --group 7 --trust 1000 --trust 0
     nlbus listen route --group link,ipv4_route -o json | jq .type_name
     nlbus listen uevent --count 1
-    nlbus listen bus --group 1 --group 7 --trust 1000 --trust 0
+    nlbus listen proc                      processes: fork, exec, exit ...
+    nlbus listen conntrack -g new,destroy  connections, as netfilter sees them
+    nlbus listen nftables                  rules and sets as they change
+    nlbus listen nflog -g 5 --option copy_range=96
+    nlbus listen xfrm                      IPsec
+    nlbus listen sock_diag                 sockets that end
+    nlbus listen audit
+    nlbus listen genl:ethtool              any generic netlink family
     nlbus listen raw:usersock --groups 5 --seconds 60 --fail-on-loss
     """
     where = find(source)
     if not groups and not where.default:
         raise click.UsageError(f"{where.name} has no default groups: give some, as in --group 1,7")
-    with _subscribe(where, groups, buffer_events, trust) as subscriber:
+    with _subscribe(where, groups, buffer_events, trust, dict(options)) as subscriber:
         writer = _Writer(where, subscriber, show.as_json if output == "json" else show.as_text)
         try:
             with Ending(subscriber) as ending:
@@ -88,7 +101,11 @@ def listen(
 
 
 def _subscribe(
-    where: Source, groups: tuple[list[str], ...], buffer_events: int | None, trust: tuple[int | None, ...]
+    where: Source,
+    groups: tuple[list[str], ...],
+    buffer_events: int | None,
+    trust: tuple[int | None, ...],
+    options: dict[str, float],
 ) -> Subscriber:
     uids: Any = None
     if trust:
@@ -96,7 +113,12 @@ def _subscribe(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         subscriber = Subscriber(
-            where.name, flat(groups) or None, trust=uids, buffer_events=buffer_events, on_loss="ignore"
+            where.name,
+            flat(groups) or None,
+            trust=uids,
+            buffer_events=buffer_events,
+            options=options,
+            on_loss="ignore",
         )
     for warning in caught:
         click.echo(f"nlbus: {warning.message}", err=True)

@@ -24,6 +24,15 @@ def number(value: str) -> int:
         raise click.BadParameter(f"{value!r} is not an integer, such as 7 or 0x100") from None
 
 
+def setting(value: str) -> tuple[str, float]:
+    """NAME=VALUE, a number; which names there are is the source's to say."""
+    name, _, text = value.partition("=")
+    try:
+        return name.strip(), float(text)
+    except ValueError:
+        raise click.BadParameter(f"{value!r}: an option and a number, such as copy_range=96") from None
+
+
 def uid(value: str) -> int | None:
     """A user id; None for `any`."""
     if value == "any":

@@ -11,11 +11,12 @@ import click
 import numpy as np
 
 from nlbus import Batch, Groups, Loss
-from nlbus.cli.names import message_type
 from nlbus.sources import Source, group_names
+from nlbus.sources.proc import process_event
 
 HEX_CAP = 48  # bytes of a payload that a line of text shows
 UDEV_MAGIC = b"libudev\0"
+TEXTUAL = ("bus", "audit")  # sources whose payloads may be text
 
 Record = dict[str, Any]
 
@@ -55,8 +56,8 @@ def _messages(source: Source, batch: Batch) -> Iterator[Record]:
     time = iso(batch.time_ns)
     headed = source.framing == "nlmsg"
     for i, (_, length, kind, flags, seq, portid, group, nsid) in enumerate(batch.messages.tolist()):
-        groups = [group] if group else []
         payload = batch.payload(i)
+        groups = [group] if group else _unicast_groups(source, payload)
         record = {
             "time": time,
             "time_ns": batch.time_ns,
@@ -66,13 +67,29 @@ def _messages(source: Source, batch: Batch) -> Iterator[Record]:
             "type": kind if headed else None,
         }
         if headed:
-            record |= {"type_name": message_type(source.protocol, kind), "flags": flags, "seq": seq}
+            record |= {"type_name": source.type_name(kind), "flags": flags, "seq": seq}
         if nsid >= 0:
             record["nsid"] = nsid
         record |= {"portid": portid, "length": length, "payload": payload}
-        if source.name == "uevent" and (found := uevent(payload)):
-            record |= {"action": found[0], "devpath": found[1], "env": found[2]}
-        yield record
+        yield record | _details(source, payload)
+
+
+def _unicast_groups(source: Source, payload: bytes) -> list[int]:
+    """The group that is told in the message itself, where groups are no multicast groups."""
+    if source.name != "nflog" or len(payload) < 4:
+        return []
+    return [int.from_bytes(payload[2:4]) or source.groups["0"]]
+
+
+def _details(source: Source, payload: bytes) -> Record:
+    """What a glance at the payload tells."""
+    if source.name == "uevent" and (found := uevent(payload)):
+        return {"action": found[0], "devpath": found[1], "env": found[2]}
+    if source.name == "proc" and (told := process_event(payload)):
+        return {"event": told[0], "fields": told[1]}
+    if source.name.startswith("genl:") and payload:
+        return {"cmd": payload[0]}
+    return {}
 
 
 def gaps(loss: Loss) -> Iterator[Record]:
@@ -124,7 +141,7 @@ def as_json(record: Record) -> str:
         record = dict(record)
         payload = record.pop("payload")
         if "env" not in record:
-            text = printable(payload) if record["source"] == "bus" else None
+            text = printable(payload) if record["source"] in TEXTUAL else None
             record |= {"hex": payload.hex()} if text is None else {"text": text}
     return json.dumps(record)
 
@@ -155,6 +172,10 @@ def _gap_text(record: Record) -> str:
 
 
 def _type_text(record: Record) -> str:
+    if "event" in record:
+        return str(record["event"])
+    if "cmd" in record:
+        return f"cmd={record['cmd']}"
     kind = record["type"]
     return "-" if kind is None else record.get("type_name") or f"{kind:#x}"
 
@@ -167,8 +188,10 @@ def _payload_text(record: Record) -> str:
             if key not in ("ACTION", "DEVPATH")
         )
         return " ".join([f"{escaped(record['action'])}@{escaped(record['devpath'])}", *variables])
+    if "fields" in record:
+        return " ".join(f"{name}={value}" for name, value in record["fields"].items())
     payload: bytes = record["payload"]
-    text = printable(payload) if record["source"] == "bus" else None
+    text = printable(payload) if record["source"] in TEXTUAL else None
     if text is not None:
         return escaped(text)
     rest = len(payload) - HEX_CAP

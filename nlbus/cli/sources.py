@@ -9,7 +9,7 @@ import click
 import nlbus
 from nlbus.sources import Source
 
-NAME, KERNEL = 20, 28
+NAME, KERNEL, HERE = 21, 28, 6
 
 
 @click.command()
@@ -20,8 +20,9 @@ NAME, KERNEL = 20, 28
 def sources(output: str) -> None:
     """Show what can be heard here, by this user, and why not.
 
-    Tries a real membership on each netlink protocol and ends it at once. Groups marked * are those that
-    `nlbus listen SOURCE` joins by itself; where no group has a name, numbers do.
+    Tries a real membership of each source and ends it at once; it changes nothing. Groups marked * are those
+    that `nlbus listen SOURCE` joins by itself; where no group has a name, numbers do. genl: stands before a
+    generic netlink family, raw: before a protocol whose messages come as they are.
 
     \b
     nlbus sources
@@ -33,26 +34,43 @@ def sources(output: str) -> None:
         for source in found:
             click.echo(json.dumps(_record(source)))
         return
-    click.secho(f"{'SOURCE':{NAME}}{'PROTOCOL':{KERNEL}}{'HERE':6}GROUPS, OR WHY NOT", bold=True)
+    click.secho(f"{'SOURCE':{NAME}}{'PROTOCOL':{KERNEL}}{'HERE':{HERE}}GROUPS, OR WHY NOT", bold=True)
     for source in found:
         _show(source)
 
 
 def _show(source: Source) -> None:
-    here = click.style("yes   ", fg="green") if source.available else click.style("no    ", fg="red")
     kernel = f"{source.kernel_name} ({source.protocol})"
-    indent = NAME + KERNEL + 6
-    width = max(shutil.get_terminal_size().columns - indent, 40)
-    lines = [] if source.available else textwrap.wrap(source.reason, width)
-    lines += textwrap.wrap(_groups(source), width, break_long_words=False)
-    click.echo(f"{source.name:{NAME}}{kernel:{KERNEL}}{here}{lines[0]}")
-    for line in lines[1:]:
-        click.echo(" " * indent + line)
+    here = click.style("yes", fg="green") if source.available else click.style("no ", fg="red")
+    first, *more = _said(source)
+    first = first[len(f"{'':{NAME}}{'':{KERNEL}}") + HERE :]
+    click.echo("\n".join([f"{source.name:{NAME}}{kernel:{KERNEL}}{here}{'':{HERE - 3}}{first}", *more]))
+
+
+def _said(source: Source) -> list[str]:
+    """Why not, groups, options and what else there is to know: lines, the first one far to the right."""
+    said = [] if source.available else [source.reason]
+    said.append(_groups(source))
+    said += [
+        f"--option {name}={option.default:g}  {option.meaning}" for name, option in source.options.items()
+    ]
+    width = max(shutil.get_terminal_size().columns, 80)
+    lines: list[str] = []
+    for words in said:
+        begin = NAME if lines else NAME + KERNEL + HERE
+        lines += textwrap.wrap(
+            words, width, initial_indent=" " * begin, subsequent_indent=" " * NAME, break_long_words=False
+        )
+    indent = " " * NAME
+    notes = textwrap.wrap(source.note, width, initial_indent=indent, subsequent_indent=indent)
+    return lines + [click.style(line, dim=True) for line in notes]
 
 
 def _groups(source: Source) -> str:
     if not source.groups:
         return "groups 1 to 32" if source.framing == "bus" else "groups by number"
+    if not source.membership:
+        return f"groups by number, *{' *'.join(source.groups)}"
     names = (f"{'*' * (number in source.default)}{name}={number}" for name, number in source.groups.items())
     return " ".join(names)
 
@@ -65,7 +83,10 @@ def _record(source: Source) -> dict[str, object]:
         "available": source.available,
         "reason": source.reason,
         "needs": source.needs,
+        "note": source.note,
+        "example": source.example,
         "groups": dict(source.groups),
         "default": list(source.default),
+        "options": {name: option._asdict() for name, option in source.options.items()},
         "tables": list(source.tables),
     }

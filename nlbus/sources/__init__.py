@@ -1,16 +1,26 @@
 """Floor 3: the table of sources, and what can be asked of it."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from nlbus.errors import SchemaError, UnknownSource
-from nlbus.groups import MASK_GROUPS, Groups, listed
+from nlbus.groups import Groups, listed
+from nlbus.sources.audit import AUDIT
 from nlbus.sources.bus import BUS
+from nlbus.sources.conntrack import CONNTRACK
+from nlbus.sources.genl import PREFIX as GENL_PREFIX
+from nlbus.sources.genl import genl_source, genl_sources
+from nlbus.sources.nflog import NFLOG
+from nlbus.sources.nftables import NFTABLES
 from nlbus.sources.probe import absent, probe
+from nlbus.sources.proc import PROC
 from nlbus.sources.raw import PREFIX as RAW_PREFIX
 from nlbus.sources.raw import raw_source, raw_sources
 from nlbus.sources.route import ROUTE
+from nlbus.sources.sock_diag import SOCK_DIAG
 from nlbus.sources.source import Framing, Source, did_you_mean
 from nlbus.sources.uevent import UEVENT
+from nlbus.sources.xfrm import XFRM
 
 __all__ = [
     "Framing",
@@ -23,40 +33,51 @@ __all__ = [
     "sources",
 ]
 
-SOURCES = {source.name: source for source in (BUS, ROUTE, UEVENT)}
+SOURCES = {
+    source.name: source
+    for source in (BUS, ROUTE, UEVENT, PROC, CONNTRACK, NFTABLES, NFLOG, XFRM, SOCK_DIAG, AUDIT)
+}
 
 GroupsLike = int | str | Groups | Iterable[int | str]
 
 
 def find(name: str) -> Source:
-    """Return the source of this name: one of the table, or `raw:<protocol number or name>`."""
+    """Return the source of this name: one of the table, `genl:<family>`, or `raw:<protocol number or name>`.
+
+    Families are those of the caller's network namespace; asking for one may make the kernel load its module.
+    UnknownSource, KernelError.
+    """
     word = str(name)
     if word in SOURCES:
         return SOURCES[word]
     if word.startswith(RAW_PREFIX):
-        return raw_source(word.removeprefix(RAW_PREFIX))
+        return _typed(raw_source(word.removeprefix(RAW_PREFIX)))
+    if word.startswith(GENL_PREFIX):
+        return genl_source(word.removeprefix(GENL_PREFIX))
     known = ", ".join(SOURCES)
     raise UnknownSource(
-        f"no source {word!r}{did_you_mean(word, SOURCES)}: there are {known} and {RAW_PREFIX}<protocol>"
+        f"no source {word!r}{did_you_mean(word, SOURCES)}: there are {known}, {GENL_PREFIX}<family> and "
+        f"{RAW_PREFIX}<protocol>"
     )
 
 
 def resolve_groups(source: Source, groups: GroupsLike | None) -> Groups:
     """Return numbers, names (or a mixture) as the source's groups, never empty; None is the source's default.
 
-    A name the source lacks is UnknownSource; no group at all, or one above 32 on the bus, is SchemaError.
+    A name the source lacks is UnknownSource; no group at all, or one above the source's highest, SchemaError.
     """
     if groups is None:
         if not source.default:
             raise SchemaError(f"{source.name} has no default groups: give them, as in groups=(1, 7)")
         return source.default
     members = (groups,) if isinstance(groups, str) else listed(groups)
+    if "0" in source.groups and any(member == 0 and not isinstance(member, bool) for member in members):
+        raise SchemaError(f'group 0 of {source.name} goes by its name, as in groups="0": numbers are from 1')
     found = Groups(*(_named(source, member) if isinstance(member, str) else member for member in members))
     if not found:
         raise SchemaError(f"no groups of {source.name} given: an empty set hears nothing")
-    highest = max(found)
-    if source.framing == "bus" and highest > MASK_GROUPS:
-        raise SchemaError(f"no group {highest} on {source.name}: its groups are 1 to {MASK_GROUPS}")
+    if max(found) > source.highest:
+        raise SchemaError(f"no group {max(found)} on {source.name}: its groups are 1 to {source.highest}")
     return found
 
 
@@ -67,18 +88,34 @@ def group_names(source: Source, groups: Iterable[int]) -> tuple[str, ...]:
 
 
 def sources() -> list[Source]:
-    """Try what can be heard here: bus, route, uevent, then `raw:` for each protocol the kernel answers to.
+    """Try what can be heard here: the sources with a name, then generic netlink families, then raw protocols.
 
-    Opens and closes one socket a protocol, which may make the kernel load the protocol's module.
+    `genl:` stands for each family that has groups, `raw:` for each protocol that the kernel answers to.
+    Opens and closes sockets, which may make the kernel load a protocol's module; changes nothing else.
     """
     named = [probe(source) or absent(source) for source in SOURCES.values()]
-    return named + [raw for raw in map(probe, raw_sources()) if raw is not None]
+    others = genl_sources() + [_typed(source) for source in raw_sources()]
+    return named + [source for source in map(probe, others) if source is not None]
+
+
+def _typed(raw: Source) -> Source:
+    """With the names of message types that the other sources of its protocol know."""
+    types = {
+        number: name
+        for source in SOURCES.values()
+        if source.protocol == raw.protocol
+        for number, name in source.types.items()
+    }
+    return replace(raw, types=types)
 
 
 def _named(source: Source, name: str) -> int:
-    word = name.strip().lower().replace("-", "_")
+    word = name.strip()
     if word in source.groups:
         return source.groups[word]
+    alike = {_plain(known): number for known, number in source.groups.items()}
+    if (plain := _plain(word)) in alike:
+        return alike[plain]
     if word.isascii() and word.isdigit():
         return int(word[:20])
     if not source.groups:
@@ -86,3 +123,7 @@ def _named(source: Source, name: str) -> int:
     known = ", ".join(source.groups)
     hint = did_you_mean(word, source.groups)
     raise UnknownSource(f"no group {name!r} on {source.name}{hint}: a number, or one of {known}")
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("-", "_")

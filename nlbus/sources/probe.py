@@ -1,15 +1,23 @@
 """Trying whether a source can be heard here: a real socket, a real membership, closed at once."""
 
 import errno
+import gzip
 import os
+import platform
+import re
 import socket
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
-from nlbus.groups import MASK_GROUPS, Groups
+from nlbus.errors import KernelError
+from nlbus.request import Requests
 from nlbus.sources.source import Source
 
 SOL_NETLINK = 270
 NETLINK_ADD_MEMBERSHIP = 1
+FIRST = {"pid": 0xEFFF_FFFC, "user": 0xEFFF_FFFD}  # inodes of the first namespaces: <linux/proc_ns.h>
+KINDS = {"net": "network", "pid": "pid", "user": "user"}
 
 
 def probe(source: Source) -> Source | None:
@@ -19,29 +27,104 @@ def probe(source: Source) -> Source | None:
     except OSError as error:
         if error.errno == errno.EPROTONOSUPPORT:
             return None
-        return replace(source, available=False, reason=_refused(error, "opening a netlink socket"))
-    with sock:
-        try:
-            _join(sock, source.probe)
-        except OSError as error:
-            if source.privileged and error.errno in (errno.EPERM, errno.EACCES):
-                return replace(source, available=False, reason=source.needs)
-            what = f"joining group {', '.join(map(str, source.probe))}"
-            return replace(source, available=False, reason=_refused(error, what))
-    return replace(source, available=True, reason="")
+        reason = _refused(error, "opening a netlink socket")
+    else:
+        with sock:
+            reason = _elsewhere(source) or _unprivileged(sock, source) or _unanswered(source)
+    return replace(source, available=not reason, reason=reason)
 
 
 def absent(source: Source) -> Source:
     """Return the source marked as one whose protocol this kernel lacks."""
-    option = f" ({source.option})" if source.option else ""
-    return replace(source, available=False, reason=f"this kernel has no {source.kernel_name}{option}")
+    return replace(source, available=False, reason=_lacks(source.kernel_name, source))
 
 
-def _join(sock: socket.socket, groups: Groups) -> None:
-    low = Groups(*(group for group in groups if group <= MASK_GROUPS))
-    sock.bind((0, low.mask))
-    for group in groups - low:
-        sock.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+# -- what may be in the way; "" if it is not --------------------------------------------------------
+
+
+def _elsewhere(source: Source) -> str:
+    others = [KINDS[kind] for kind in source.namespaces if not _in_first(kind)]
+    if not others:
+        return ""
+    if others == ["network"]:
+        help = "netns=1 (on the command line --netns 1) listens there, as root"
+    else:
+        help = "run outside of any container"
+    return f"only the first {' and '.join(others)} namespace hears it, and this is another one: {help}"
+
+
+def _unprivileged(sock: socket.socket, source: Source) -> str:
+    names = {number: name for name, number in source.groups.items()}
+    sock.bind((0, 0))
+    for group in source.probe:
+        try:
+            sock.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+        except OSError as error:
+            if source.privileged and error.errno in (errno.EPERM, errno.EACCES):
+                return f"group {names[group]}: {source.needs}" if group in names else source.needs
+            return _refused(error, f"joining group {names.get(group, group)}")
+    return ""
+
+
+def _unanswered(source: Source) -> str:
+    if _built(source.option) == "n":
+        return _lacks(source.name, source)
+    if source.ask is None:
+        return ""
+    kind, body = source.ask
+    try:
+        with Requests(source.protocol) as kernel:
+            kernel.ask(kind, body, f"asking for {source.name}")
+    except KernelError as error:
+        # Whatever else it says, somebody is there to say it.
+        return _lacks(source.name, source) if error.errno == errno.EINVAL else ""
+    except OSError as error:
+        return _refused(error, f"asking for {source.name}")
+    return ""
+
+
+# -- what the kernel is and has ---------------------------------------------------------------------
+
+
+def _in_first(kind: str) -> bool:
+    """Whether this thread is in the first namespace of a kind, as far as /proc can tell."""
+    if kind == "net":
+        core = Path("/proc/sys/net/core")  # of the namespace of whoever looks
+        return (core / "netdev_budget").exists() or not core.exists()
+    try:
+        return Path(f"/proc/thread-self/ns/{kind}").stat().st_ino == FIRST[kind]
+    except OSError:
+        return True
+
+
+def _lacks(what: str, source: Source) -> str:
+    """That this kernel has no such thing, and what would bring it."""
+    if not source.option:
+        return f"this kernel has no {what}"
+    built = _built(source.option)
+    reason = f"this kernel has no {what} ({source.option}{' is not set' if built == 'n' else ''})"
+    if source.module and built != "n":
+        reason += f": try `modprobe {source.module}`"
+    return reason
+
+
+def _built(option: str) -> str:
+    """ "y", "m" or "n" as this kernel was configured; "" if it does not tell."""
+    config = _config()
+    found = re.search(rf"^{option}=(\w)", config, re.MULTILINE)
+    return found[1] if found else "n" if config and option else ""
+
+
+@cache
+def _config() -> str:
+    try:
+        return gzip.decompress(Path("/proc/config.gz").read_bytes()).decode()
+    except OSError:
+        pass
+    try:
+        return Path(f"/boot/config-{platform.release()}").read_text()
+    except OSError:
+        return ""
 
 
 def _refused(error: OSError, what: str) -> str:

@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 from nlbus.errors import UnknownSource
 from nlbus.groups import Groups
-from nlbus.sources.source import ALL_GROUPS, Source, did_you_mean
+from nlbus.sources.source import ALL_GROUPS, NEEDS_ADMIN, Source, did_you_mean
 
 PREFIX = "raw:"
 MAX_LINKS = 32  # the kernel's bound on protocol numbers
+TELL_ERRORS = (0, 12, 16)  # route, netfilter, generic: who calls netlink_set_err()
 
-_ADMIN = "joining needs CAP_NET_ADMIN over this network namespace: run as root, or under `unshare -Urn`"
 _AUDIT = "joining needs CAP_AUDIT_READ in the first user namespace: run as root"
 _ANYONE = "no privilege"
 
@@ -19,7 +19,7 @@ class Protocol(NamedTuple):
 
     name: str  # of <linux/netlink.h>, lower case
     option: str = ""
-    needs: str = _ADMIN
+    needs: str = NEEDS_ADMIN
     # Joining may load a module or change what the kernel does (XFRM acquire, conntrack events, socket
     # destruction): trying a group that nobody uses asks for the same privilege and changes nothing.
     probe: int = 32
@@ -80,6 +80,7 @@ def raw_source(protocol: str) -> Source:
         framing="nlmsg",
         user_groups=ALL_GROUPS,
         trust_self=True,
+        sentinel=number in TELL_ERRORS,
         probe=Groups(known_as.probe),
         privileged=not known_as.needs.startswith(_ANYONE),
         needs=known_as.needs,

@@ -57,6 +57,15 @@ DEFAULT = Groups(
     )
 )
 
+RTM_BASE = 16
+VERBS = ("NEW", "DEL", "GET", "SET")
+# Four types a kind: new, delete, get, set.
+KINDS = (
+    "LINK", "ADDR", "ROUTE", "NEIGH", "RULE", "QDISC", "TCLASS", "TFILTER", "ACTION", "PREFIX", "MULTICAST",
+    "ANYCAST", "NEIGHTBL", "NDUSEROPT", "ADDRLABEL", "DCB", "NETCONF", "MDB", "NSID", "STATS", "CACHEREPORT",
+    "CHAIN", "NEXTHOP", "LINKPROP", "VLAN", "NEXTHOPBUCKET", "TUNNEL",
+)  # fmt: skip
+
 ROUTE = Source(
     name="route",
     protocol=0,
@@ -65,7 +74,9 @@ ROUTE = Source(
     groups=GROUPS,
     default=DEFAULT,
     sentinel=True,
+    types=dict(enumerate((f"RTM_{verb}{kind}" for kind in KINDS for verb in VERBS), RTM_BASE)),
     probe=DEFAULT,
     needs="no privilege, but ipv4_mroute_r and ipv6_mroute_r need CAP_NET_ADMIN over this network namespace",
     option="CONFIG_NET",
+    example="nlbus listen route -g link,ipv4_route",
 )

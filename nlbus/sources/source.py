@@ -6,13 +6,16 @@ from difflib import get_close_matches
 from typing import Literal, NamedTuple
 
 from nlbus.groups import Groups
+from nlbus.netlink import MessageType
 from nlbus.request import Reply
 
 Framing = Literal["bus", "nlmsg", "datagram"]
 
 ALL_GROUPS = 0xFFFF_FFFF
+NEEDS_ADMIN = "joining needs CAP_NET_ADMIN over this network namespace: run as root, or under `unshare -Urn`"
 _NO_GROUPS = Groups()
 _UNUSED_GROUP = Groups(32)  # by no subsystem of the kernel but route
+_CONTROL = {kind.value: f"NLMSG_{kind.name}" for kind in MessageType if kind < MessageType.MIN_TYPE}
 
 
 class Option(NamedTuple):
@@ -52,6 +55,7 @@ class Source:
     framing: Framing
     groups: Mapping[str, int] = field(default_factory=dict, hash=False)  # in kernel order; may be empty
     default: Groups = _NO_GROUPS  # joined when no group is asked for; empty = groups must be given
+    highest: int = ALL_GROUPS  # group number
     tables: tuple[str, ...] = ()
     # Groups 1..32 (a mask) on which processes may send too, believed by uid: root, and with trust_self our
     # own. On all others, and above 32, only the kernel (portid 0) is believed.
@@ -62,15 +66,27 @@ class Source:
     options: Mapping[str, Option] = field(default_factory=dict, hash=False)
     sentinel: bool = False  # the kernel tells of events that it could not build, by netlink_set_err()
     types: Mapping[int, str] = field(default_factory=dict, hash=False)  # nlmsg_type to the kernel's name
-    probe: Groups = _UNUSED_GROUP  # joined by sources() to try
+    # What `nlbus.sources()` tries: groups to join, and a request that changes nothing (nlmsg_type, body),
+    # which the kernel calls invalid where nobody answers it.
+    probe: Groups = _UNUSED_GROUP
+    ask: tuple[int, bytes] | None = None
     privileged: bool = False  # an ordinary user may not join `probe`
+    namespaces: tuple[str, ...] = ()  # heard only in the first one of these kinds: "net", "pid", "user"
     needs: str = ""  # the privilege that joining takes, a sentence
-    option: str = ""  # the kernel option that brings the protocol
+    option: str = ""  # the kernel option that brings the source
+    module: str = ""  # the module that it may be built as
+    note: str = ""  # why nothing may come though all is well, and what else a listener must know
+    example: str = ""  # a command
     available: bool | None = None
     reason: str = ""
+
+    def type_name(self, number: int) -> str | None:
+        """The kernel's name of a message type, or None."""
+        return self.types.get(number) or _CONTROL.get(number)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the closest known word, or nothing."""
-    close = get_close_matches(word.lower(), list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    alike = {name.lower(): name for name in known}
+    close = get_close_matches(word.lower(), alike, n=1)
+    return f" (did you mean {alike[close[0]]!r}?)" if close else ""

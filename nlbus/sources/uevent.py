@@ -15,4 +15,5 @@ UEVENT = Source(
     probe=Groups(1),
     needs="no privilege; a namespace of an ordinary user hears only its own network devices",
     option="CONFIG_NET",
+    example="nlbus listen uevent",
 )

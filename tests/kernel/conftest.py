@@ -20,19 +20,26 @@ CLONE_NEWNET = 0x40000000
 
 
 @pytest.fixture(autouse=True)
-def netns() -> Iterator[None]:
-    """Nobody else on the bus, no link but lo, and CAP_NET_ADMIN over it all."""
+def netns() -> Iterator[int]:
+    """Nobody else on the bus, no link but lo, CAP_NET_ADMIN over it all; a descriptor of that outside."""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         if libc.unshare(CLONE_NEWNET) < 0:
             why = os.strerror(ctypes.get_errno())
             pytest.skip(f"no private network namespace: unshare: {why}; run as root, or under `unshare -Ur`")
-        yield
+        yield home
         if libc.setns(home, CLONE_NEWNET) < 0 and ctypes.get_errno() != errno.EPERM:
             raise OSError(ctypes.get_errno(), "setns")
         # EPERM under `unshare -Ur`: no way back into the first user namespace's network; all stay outside.
     finally:
         os.close(home)
+
+
+@pytest.fixture
+def first_netns(netns: int) -> None:
+    """Back in the namespace where the tests began, for sources that only the first one hears."""
+    if libc.setns(netns, CLONE_NEWNET) < 0:
+        pytest.skip(f"the first network namespace: setns: {os.strerror(ctypes.get_errno())}; run as root")
 
 
 @pytest.fixture

@@ -171,6 +171,28 @@ def ip(*commands: str) -> None:
         subprocess.run([tool, "-batch", "-"], check=True, input="\n".join(commands), text=True)
 
 
+def run(tool: str, *args: str, text: str = "") -> str:
+    """What this command says, in this namespace, given `text`; skips where there is no such command."""
+    path = shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if path is None:
+        pytest.skip(f"no `{tool}` command: install it")
+    done = subprocess.run([path, *args], check=False, capture_output=True, text=True, input=text)
+    assert done.returncode == 0, f"{tool} {' '.join(args)} {text}: {done.stderr}"
+    return done.stdout
+
+
+def track_connections() -> None:
+    """From now on netfilter knows the connections over lo of this namespace."""
+    ip("link set lo up")
+    run("nft", "add table ip track; add chain ip track out { type filter hook output priority 0; }")
+    run("nft", "add rule ip track out ct state new")
+
+
+def heard(batches: Iterable[Batch]) -> list[tuple[int, int]]:
+    """(group, message type) of each message."""
+    return [pair for batch in batches for pair in batch.messages[["group", "type"]].tolist()]
+
+
 # Other processes
 
 
@@ -224,6 +246,12 @@ class Child:
             pytest.skip(value)
         assert kind == "ok", f"in the child:\n{value}"
         return value
+
+    def running(self) -> bool:
+        """Whether it is still at work."""
+        if self.status is None and (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
+            self.status = ended[1]
+        return self.status is None
 
     def kill(self) -> None:
         """End it, unless it has ended."""

@@ -67,6 +67,22 @@ def test_a_subscriber_is_found_with_its_groups_also_above_32(subscribe: Subscrib
     assert row(sub, nlbus.netlink_sockets()).groups == sub.groups
 
 
+@pytest.mark.parametrize(
+    ("source", "groups", "names"),
+    [
+        ("uevent", (1, 2), ("kernel", "udev")),
+        ("conntrack", "new", ("new",)),
+        ("raw:netfilter", (7, 20), ("nftables", "20")),
+        ("raw:2", (1, 32), ("1", "32")),
+        ("genl:nlctrl", "notify", ("nlctrl:notify",)),
+    ],
+)
+def test_groups_have_the_names_of_whichever_source_knows_them(
+    subscribe: Subscribe, source: str, groups: Any, names: tuple[str, ...]
+) -> None:
+    assert row(subscribe(source, groups), nlbus.netlink_sockets(here=True)).group_names == names
+
+
 def test_fill_and_drops_are_the_kernels_and_the_subscribers(full: Subscriber) -> None:
     one = row(full, nlbus.netlink_sockets(here=True))
     kernel, stats = proc_netlink(full), full.stats()

@@ -1,0 +1,88 @@
+"""Waiting for a socket, and being woken from elsewhere."""
+
+cimport cython
+from libc.errno cimport EINTR, errno
+from libc.stdint cimport int64_t, uint64_t
+
+from nlbus._abi.socket cimport (
+    CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLIN, POLLIN, clock_ns,
+    close, epoll_create1, epoll_ctl, epoll_event, eventfd, poll, pollfd, read, write,
+)
+
+
+@cython.final
+cdef class Waker:
+    """fd: wait for this to be readable; sentinel: and for an error of this (-1: none). OSError."""
+
+    def __cinit__(self, int fd, int sentinel):
+        self.fd = fd
+        self.sentinel = sentinel
+        self.epoll = -1
+        self.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        if self.wake < 0:
+            raise OSError(errno, "eventfd")
+
+    def __dealloc__(self):
+        for fd in (self.wake, self.epoll):
+            if fd >= 0:
+                close(fd)
+
+    cdef int wait(self, int64_t deadline, int64_t *patience) noexcept nogil:
+        """1: something to read; 0: woken; -EINTR: time is up, or it is time to look for signals of Unix.
+
+        Those that another thread caught, or that came just before poll, do not interrupt it: so it sleeps for
+        `patience` milliseconds at most, each time longer.
+        """
+        cdef pollfd fds[3]
+        cdef int64_t left
+        cdef int ready
+        fds[0].fd = self.fd
+        fds[1].fd = self.wake
+        fds[2].fd = self.sentinel
+        fds[0].events = fds[1].events = POLLIN
+        fds[2].events = 0  # an error is always told
+        fds[0].revents = fds[1].revents = fds[2].revents = 0
+        left = patience[0]
+        patience[0] = min(2 * left, MAX_SLEEP)
+        if deadline > 0:
+            # Rounded up, so as not to spin through the last millisecond.
+            left = min(left, (max(deadline - clock_ns(CLOCK_MONOTONIC), 0) + 999999) // 1000000)
+        ready = poll(fds, 3, <int> left)
+        if ready == 0:
+            return -EINTR
+        return -errno if ready < 0 else (fds[0].revents or fds[2].revents) != 0
+
+    cdef void set(self) noexcept:
+        """Wake who waits, and keep fileno() readable until `clear`."""
+        cdef uint64_t one = 1
+        write(self.wake, &one, sizeof(one))
+
+    cdef void clear(self) noexcept:
+        cdef uint64_t count
+        read(self.wake, &count, sizeof(count))
+
+    cdef bint is_set(self) noexcept:
+        cdef pollfd news
+        news.fd = self.wake
+        news.events = POLLIN
+        return poll(&news, 1, 0) > 0
+
+    cdef int fileno(self) except -1:
+        """An epoll descriptor, readable while `wait` would return at once. OSError."""
+        if self.epoll < 0:
+            self.epoll = epoll_create1(EPOLL_CLOEXEC)
+            if self.epoll < 0:
+                raise OSError(errno, "epoll")
+            self.add(self.fd, EPOLLIN)
+            self.add(self.wake, EPOLLIN)
+            if self.sentinel >= 0:
+                self.add(self.sentinel, 0)
+        return self.epoll
+
+    cdef int add(self, int fd, unsigned int events) except -1:
+        cdef epoll_event event
+        event.events = events
+        event.data.fd = fd
+        if epoll_ctl(self.epoll, EPOLL_CTL_ADD, fd, &event) < 0:
+            raise OSError(errno, "epoll")
+        return 0

@@ -1,0 +1,281 @@
+"""pcapng: the blocks between the packets, and what nlbus says in their comments.
+
+https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html
+
+Of a source, a group and a sender pcapng knows nothing, so there is an interface for each combination of them
+that occurs, with a comment of the form `nlbus source=route protocol=0 group=1 portid=0 uid=0 nsid=-1`. A
+section's first interface stands for the recording itself (group 0); it also names the `groups` that were
+joined. A loss is an Interface Statistics Block of that interface before the packets it became known with, at
+their time: isb_starttime and isb_endtime are earliest and latest, isb_osdrop is the count, and the comment
+has the rest: `nlbus cause=gap stream=0x12 exact=1`, or `nlbus open=3 grew=1`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import struct
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, NamedTuple
+
+from nlbus.groups import Groups
+from nlbus.loss import CAUSES
+from nlbus.sources import group_names
+
+if TYPE_CHECKING:
+    from nlbus.loss import Loss
+    from nlbus.sources import Source
+
+SECTION = 0x0A0D0D0A
+INTERFACE = 1
+STATISTICS = 5
+ORDER_MAGIC = 0x1A2B3C4D
+LINKTYPE_NETLINK = 253
+
+END, COMMENT = 0, 1
+SHB_HARDWARE, SHB_OS, SHB_USERAPPL = 2, 3, 4
+IF_NAME, IF_TSRESOL, IF_TSOFFSET = 2, 9, 14
+ISB_STARTTIME, ISB_ENDTIME, ISB_IFDROP, ISB_OSDROP = 2, 3, 5, 7
+
+NANOSECONDS = 9  # if_tsresol: 10 ** -9 seconds
+FINEST = 1 << 33  # units a second that the scanner can multiply
+WORD = "nlbus"
+U32, U64 = 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF
+
+LossRow = tuple[str, int, int, bool, int, int]  # as Loss.rows has them
+
+
+class Malformed(ValueError):  # noqa: N818 - a finding; what the user gets is a CaptureError
+    """A block contradicts itself."""
+
+
+class Origin(NamedTuple):
+    """By whom, and by which group, the messages of an interface came."""
+
+    group: int = 0
+    portid: int = 0
+    uid: int = 0
+    nsid: int = -1
+
+
+# -- writing --------------------------------------------------------------------------------------
+
+
+def section() -> bytes:
+    """A Section Header Block."""
+    try:
+        release = version("nlbus")
+    except PackageNotFoundError:  # a tree that was never installed
+        release = ""
+    kernel = os.uname()
+    return _block(
+        SECTION,
+        struct.pack("=IHHq", ORDER_MAGIC, 1, 0, -1),
+        (SHB_HARDWARE, platform.machine().encode()),
+        (SHB_OS, f"{kernel.sysname} {kernel.release}".encode()),
+        (SHB_USERAPPL, f"{WORD} {release}".rstrip().encode()),
+    )
+
+
+def interface(source: Source, origin: Origin, groups: Groups | None = None) -> bytes:
+    """An Interface Description Block; with groups, that of the recording itself."""
+    name = source.name
+    if origin.group:
+        name += f":{group_names(source, [origin.group])[0]}"
+    if origin.portid:
+        name += f"/{origin.portid}"
+    comment = f"{WORD} source={source.name} protocol={source.protocol}"
+    comment += "".join(f" {key}={value}" for key, value in origin._asdict().items())
+    if groups is not None:
+        comment += f" groups={','.join(map(str, groups))}"
+    return _block(
+        INTERFACE,
+        struct.pack("=HHI", LINKTYPE_NETLINK, 0, 0),
+        (IF_NAME, name.encode()),
+        (COMMENT, comment.encode()),
+        (IF_TSRESOL, bytes([NANOSECONDS])),
+    )
+
+
+def losses(loss: Loss, time_ns: int) -> bytes:
+    """Interface Statistics Blocks, one a row, and one for what is open."""
+    blocks = [
+        _statistics(
+            time_ns,
+            f"cause={cause} stream={stream:#x} exact={exact:d}",
+            (ISB_STARTTIME, _halves(earliest)),
+            (ISB_ENDTIME, _halves(latest)),
+            (ISB_OSDROP, struct.pack("=Q", count)),
+        )
+        for cause, stream, count, exact, earliest, latest in loss.rows.tolist()
+    ]
+    if loss.open or loss.grew:
+        blocks.append(_statistics(time_ns, f"open={loss.open} grew={loss.grew:d}"))
+    return b"".join(blocks)
+
+
+def _statistics(time_ns: int, words: str, *options: tuple[int, bytes]) -> bytes:
+    head = struct.pack("=I", 0) + _halves(time_ns)
+    return _block(STATISTICS, head, (COMMENT, f"{WORD} {words}".encode()), *options)
+
+
+def _halves(time_ns: int) -> bytes:
+    return struct.pack("=II", time_ns >> 32 & U32, time_ns & U32)
+
+
+def _block(kind: int, head: bytes, *options: tuple[int, bytes]) -> bytes:
+    body = head
+    for code, value in options:
+        body += struct.pack("=HH", code, len(value)) + value + bytes(-len(value) % 4)
+    body += struct.pack("=HH", END, 0)
+    length = struct.pack("=I", len(body) + 12)
+    return struct.pack("=I", kind) + length + body + length
+
+
+# -- reading --------------------------------------------------------------------------------------
+
+
+class Interface(NamedTuple):
+    """What an Interface Description Block tells; told is None where nlbus did not write it."""
+
+    linktype: int
+    snaplen: int
+    units: int  # a second, of its timestamps
+    offset_ns: int  # to be added to them
+    told: dict[str, str] | None
+
+    def origin(self) -> Origin | None:
+        """Whom it stands for; None where the comment does not tell, or not well."""
+        try:
+            told = self.told or {}
+            origin = Origin(*(int(told[field]) for field in Origin._fields))
+        except (KeyError, ValueError):
+            return None
+        fits = all(0 <= number <= U32 for number in origin[:3]) and -(1 << 31) <= origin.nsid < 1 << 31
+        return origin if fits else None
+
+    def groups(self) -> Groups:
+        """Those that the recorder had joined, where it tells."""
+        try:
+            return Groups(*map(int, (self.told or {}).get("groups", "").split(",")))
+        except ValueError:
+            return Groups()
+
+    def ticks(self) -> tuple[int, int]:
+        """(divisor, units): a timestamp divided by divisor counts units a second, 2**33 at most."""
+        if self.units <= FINEST:
+            return 1, self.units
+        units = 10**9 if self.units % 10**9 == 0 else FINEST
+        return min(self.units // units, U64), units
+
+    def time_ns(self, ticks: int) -> int:
+        """A timestamp of this interface in ns UTC, of 64 bits."""
+        return _signed(ticks * 10**9 // self.units + self.offset_ns)
+
+
+class Statistics(NamedTuple):
+    """What an Interface Statistics Block tells."""
+
+    interface: int
+    ticks: int
+    start: int | None  # ticks, too
+    end: int | None
+    dropped: int
+    told: dict[str, str] | None
+
+    def row(self) -> LossRow | None:
+        """The loss that nlbus wrote here. Its times are in ns."""
+        told = self.told
+        if told is None or told.get("cause") not in CAUSES or self.start is None or self.end is None:
+            return None
+        try:
+            stream = int(told.get("stream", "0"), 16) & U64
+        except ValueError:
+            return None
+        exact = told.get("exact") == "1"
+        return told["cause"], stream, self.dropped, exact, _signed(self.start), _signed(self.end)
+
+    def open(self) -> tuple[int, bool] | None:
+        """Dropped datagrams that no gap explains, as nlbus wrote it: how many, and whether they grew."""
+        try:
+            return int((self.told or {})["open"]) & U64, (self.told or {}).get("grew") == "1"
+        except (KeyError, ValueError):
+            return None
+
+
+def byte_order(magic: bytes) -> str:
+    """ "<" or ">" of the section with this byte-order magic. Malformed."""
+    for order in "<>":
+        if magic == struct.pack(f"{order}I", ORDER_MAGIC):
+            return order
+    raise Malformed("a section header in no known byte order")
+
+
+def parse_section(body: bytes, order: str) -> str:
+    """What wrote this section. Malformed."""
+    major = struct.unpack_from(f"{order}H", body, 4)[0]
+    if major != 1:
+        raise Malformed(f"a section of pcapng version {major}")
+    wrote = [value for code, value in _options(body[16:], order) if code == SHB_USERAPPL]
+    return wrote[0].decode(errors="replace") if wrote else ""
+
+
+def parse_interface(body: bytes, order: str) -> Interface:
+    """The block's body, in this byte order ("<" or ">"). Malformed."""
+    if len(body) < 8:
+        raise Malformed("an interface description that is too short")
+    linktype, _, snaplen = struct.unpack_from(f"{order}HHI", body)
+    units, offset, told = 10**6, 0, None
+    for code, value in _options(body[8:], order):
+        if code == IF_TSRESOL and len(value) == 1:
+            units = 2 ** (value[0] & 0x7F) if value[0] & 0x80 else 10 ** value[0]
+        elif code == IF_TSOFFSET and len(value) == 8:
+            offset = struct.unpack(f"{order}q", value)[0]
+        elif code == COMMENT:
+            told = _words(value) or told
+    return Interface(linktype, snaplen, units, offset * 10**9, told)
+
+
+def parse_statistics(body: bytes, order: str) -> Statistics:
+    """The block's body, in this byte order. Malformed."""
+    if len(body) < 12:
+        raise Malformed("interface statistics that are too short")
+    number, high, low = struct.unpack_from(f"{order}III", body)
+    start = end = told = None
+    dropped = 0
+    for code, value in _options(body[12:], order):
+        if code == COMMENT:
+            told = _words(value) or told
+        elif len(value) == 8:
+            if code in (ISB_IFDROP, ISB_OSDROP):
+                dropped += struct.unpack(f"{order}Q", value)[0]
+            elif code in (ISB_STARTTIME, ISB_ENDTIME):
+                halves = struct.unpack(f"{order}II", value)
+                ticks = halves[0] << 32 | halves[1]
+                start, end = (ticks, end) if code == ISB_STARTTIME else (start, ticks)
+    return Statistics(number, high << 32 | low, start, end, dropped & U64, told)
+
+
+def _options(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while len(data) - at >= 4:
+        code, length = struct.unpack_from(f"{order}HH", data, at)
+        at += 4
+        if code == END:
+            return
+        if length > len(data) - at:
+            raise Malformed("an option longer than its block")
+        yield code, data[at : at + length]
+        at += length + -length % 4
+
+
+def _words(comment: bytes) -> dict[str, str] | None:
+    """The key=value pairs of a comment of nlbus's; None for other comments."""
+    first, *pairs = comment.decode(errors="replace").split(" ")
+    return dict(pair.partition("=")[::2] for pair in pairs) if first == WORD else None
+
+
+def _signed(number: int) -> int:
+    number &= U64
+    return number - (1 << 64) if number >> 63 else number

@@ -1,0 +1,83 @@
+"""Which source the packets of a capture belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from nlbus.errors import NlbusError
+from nlbus.sources import SOURCES, find
+from nlbus.sources.raw import MAX_LINKS, PREFIX, raw_sources
+
+if TYPE_CHECKING:
+    from nlbus._core.scan import Scanner
+    from nlbus.sources import Source
+
+# Instead of a source's number, as the scanner has them:
+BY_PROTOCOL = -1
+SKIPPED = -2
+FRAMINGS = ("nlmsg", "datagram", "bus")  # enum framing of _core/arena.pxd
+
+
+class Sources:
+    """The sources that occur in a capture, numbered as the scanner knows them; only `name`, if there is one.
+
+    UnknownSource.
+    """
+
+    def __init__(self, scan: Scanner, name: str | None) -> None:
+        self._scan = scan
+        self._found: list[Source] = []
+        self._numbers: dict[str, int] = {}
+        self._usual = [self._number(source) for source in _usual()]  # by protocol
+        self.only = None if name is None else self._number(find(name))
+        for protocol in range(MAX_LINKS):
+            if self.only is None:
+                scan.of_protocol(protocol, self._usual[protocol])
+            elif self[self.only].protocol == protocol:
+                scan.of_protocol(protocol, self.only)
+
+    def __getitem__(self, number: int) -> Source:
+        return self._found[number]
+
+    @property
+    def route(self) -> int:
+        """The number of route, for what tells no protocol."""
+        return self._usual[0]
+
+    def told(self, comment: Mapping[str, str]) -> int:
+        """The number for an interface with this comment of nlbus's, or SKIPPED."""
+        name, protocol = comment.get("source", ""), comment.get("protocol", "")
+        if self.only is not None:
+            only = self[self.only]
+            same = name == only.name or only.name.startswith(PREFIX)
+            return self.only if same and protocol == str(only.protocol) else SKIPPED
+        if name not in self._numbers:
+            try:
+                source = find(name)
+                if str(source.protocol) == protocol:
+                    return self._number(source)
+            except NlbusError:  # of a newer nlbus, or of a kernel that has more
+                pass
+        elif str(self[self._numbers[name]].protocol) == protocol:
+            return self._numbers[name]
+        return self._usual[int(protocol)] if protocol in map(str, range(MAX_LINKS)) else SKIPPED
+
+    def _number(self, source: Source) -> int:
+        if source.name not in self._numbers:
+            number = self._scan.add_source(FRAMINGS.index(source.framing), not source.user_groups)
+            if number is None:  # nobody has so many
+                return self._usual[source.protocol]
+            self._found.append(source)
+            self._numbers[source.name] = number
+        return self._numbers[source.name]
+
+
+def _usual() -> list[Source]:
+    """For each protocol the source that has it for itself, or its raw source."""
+    usual = raw_sources()
+    for protocol in range(MAX_LINKS):
+        named = [source for source in SOURCES.values() if source.protocol == protocol]
+        if len(named) == 1:
+            usual[protocol] = named[0]
+    return usual

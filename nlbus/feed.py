@@ -1,0 +1,104 @@
+"""Feed: what batches come from, be it a Subscriber or a capture of what one received."""
+
+from __future__ import annotations
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from nlbus.errors import ClosedError, SchemaError
+from nlbus.loss import Loss
+
+if TYPE_CHECKING:
+    from nlbus.batch import Batch
+    from nlbus.groups import Groups
+    from nlbus.sources import Source
+
+log = logging.getLogger("nlbus")
+
+LOG_EVERY = 1.0  # seconds
+
+OnLoss = Literal["log", "raise", "ignore"]
+
+
+class Feed(ABC):
+    """Batches of a source, one after the other. `with` and iteration end well.
+
+    on_loss: "log" (logger "nlbus", at most once a second), "raise" LossError (the next recv then returns the
+    batch), "ignore". SchemaError for anything else.
+    """
+
+    def __init__(self, on_loss: OnLoss) -> None:
+        if on_loss not in ("log", "raise", "ignore"):
+            raise SchemaError(f"on_loss={on_loss!r}: 'log', 'raise' or 'ignore'")
+        self._on_loss = on_loss
+        self._logged = 0.0
+        self._unlogged = Loss()
+
+    @property
+    @abstractmethod
+    def source(self) -> Source | None:
+        """The source of the batches; None where that is not known yet."""
+
+    @property
+    @abstractmethod
+    def groups(self) -> Groups:
+        """The groups that are heard."""
+
+    @abstractmethod
+    def recv(self, timeout: float | None = None) -> Batch:
+        """The next batch; an empty one when `timeout` seconds are up. ClosedError at the end."""
+
+    @abstractmethod
+    def stats(self) -> dict[str, Any]:
+        """Counters since the start, by name."""
+
+    @abstractmethod
+    def explain(self) -> str:
+        """What was opened, in words."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it; later recv raises ClosedError."""
+
+    def batches(self, timeout: float | None = None, stop_after: int | None = None) -> Iterator[Batch]:
+        """Batches until none came for `timeout` seconds, or `stop_after` events were yielded, or `close`."""
+        seen = 0
+        while stop_after is None or seen < stop_after:
+            try:
+                batch = self.recv(timeout)
+            except ClosedError:
+                return
+            if not batch and not batch.loss:
+                if timeout is not None:
+                    return
+                continue
+            seen += len(batch)
+            yield batch
+
+    def __iter__(self) -> Iterator[Batch]:
+        try:
+            while True:
+                yield self.recv()
+        except ClosedError:
+            return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _log(self, name: str, loss: Loss) -> None:
+        self._unlogged += loss
+        if time.monotonic() - self._logged >= LOG_EVERY:
+            self._log_rest(name)
+
+    def _log_rest(self, name: str) -> None:
+        """What was too soon to be logged, at the end too."""
+        loss, self._unlogged = self._unlogged, Loss()
+        if loss:
+            self._logged = time.monotonic()
+            log.warning("%s: %s", name, loss)

@@ -1,0 +1,111 @@
+"""genl:<family>: any generic netlink family, its number and groups as nlctrl tells them in this namespace."""
+
+import errno
+import struct
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from nlbus.errors import KernelError, UnknownSource, kernel_error
+from nlbus.groups import Groups
+from nlbus.request import Reply, Requests, attribute, attributes
+from nlbus.sources.source import NEEDS_ADMIN, Source, did_you_mean
+
+PREFIX = "genl:"
+NETLINK_GENERIC = 16
+GENLMSGHDR = struct.Struct("=BBxx")  # cmd, version
+GENL_ID_CTRL = 16
+GENL_NAMSIZ = 16
+CTRL_CMD_GETFAMILY = 3
+CTRL_VERSION = 2
+FAMILY_ID, FAMILY_NAME, MCAST_GROUPS = 1, 2, 7
+NO_SUCH_FAMILY = (errno.ENOENT, errno.EINVAL, errno.ERANGE)  # the last two: not even a name
+MCAST_GRP_NAME, MCAST_GRP_ID = 1, 2
+
+
+class Family(NamedTuple):
+    """What nlctrl says of one family."""
+
+    name: str
+    number: int
+    groups: Mapping[str, int]
+
+
+def genl_source(name: str) -> Source:
+    """Return the source `genl:<name>`. Asks the kernel, which may load the family's module."""
+    try:
+        with Requests(NETLINK_GENERIC) as nlctrl:
+            try:
+                family = _family(nlctrl, name)
+            except KernelError as error:
+                if error.errno not in NO_SUCH_FAMILY:
+                    raise
+                raise _unknown(name, _families(nlctrl)) from error
+    except OSError as error:
+        if isinstance(error, UnknownSource | KernelError):
+            raise
+        raise kernel_error(error.errno or 0, f"asking for the generic netlink family {name!r}") from error
+    if not family.groups:
+        raise UnknownSource(f"{PREFIX}{family.name} has no multicast groups: it only answers requests")
+    return _source(family)
+
+
+def genl_sources() -> list[Source]:
+    """Return one source for every family here that has groups; none if nlctrl cannot be asked."""
+    try:
+        with Requests(NETLINK_GENERIC) as nlctrl:
+            return [_source(family) for family in _families(nlctrl) if family.groups]
+    except OSError:
+        return []
+
+
+def _source(family: Family) -> Source:
+    every = Groups(*family.groups.values())
+    return Source(
+        name=f"{PREFIX}{family.name}",
+        protocol=NETLINK_GENERIC,
+        kernel_name="NETLINK_GENERIC",
+        framing="nlmsg",
+        groups=family.groups,
+        default=every,
+        sentinel=True,
+        types={family.number: family.name},
+        probe=every,
+        privileged=True,
+        needs=NEEDS_ADMIN,
+        option="CONFIG_NET",
+    )
+
+
+def _unknown(name: str, families: list[Family]) -> UnknownSource:
+    names = [family.name for family in families if family.groups]
+    return UnknownSource(
+        f"no generic netlink family {name!r} in this network namespace{did_you_mean(name, names)}: "
+        f"there are {', '.join(names)}; others come with their modules, as nl80211 with cfg80211"
+    )
+
+
+def _family(nlctrl: Requests, name: str) -> Family:
+    body = _get() + attribute(FAMILY_NAME, name.encode(errors="replace")[:GENL_NAMSIZ] + b"\0")
+    return _parsed(nlctrl.ask(GENL_ID_CTRL, body, f"asking for the generic netlink family {name!r}")[0])
+
+
+def _families(nlctrl: Requests) -> list[Family]:
+    return [_parsed(reply) for reply in nlctrl.dump(GENL_ID_CTRL, _get(), "listing generic netlink families")]
+
+
+def _get() -> bytes:
+    return GENLMSGHDR.pack(CTRL_CMD_GETFAMILY, CTRL_VERSION)
+
+
+def _parsed(reply: Reply) -> Family:
+    found = attributes(reply.body[GENLMSGHDR.size :])
+    groups = map(attributes, attributes(found.get(MCAST_GROUPS, b"")).values())
+    return Family(
+        _text(found[FAMILY_NAME]),
+        struct.unpack("=H", found[FAMILY_ID])[0],
+        {_text(group[MCAST_GRP_NAME]): struct.unpack("=I", group[MCAST_GRP_ID])[0] for group in groups},
+    )
+
+
+def _text(data: bytes) -> str:
+    return data.rstrip(b"\0").decode(errors="backslashreplace")

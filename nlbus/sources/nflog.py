@@ -1,0 +1,87 @@
+"""nflog: packets that a rule logs to a group, as in `nft add rule ... log group 5`.
+
+Its groups are no multicast groups: one socket at a time binds a group and gets what is logged to it. They
+are numbered from 0, which is what iptables, ulogd and tcpdump take if nobody says otherwise; here it has the
+number 65536 and the name "0".
+"""
+
+import struct
+from collections.abc import Mapping
+from socket import htons
+
+from nlbus.groups import Groups
+from nlbus.netlink import MessageFlag, MessageType
+from nlbus.request import NFGENMSG, Reply, attribute, message
+from nlbus.sources.source import Handshake, Option, Source
+
+NFNL_SUBSYS_ULOG = 4
+NFULNL_MSG_PACKET, NFULNL_MSG_CONFIG = (NFNL_SUBSYS_ULOG << 8 | n for n in (0, 1))
+CFG_CMD, CFG_MODE, CFG_NLBUFSIZ, CFG_TIMEOUT, CFG_QTHRESH, CFG_FLAGS = range(1, 7)
+CMD_BIND, CMD_UNBIND = 1, 2
+COPY_META, COPY_PACKET = 1, 2
+F_SEQ = 1  # packets are numbered: what is missing shows
+COPY_RANGE_MAX = 0xFFFF - 4
+GROUP_0 = 1 << 16
+UNUSED = 65535
+
+# The kernel gathers packets in a buffer of this size at most, 4 KiB if not told: a slab of 32 KiB, as a
+# larger one would cost the receive buffer twice as much.
+NLBUFSIZ = 32448
+
+
+def _bind(group: int, options: Mapping[str, float], seq: int) -> bytes:
+    copy_range, threshold = int(options["copy_range"]), int(options["threshold"])
+    # A range of 0 means all to the kernel; nothing at all is a mode of its own.
+    mode = COPY_PACKET if copy_range else COPY_META
+    body = attribute(CFG_CMD, bytes([CMD_BIND]))
+    body += attribute(CFG_MODE, struct.pack(">IBx", copy_range, mode))
+    body += attribute(CFG_TIMEOUT, struct.pack(">I", round(options["timeout"] * 100)))
+    body += attribute(CFG_QTHRESH, struct.pack(">I", threshold))
+    body += attribute(CFG_FLAGS, struct.pack(">H", F_SEQ))
+    if threshold > 1:
+        body += attribute(CFG_NLBUFSIZ, struct.pack(">I", NLBUFSIZ))
+    return _config(group, body, MessageFlag.REQUEST | MessageFlag.ACK, seq)
+
+
+def _unbind(group: int, seq: int) -> bytes:
+    return _config(group, attribute(CFG_CMD, bytes([CMD_UNBIND])), MessageFlag.REQUEST, seq)
+
+
+def _config(group: int, body: bytes, flags: int, seq: int) -> bytes:
+    return message(NFULNL_MSG_CONFIG, NFGENMSG.pack(0, 0, htons(group % GROUP_0)) + body, flags, seq)
+
+
+def _answer(reply: Reply, seq: int) -> int | None:
+    # An ack: the errno, then the header of the request.
+    if reply.type != MessageType.ERROR or len(reply.body) < 20:
+        return None
+    error, _, _, _, asked = struct.unpack_from("=iIHHI", reply.body)
+    return -error if asked == seq else None
+
+
+NFLOG = Source(
+    name="nflog",
+    protocol=12,
+    kernel_name="NETLINK_NETFILTER",
+    framing="nlmsg",
+    groups={"0": GROUP_0},
+    default=Groups(GROUP_0),
+    highest=GROUP_0,
+    membership=False,
+    handshake=Handshake(join=_bind, leave=_unbind, answer=_answer),
+    options={
+        "copy_range": Option(COPY_RANGE_MAX, 0, COPY_RANGE_MAX, "bytes of each packet to copy"),
+        "threshold": Option(1, 1, 65536, "packets to gather before they are sent"),
+        "timeout": Option(1, 0.01, 3600, "seconds until gathered packets are sent anyway"),
+    },
+    types={NFULNL_MSG_PACKET: "NFULNL_MSG_PACKET", NFULNL_MSG_CONFIG: "NFULNL_MSG_CONFIG"},
+    privileged=True,
+    needs="binding needs CAP_NET_ADMIN over this network namespace (run as root, or under `unshare -Urn`) "
+    "and a group that no other socket has bound",
+    option="CONFIG_NETFILTER_NETLINK_LOG",
+    module="nfnetlink_log",
+    # About a group that nobody has: no such device, if there is an nflog at all.
+    ask=(NFULNL_MSG_CONFIG, NFGENMSG.pack(0, 0, htons(UNUSED))),
+    note="groups 0 to 65535, one listener each, as named in rules: `log group 5`, `-j NFLOG --nflog-group 5`",
+    example="nlbus listen nflog -g 5 --option copy_range=96",
+)

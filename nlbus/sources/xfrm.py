@@ -1,0 +1,40 @@
+"""xfrm: IPsec, its states (SA) and policies as they come, expire, move and go."""
+
+from nlbus.groups import Groups
+from nlbus.sources.source import NEEDS_ADMIN, Source
+
+XFRM_MSG_BASE = 0x10
+
+MESSAGES = (
+    "NEWSA", "DELSA", "GETSA", "NEWPOLICY", "DELPOLICY", "GETPOLICY", "ALLOCSPI", "ACQUIRE", "EXPIRE",
+    "UPDPOLICY", "UPDSA", "POLEXPIRE", "FLUSHSA", "FLUSHPOLICY", "NEWAE", "GETAE", "REPORT", "MIGRATE",
+    "NEWSADINFO", "GETSADINFO", "NEWSPDINFO", "GETSPDINFO", "MAPPING", "SETDEFAULT", "GETDEFAULT",
+)  # fmt: skip
+
+GROUPS = {
+    "acquire": 1,
+    "expire": 2,
+    "sa": 3,
+    "policy": 4,
+    "aevents": 5,
+    "report": 6,
+    "migrate": 7,
+    "mapping": 8,
+}
+
+XFRM = Source(
+    name="xfrm",
+    protocol=6,
+    kernel_name="NETLINK_XFRM",
+    framing="nlmsg",
+    groups=GROUPS,
+    # A listener on acquire is a key manager to the kernel, which then holds packets until it has keys.
+    default=Groups(*GROUPS.values()) - Groups(GROUPS["acquire"]),
+    types={number: f"XFRM_MSG_{name}" for number, name in enumerate(MESSAGES, XFRM_MSG_BASE)},
+    privileged=True,
+    needs=NEEDS_ADMIN,
+    option="CONFIG_XFRM_USER",
+    module="xfrm_user",
+    note="whoever joins acquire passes for a key manager: packets wait for keys instead of being refused",
+    example="nlbus listen xfrm -g sa,policy",
+)
