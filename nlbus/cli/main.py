@@ -8,6 +8,8 @@ import click
 from nlbus.cli.demo import demo
 from nlbus.cli.listen import listen
 from nlbus.cli.publish import publish
+from nlbus.cli.record import record
+from nlbus.cli.replay import replay
 from nlbus.cli.sources import sources
 from nlbus.errors import NlbusError
 
@@ -44,6 +46,8 @@ def commands() -> None:
     nlbus listen route                links, addresses, routes as they change
     nlbus listen bus --group 1,7      events that processes publish
     nlbus publish --groups 1          a line of stdin, an event
+    nlbus record route flap.pcapng    events into a file that tshark reads too
+    nlbus replay flap.pcapng          that file, as listen would have shown it
     nlbus demo                        all of it in ten seconds
 
     Exit codes: 0 for success, and when Ctrl-C, SIGTERM or a closed pipe ends a command; 1 for an error,
@@ -51,7 +55,7 @@ def commands() -> None:
     """
 
 
-for command in (sources, listen, publish, demo):
+for command in (sources, listen, publish, record, replay, demo):
     commands.add_command(command)
 
 
