@@ -4,8 +4,10 @@ Subscribe to the kernel's events or to other processes' and get numpy arrays; pu
 without being counted.
 """
 
+from nlbus.aio import AsyncSubscriber
 from nlbus.batch import Batch
 from nlbus.capture import Capture, Recorded, open_capture, record
+from nlbus.diag import NetlinkSocket, netlink_sockets
 from nlbus.errors import (
     ArenaFull,
     BusyError,
@@ -29,6 +31,7 @@ from nlbus.waiting import wait
 
 __all__ = [
     "ArenaFull",
+    "AsyncSubscriber",
     "Batch",
     "BusyError",
     "Capture",
@@ -39,6 +42,7 @@ __all__ = [
     "Loss",
     "LossError",
     "MissingExtra",
+    "NetlinkSocket",
     "NlbusError",
     "PermissionDenied",
     "Publisher",
@@ -48,6 +52,7 @@ __all__ = [
     "Subscriber",
     "Topic",
     "UnknownSource",
+    "netlink_sockets",
     "open_capture",
     "record",
     "sources",

@@ -44,6 +44,7 @@ class Requests:
         self._socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
         self._socket.settimeout(PATIENCE)
         self._socket.bind((0, 0))
+        self.portid: int = self._socket.getsockname()[0]
         self._seq = 0
 
     def __enter__(self) -> Self:

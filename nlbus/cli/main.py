@@ -11,6 +11,7 @@ from nlbus.cli.publish import publish
 from nlbus.cli.record import record
 from nlbus.cli.replay import replay
 from nlbus.cli.sources import sources
+from nlbus.cli.stats import stats
 from nlbus.errors import NlbusError
 
 
@@ -48,6 +49,7 @@ def commands() -> None:
     nlbus publish --groups 1          a line of stdin, an event
     nlbus record route flap.pcapng    events into a file that tshark reads too
     nlbus replay flap.pcapng          that file, as listen would have shown it
+    nlbus stats                       all netlink sockets, and what they dropped
     nlbus demo                        all of it in ten seconds
 
     Exit codes: 0 for success, and when Ctrl-C, SIGTERM or a closed pipe ends a command; 1 for an error,
@@ -55,7 +57,7 @@ def commands() -> None:
     """
 
 
-for command in (sources, listen, publish, record, replay, demo):
+for command in (sources, listen, publish, record, replay, stats, demo):
     commands.add_command(command)
 
 

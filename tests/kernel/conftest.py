@@ -3,13 +3,17 @@
 import ctypes
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nlbus import Publisher, Subscriber
-from tests.kernel.helpers import Child
+from nlbus import AsyncSubscriber, Publisher, Subscriber
+from tests.kernel.aio_helpers import AsyncSubscribe, Run, runner, watchers
+from tests.kernel.helpers import Child, here
 
 libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
@@ -32,6 +36,13 @@ def netns() -> Iterator[int]:
 
 
 @pytest.fixture
+def first_netns(netns: int) -> None:
+    """Back in the namespace where the tests began, for sources that only the first one hears."""
+    if libc.setns(netns, CLONE_NEWNET) < 0:
+        pytest.skip(f"the first network namespace: setns: {os.strerror(ctypes.get_errno())}; run as root")
+
+
+@pytest.fixture
 def subscribe() -> Iterator[Callable[..., Subscriber]]:
     """Subscriber(...), closed at the end."""
     opened: list[Subscriber] = []
@@ -43,6 +54,33 @@ def subscribe() -> Iterator[Callable[..., Subscriber]]:
     yield make
     for one in opened:
         one.close()
+
+
+@pytest.fixture
+def subscribe_async() -> Iterator[AsyncSubscribe]:
+    """AsyncSubscriber(...), closed at the end; no event loop watches it then."""
+    opened: list[AsyncSubscriber] = []
+
+    def make(*args: Any, **kwargs: Any) -> AsyncSubscriber:
+        opened.append(AsyncSubscriber(*args, **kwargs))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        if not one.closed:
+            assert watchers(one) == 0
+        one.close()
+
+
+@pytest.fixture
+def async_sub(subscribe_async: AsyncSubscribe) -> AsyncSubscriber:
+    return subscribe_async(groups=(1, 2), on_loss="ignore")
+
+
+@pytest.fixture(params=["asyncio", "uvloop", "trio"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Run an async function with its arguments to its end, on each library."""
+    return runner(request.param)
 
 
 @pytest.fixture
@@ -63,3 +101,29 @@ def child() -> Iterator[Callable[..., Child]]:
     yield start
     for one in started:
         one.kill()
+
+
+@pytest.fixture
+def others() -> Iterator[Callable[[], str]]:
+    """Makes network namespaces; returns a path to each, which lives as long as a process in it."""
+    keepers: list[subprocess.Popen[bytes]] = []
+
+    def make() -> str:
+        wait = (
+            "import ctypes, sys; ctypes.CDLL(None).unshare(0x40000000); print(flush=True); sys.stdin.read()"
+        )
+        keeper = subprocess.Popen([sys.executable, "-c", wait], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        keepers.append(keeper)
+        assert keeper.stdout is not None
+        keeper.stdout.readline()
+        path = f"/proc/{keeper.pid}/ns/net"
+        assert str(Path(path).readlink()) != here()
+        return path
+
+    yield make
+    for keeper in keepers:
+        assert keeper.stdin is not None
+        assert keeper.stdout is not None
+        keeper.stdin.close()
+        keeper.stdout.close()
+        keeper.wait()

@@ -152,6 +152,11 @@ def proc_netlink(subscriber: Subscriber) -> SocketRow:
     raise AssertionError("the kernel does not list this socket")
 
 
+def here() -> str:
+    """This thread's network namespace, as net:[inode]."""
+    return str(Path("/proc/thread-self/ns/net").readlink())
+
+
 def ip(*commands: str) -> None:
     """Run commands of ip(8), in this namespace; skips where there is none."""
     tool = shutil.which("ip", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
@@ -164,6 +169,28 @@ def ip(*commands: str) -> None:
         assert done.returncode == 0, f"ip {command}: {done.stderr}"
     if len(commands) >= 10:
         subprocess.run([tool, "-batch", "-"], check=True, input="\n".join(commands), text=True)
+
+
+def run(tool: str, *args: str, text: str = "") -> str:
+    """What this command says, in this namespace, given `text`; skips where there is no such command."""
+    path = shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if path is None:
+        pytest.skip(f"no `{tool}` command: install it")
+    done = subprocess.run([path, *args], check=False, capture_output=True, text=True, input=text)
+    assert done.returncode == 0, f"{tool} {' '.join(args)} {text}: {done.stderr}"
+    return done.stdout
+
+
+def track_connections() -> None:
+    """From now on netfilter knows the connections over lo of this namespace."""
+    ip("link set lo up")
+    run("nft", "add table ip track; add chain ip track out { type filter hook output priority 0; }")
+    run("nft", "add rule ip track out ct state new")
+
+
+def heard(batches: Iterable[Batch]) -> list[tuple[int, int]]:
+    """(group, message type) of each message."""
+    return [pair for batch in batches for pair in batch.messages[["group", "type"]].tolist()]
 
 
 # Other processes

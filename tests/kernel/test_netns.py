@@ -2,10 +2,9 @@
 
 import os
 import subprocess
-import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,39 +12,9 @@ import pytest
 import nlbus
 from nlbus import KernelError, PermissionDenied, SchemaError, Subscriber
 from nlbus.netns import inside
-from tests.kernel.helpers import NOBODY, Child, drain, ip
+from tests.kernel.helpers import NOBODY, Child, drain, here, ip
 
 Subscribe = Callable[..., Subscriber]
-
-
-def here() -> str:
-    return str(Path("/proc/thread-self/ns/net").readlink())
-
-
-@pytest.fixture
-def others() -> Iterator[Callable[[], str]]:
-    """Makes network namespaces; returns a path to each, which lives as long as a process in it."""
-    keepers: list[subprocess.Popen[bytes]] = []
-
-    def make() -> str:
-        wait = (
-            "import ctypes, sys; ctypes.CDLL(None).unshare(0x40000000); print(flush=True); sys.stdin.read()"
-        )
-        keeper = subprocess.Popen([sys.executable, "-c", wait], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        keepers.append(keeper)
-        assert keeper.stdout is not None
-        keeper.stdout.readline()
-        path = f"/proc/{keeper.pid}/ns/net"
-        assert str(Path(path).readlink()) != here()
-        return path
-
-    yield make
-    for keeper in keepers:
-        assert keeper.stdin is not None
-        assert keeper.stdout is not None
-        keeper.stdin.close()
-        keeper.stdout.close()
-        keeper.wait()
 
 
 def up_and_down(path: str, times: int = 1) -> None:

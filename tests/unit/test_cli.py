@@ -25,7 +25,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
 
 
-@pytest.mark.parametrize("command", ["sources", "listen", "publish", "demo"])
+@pytest.mark.parametrize("command", ["sources", "listen", "publish", "stats", "demo"])
 def test_help_teaches_by_example(command: str) -> None:
     result = invoke(command, "--help")
     assert result.exit_code == 0
@@ -48,7 +48,11 @@ def test_help_names_the_exit_codes() -> None:
         ["listen", "route", "--seconds", "-1"],
         ["listen", "route", "--trust", "root"],
         ["listen", "route", "-o", "xml"],
+        ["listen", "nflog", "--option", "copy_range"],
+        ["listen", "nflog", "--option", "copy_range=all"],
         ["publish"],
+        ["stats", "--netns", "blue", "--here"],
+        ["stats", "--pid", "0"],
         ["publish", "--groups", "1", "--type", "x"],
         ["publish", "--groups", "1", "--linger", "2"],
         ["bogus"],
@@ -67,7 +71,13 @@ def test_wrong_usage_exits_with_2(args: list[str]) -> None:
         (["listen", "route", "-g", "lnk"], "no group 'lnk' on route (did you mean 'link'?)"),
         (["listen", "bus", "-g", "33"], "no group 33 on bus"),
         (["listen", "raw:77", "-g", "1"], "no netlink protocol 77"),
+        (["listen", "genl:nlctl"], "(did you mean 'nlctrl'?)"),
+        (["listen", "nflog", "-g", "65537"], "no group 65537"),
+        (["listen", "nflog", "--option", "copyrange=1"], "(did you mean 'copy_range'?)"),
+        (["listen", "nflog", "--option", "copy_range=nan"], "from 0 to 65531"),
+        (["listen", "route", "--option", "x=1"], "no option 'x' of route"),
         (["publish", "-g", "0"], "no group 0"),
+        (["stats", "uevnt"], "no source 'uevnt' (did you mean 'uevent'?)"),
         (["publish", "-g", "1", "--type", "-1"], "type=-1"),
     ],
 )
@@ -80,17 +90,18 @@ def test_an_error_is_one_line_and_exits_with_1(args: list[str], words: str) -> N
 
 
 @pytest.fixture
-def _two_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+def _three_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
     found = [
         replace(find("bus"), available=False, reason="joining needs a privilege"),
         replace(find("route"), available=True),
+        replace(find("nflog"), available=True),
     ]
     monkeypatch.setattr(nlbus, "sources", lambda: found)
 
 
-@pytest.mark.usefixtures("_two_sources")
+@pytest.mark.usefixtures("_three_sources")
 def test_sources_tells_what_can_be_heard_and_why_not() -> None:
     lines = invoke("sources").stdout.splitlines()
     assert lines[1].split() == ["bus", "NETLINK_USERSOCK", "(2)", "no", "joining", "needs", "a", "privilege"]
@@ -98,11 +109,23 @@ def test_sources_tells_what_can_be_heard_and_why_not() -> None:
     assert lines[3].split()[:5] == ["route", "NETLINK_ROUTE", "(0)", "yes", "*link=1"]
 
 
-@pytest.mark.usefixtures("_two_sources")
+@pytest.mark.usefixtures("_three_sources")
 def test_sources_as_json_is_an_object_a_line() -> None:
-    bus, route = map(json.loads, invoke("sources", "-o", "json").stdout.splitlines())
+    bus, route, nflog = map(json.loads, invoke("sources", "-o", "json").stdout.splitlines())
     assert (bus["name"], bus["available"], bus["reason"]) == ("bus", False, "joining needs a privilege")
     assert (route["protocol"], route["groups"]["link"], 1 in route["default"]) == (0, 1, True)
+    assert nflog["options"]["threshold"]["default"] == 1
+    assert nflog["example"].startswith("nlbus listen nflog")
+
+
+@pytest.mark.usefixtures("_three_sources")
+def test_sources_shows_options_and_what_else_there_is_to_know() -> None:
+    text = invoke("sources").stdout
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "groups by number, *0" in text
+    assert "--option threshold=1  packets to gather" in text
+    assert "one listener each" in text
 
 
 def test_without_click_it_is_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:

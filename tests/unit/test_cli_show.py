@@ -114,6 +114,42 @@ def test_a_terminal_is_safe_from_uevents() -> None:
     assert plain(record).endswith(r" add@/x\x1b[2J A\x07='\n'")
 
 
+def test_a_process_event_is_told_by_kind_and_numbers() -> None:
+    body = struct.pack("=IIIIHHIIQ6I", 1, 1, 0, 0, 40, 0, 1, 0, 10**12, 7, 7, 8, 8, 0, 0)
+    (record,) = messages("proc", reference.message(3, body))
+    assert (found := json.loads(show.as_json(record)))["event"] == "fork"
+    assert found["fields"] == {"parent_pid": 7, "parent_tgid": 7, "child_pid": 8, "child_tgid": 8}
+    assert found["type_name"] == "NLMSG_DONE"
+    assert plain(record).endswith(" proc proc fork 60 parent_pid=7 parent_tgid=7 child_pid=8 child_tgid=8")
+
+
+def test_a_message_of_another_connector_is_hex() -> None:
+    (record,) = messages("proc", reference.message(3, b"\5" * 60))
+    assert " NLMSG_DONE 60 0505" in plain(record)
+
+
+def test_a_generic_netlink_message_is_told_by_its_command() -> None:
+    (record,) = messages("genl:nlctrl", reference.message(16, b"\1\2\0\0"), group=16)
+    assert (found := json.loads(show.as_json(record)))["cmd"] == 1
+    assert (found["type"], found["type_name"]) == (16, "nlctrl")
+    assert plain(record).endswith(" genl:nlctrl notify cmd=1 4 01020000")
+
+
+def test_an_audit_record_is_text() -> None:
+    (record,) = messages("audit", reference.message(1107, b"audit(1.000:2): pid=1 msg='x'"))
+    assert json.loads(show.as_json(record))["text"] == "audit(1.000:2): pid=1 msg='x'"
+    assert plain(record).endswith(" audit readlog AUDIT_USER_AVC 29 audit(1.000:2): pid=1 msg='x'")
+
+
+@pytest.mark.parametrize(("number", "group", "name"), [(5, 5, "5"), (0, 65536, "0")])
+def test_an_nflog_packet_is_told_by_the_group_in_it(number: int, group: int, name: str) -> None:
+    datagram = reference.message(0x400, struct.pack(">BBH", 2, 0, number))
+    (record,) = messages("nflog", datagram, group=0)
+    assert (record["groups"], record["group_names"]) == ([group], (name,))
+    (record,) = messages("nflog", reference.message(3, b""), group=0)
+    assert record["groups"] == []
+
+
 def test_gaps_are_records() -> None:
     batch = Batch.from_datagrams(
         "bus",

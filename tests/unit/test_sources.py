@@ -16,7 +16,7 @@ import pytest
 
 from nlbus.errors import SchemaError, UnknownSource
 from nlbus.groups import Groups
-from nlbus.sources import Source, find, group_names, resolve_groups, sources
+from nlbus.sources import SOURCES, Source, find, group_names, resolve_groups, sources
 from nlbus.sources.probe import absent, probe
 
 NOBODY = 65534
@@ -79,6 +79,14 @@ def become(uid: int) -> None:
         ("bus", 2, "bus"),
         ("route", 0, "nlmsg"),
         ("uevent", 15, "datagram"),
+        ("proc", 11, "nlmsg"),
+        ("conntrack", 12, "nlmsg"),
+        ("nftables", 12, "nlmsg"),
+        ("nflog", 12, "nlmsg"),
+        ("xfrm", 6, "nlmsg"),
+        ("sock_diag", 4, "nlmsg"),
+        ("audit", 9, "nlmsg"),
+        ("genl:nlctrl", 16, "nlmsg"),
         ("raw:2", 2, "nlmsg"),
         ("raw:usersock", 2, "nlmsg"),
         ("raw:NETLINK_GENERIC", 16, "nlmsg"),
@@ -93,11 +101,31 @@ def test_a_source_is_found_by_its_name(name: str, protocol: int, framing: str) -
 
 def test_an_unknown_source_is_told_what_exists_and_what_was_perhaps_meant() -> None:
     with pytest.raises(
-        UnknownSource, match=r"'rout' \(did you mean 'route'\?\).*bus, route, uevent and raw:"
+        UnknownSource, match=r"'rout' \(did you mean 'route'\?\).*bus, route, uevent, .*genl:.* and raw:"
     ):
         find("rout")
     with pytest.raises(UnknownSource, match="did you mean 'usersock'"):
         find("raw:usersok")
+    with pytest.raises(UnknownSource, match=r"'nlctl'.* \(did you mean 'nlctrl'\?\): there are nlctrl"):
+        find("genl:nlctl")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "genl:",
+        "genl:no such",
+        "genl:" + "x" * 15,
+        "genl:" + "x" * 16,
+        "genl:" + "x" * 70_000,
+        "genl:\udc80\0",
+        "genl",
+        "Route",
+    ],
+)
+def test_what_names_no_family_is_unknown(name: str) -> None:
+    with pytest.raises(UnknownSource):
+        find(name)
 
 
 @pytest.mark.parametrize(
@@ -116,10 +144,50 @@ def test_who_is_believed_where() -> None:
     assert (raw.user_groups, raw.trust_self) == (0xFFFF_FFFF, True)
 
 
+@pytest.mark.parametrize(
+    "name", ["proc", "conntrack", "nftables", "nflog", "xfrm", "sock_diag", "audit", "genl:nlctrl"]
+)
+def test_of_the_kernels_events_only_the_kernel_is_believed(name: str) -> None:
+    source = find(name)
+    assert (source.user_groups, source.trust_self) == (0, False)
+
+
+def test_the_kernel_tells_what_it_could_not_build_on_route_netfilter_and_generic() -> None:
+    telling = {name for name in SOURCES if find(name).sentinel}
+    assert telling == {"route", "conntrack", "nftables"}
+    assert find("genl:nlctrl").sentinel
+    assert [find(f"raw:{n}").sentinel for n in ("route", "netfilter", "generic", "audit")] == [True] * 3 + [
+        False
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "expected"),
+    [
+        ("route", 16, "RTM_NEWLINK"),
+        ("route", 25, "RTM_DELROUTE"),
+        ("route", 19, "RTM_SETLINK"),
+        ("route", 120, "RTM_NEWTUNNEL"),
+        ("route", 124, None),
+        ("route", 15, None),
+        ("raw:route", 16, "RTM_NEWLINK"),
+        ("raw:netfilter", 0x102, "IPCTNL_MSG_CT_DELETE"),
+        ("raw:netfilter", 0x400, "NFULNL_MSG_PACKET"),
+        ("bus", 16, None),
+        ("raw:usersock", 3, "NLMSG_DONE"),
+        ("proc", 3, "NLMSG_DONE"),
+        ("genl:nlctrl", 16, "nlctrl"),
+    ],
+)
+def test_message_types_have_the_kernels_names(name: str, number: int, expected: str | None) -> None:
+    assert find(name).type_name(number) == expected
+
+
 def test_sources_are_values() -> None:
     assert find("raw:2") == find("raw:2")
     assert len({find("route"), find("route")}) == 1
-    assert pickle.loads(pickle.dumps(find("route"))) == find("route")
+    for name in (*SOURCES, "genl:nlctrl"):
+        assert pickle.loads(pickle.dumps(find(name))) == find(name)
     with pytest.raises(dataclasses.FrozenInstanceError):
         find("route").protocol = 1  # type: ignore[misc]
 
@@ -159,6 +227,15 @@ def test_route_groups_are_those_of_the_kernel_header() -> None:
         ("uevent", None, Groups(1)),
         ("uevent", {"kernel", "udev"}, Groups(1, 2)),
         ("raw:generic", 77, Groups(77)),
+        ("conntrack", None, Groups(1, 2, 3)),
+        ("conntrack", ["new", "exp-destroy"], Groups(1, 6)),
+        ("nftables", "trace", Groups(9)),
+        ("xfrm", None, Groups(2, 3, 4, 5, 6, 7, 8)),
+        ("nflog", None, Groups(65536)),
+        ("nflog", "0", Groups(65536)),
+        ("nflog", ["0", "7", 65535], Groups(7, 65535, 65536)),
+        ("genl:nlctrl", None, Groups(16)),
+        ("genl:nlctrl", "NOTIFY", Groups(16)),
     ],
 )
 def test_numbers_names_and_mixtures_become_groups(name: str, asked: Any, expected: Groups) -> None:
@@ -180,6 +257,11 @@ def test_numbers_names_and_mixtures_become_groups(name: str, asked: Any, expecte
         ("bus", b"1", "numbered from 1"),
         ("bus", (), "empty"),
         ("route", Groups(), "empty"),
+        ("nflog", 0, 'groups="0"'),
+        ("nflog", (5, np.uint8(0)), 'groups="0"'),
+        ("nflog", False, "numbered from 1"),
+        ("nflog", 65537, "1 to 65536"),
+        ("conntrack", 0, "numbered from 1"),
     ],
 )
 def test_what_cannot_be_joined_is_a_schema_error(name: str, asked: Any, message: str) -> None:
@@ -197,6 +279,7 @@ def test_an_unknown_group_name_is_told_the_names() -> None:
 def test_groups_are_shown_by_name_where_they_have_one() -> None:
     assert group_names(find("route"), Groups(1, 13, 39)) == ("link", "13", "ipv6_acaddr")
     assert group_names(find("bus"), [7, 1]) == ("7", "1")
+    assert group_names(find("nflog"), [5, 65536]) == ("5", "0")
 
 
 # what can be heard here
@@ -212,7 +295,7 @@ def test_sources_tells_what_this_kernel_lets_this_user_hear() -> None:
     assert found["route"].available is True
     assert found["uevent"].available is True
     assert found["bus"].available is effective(CAP_NET_ADMIN)
-    assert {"raw:route", "raw:usersock"} <= set(found)
+    assert {"raw:route", "raw:usersock", "genl:nlctrl"} <= set(found)
     for source in found.values():
         assert isinstance(source.available, bool)
         assert bool(source.reason) is not source.available
@@ -290,5 +373,5 @@ def test_a_group_that_the_kernel_lacks_makes_the_source_unavailable() -> None:
     tried = probe(dataclasses.replace(find("route"), probe=Groups(1, 100_000)))
     assert tried is not None
     assert tried.available is False
-    assert "group 1, 100000" in tried.reason
+    assert "group 100000" in tried.reason
     assert os.strerror(errno.EINVAL) in tried.reason

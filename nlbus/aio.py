@@ -1,0 +1,220 @@
+"""AsyncSubscriber: batches for asyncio, uvloop included, and through anyio for trio; no thread, no queue."""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self
+
+from nlbus.batch import Batch
+from nlbus.errors import BusyError, ClosedError, MissingExtra
+from nlbus.groups import Groups
+from nlbus.sources import GroupsLike
+from nlbus.subscriber import Subscriber
+
+if TYPE_CHECKING:
+    import asyncio
+
+P = ParamSpec("P")
+
+
+def _as(model: Callable[Concatenate[Any, P], None]) -> Callable[[Any], Callable[Concatenate[Any, P], None]]:
+    """Let a method have another one's parameters, for type checkers and help()."""
+    return functools.wraps(model, assigned=())
+
+
+class AsyncSubscriber:
+    """A Subscriber whose batches are awaited: the same parameters, the same errors.
+
+    One task receives at a time (BusyError). A recv that is cancelled, at whatever moment, has taken nothing:
+    the next one gets the batch. All other methods return at once and may be called from any task or thread;
+    so may `close`, which wakes the receiving task with ClosedError. It belongs to no event loop and may move
+    from one to another.
+
+    On asyncio nothing else is needed; elsewhere MissingExtra is raised where anyio is not installed.
+    """
+
+    @_as(Subscriber.__init__)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._subscriber = Subscriber(*args, **kwargs)
+        self._receiving = False
+
+    # -- receiving --------------------------------------------------------------------------------
+
+    async def recv(self, timeout: float | None = None) -> Batch:
+        """The next batch; an empty one when `timeout` seconds are up. 0 only looks, None waits for ever.
+
+        Other tasks get their turn in each call, however fast batches come. The errors are Subscriber.recv's.
+        """
+        if self._receiving:
+            raise BusyError("another task is receiving: one consumer a subscriber")
+        fd = self._subscriber.fileno()
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        self._receiving = True
+        try:
+            await _turn()
+            while True:
+                # Nothing is awaited between taking a batch and returning it: that makes cancelling safe.
+                batch = self._subscriber.recv(timeout=0)
+                left = deadline - time.monotonic()
+                if batch or batch.loss or left <= 0:
+                    return batch
+                await _readable(fd, left)
+        finally:
+            self._receiving = False
+
+    def batches(self, timeout: float | None = None, stop_after: int | None = None) -> AsyncIterator[Batch]:
+        """Batches until none came for `timeout` seconds, or `stop_after` events were yielded, or `close`."""
+        return _Batches(self, timeout, stop_after)
+
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        return self.batches()
+
+    # -- membership -------------------------------------------------------------------------------
+
+    @property
+    def groups(self) -> Groups:
+        """The groups that this subscriber belongs to now."""
+        return self._subscriber.groups
+
+    def join(self, groups: GroupsLike) -> None:
+        """Join further groups. PermissionDenied, UnknownSource, SchemaError, ClosedError."""
+        self._subscriber.join(groups)
+
+    def leave(self, groups: GroupsLike) -> None:
+        """Leave groups; what was sent to them until now is still delivered."""
+        self._subscriber.leave(groups)
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Whoever receives wakes up with ClosedError. Closing twice is fine."""
+        self._subscriber.close()
+
+    async def aclose(self) -> None:
+        """Close, for contextlib.aclosing and its like."""
+        self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._subscriber.closed
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    # -- what is going on -------------------------------------------------------------------------
+
+    @property
+    def transport(self) -> str:
+        """How events come: see Subscriber.transport."""
+        return self._subscriber.transport
+
+    def stats(self) -> dict[str, Any]:
+        """Counters since the start, by name: see Subscriber.stats."""
+        return self._subscriber.stats()
+
+    def explain(self) -> str:
+        """What was opened and what the kernel granted, in words."""
+        return self._subscriber.explain()
+
+    def fileno(self) -> int:
+        """A descriptor, readable while recv(timeout=0) has news. For looking only: `recv` registers it."""
+        return self._subscriber.fileno()
+
+    def __repr__(self) -> str:
+        return repr(self._subscriber).replace("<Subscriber", f"<{type(self).__name__}")
+
+
+class _Batches(AsyncIterator[Batch]):
+    """No async generator, which would have to be closed, and would end with the first LossError."""
+
+    def __init__(self, subscriber: AsyncSubscriber, timeout: float | None, stop_after: int | None) -> None:
+        self._subscriber = subscriber
+        self._timeout = timeout
+        self._left = math.inf if stop_after is None else stop_after
+
+    async def __anext__(self) -> Batch:
+        if self._left <= 0:
+            raise StopAsyncIteration
+        try:
+            batch = await self._subscriber.recv(self._timeout)
+        except ClosedError:
+            raise StopAsyncIteration from None
+        if not batch and not batch.loss:
+            raise StopAsyncIteration
+        self._left -= len(batch)
+        return batch
+
+
+# -- the two kinds of event loop ----------------------------------------------------------------------
+
+
+async def _turn() -> None:
+    """Let all other tasks run, and be cancelled if somebody wishes so."""
+    if _on_asyncio():
+        import asyncio  # noqa: PLC0415
+
+        await asyncio.sleep(0)
+    else:
+        await _anyio().lowlevel.checkpoint()
+
+
+async def _readable(fd: int, seconds: float) -> None:
+    """Return once fd is readable, or `seconds` are up (or a little before)."""
+    if _on_asyncio():
+        await _asyncio_readable(fd, seconds)
+    else:
+        with _anyio().move_on_after(seconds):
+            await _anyio().wait_readable(fd)
+
+
+async def _asyncio_readable(fd: int, seconds: float) -> None:
+    import asyncio  # noqa: PLC0415
+
+    loop = asyncio.get_running_loop()
+    news: asyncio.Future[None] = loop.create_future()
+    # Not for longer than somebody waits: the descriptor stays readable, and would keep the loop awake.
+    loop.add_reader(fd, _settle, news)
+    timer = loop.call_later(seconds, _settle, news) if seconds < math.inf else None
+    try:
+        await news
+    finally:
+        if timer is not None:
+            timer.cancel()
+        if not loop.is_closed():  # as it is for a task that is forgotten and collected
+            loop.remove_reader(fd)
+
+
+def _settle(news: asyncio.Future[None]) -> None:
+    if not news.done():
+        news.set_result(None)
+
+
+def _on_asyncio() -> bool:
+    """Whether a task of asyncio awaits: a running loop may also be the host of a trio in guest mode."""
+    # Whoever runs asyncio has imported it; for all others, it is a quarter of what importing nlbus takes.
+    asyncio = sys.modules.get("asyncio")
+    try:
+        return asyncio is not None and asyncio.current_task() is not None
+    except RuntimeError:
+        return False
+
+
+def _anyio() -> Any:
+    try:
+        import anyio.lowlevel  # noqa: PLC0415
+
+        anyio.wait_readable  # noqa: B018 - since 4.7
+    except (ImportError, AttributeError) as error:
+        raise MissingExtra(
+            "AsyncSubscriber does without it on asyncio only; elsewhere, as on trio, it needs anyio 4.7 or "
+            "later: pip install 'nlbus[anyio]'"
+        ) from error
+    return anyio

@@ -1,0 +1,237 @@
+"""Every netlink socket of the machine: who listens to what, how full its buffer is, what it has dropped."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import struct
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from nlbus.errors import NlbusError, kernel_error
+from nlbus.groups import Groups
+from nlbus.netlink import Protocol
+from nlbus.netns import Netns, inside
+from nlbus.procfs import HERE, Process, owners, places
+from nlbus.request import Requests, attributes
+from nlbus.sources import SOURCES
+
+log = logging.getLogger("nlbus")
+
+# <linux/sock_diag.h> and <linux/netlink_diag.h>
+SOCK_DIAG_BY_FAMILY = 20
+NDIAG_PROTO_ALL = 0xFF
+NDIAG_SHOW_MEMINFO, NDIAG_SHOW_GROUPS, NDIAG_SHOW_FLAGS = 1, 2, 8
+NETLINK_DIAG_MEMINFO, NETLINK_DIAG_GROUPS, NETLINK_DIAG_FLAGS = 0, 1, 4
+NETLINK_DIAG_REQ = struct.Struct("=BBHIIQ")
+NETLINK_DIAG_MSG = struct.Struct("=BBBBIIIIQ")
+SK_MEMINFO = struct.Struct("=9I")
+RMEM_ALLOC, RCVBUF, DROPS = 0, 1, 8
+FLAGS = ("cb_running", "pktinfo", "broadcast_error", "no_enobufs", "listen_all_nsid", "cap_ack")
+LONG = struct.calcsize("@L")
+
+THEY = "that belong to other users or have more rights than this one"
+PROC = "/proc/thread-self/net/netlink"
+
+
+class NetlinkSocket(NamedTuple):
+    """A netlink socket.
+
+    portid is 0 for the kernel's own. buffer_used and buffer_size are bytes of truesize, drops datagrams
+    since the socket was opened. buffer_size and flags are None where the kernel does not tell (see `survey`).
+    group_names has the number where a group has no name. netns is the inode of its network namespace,
+    netns_name its name of `ip netns`, or "". processes hold it, as far as we may know.
+    """
+
+    protocol: int
+    protocol_name: str
+    portid: int
+    inode: int
+    groups: Groups
+    group_names: tuple[str, ...]
+    buffer_used: int
+    buffer_size: int | None
+    drops: int
+    flags: tuple[str, ...] | None
+    netns: int = 0
+    netns_name: str = ""
+    processes: tuple[Process, ...] = ()
+
+
+class Survey(NamedTuple):
+    """Sockets, and sentences about what is missing of them, and why."""
+
+    sockets: list[NetlinkSocket]
+    missing: list[str]
+
+
+def netlink_sockets(netns: Netns = None, *, here: bool = False) -> list[NetlinkSocket]:
+    """Every netlink socket of the machine, or of one network namespace: `netns`, or with `here` our own.
+
+    Other namespaces, and other users' processes, are seen by root alone; what is missing is logged (logger
+    "nlbus", level INFO). By namespace, ours first, then by protocol and portid. PermissionDenied or
+    KernelError if `netns` cannot be entered.
+    """
+    found = survey(netns, here=here)
+    for sentence in found.missing:
+        log.info("netlink_sockets: %s", sentence)
+    return found.sockets
+
+
+def survey(netns: Netns = None, *, here: bool = False) -> Survey:
+    """What `netlink_sockets` returns, and what is missing."""
+    known, hidden = places()
+    everywhere = netns is None and not here
+    others = list(known.values())[1:] if everywhere else []
+    sockets: list[NetlinkSocket] = []
+    missing: list[str] = []
+    refused = 0
+    for where in [netns, *(place.path for place in others)]:
+        try:
+            inode, found, trouble = inside(where, _look)
+        except NlbusError as error:
+            if where is netns:
+                raise
+            refused += isinstance(error, PermissionError)  # else it has ended meanwhile
+            continue
+        name = known[inode].name if inode in known else ""
+        sockets += (one._replace(netns=inode, netns_name=name) for one in found)
+        if trouble and trouble not in missing:
+            missing.append(trouble)
+    if refused:
+        missing.append(
+            f"{refused} network namespaces: entering them needs CAP_SYS_ADMIN over them, as root has"
+        )
+    if everywhere and hidden:
+        missing.append(f"network namespaces of processes {THEY} ({hidden})")
+    return Survey(_with_owners(sockets, missing), missing)
+
+
+def _with_owners(sockets: list[NetlinkSocket], missing: list[str]) -> list[NetlinkSocket]:
+    found, hidden = owners({one.inode for one in sockets if one.portid})
+    sockets = [one._replace(processes=tuple(found.get(one.inode, ()))) for one in sockets]
+    unknown = sum(1 for one in sockets if one.portid and not one.processes)
+    if unknown and hidden:
+        missing.append(f"who holds {unknown} of these sockets: processes {THEY}")
+    return sockets
+
+
+# -- one network namespace ------------------------------------------------------------------------
+
+
+def _look() -> tuple[int, list[NetlinkSocket], str]:
+    """The calling thread's network namespace: its inode, its sockets, what was missing."""
+    inode = os.stat(HERE).st_ino  # noqa: PTH116
+    try:
+        sockets, cut = _dump()
+        trouble = f"{cut} answers of the kernel, which make no sense" if cut else ""
+    except OSError as error:
+        sockets = _listed()
+        trouble = (
+            "buffer sizes, flags and groups above 32: /proc/net/netlink does not tell them, and netlink_diag "
+            f"(CONFIG_NETLINK_DIAG) is not to be had: {error.strerror}"
+        )
+    return inode, sorted(sockets, key=lambda one: (one.protocol, one.portid)), trouble
+
+
+def _dump() -> tuple[list[NetlinkSocket], int]:
+    """The sockets by netlink diag but the one that asks, and how many answers were cut. OSError."""
+    show = NDIAG_SHOW_MEMINFO | NDIAG_SHOW_GROUPS | NDIAG_SHOW_FLAGS
+    request = NETLINK_DIAG_REQ.pack(socket.AF_NETLINK, NDIAG_PROTO_ALL, 0, 0, show, 0)
+    with Requests(Protocol.SOCK_DIAG) as requests:
+        replies = requests.dump(SOCK_DIAG_BY_FAMILY, request, "listing netlink sockets")
+    # By key, for the kernel may tell of one twice, when its hash table grows meanwhile.
+    found = {}
+    cut = 0
+    for reply in replies:
+        one = parse(reply.body) if reply.type == SOCK_DIAG_BY_FAMILY else None
+        if one is None:
+            cut += 1
+        elif (one.protocol, one.portid) != (Protocol.SOCK_DIAG, requests.portid):
+            found[one.protocol, one.portid, one.inode] = one
+    return list(found.values()), cut
+
+
+def parse(body: bytes) -> NetlinkSocket | None:
+    """The socket of a struct netlink_diag_msg and its attributes; None if they are cut or foreign."""
+    if len(body) < NETLINK_DIAG_MSG.size:
+        return None
+    family, _, protocol, _, portid, _, _, inode, _ = NETLINK_DIAG_MSG.unpack_from(body)
+    words = attributes(body[NETLINK_DIAG_MSG.size :])
+    memory, flags = words.get(NETLINK_DIAG_MEMINFO, b""), words.get(NETLINK_DIAG_FLAGS, b"")
+    if family != socket.AF_NETLINK or len(memory) < SK_MEMINFO.size or len(flags) < 4:
+        return None
+    figures = SK_MEMINFO.unpack_from(memory)
+    groups = _groups(words.get(NETLINK_DIAG_GROUPS, b""))
+    set_flags = int.from_bytes(flags[:4], sys.byteorder)
+    return NetlinkSocket(
+        protocol=protocol,
+        protocol_name=_protocol_name(protocol),
+        portid=portid,
+        inode=inode,
+        groups=groups,
+        group_names=_group_names(protocol, groups),
+        buffer_used=figures[RMEM_ALLOC],
+        buffer_size=figures[RCVBUF],
+        drops=figures[DROPS],
+        flags=tuple(name for bit, name in enumerate(FLAGS) if set_flags >> bit & 1),
+    )
+
+
+def _listed() -> list[NetlinkSocket]:
+    """The sockets by /proc/net/netlink. KernelError or PermissionDenied."""
+    try:
+        lines = Path(PROC).read_text().splitlines()[1:]
+    except OSError as error:
+        raise kernel_error(error.errno or 0, f"reading {PROC}") from error
+    found = []
+    for line in lines:
+        _, protocol, portid, mask, used, _, _, _, drops, inode, *_ = line.split()
+        groups = Groups.from_mask(int(mask, 16))
+        found.append(
+            NetlinkSocket(
+                protocol=int(protocol),
+                protocol_name=_protocol_name(int(protocol)),
+                portid=int(portid),
+                inode=int(inode),
+                groups=groups,
+                group_names=_group_names(int(protocol), groups),
+                buffer_used=int(used),
+                buffer_size=None,
+                drops=int(drops),
+                flags=None,
+            )
+        )
+    return found
+
+
+# -- words ----------------------------------------------------------------------------------------
+
+
+def _groups(bits: bytes) -> Groups:
+    """The groups of an array of unsigned long."""
+    found = []
+    for at in range(0, len(bits) - LONG + 1, LONG):
+        word = int.from_bytes(bits[at : at + LONG], sys.byteorder)
+        found += [8 * at + bit + 1 for bit in range(word.bit_length()) if word >> bit & 1]
+    return Groups(*found)
+
+
+def _protocol_name(number: int) -> str:
+    try:
+        return Protocol(number).name.lower()
+    except ValueError:
+        return str(number)
+
+
+def _group_names(protocol: int, groups: Groups) -> tuple[str, ...]:
+    """Names by whichever source has them: several may share a protocol."""
+    names = {
+        number: name
+        for source in SOURCES.values()
+        if source.protocol == protocol
+        for name, number in source.groups.items()
+    }
+    return tuple(names.get(group, str(group)) for group in groups)

@@ -1,0 +1,104 @@
+"""What only /proc tells: who holds a socket, and which network namespaces there are."""
+
+import os
+from collections.abc import Container, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from nlbus.netns import NAMED
+
+SOCKET, NETNS = "socket:[", "net:["
+HERE = "/proc/thread-self/ns/net"
+
+
+class Process(NamedTuple):
+    """A process: pid, and the first 15 bytes of its command's name."""
+
+    pid: int
+    command: str
+
+
+class Place(NamedTuple):
+    """A network namespace: its inode, its name of `ip netns` if it has one, and a path to enter it by."""
+
+    inode: int
+    name: str
+    path: str
+
+
+def owners(inodes: Container[int]) -> tuple[dict[int, list[Process]], int]:
+    """The processes that hold these sockets, by inode, and how many we may not look at."""
+    found: dict[int, list[Process]] = {}
+    closed = 0
+    for pid in _numbers("/proc"):
+        try:
+            fds = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208
+            held = {_inode(f"/proc/{pid}/fd/{fd}", SOCKET) for fd in fds}
+        except PermissionError:
+            closed += 1
+            continue
+        except OSError:  # it has ended
+            continue
+        for inode in held:
+            if inode is not None and inode in inodes:
+                found.setdefault(inode, []).append(Process(pid, _command(pid)))
+    return found, closed
+
+
+def places() -> tuple[dict[int, Place], int]:
+    """The network namespaces of threads and of `ip netns`, by inode, and how many processes hide theirs.
+
+    The caller's own comes first. Not found is is one that only an open descriptor, or a socket, keeps alive.
+    """
+    here = os.stat(HERE)  # noqa: PTH116
+    found = {here.st_ino: Place(here.st_ino, "", HERE)}
+    for name in _names(NAMED):
+        path = f"{NAMED}/{name}"
+        try:
+            there = os.stat(path)  # noqa: PTH116
+        except OSError:
+            continue
+        if there.st_dev == here.st_dev:  # else it is a plain file, nothing is mounted on it
+            found[there.st_ino] = Place(there.st_ino, name, path)
+    closed = 0
+    for pid in _numbers("/proc"):
+        for thread in _numbers(f"/proc/{pid}/task"):
+            path = f"/proc/{pid}/task/{thread}/ns/net"
+            try:
+                inode = _inode(path, NETNS)
+            except PermissionError:
+                closed += 1
+                break
+            if inode is not None and inode not in found:
+                found[inode] = Place(inode, "", path)
+    return found, closed
+
+
+def _inode(link: str, kind: str) -> int | None:
+    """The number in a link such as `socket:[123]`; None if it is another kind's, or gone. PermissionError."""
+    try:
+        target = os.readlink(link)  # noqa: PTH115
+    except PermissionError:
+        raise
+    except OSError:
+        return None
+    return int(target[len(kind) : -1]) if target.startswith(kind) else None
+
+
+def _command(pid: int) -> str:
+    try:
+        name = Path(f"/proc/{pid}/comm").read_bytes()
+    except OSError:
+        return ""
+    return name.removesuffix(b"\n").decode(errors="backslashreplace")
+
+
+def _numbers(directory: str) -> Iterator[int]:
+    return (int(name) for name in _names(directory) if name.isdecimal())
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)  # noqa: PTH208
+    except OSError:
+        return []
