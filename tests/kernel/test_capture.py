@@ -12,7 +12,7 @@ import pytest
 
 from nlbus import Batch, Publisher, Subscriber, Topic, open_capture, record
 from nlbus.capture import Recorder
-from tests.captures import contents, same
+from tests.captures import same
 from tests.kernel.helpers import UEVENT, USERSOCK, Sender, drain, ip, lost, payload, plain
 
 Subscribe = Callable[..., Subscriber]
