@@ -7,12 +7,15 @@ import signal
 import stat
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import click
 
 from nlbus import Subscriber
+
+T = TypeVar("T")
 
 
 class Ending:
@@ -22,11 +25,13 @@ class Ending:
     are taken in the main thread only; elsewhere they stay as they are.
     """
 
-    def __init__(self, subscriber: Subscriber) -> None:
+    def __init__(self, subscriber: Subscriber | None = None) -> None:
         self.over = False
-        self._subscriber = subscriber.fileno()
+        self._raises = False
         self._poll = select.poll()
-        self._poll.register(self._subscriber, select.POLLIN)
+        self._subscriber = -1 if subscriber is None else subscriber.fileno()
+        if subscriber is not None:
+            self._poll.register(self._subscriber, select.POLLIN)
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -54,6 +59,19 @@ class Ending:
     def _end(self, number: int, frame: FrameType | None) -> None:
         self.over = True
         signal.signal(number, signal.SIG_DFL)
+        if self._raises:
+            raise KeyboardInterrupt
+
+    def unless_over(self, work: Callable[[], T]) -> T | None:
+        """What `work` returns, which may block; a signal ends it at once, and then it is None."""
+        try:
+            try:
+                self._raises = True
+                return None if self.over else work()
+            finally:
+                self._raises = False
+        except KeyboardInterrupt:
+            return None
 
     def wait(self, timeout: float | None) -> bool:
         """Wait until the subscriber has news: True; False when time is up or it is over."""

@@ -1,59 +1,26 @@
 """`nlbus listen`: events and gaps, a line each."""
 
 import time
-import warnings
-from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Unpack
 
 import click
 
 from nlbus import Subscriber
 from nlbus.cli import show
-from nlbus.cli.ending import Ending, discard_stdout, write_all
-from nlbus.cli.options import flat, group_list, setting, uid
-from nlbus.sources import Source, find, group_names
-
-LOSS_EXIT = 3
-QUIET = 0.5  # seconds without an event until dropped datagrams that nothing explains are told
-CHUNK = 128  # lines a write, at most
+from nlbus.cli.ending import Ending, discard_stdout
+from nlbus.cli.listening import Where, listening_options, subscribe
+from nlbus.cli.output import LOSS_EXIT, QUIET, Lines, totals
 
 
 @click.command()
-@click.argument("source")
-@click.option(
-    "-g", "--group", "--groups", "groups", type=group_list, multiple=True, metavar="G,...",
-    help="Groups by name or number; may be given several times. Without it, the source's default groups.",
-)  # fmt: skip
+@listening_options
 @click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text",
     help="A line for people, or a JSON object a line.",
 )  # fmt: skip
-@click.option("-c", "--count", type=click.IntRange(1), metavar="N", help="End after exactly N events.")
-@click.option("-s", "--seconds", type=click.FloatRange(0), metavar="S", help="End after S seconds.")
-@click.option(
-    "--buffer-events", type=click.IntRange(1), metavar="N",
-    help="Let the kernel's receive buffer hold N events sent one by one (64 MB without it).",
-)  # fmt: skip
-@click.option(
-    "--trust", type=uid, multiple=True, metavar="UID|any",
-    help="Where processes publish, believe these users instead of ourselves and root; repeatable.",
-)  # fmt: skip
-@click.option(
-    "--option", "options", type=setting, multiple=True, metavar="NAME=VALUE",
-    help="An option of the source (`nlbus sources` lists them), a number; repeatable.",
-)  # fmt: skip
 @click.option("--fail-on-loss", is_flag=True, help="Exit with 3, at the end, if anything was lost.")
 def listen(
-    *,
-    source: str,
-    groups: tuple[list[str], ...],
-    output: str,
-    count: int | None,
-    seconds: float | None,
-    buffer_events: int | None,
-    trust: tuple[int | None, ...],
-    options: tuple[tuple[str, float], ...],
-    fail_on_loss: bool,
+    *, output: str, count: int | None, seconds: float | None, fail_on_loss: bool, **where: Unpack[Where]
 ) -> None:
     """Print the events of SOURCE, one of those below (see `nlbus sources`).
 
@@ -85,56 +52,25 @@ def listen(
     nlbus listen genl:ethtool              any generic netlink family
     nlbus listen raw:usersock --groups 5 --seconds 60 --fail-on-loss
     """
-    where = find(source)
-    if not groups and not where.default:
-        raise click.UsageError(f"{where.name} has no default groups: give some, as in --group 1,7")
-    with _subscribe(where, groups, buffer_events, trust, dict(options)) as subscriber:
-        writer = _Writer(where, subscriber, show.as_json if output == "json" else show.as_text)
+    with subscribe(**where) as subscriber:
+        writer = _Writer(subscriber, Lines(output))
         try:
             with Ending(subscriber) as ending:
                 writer.run(ending, count, seconds)
         except BrokenPipeError:
             discard_stdout()
-        lost = _totals(subscriber.stats(), writer.shown, where)
+        lost = totals(subscriber.stats(), writer.shown, subscriber.source)
     if lost and fail_on_loss:
         raise click.exceptions.Exit(LOSS_EXIT)
-
-
-def _subscribe(
-    where: Source,
-    groups: tuple[list[str], ...],
-    buffer_events: int | None,
-    trust: tuple[int | None, ...],
-    options: dict[str, float],
-) -> Subscriber:
-    uids: Any = None
-    if trust:
-        uids = "any" if None in trust else trust
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        subscriber = Subscriber(
-            where.name,
-            flat(groups) or None,
-            trust=uids,
-            buffer_events=buffer_events,
-            options=options,
-            on_loss="ignore",
-        )
-    for warning in caught:
-        click.echo(f"nlbus: {warning.message}", err=True)
-    names = ", ".join(group_names(where, subscriber.groups))
-    click.echo(f"nlbus: listening to {where.name}, groups {names}", err=True)
-    return subscriber
 
 
 class _Writer:
     """Writes events and gaps as they come."""
 
-    def __init__(self, source: Source, subscriber: Subscriber, line: Callable[[show.Record], str]) -> None:
+    def __init__(self, subscriber: Subscriber, lines: Lines) -> None:
         self.shown = 0
-        self._source = source
         self._subscriber = subscriber
-        self._line = line
+        self._lines = lines
         self._open = 0  # dropped datagrams that nothing explains, as far as now known
         self._open_told = 0
 
@@ -159,37 +95,11 @@ class _Writer:
         batch = self._subscriber.recv(timeout=0)
         self._open = batch.loss.open
         self._open_told = min(self._open_told, self._open)
-        self._write(show.gaps(batch.loss))
+        self._lines.write(show.gaps(batch.loss))
         if batch:
-            self.shown += self._write(show.events(self._source, batch, limit))
+            self.shown += self._lines.write(show.events(self._subscriber.source, batch, limit))
 
     def _tell_open(self) -> None:
         if self._open > self._open_told:
-            self._write([show.open_gap(self._open)])
+            self._lines.write([show.open_gap(self._open)])
             self._open_told = self._open
-
-    def _write(self, records: Iterable[show.Record]) -> int:
-        """Write and flush them, many lines at a time if they are there already. How many it were."""
-        written = 0
-        lines: list[str] = []
-        for record in records:
-            lines.append(self._line(record))
-            if len(lines) == CHUNK:
-                write_all("\n".join(lines) + "\n")
-                written += len(lines)
-                lines.clear()
-        if lines:
-            write_all("\n".join(lines) + "\n")
-        return written + len(lines)
-
-
-def _totals(stats: dict[str, Any], shown: int, source: Source) -> bool:
-    """Say on stderr what was shown and what not; whether anything was lost."""
-    lost, dropped, still_open = stats["lost"], stats["dropped"], stats["open"]
-    parts = [f"{shown} events", f"{lost} lost", f"{dropped} dropped", f"{still_open} open"]
-    parts += [
-        f"{stats[name]} {name}" for name in ("malformed", "foreign", "untrusted", "truncated") if stats[name]
-    ]
-    click.echo(f"nlbus: {', '.join(parts)}", err=True)
-    # On the bus a dropped datagram may have been one of several copies: the ledger knows.
-    return bool(lost or still_open or (dropped and source.framing != "bus"))

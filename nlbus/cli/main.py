@@ -8,6 +8,8 @@ import click
 from nlbus.cli.demo import demo
 from nlbus.cli.listen import listen
 from nlbus.cli.publish import publish
+from nlbus.cli.record import record
+from nlbus.cli.replay import replay
 from nlbus.cli.sources import sources
 from nlbus.cli.stats import stats
 from nlbus.errors import NlbusError
@@ -45,6 +47,8 @@ def commands() -> None:
     nlbus listen route                links, addresses, routes as they change
     nlbus listen bus --group 1,7      events that processes publish
     nlbus publish --groups 1          a line of stdin, an event
+    nlbus record route flap.pcapng    events into a file that tshark reads too
+    nlbus replay flap.pcapng          that file, as listen would have shown it
     nlbus stats                       all netlink sockets, and what they dropped
     nlbus demo                        all of it in ten seconds
 
@@ -53,7 +57,7 @@ def commands() -> None:
     """
 
 
-for command in (sources, listen, publish, stats, demo):
+for command in (sources, listen, publish, record, replay, stats, demo):
     commands.add_command(command)
 
 

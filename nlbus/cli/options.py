@@ -1,5 +1,7 @@
 """Values of options, as click's `type=` wants them."""
 
+import math
+
 import click
 
 
@@ -31,6 +33,17 @@ def setting(value: str) -> tuple[str, float]:
         return name.strip(), float(text)
     except ValueError:
         raise click.BadParameter(f"{value!r}: an option and a number, such as copy_range=96") from None
+
+
+def speed(value: str) -> float | None:
+    """`original` is 1; None for `full`."""
+    try:
+        factor = {"full": None, "original": 1.0}[value] if value in ("full", "original") else float(value)
+    except ValueError:
+        factor = 0.0
+    if factor is None or 0 < factor < math.inf:
+        return factor
+    raise click.BadParameter(f"{value!r}: full, original, or how many times faster than that")
 
 
 def uid(value: str) -> int | None:

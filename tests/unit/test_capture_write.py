@@ -15,7 +15,7 @@ from nlbus import Batch, ClosedError, Groups, KernelError, Loss, LossError, Sche
 from nlbus.feed import Feed
 from nlbus.sources import Source, find
 from tests import captures
-from tests.captures import SECTION, cooked, interface, packet, section, told
+from tests.captures import SECTION, contents, cooked, interface, packet, reread, same, section, told
 from tests.reference import bus_batch, chain, kernel_chain, message
 
 NS = (9, bytes([9]))
@@ -86,25 +86,6 @@ def written(source: str, some: Iterable[Batch], **limits: Any) -> bytes:
     file = io.BytesIO()
     record(file, Given(source, some), **limits)
     return file.getvalue()
-
-
-def reread(data: bytes) -> list[Batch]:
-    return list(open_capture(io.BytesIO(data), on_loss="ignore"))
-
-
-def contents(batch: Batch) -> list[Any]:
-    """All that a batch says, but for where its bytes lie."""
-    rows = batch.messages[["type", "flags", "seq", "portid", "group", "nsid", "length"]].tolist()
-    if batch._is_bus:
-        # A cut batch may be shorter where it was one of varying events: the rest was not selected.
-        rows = [row[:-1] for row in rows]
-    payloads = [batch.payload(i) for i in range(len(batch))]
-    loss = (batch.loss.rows.tolist(), batch.loss.open, batch.loss.grew)
-    return [batch.time_ns, rows, batch.events.tolist(), payloads, loss]
-
-
-def same(one: Iterable[Batch], other: Iterable[Batch]) -> None:
-    assert [contents(b) for b in one] == [contents(b) for b in other]
 
 
 ROUTE = batches(
