@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import socket
 import struct
 import sys
@@ -15,7 +14,7 @@ from nlbus.errors import KernelError, PermissionDenied, kernel_error
 from nlbus.groups import Groups
 from nlbus.netlink import Protocol
 from nlbus.netns import Netns, inside
-from nlbus.procfs import HERE, Place, Process, owners, places
+from nlbus.procfs import Place, Process, own_netns, owners, places
 from nlbus.request import Requests, attributes
 from nlbus.sources import SOURCES
 from nlbus.sources.genl import PREFIX as GENL_PREFIX
@@ -161,8 +160,9 @@ def _look() -> _View:
             "buffer sizes, flags and groups above 32: /proc/net/netlink does not tell them, and netlink_diag "
             f"(CONFIG_NETLINK_DIAG) is not to be had: {error.strerror}"
         )
-    inode = os.stat(HERE).st_ino  # noqa: PTH116
-    return _View(inode, sorted(_with_names(sockets), key=lambda one: (one.protocol, one.portid)), trouble)
+    return _View(
+        own_netns(), sorted(_with_names(sockets), key=lambda one: (one.protocol, one.portid)), trouble
+    )
 
 
 def _dump() -> tuple[list[NetlinkSocket], int]:

@@ -5,6 +5,7 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from nlbus.errors import kernel_error
 from nlbus.netns import NAMED
 
 SOCKET, NETNS = "socket:[", "net:["
@@ -48,9 +49,10 @@ def owners(inodes: Container[int]) -> tuple[dict[int, list[Process]], int]:
 def places() -> tuple[dict[int, Place], int]:
     """The network namespaces of threads and of `ip netns`, by inode, and how many processes hide theirs.
 
-    The caller's own comes first. Not found is is one that only an open descriptor, or a socket, keeps alive.
+    The caller's own comes first. Not found is one that only an open descriptor, or a socket, keeps
+    alive. KernelError.
     """
-    here = os.stat(HERE)  # noqa: PTH116
+    here = _own()
     found = {here.st_ino: Place(here.st_ino, "", [HERE])}
     for name in _names(NAMED):
         path = f"{NAMED}/{name}"
@@ -71,6 +73,18 @@ def places() -> tuple[dict[int, Place], int]:
         for inode, path in by_inode.items():
             found.setdefault(inode, Place(inode, "", [])).paths.append(path)
     return found, hidden
+
+
+def own_netns() -> int:
+    """The inode of the calling thread's network namespace. KernelError."""
+    return _own().st_ino
+
+
+def _own() -> os.stat_result:
+    try:
+        return os.stat(HERE)  # noqa: PTH116
+    except OSError as error:
+        raise kernel_error(error.errno or 0, f"reading {HERE}", "is /proc mounted?") from error
 
 
 def _namespaces(pid: int) -> dict[int, str]:

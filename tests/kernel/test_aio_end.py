@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -191,6 +192,31 @@ def test_iteration_ends_at_close(run: Run, async_sub: AsyncSubscriber, publisher
         return got
 
     assert run(main) == [b"x"]
+
+
+@pytest.mark.parametrize("library", ["asyncio", "uvloop", "trio"])
+def test_ctrl_c_interrupts(library: str) -> None:
+    runner(library)  # or skip
+    start = "trio.run(main)" if library == "trio" else f"{library}.run(main())"
+    code = f"""
+import {library}, nlbus
+async def main():
+    async with nlbus.AsyncSubscriber("uevent") as sub:
+        print("ready", flush=True)
+        await sub.recv()
+try:
+    {start}
+except BaseException as error:
+    interrupts = getattr(error, "exceptions", [error])  # trio 0.22 and later may group them
+    print([type(one).__name__ for one in interrupts])
+"""
+    with subprocess.Popen(python(code), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == "['KeyboardInterrupt']\n"
+    assert process.returncode == 0
 
 
 def test_in_a_fork_it_is_closed(run: Run, async_sub: AsyncSubscriber, child: Callable[..., Child]) -> None:
