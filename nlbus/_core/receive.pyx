@@ -58,7 +58,7 @@ cdef class Receiver:
         self.pool = Pool(max_memory)
         self.ledger = Ledger(mask)
         self.scatter = Scatter(self.kind, trust_kernel=trust_kernel, user_groups=user_groups,
-                               trust_uids=trust_uids)
+                               trust_uids=trust_uids, nsid=all_nsid)
         self.aside = aside
         self.farewell = ()
         self.opened_after = forks()

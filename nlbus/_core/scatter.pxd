@@ -9,7 +9,8 @@ from nlbus._core.walk cimport datagram
 
 cdef enum:
     SPILL = 256 << 10             # more than a default send buffer lets anyone send
-    CONTROL = 96                  # SCM_CREDENTIALS, NETLINK_PKTINFO and the nsid, with their headers
+    CONTROL = 64                  # SCM_CREDENTIALS and NETLINK_PKTINFO, with their headers: a cache line
+    CONTROL_NSID = 96             # and the nsid
     TRUSTED = 16                  # uids
     WINDOW = 8                    # receives that the prediction looks back
 
@@ -21,6 +22,7 @@ cdef class Scatter:
     cdef iovec *vectors           # three a slot: head, body, spill
     cdef sockaddr_nl *names
     cdef uint8_t *controls
+    cdef size_t control           # bytes of each
     cdef datagram *datagrams      # those of the last receive that are believed
     cdef uint8_t *spill
     cdef uint8_t *armed_base      # what the slots point at

@@ -6,5 +6,11 @@ from typing import Self, final
 @final
 class Scatter:
     def __new__(
-        cls, kind: int, *, trust_kernel: bool, user_groups: int, trust_uids: Collection[int] | None
+        cls,
+        kind: int,
+        *,
+        trust_kernel: bool,
+        user_groups: int,
+        trust_uids: Collection[int] | None,
+        nsid: bool,
     ) -> Self: ...

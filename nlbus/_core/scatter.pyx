@@ -32,8 +32,9 @@ cdef enum:
 
 @cython.final
 cdef class Scatter:
-    def __cinit__(self, int kind, *, bint trust_kernel, uint32_t user_groups, trust_uids):
+    def __cinit__(self, int kind, *, bint trust_kernel, uint32_t user_groups, trust_uids, bint nsid):
         self.kind = kind
+        self.control = CONTROL_NSID if nsid else CONTROL
         self.head = HEAD if kind == BUS else 0
         self.trust_kernel = trust_kernel
         self.user_groups = user_groups
@@ -54,14 +55,14 @@ cdef class Scatter:
         self.slots = <mmsghdr *> calloc(SLOTS, sizeof(mmsghdr))
         self.vectors = <iovec *> calloc(3 * SLOTS, sizeof(iovec))
         self.names = <sockaddr_nl *> calloc(SLOTS, sizeof(sockaddr_nl))
-        self.controls = <uint8_t *> calloc(SLOTS, CONTROL)
+        self.controls = <uint8_t *> calloc(SLOTS, self.control)
         self.datagrams = <datagram *> calloc(SLOTS, sizeof(datagram))
         if (self.spill == NULL or self.slots == NULL or self.vectors == NULL or self.names == NULL
                 or self.controls == NULL or self.datagrams == NULL):
             raise MemoryError("no memory for a receiver")
         for i in range(SLOTS):
             self.slots[i].msg_hdr.msg_name = &self.names[i]
-            self.slots[i].msg_hdr.msg_control = self.controls + i * CONTROL
+            self.slots[i].msg_hdr.msg_control = self.controls + i * self.control
             # Only the bus has headers of a size known beforehand.
             self.slots[i].msg_hdr.msg_iov = &self.vectors[3 * i + (self.head == 0)]
             self.slots[i].msg_hdr.msg_iovlen = 3 if self.head else 2
@@ -97,7 +98,7 @@ cdef class Scatter:
         cdef uint32_t i
         for i in range(self.soiled):
             self.slots[i].msg_hdr.msg_namelen = sizeof(sockaddr_nl)
-            self.slots[i].msg_hdr.msg_controllen = CONTROL
+            self.slots[i].msg_hdr.msg_controllen = self.control
         self.soiled = 0
         if self.armed_base == base and self.armed_size == self.predicted:
             return

@@ -47,7 +47,7 @@ cdef class Waker:
         if deadline > 0:
             # Rounded up, so as not to spin through the last millisecond.
             left = min(left, (max(deadline - clock_ns(CLOCK_MONOTONIC), 0) + 999999) // 1000000)
-        ready = poll(fds, 3, <int> left)
+        ready = poll(fds, 2 + (self.sentinel >= 0), <int> left)
         if ready == 0:
             return -EINTR
         return -errno if ready < 0 else (fds[0].revents or fds[2].revents) != 0

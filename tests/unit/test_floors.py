@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS = {"_abi": 0, "_wire": 1, "_core": 2, "sources": 3, "cli": 6, "__main__": 6}  # packages
 INTEGRATIONS = frozenset({"aio", "capture", "diag", "procfs"})  # modules of floor 5
 BASE = frozenset(
-    {"_typing", "errors", "groups", "netlink", "request", "truesize"}
+    {"_typing", "columns", "errors", "groups", "netlink", "request", "truesize"}
 )  # for all, and themselves on nothing
 BUS, INTEGRATION, ROOF = 4, 5, 5.5  # ROOF: nlbus/__init__.py, which only the command line stands above
 SHARED_BY_SOURCES = frozenset({"nlbus.sources.source", "nlbus.sources.probe"})

@@ -1,0 +1,241 @@
+"""Columns as data: the kinds of value that messages carry, and the schema of one kind of message.
+
+A schema names the kernel's header fields and attributes; column names follow from theirs: lower case, without
+the prefix, nested ones joined by `_`. nlbus/compile.py turns it into the tables that the decoder reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+Storage = Literal["fixed", "text", "bytes"]
+Display = Literal["", "address", "hex", "mac", "time", "dotted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """How a value stands on the wire, and in a column."""
+
+    name: str
+    kind: str  # of enum kind in _core/decode.pxd
+    size: int = 0  # bytes on the wire, at least
+    dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype("V1"))  # of a fixed value in its column
+    storage: Storage = "fixed"
+    display: Display = ""
+
+
+def _integer(name: str, size: int, *, signed: bool = False, swap: bool = False) -> Type:
+    kind = ("SINT" if signed else "UINT") + ("_BE" if swap else "")
+    return Type(name, kind, size, np.dtype(f"{'i' if signed else 'u'}{size}"))
+
+
+U8, U16, U32, U64 = (_integer(f"u{8 * n}", n) for n in (1, 2, 4, 8))
+S8, S16, S32, S64 = (_integer(f"s{8 * n}", n, signed=True) for n in (1, 2, 4, 8))
+BE16, BE32, BE64 = (_integer(f"be{8 * n}", n, swap=True) for n in (2, 4, 8))
+UINT = Type("uint", "VARINT", 4, np.dtype("u8"))  # of 4 or 8 bytes, as the kernel pleases
+FLAG = Type("flag", "FLAG", 0, np.dtype("?"))  # its presence is its value
+TEXT = Type("string", "TEXT", 0, storage="text")  # ends at its first NUL
+BYTES = Type("binary", "BYTES", 0, storage="bytes")
+LLADDR = Type("lladdr", "BYTES", 0, storage="bytes", display="mac")  # a hardware address has 0 to 32 bytes
+ADDRESS = Type("address", "ADDRESS", 4, np.dtype("V16"), display="address")  # IPv4 mapped: ::ffff:a.b.c.d
+VIA = Type("via", "VIA", 6, np.dtype("V16"), display="address")  # the same, after its family
+
+
+def fixed(size: int, display: Display = "hex") -> Type:
+    """So many bytes."""
+    return Type(f"binary[{size}]", "FIXED", size, np.dtype(f"V{size}"), display=display)
+
+
+# -- what a schema is made of -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A member of a struct. No name: padding of `size` bytes, or a member that is not told."""
+
+    name: str
+    type: Type
+    unit: str = ""
+    enum: Mapping[int, str] | None = None
+    flags: Mapping[int, str] | None = None  # bit to name
+    display: Display = ""
+    absent: int | None = None  # this value means that there is none
+
+
+def pad(size: int) -> Field:
+    """Bytes that mean nothing."""
+    return Field("", fixed(size))
+
+
+@dataclass(frozen=True, slots=True)
+class Attr:
+    """An attribute with one value."""
+
+    kernel: str  # IFLA_MTU
+    number: int
+    type: Type
+    unit: str = ""
+    enum: Mapping[int, str] | None = None
+    flags: Mapping[int, str] | None = None
+    display: Display = ""
+    column: str = ""  # where the kernel's name does not do
+    selects: bool = False  # a later Select goes by this text
+
+
+@dataclass(frozen=True, slots=True)
+class Struct:
+    """An attribute that is a struct: a column a field. A shorter struct, of an older kernel, has fewer."""
+
+    kernel: str
+    number: int
+    fields: Sequence[Field]
+    column: str = ""  # begins the names of the fields' columns; "-": nothing does
+    least: int = 0  # bytes without which it is no such struct; 0: all
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """A list: an attribute that is an array, or (repeated) one that may come several times."""
+
+    kernel: str
+    number: int
+    type: Type
+    repeated: bool = False
+    unit: str = ""
+    enum: Mapping[int, str] | None = None
+    display: Display = ""
+    column: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """Attributes in an attribute."""
+
+    kernel: str
+    number: int
+    prefix: str  # of the kernel's names within
+    entries: Sequence[Entry]
+    column: str = ""  # begins the names of the columns; "-": nothing does
+
+
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """Structs of explicit length (u16, their first field), each with attributes: a list a column."""
+
+    kernel: str
+    number: int
+    fields: Sequence[Field]
+    prefix: str
+    entries: Sequence[Attr]
+    column: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """A nest whose attributes depend on a text that came before: on the one that `selects`."""
+
+    kernel: str
+    number: int
+    cases: Mapping[str, tuple[str, Sequence[Entry]]]  # the text: prefix, entries. It begins the column names
+
+
+Entry = Attr | Struct | List | Nest | Elements | Select
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """What a message says has happened: `mask` and `value` are about nlmsg_flags."""
+
+    type: int
+    op: Literal["new", "change", "del"]
+    mask: int = 0
+    value: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """The messages of one kind: how to know them, their columns, the key of a row.
+
+    `ops`: the first that fits a message's type and flags counts; none: it is not of this kind. `selector`:
+    (offset, size, value) of an unsigned integer in the payload that must stand there, too.
+    """
+
+    name: str
+    ops: Sequence[Op]
+    header: Sequence[Field]
+    prefix: str = ""
+    entries: Sequence[Entry] = ()
+    key: Sequence[str] = ()
+    groups: Sequence[str] = ()  # where such messages come
+    selector: tuple[int, int, int] | None = None
+    dump: Any = None  # how a snapshot asks for them
+    about: str = ""
+
+
+# -- columns ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column: `dtype` of one value in numpy, unit, names of values or bits, whether it may be absent."""
+
+    name: str
+    dtype: np.dtype[Any]
+    type: str  # on the wire
+    storage: Storage = "fixed"
+    list: bool = False
+    unit: str = ""
+    enum: Mapping[int, str] | None = field(default=None, hash=False)
+    flags: Mapping[int, str] | None = field(default=None, hash=False)
+    nullable: bool = True
+    attribute: str = ""  # the kernel's name
+    display: Display = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The values of a column, as Arrow has them.
+
+    fixed: `values` has one a row. text, bytes: row i is values[offsets[i]:offsets[i+1]] (uint8). A list: row
+    i is items offsets[i] to offsets[i+1] of `items`. `valid` is None where every row has a value.
+    """
+
+    values: np.ndarray[Any, Any] | None
+    valid: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+    offsets: np.ndarray[Any, np.dtype[np.int32]] | None = None
+    items: Values | None = None
+
+    def __len__(self) -> int:
+        if self.offsets is not None:
+            return len(self.offsets) - 1
+        assert self.values is not None
+        return len(self.values)
+
+
+OPS = {0: "new", 1: "change", 2: "del"}
+ORIGINS = {0: "live", 1: "snapshot", 2: "resync"}
+
+# The first columns of every table.
+NL_COLUMNS = (
+    Column(name="nl_row", dtype=np.dtype("u4"), type="u32", nullable=False),
+    Column(name="nl_time", dtype=np.dtype("i8"), type="s64", unit="ns", nullable=False, display="time"),
+    Column(name="nl_op", dtype=np.dtype("u1"), type="u8", enum=OPS, nullable=False),
+    Column(name="nl_origin", dtype=np.dtype("u1"), type="u8", enum=ORIGINS, nullable=False),
+    Column(name="nl_group", dtype=np.dtype("u4"), type="u32", nullable=False),
+    Column(name="nl_nsid", dtype=np.dtype("i4"), type="s32"),
+)
+
+
+def walk(entries: Sequence[Entry]) -> Iterator[Entry]:
+    """All entries, nested ones after what holds them."""
+    for entry in entries:
+        yield entry
+        if isinstance(entry, Nest | Elements):
+            yield from walk(entry.entries)
+        elif isinstance(entry, Select):
+            for _, inner in entry.cases.values():
+                yield from walk(inner)
