@@ -156,7 +156,7 @@ class Op:
     value: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Schema:
     """The messages of one kind: how to know them, their columns, the key of a row.
 

@@ -1,0 +1,72 @@
+"""Decoded messages as part of a table: the arrays of a column are made when somebody looks at it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nlbus._core.decode import Decoded
+from nlbus.columns import Values
+from nlbus.compile import Compiled
+
+if TYPE_CHECKING:
+    from nlbus._core.arena import Block
+    from nlbus._typing import Structured
+
+NL_ROW, NL_TIME, NL_OP, NL_ORIGIN, NL_GROUP, NL_NSID = range(6)
+
+
+class Rows:
+    """The messages of one kind in a batch, as a chunk of a Table. It holds no view of the batch."""
+
+    def __init__(self, compiled: Compiled, block: Block, selected: Structured | None, origin: int) -> None:
+        self._compiled = compiled
+        self._decoded = Decoded(compiled.program, block, selected)
+        self._time_ns = block.time_ns
+        self._origin = origin
+
+    def __len__(self) -> int:
+        return self._decoded.rows
+
+    @property
+    def unknown(self) -> int:
+        """Attributes that the schema does not have, where it was looked for them."""
+        return self._decoded.unknown
+
+    @property
+    def malformed(self) -> int:
+        """Messages that are too short for their header: they have no row."""
+        return self._decoded.malformed
+
+    @property
+    def damaged(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Rows of which something was shorter than its type, or cut."""
+        return self._decoded.marks
+
+    def values(self, i: int) -> Values:
+        """The values of column i."""
+        cell = self._compiled.cells[i]
+        if cell < 0:
+            return self._about_the_message(i)
+        column = self._compiled.columns[i]
+        values, valid, offsets, items, _ = self._decoded.values(cell, column.dtype)
+        if items is None:
+            return Values(values, valid, offsets)
+        item_values, item_valid, item_offsets = items
+        return Values(None, valid, offsets, Values(item_values, item_valid, item_offsets))
+
+    def _about_the_message(self, i: int) -> Values:
+        rows = self._decoded.rows
+        if i == NL_ROW:
+            return Values(self._decoded.messages)
+        if i == NL_TIME:
+            return Values(np.full(rows, self._time_ns, np.int64))
+        if i == NL_OP:
+            return Values(self._decoded.happened)
+        if i == NL_ORIGIN:
+            return Values(np.full(rows, self._origin, np.uint8))
+        if i == NL_GROUP:
+            return Values(self._decoded.groups)
+        nsids = self._decoded.nsids
+        return Values(nsids, nsids >= 0)
