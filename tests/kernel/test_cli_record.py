@@ -155,7 +155,11 @@ def test_stdout_into_tshark(start: Start) -> None:
         pytest.skip("no `tshark` command: install tshark")
     records = start("record", "route", "-g", "link", "-", "--count", "2")
     with subprocess.Popen(
-        [tool, "-V", "-r", "-"], stdin=records.stdout, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [tool, "-V", "-r", "-"],
+        stdin=records.stdout,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},
     ) as tshark:
         ip("link add va type veth peer name vb")
         out, _ = tshark.communicate(timeout=30)

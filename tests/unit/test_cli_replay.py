@@ -142,6 +142,20 @@ def test_a_signal_ends_it_while_it_waits_for_stdin(number: int) -> None:
     assert (process.returncode, said) == (0, b"nlbus: 1 events, 0 lost, 0 dropped, 0 open\n")
 
 
+@pytest.mark.parametrize("sent", [b"", section() + interface(NS)])
+def test_a_signal_ends_it_before_there_is_anything(sent: bytes) -> None:
+    with running("-") as process:
+        assert process.stdin is not None
+        process.stdin.write(sent)
+        process.stdin.flush()
+        status = Path(f"/proc/{process.pid}/status")
+        while not int(status.read_text().split("SigCgt:")[1].split()[0], 16) >> 14 & 1:  # SIGTERM is caught
+            time.sleep(0.01)
+        process.send_signal(2)
+        out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, b"")
+
+
 def test_a_signal_ends_it_while_it_waits_for_the_time(tmp_path: Path) -> None:
     path = tmp_path / "year.pcap"
     path.write_bytes(pcap(*((t * SECOND, cooked(message(16, b""))) for t in (0, 4_000_000_000))))
