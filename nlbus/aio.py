@@ -30,9 +30,8 @@ class AsyncSubscriber:
     """A Subscriber whose batches are awaited: the same parameters, the same errors.
 
     One task receives at a time (BusyError). A recv that is cancelled, at whatever moment, has taken nothing:
-    the next one gets the batch. All other methods return at once and may be called from any task or thread;
-    so may `close`, which wakes the receiving task with ClosedError. It belongs to no event loop and may move
-    from one to another.
+    the next one gets the batch. All else is plain calls, from any task or thread; so is `close`, which wakes
+    the receiving task with ClosedError. It belongs to no event loop and may move from one to another.
 
     On asyncio nothing else is needed; elsewhere MissingExtra is raised where anyio is not installed.
     """
@@ -47,7 +46,8 @@ class AsyncSubscriber:
     async def recv(self, timeout: float | None = None) -> Batch:
         """The next batch; an empty one when `timeout` seconds are up. 0 only looks, None waits for ever.
 
-        Other tasks get their turn in each call, however fast batches come. The errors are Subscriber.recv's.
+        Other tasks get their turn first in each call, however fast batches come: so a cancel scope without
+        any time gets nothing, use timeout=0. The errors are Subscriber.recv's.
         """
         if self._receiving:
             raise BusyError("another task is receiving: one consumer a subscriber")

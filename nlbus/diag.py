@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -10,13 +11,15 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from nlbus.errors import NlbusError, kernel_error
+from nlbus.errors import KernelError, PermissionDenied, kernel_error
 from nlbus.groups import Groups
 from nlbus.netlink import Protocol
 from nlbus.netns import Netns, inside
-from nlbus.procfs import HERE, Process, owners, places
+from nlbus.procfs import HERE, Place, Process, owners, places
 from nlbus.request import Requests, attributes
 from nlbus.sources import SOURCES
+from nlbus.sources.genl import PREFIX as GENL_PREFIX
+from nlbus.sources.genl import genl_sources
 
 log = logging.getLogger("nlbus")
 
@@ -41,8 +44,9 @@ class NetlinkSocket(NamedTuple):
 
     portid is 0 for the kernel's own. buffer_used and buffer_size are bytes of truesize, drops datagrams
     since the socket was opened. buffer_size and flags are None where the kernel does not tell (see `survey`).
-    group_names has the number where a group has no name. netns is the inode of its network namespace,
-    netns_name its name of `ip netns`, or "". processes hold it, as far as we may know.
+    group_names has the number where a group has no name, and "family:group" on generic netlink. netns is
+    the inode of its network namespace, netns_name its name of `ip netns`, or "". processes hold it, as far
+    as we may know.
     """
 
     protocol: int
@@ -50,11 +54,11 @@ class NetlinkSocket(NamedTuple):
     portid: int
     inode: int
     groups: Groups
-    group_names: tuple[str, ...]
     buffer_used: int
     buffer_size: int | None
     drops: int
     flags: tuple[str, ...] | None
+    group_names: tuple[str, ...] = ()
     netns: int = 0
     netns_name: str = ""
     processes: tuple[Process, ...] = ()
@@ -83,30 +87,49 @@ def netlink_sockets(netns: Netns = None, *, here: bool = False) -> list[NetlinkS
 def survey(netns: Netns = None, *, here: bool = False) -> Survey:
     """What `netlink_sockets` returns, and what is missing."""
     known, hidden = places()
-    everywhere = netns is None and not here
-    others = list(known.values())[1:] if everywhere else []
-    sockets: list[NetlinkSocket] = []
     missing: list[str] = []
-    refused = 0
-    for where in [netns, *(place.path for place in others)]:
-        try:
-            inode, found, trouble = inside(where, _look)
-        except NlbusError as error:
-            if where is netns:
-                raise
-            refused += isinstance(error, PermissionError)  # else it has ended meanwhile
-            continue
-        name = known[inode].name if inode in known else ""
-        sockets += (one._replace(netns=inode, netns_name=name) for one in found)
-        if trouble and trouble not in missing:
-            missing.append(trouble)
-    if refused:
-        missing.append(
-            f"{refused} network namespaces: entering them needs CAP_SYS_ADMIN over them, as root has"
-        )
-    if everywhere and hidden:
-        missing.append(f"network namespaces of processes {THEY} ({hidden})")
+    views = [inside(netns, _look)]
+    if netns is None and not here:
+        others, refused = _others(list(known.values())[1:])
+        views += others
+        if refused:
+            needs = "entering them needs CAP_SYS_ADMIN over them, as root has"
+            missing.append(f"{refused} network namespaces: {needs}")
+        if hidden:
+            missing.append(f"network namespaces of processes {THEY} ({hidden})")
+    missing += dict.fromkeys(view.trouble for view in views if view.trouble)
+    sockets = []
+    for view in views:
+        name = known[view.netns].name if view.netns in known else ""
+        sockets += [one._replace(netns=view.netns, netns_name=name) for one in view.sockets]
     return Survey(_with_owners(sockets, missing), missing)
+
+
+def _others(all_places: list[Place]) -> tuple[list[_View], int]:
+    """What is seen from these network namespaces, and how many refuse to be entered."""
+    views = []
+    refused = 0
+    for place in all_places:
+        try:
+            view = _enter(place)
+        except PermissionDenied:
+            refused += 1
+        else:
+            if view is not None:
+                views.append(view)
+    return views, refused
+
+
+def _enter(place: Place) -> _View | None:
+    """What is seen from this network namespace; None if it has ended. PermissionDenied, KernelError."""
+    for path in place.paths:
+        try:
+            return inside(path, _look)
+        except KernelError as error:
+            if error.errno not in (errno.ENOENT, errno.ESRCH, errno.EINVAL):
+                raise
+            # That thread has ended, or that name is gone: not necessarily the namespace.
+    return None
 
 
 def _with_owners(sockets: list[NetlinkSocket], missing: list[str]) -> list[NetlinkSocket]:
@@ -121,9 +144,14 @@ def _with_owners(sockets: list[NetlinkSocket], missing: list[str]) -> list[Netli
 # -- one network namespace ------------------------------------------------------------------------
 
 
-def _look() -> tuple[int, list[NetlinkSocket], str]:
-    """The calling thread's network namespace: its inode, its sockets, what was missing."""
-    inode = os.stat(HERE).st_ino  # noqa: PTH116
+class _View(NamedTuple):
+    netns: int
+    sockets: list[NetlinkSocket]
+    trouble: str  # what is missing
+
+
+def _look() -> _View:
+    """The sockets of the calling thread's network namespace. KernelError, PermissionDenied."""
     try:
         sockets, cut = _dump()
         trouble = f"{cut} answers of the kernel, which make no sense" if cut else ""
@@ -133,7 +161,8 @@ def _look() -> tuple[int, list[NetlinkSocket], str]:
             "buffer sizes, flags and groups above 32: /proc/net/netlink does not tell them, and netlink_diag "
             f"(CONFIG_NETLINK_DIAG) is not to be had: {error.strerror}"
         )
-    return inode, sorted(sockets, key=lambda one: (one.protocol, one.portid)), trouble
+    inode = os.stat(HERE).st_ino  # noqa: PTH116
+    return _View(inode, sorted(_with_names(sockets), key=lambda one: (one.protocol, one.portid)), trouble)
 
 
 def _dump() -> tuple[list[NetlinkSocket], int]:
@@ -164,15 +193,13 @@ def parse(body: bytes) -> NetlinkSocket | None:
     if family != socket.AF_NETLINK or len(memory) < SK_MEMINFO.size or len(flags) < 4:
         return None
     figures = SK_MEMINFO.unpack_from(memory)
-    groups = _groups(words.get(NETLINK_DIAG_GROUPS, b""))
     set_flags = int.from_bytes(flags[:4], sys.byteorder)
     return NetlinkSocket(
         protocol=protocol,
         protocol_name=_protocol_name(protocol),
         portid=portid,
         inode=inode,
-        groups=groups,
-        group_names=_group_names(protocol, groups),
+        groups=_groups(words.get(NETLINK_DIAG_GROUPS, b"")),
         buffer_used=figures[RMEM_ALLOC],
         buffer_size=figures[RCVBUF],
         drops=figures[DROPS],
@@ -189,15 +216,13 @@ def _listed() -> list[NetlinkSocket]:
     found = []
     for line in lines:
         _, protocol, portid, mask, used, _, _, _, drops, inode, *_ = line.split()
-        groups = Groups.from_mask(int(mask, 16))
         found.append(
             NetlinkSocket(
                 protocol=int(protocol),
                 protocol_name=_protocol_name(int(protocol)),
                 portid=int(portid),
                 inode=int(inode),
-                groups=groups,
-                group_names=_group_names(int(protocol), groups),
+                groups=Groups.from_mask(int(mask, 16)),
                 buffer_used=int(used),
                 buffer_size=None,
                 drops=int(drops),
@@ -226,12 +251,19 @@ def _protocol_name(number: int) -> str:
         return str(number)
 
 
-def _group_names(protocol: int, groups: Groups) -> tuple[str, ...]:
-    """Names by whichever source has them: several may share a protocol."""
+def _with_names(sockets: list[NetlinkSocket]) -> list[NetlinkSocket]:
+    """The sockets with names of their groups, by whichever source has them: several may share a protocol."""
     names = {
-        number: name
+        (source.protocol, number): name
         for source in SOURCES.values()
-        if source.protocol == protocol
+        if source.membership
         for name, number in source.groups.items()
     }
-    return tuple(names.get(group, str(group)) for group in groups)
+    if any(one.protocol == Protocol.GENERIC and one.groups for one in sockets):
+        for source in genl_sources():
+            family = source.name.removeprefix(GENL_PREFIX)
+            names |= {(source.protocol, number): f"{family}:{name}" for name, number in source.groups.items()}
+    return [
+        one._replace(group_names=tuple(names.get((one.protocol, group), str(group)) for group in one.groups))
+        for one in sockets
+    ]

@@ -19,30 +19,30 @@ class Process(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A network namespace: its inode, its name of `ip netns` if it has one, and a path to enter it by."""
+    """A network namespace: its inode, its name of `ip netns` or "", and paths to enter it by."""
 
     inode: int
     name: str
-    path: str
+    paths: list[str]
 
 
 def owners(inodes: Container[int]) -> tuple[dict[int, list[Process]], int]:
     """The processes that hold these sockets, by inode, and how many we may not look at."""
     found: dict[int, list[Process]] = {}
-    closed = 0
+    hidden = 0
     for pid in _numbers("/proc"):
         try:
             fds = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208
             held = {_inode(f"/proc/{pid}/fd/{fd}", SOCKET) for fd in fds}
         except PermissionError:
-            closed += 1
+            hidden += 1
             continue
         except OSError:  # it has ended
             continue
         for inode in held:
             if inode is not None and inode in inodes:
                 found.setdefault(inode, []).append(Process(pid, _command(pid)))
-    return found, closed
+    return found, hidden
 
 
 def places() -> tuple[dict[int, Place], int]:
@@ -51,7 +51,7 @@ def places() -> tuple[dict[int, Place], int]:
     The caller's own comes first. Not found is is one that only an open descriptor, or a socket, keeps alive.
     """
     here = os.stat(HERE)  # noqa: PTH116
-    found = {here.st_ino: Place(here.st_ino, "", HERE)}
+    found = {here.st_ino: Place(here.st_ino, "", [HERE])}
     for name in _names(NAMED):
         path = f"{NAMED}/{name}"
         try:
@@ -59,19 +59,29 @@ def places() -> tuple[dict[int, Place], int]:
         except OSError:
             continue
         if there.st_dev == here.st_dev:  # else it is a plain file, nothing is mounted on it
-            found[there.st_ino] = Place(there.st_ino, name, path)
-    closed = 0
+            paths = found[there.st_ino].paths if there.st_ino in found else []
+            found[there.st_ino] = Place(there.st_ino, name, [*paths, path])
+    hidden = 0
     for pid in _numbers("/proc"):
-        for thread in _numbers(f"/proc/{pid}/task"):
-            path = f"/proc/{pid}/task/{thread}/ns/net"
-            try:
-                inode = _inode(path, NETNS)
-            except PermissionError:
-                closed += 1
-                break
-            if inode is not None and inode not in found:
-                found[inode] = Place(inode, "", path)
-    return found, closed
+        try:
+            by_inode = _namespaces(pid)
+        except PermissionError:
+            hidden += 1
+            continue
+        for inode, path in by_inode.items():
+            found.setdefault(inode, Place(inode, "", [])).paths.append(path)
+    return found, hidden
+
+
+def _namespaces(pid: int) -> dict[int, str]:
+    """The network namespaces of a process's threads, by inode, and a path to each. PermissionError."""
+    found: dict[int, str] = {}
+    for thread in _numbers(f"/proc/{pid}/task"):
+        path = f"/proc/{pid}/task/{thread}/ns/net"
+        inode = _inode(path, NETNS)
+        if inode is not None:
+            found.setdefault(inode, path)
+    return found
 
 
 def _inode(link: str, kind: str) -> int | None:

@@ -184,6 +184,7 @@ class Subscriber(Feed):
                     self._receiver.change(group, join=False)
                 raise
         self._groups |= {group}
+        self._prepare_farewell(self._groups)
 
     def _leave(self, group: int) -> None:
         if self._source.handshake:
@@ -191,6 +192,13 @@ class Subscriber(Feed):
         if self._source.membership:
             self._receiver.change(group, join=False)
         self._groups -= {group}
+        self._prepare_farewell(self._groups)
+
+    def _prepare_farewell(self, groups: Groups) -> None:
+        """What the kernel is told at the end: of the groups that it granted, each once. It counts."""
+        if self._source.handshake:
+            leave = self._source.handshake.leave
+            self._receiver.farewell = tuple(leave(group, 0) for group in groups)
 
     def _keep(self, news: tuple[list[Batch], int]) -> None:
         batches, answers = news
@@ -201,12 +209,13 @@ class Subscriber(Feed):
         """At the start, with the groups that we are members of already."""
         if self._source.handshake is None:
             return
-        leave = self._source.handshake.leave
-        self._receiver.farewell = tuple(leave(group, 0) for group in self._groups)
+        granted = Groups()
         try:
             for group in self._groups:
                 self._keep(handshake.join(self._receiver, self._source, group, self._options))
-        except NlbusError:
+                granted |= {group}
+                self._prepare_farewell(granted)
+        except BaseException:
             self._receiver.close()
             raise
         if self._backlog:

@@ -31,7 +31,8 @@ def listen(
 
     What was lost stands in the output too, before the events that came after it: a line `--- gap: ... ---`,
     or an object with "type": "gap", its "cause" ("gap": events of a stream of the bus, exactly; "overrun":
-    datagrams that the kernel dropped; "open": the same, on the bus, and no gap has explained them so far),
+    datagrams that the kernel dropped; "unbuilt": events for which the kernel had no memory; "open": dropped
+    datagrams of the bus, and no gap has explained them so far),
     "count", "unit", "exact", "earliest_ns", "latest_ns" and "stream". A line on stderr says that listening
     has begun, another one the totals at the end.
 
@@ -50,6 +51,7 @@ def listen(
     nlbus listen sock_diag                 sockets that end
     nlbus listen audit
     nlbus listen genl:ethtool              any generic netlink family
+    nlbus listen route --netns blue        in another network namespace
     nlbus listen raw:usersock --groups 5 --seconds 60 --fail-on-loss
     """
     with subscribe(**where) as subscriber:

@@ -7,7 +7,8 @@ from typing import Any, TypedDict, TypeVar
 import click
 
 from nlbus import Subscriber
-from nlbus.cli.options import flat, group_list, setting, uid
+from nlbus.cli.options import flat, group_list, namespace, setting, uid
+from nlbus.netns import inside
 from nlbus.sources import find, group_names
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -21,6 +22,8 @@ class Where(TypedDict):
     buffer_events: int | None
     trust: tuple[int | None, ...]
     options: tuple[tuple[str, float], ...]
+    netns: str | int | None
+    all_nsid: bool
 
 
 OPTIONS = (
@@ -43,6 +46,13 @@ OPTIONS = (
         "--option", "options", type=setting, multiple=True, metavar="NAME=VALUE",
         help="An option of the source (`nlbus sources` lists them), a number; repeatable.",
     ),
+    click.option(
+        "--netns", type=namespace, metavar="NAME|PATH|PID", help="Listen in this network namespace.",
+    ),
+    click.option(
+        "--all-nsid", is_flag=True,
+        help="Hear the namespaces that have an id there, too (`ip netns list-id`).",
+    ),
 )  # fmt: skip
 
 
@@ -59,9 +69,11 @@ def subscribe(
     buffer_events: int | None,
     trust: tuple[int | None, ...],
     options: tuple[tuple[str, float], ...],
+    netns: str | int | None,
+    all_nsid: bool,
 ) -> Subscriber:
     """A subscriber; stderr says that it listens, and what warnings there were. UsageError without groups."""
-    where = find(source)
+    where = inside(netns, lambda: find(source))
     if not groups and not where.default:
         raise click.UsageError(f"{where.name} has no default groups: give some, as in --group 1,7")
     uids: Any = None
@@ -75,10 +87,13 @@ def subscribe(
             trust=uids,
             buffer_events=buffer_events,
             options=dict(options),
+            netns=netns,
+            all_nsid=all_nsid,
             on_loss="ignore",
         )
     for warning in caught:
         click.echo(f"nlbus: {warning.message}", err=True)
     names = ", ".join(group_names(where, subscriber.groups))
-    click.echo(f"nlbus: listening to {where.name}, groups {names}", err=True)
+    place = "" if netns is None else f", in network namespace {netns}"
+    click.echo(f"nlbus: listening to {where.name}, groups {names}{place}", err=True)
     return subscriber

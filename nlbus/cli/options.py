@@ -46,6 +46,11 @@ def speed(value: str) -> float | None:
     raise click.BadParameter(f"{value!r}: full, original, or how many times faster than that")
 
 
+def namespace(value: str) -> str | int:
+    """A network namespace: its name or path, or a pid."""
+    return int(value) if value.isascii() and value.isdigit() else value
+
+
 def uid(value: str) -> int | None:
     """A user id; None for `any`."""
     if value == "any":

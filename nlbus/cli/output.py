@@ -39,8 +39,9 @@ def totals(stats: dict[str, Any], shown: int, source: Source | None) -> bool:
     """Say on stderr what was shown and what not; whether anything was lost."""
     lost, dropped, still_open = stats["lost"], stats["dropped"], stats["open"]
     parts = [f"{shown} events", f"{lost} lost", f"{dropped} dropped", f"{still_open} open"]
-    rare = ("malformed", "foreign", "untrusted", "truncated", "requests", "skipped")
+    unbuilt = stats.get("unbuilt", 0)
+    rare = ("unbuilt", "malformed", "foreign", "untrusted", "truncated", "requests", "skipped")
     parts += [f"{stats[name]} {name}" for name in rare if stats.get(name)]
     click.echo(f"nlbus: {', '.join(parts)}", err=True)
     # On the bus a dropped datagram may have been one of several copies: the ledger knows.
-    return bool(lost or still_open or (dropped and (source is None or source.framing != "bus")))
+    return bool(lost or still_open or unbuilt or (dropped and (source is None or source.framing != "bus")))

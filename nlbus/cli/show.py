@@ -152,6 +152,8 @@ def as_text(record: Record) -> str:
         return click.style(f"--- gap: {_gap_text(record)} ---", fg="red", bold=True)
     groups = ",".join(record["group_names"]) or "-"
     parts = [click.style(record["time"], dim=True), record["source"], click.style(groups, fg="cyan")]
+    if "nsid" in record:
+        parts.append(f"[nsid {record['nsid']}]")
     return " ".join([*parts, _type_text(record), str(record["length"]), _payload_text(record)])
 
 

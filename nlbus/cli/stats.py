@@ -8,6 +8,7 @@ import click
 
 from nlbus import NetlinkSocket
 from nlbus.cli.ending import discard_stdout, write_all
+from nlbus.cli.options import namespace
 from nlbus.cli.show import escaped
 from nlbus.diag import survey
 from nlbus.sources import find
@@ -23,7 +24,9 @@ Style = dict[str, Any]
     "-o", "--output", type=click.Choice(["text", "json"]), default="text",
     help="A table, or a JSON object a line.",
 )  # fmt: skip
-@click.option("--netns", metavar="NAME|PATH|PID", help="Only the sockets of this network namespace.")
+@click.option(
+    "--netns", type=namespace, metavar="NAME|PATH|PID", help="Only the sockets of this network namespace."
+)
 @click.option("--here", is_flag=True, help="Only those of our own network namespace.")
 @click.option("--pid", type=click.IntRange(1), metavar="PID", help="Only those that this process holds.")
 @click.option("--drops", is_flag=True, help="Only those that have dropped something.")
@@ -32,7 +35,7 @@ def stats(
     *,
     source: str | None,
     output: str,
-    netns: str | None,
+    netns: str | int | None,
     here: bool,
     pid: int | None,
     drops: bool,
@@ -56,7 +59,7 @@ def stats(
     if netns is not None and here:
         raise click.UsageError("--netns and --here exclude each other")
     protocol = None if source is None else find(source).protocol
-    found = survey(int(netns) if netns and netns.isdecimal() else netns, here=here)
+    found = survey(netns, here=here)
     for sentence in found.missing:
         click.echo(f"nlbus: not shown: {sentence}", err=True)
     chosen = [

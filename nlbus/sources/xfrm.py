@@ -28,13 +28,14 @@ XFRM = Source(
     kernel_name="NETLINK_XFRM",
     framing="nlmsg",
     groups=GROUPS,
-    # A listener on acquire is a key manager to the kernel, which then holds packets until it has keys.
+    # A listener on acquire is a key manager to the kernel, which then makes half a state for each packet
+    # that wants keys, and keeps it until somebody completes it.
     default=Groups(*GROUPS.values()) - Groups(GROUPS["acquire"]),
     types={number: f"XFRM_MSG_{name}" for number, name in enumerate(MESSAGES, XFRM_MSG_BASE)},
     privileged=True,
     needs=NEEDS_ADMIN,
     option="CONFIG_XFRM_USER",
     module="xfrm_user",
-    note="whoever joins acquire passes for a key manager: packets wait for keys instead of being refused",
+    note="whoever joins acquire passes for a key manager: the kernel keeps unfinished states for it",
     example="nlbus listen xfrm -g sa,policy",
 )

@@ -25,14 +25,17 @@ pytestmark = pytest.mark.timeout(30)
 # Cancelling
 
 EVENTS = 5_000
+AHEAD = 100  # as much as a small receive buffer holds
 SECONDS = (0, 1e-5, 1e-4, 1e-3, 3e-3)  # uvloop counts in milliseconds
 
 
 class Numbers:
-    """Publishes 0, 1, 2 ... from a thread, with pauses at random, while entered."""
+    """Publishes 0, 1, 2 ... from a thread, with pauses at random, but never far before the reader."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, got: list[int]) -> None:
         self.random = random.Random(seed)
+        self.got = got
+        self.over = False
         self.thread = threading.Thread(target=self.publish)
 
     def publish(self) -> None:
@@ -41,12 +44,14 @@ class Numbers:
                 publisher.publish(number.to_bytes(4, "little"), 1)
                 if self.random.random() < 0.05:
                     time.sleep(self.random.random() * 5e-4)
+                while number - len(self.got) > AHEAD and not self.over:
+                    time.sleep(1e-4)
 
-    def __enter__(self) -> "Numbers":
+    def __enter__(self) -> None:
         self.thread.start()
-        return self
 
     def __exit__(self, *_: object) -> None:
+        self.over = True
         self.thread.join()
 
 
@@ -71,7 +76,7 @@ def test_cancelling_loses_nothing_and_repeats_nothing(
             cancelled += scope.cancelled_caught
         assert watchers(async_sub) == 0
 
-    with Numbers(seed):
+    with Numbers(seed, got):
         run(main)
     assert got == list(range(EVENTS))
     assert cancelled > 100
@@ -96,7 +101,7 @@ def test_cancelling_from_another_task_loses_nothing(run: Run, async_sub: AsyncSu
                     await anyio.sleep(chance.choice([0, 0, 1e-4]))
                 scope.cancel()
 
-    with Numbers(seed):
+    with Numbers(seed, got):
         run(main)
     assert got == list(range(EVENTS))
 
@@ -145,7 +150,7 @@ def test_every_way_of_asyncio_to_cancel_loses_nothing(
                 got.extend(numbers(await way(async_sub, chance)))
         assert watchers(async_sub) == 0
 
-    with Numbers(1):
+    with Numbers(1, got):
         runner(library)(main)
     assert got == list(range(EVENTS))
 

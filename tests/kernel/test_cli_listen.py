@@ -17,7 +17,8 @@ from click.testing import CliRunner
 from nlbus import Publisher
 from nlbus.cli.main import commands
 from nlbus.cli.rtnetlink import Rtnetlink
-from tests.kernel.helpers import Child, Sender, plain
+from nlbus.netns import inside
+from tests.kernel.helpers import Child, Sender, ip, plain
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -326,3 +327,30 @@ def test_a_missing_privilege_is_one_line() -> None:
     assert code == 1
     assert err.startswith("nlbus: joining bus (1): Operation not permitted; joining needs CAP_NET_ADMIN")
     assert err.count("\n") == 1
+
+
+def test_another_network_namespace(listen: Start, others: Callable[[], str]) -> None:
+    path = others()
+    here = listen("route", "-g", "link", "--netns", path, "-o", "json", "-c", "1")
+    assert here.greeting == f"nlbus: listening to route, groups link, in network namespace {path}\n"
+    inside(path, lambda: ip("link set lo up"))
+    assert here.record()["group_names"] == ["link"]
+    by_pid = listen("route", "-g", "link", "--netns", path.split("/")[2], "-c", "1")
+    inside(path, lambda: ip("link set lo down"))
+    assert by_pid.line()
+
+
+def test_all_namespaces_that_have_an_id(listen: Start, others: Callable[[], str]) -> None:
+    path = others()
+    refused = CliRunner().invoke(commands, ["listen", "route", "--all-nsid", "--seconds", "0"])
+    if refused.exit_code:
+        pytest.skip(str(refused.exception))
+    text, records = (listen("route", "-g", "link", "--all-nsid", *more) for more in ((), ("-o", "json")))
+    ip(f"link add v0 type veth peer name v1 netns {path.split('/')[2]}")  # which gives it an id
+    assert "nsid" not in records.record()
+    assert "nsid" not in text.line()
+    inside(path, lambda: ip("link set v1 up"))
+    while records.record().get("nsid") != 0:
+        pass
+    while "[nsid 0]" not in text.line():
+        pass

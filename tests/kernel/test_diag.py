@@ -15,9 +15,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 import nlbus
-from nlbus import KernelError, NetlinkSocket, Publisher, Subscriber
+from nlbus import KernelError, NetlinkSocket, Publisher, Subscriber, diag
 from nlbus.cli.main import commands
 from nlbus.diag import survey
+from nlbus.procfs import Place
 from tests.kernel.helpers import NOBODY, Child, here, portid, proc_netlink, python
 
 Subscribe = Callable[..., Subscriber]
@@ -64,6 +65,22 @@ def test_a_subscriber_is_found_with_its_groups_also_above_32(subscribe: Subscrib
     assert one.netns == inode(here())
     sub.leave("stats")
     assert row(sub, nlbus.netlink_sockets()).groups == sub.groups
+
+
+@pytest.mark.parametrize(
+    ("source", "groups", "names"),
+    [
+        ("uevent", (1, 2), ("kernel", "udev")),
+        ("conntrack", "new", ("new",)),
+        ("raw:netfilter", (7, 20), ("nftables", "20")),
+        ("raw:2", (1, 32), ("1", "32")),
+        ("genl:nlctrl", "notify", ("nlctrl:notify",)),
+    ],
+)
+def test_groups_have_the_names_of_whichever_source_knows_them(
+    subscribe: Subscribe, source: str, groups: Any, names: tuple[str, ...]
+) -> None:
+    assert row(subscribe(source, groups), nlbus.netlink_sockets(here=True)).group_names == names
 
 
 def test_fill_and_drops_are_the_kernels_and_the_subscribers(full: Subscriber) -> None:
@@ -159,6 +176,21 @@ def test_a_namespace_of_one_thread_alone(subscribe: Subscribe) -> None:
     thread.join()
 
 
+def test_a_namespace_whose_first_thread_has_ended(
+    subscribe: Subscribe, others: Others, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = others()
+    away = os.readlink(path)  # noqa: PTH115
+    sub = subscribe("uevent", netns=path)
+    gone = Place(inode(away), "", ["/proc/self/task/1/ns/net", path])
+    ended = Place(1, "", ["/proc/self/task/1/ns/net"])
+    mine = Place(inode(here()), "", [])
+    monkeypatch.setattr(diag, "places", lambda: ({one.inode: one for one in (mine, gone, ended)}, 0))
+    found = survey()
+    assert row(sub, found.sockets, away)
+    assert not any("entering" in sentence for sentence in found.missing)
+
+
 def test_a_namespace_that_is_none() -> None:
     with pytest.raises(KernelError, match="no-such-name"):
         nlbus.netlink_sockets("no-such-name")
@@ -237,7 +269,7 @@ def test_as_root_of_a_user_namespace_entering_others_is_refused_and_told(others:
 import os
 from nlbus import diag, procfs
 mine = os.stat("/proc/self/ns/net").st_ino
-there = procfs.Place(1, "", "/proc/self/fd/0")
+there = procfs.Place(1, "", ["/proc/self/fd/0"])
 places = procfs.places()[0] | {1: there}
 diag.places = lambda: (places, 0)
 found = diag.survey()

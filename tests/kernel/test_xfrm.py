@@ -1,25 +1,25 @@
 """xfrm: policies as they come, change, expire and go."""
 
+import socket
 from collections.abc import Callable
 
 import pytest
 
-from nlbus import PermissionDenied, Subscriber
+from nlbus import KernelError, PermissionDenied, Subscriber
 from nlbus.sources import find
-from tests.kernel.helpers import NOBODY, Child, drain, heard, ip
+from tests.kernel.helpers import NOBODY, Child, drain, heard, ip, run
 
 Subscribe = Callable[..., Subscriber]
-EXPIRE, SA, POLICY = 2, 3, 4
+ACQUIRE, EXPIRE, SA, POLICY = 1, 2, 3, 4
 SELECTOR = "src 10.0.0.1 dst 10.0.0.2 dir out"
 
 
 @pytest.fixture(autouse=True)
 def _built() -> None:
-    tried = find("xfrm")
     try:
         Subscriber("xfrm").close()
-    except OSError as error:
-        pytest.skip(f"this kernel has no xfrm ({tried.option}): {error}")
+    except KernelError as error:
+        pytest.skip(f"this kernel has no xfrm ({find('xfrm').option}): {error}")
 
 
 def names(pairs: list[tuple[int, int]]) -> list[tuple[int, str]]:
@@ -50,9 +50,28 @@ def test_states_are_flushed(subscribe: Subscribe) -> None:
     assert (SA, "FLUSHSA") in names(heard(drain(sub, 0.02, atleast=1)))
 
 
+def want_keys() -> int:
+    """A packet that has to be encrypted; how many states the kernel then has."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.sendto(b"x", ("10.7.0.2", 9))
+    return int(run("ip", "xfrm", "state", "count").split()[-1])
+
+
 def test_by_default_we_pass_for_no_key_manager(subscribe: Subscribe) -> None:
-    assert "acquire" in find("xfrm").groups
-    assert find("xfrm").groups["acquire"] not in subscribe("xfrm").groups
+    ip(
+        "link add va type veth peer name vb",
+        "link set va up",
+        "link set vb up",
+        "addr add 10.7.0.1/24 dev va",
+    )
+    ends = "src 10.7.0.1 dst 10.7.0.2"
+    ip(f"xfrm policy add {ends} dir out tmpl {ends} proto esp mode transport")
+    sub = subscribe("xfrm")
+    assert want_keys() == 0
+    assert drain(sub, 0.02) == []
+    sub.join("acquire")
+    assert want_keys() == 1
+    assert names(heard(drain(sub, 0.02, atleast=1))) == [(ACQUIRE, "ACQUIRE")]
 
 
 def test_an_ordinary_user_is_told_the_privilege(child: Callable[..., Child]) -> None:
