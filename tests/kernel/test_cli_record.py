@@ -29,6 +29,7 @@ def start() -> Iterator[Start]:
             [sys.executable, "-m", "nlbus", *map(str, args)],
             stderr=subprocess.PIPE,
             cwd=ROOT,
+            bufsize=0,  # else readline takes what communicate then misses
             **pipes | kwargs,
         )
         started.append(process)

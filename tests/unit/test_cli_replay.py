@@ -126,6 +126,7 @@ def running(*args: str) -> "subprocess.Popen[bytes]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=ROOT,
+        bufsize=0,  # else readline takes what communicate then misses
     )
 
 
