@@ -18,6 +18,7 @@ import struct
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote, unquote
 
 from nlbus.groups import Groups
 from nlbus.loss import CAUSES
@@ -85,7 +86,8 @@ def interface(source: Source, origin: Origin, groups: Groups | None = None) -> b
         name += f":{group_names(source, [origin.group])[0]}"
     if origin.portid:
         name += f"/{origin.portid}"
-    comment = f"{WORD} source={source.name} protocol={source.protocol}"
+    # As in a URL, for a family of generic netlink may be called anything.
+    comment = f"{WORD} source={quote(source.name, safe=':')} protocol={source.protocol}"
     comment += "".join(f" {key}={value}" for key, value in origin._asdict().items())
     if groups is not None:
         comment += f" groups={','.join(map(str, groups))}"
@@ -273,7 +275,9 @@ def _options(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
 def _words(comment: bytes) -> dict[str, str] | None:
     """The key=value pairs of a comment of nlbus's; None for other comments."""
     first, *pairs = comment.decode(errors="replace").split(" ")
-    return dict(pair.partition("=")[::2] for pair in pairs) if first == WORD else None
+    if first != WORD:
+        return None
+    return {key: unquote(value) for key, _, value in (pair.partition("=") for pair in pairs)}
 
 
 def _signed(number: int) -> int:

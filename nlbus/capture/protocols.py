@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Instead of a source's number, as the scanner has them:
 BY_PROTOCOL = -1
 SKIPPED = -2
+MAX_UNKNOWN = 64  # names: to look each of a hostile file up would take for ever
 FRAMINGS = ("nlmsg", "datagram", "bus")  # enum framing of _core/arena.pxd
 
 
@@ -29,6 +30,7 @@ class Sources:
         self._scan = scan
         self._found: list[Source] = []
         self._numbers: dict[str, int] = {}
+        self._unknown: set[str] = set()
         self._usual = [self._number(source) for source in _usual()]  # by protocol
         self.only = None if name is None else self._number(find(name))
         for protocol in range(MAX_LINKS):
@@ -52,16 +54,21 @@ class Sources:
             only = self[self.only]
             same = name == only.name or only.name.startswith(PREFIX)
             return self.only if same and protocol == str(only.protocol) else SKIPPED
-        if name not in self._numbers:
-            try:
-                source = find(name)
-                if str(source.protocol) == protocol:
-                    return self._number(source)
-            except NlbusError:  # of a newer nlbus, or of a kernel that has more
-                pass
-        elif str(self[self._numbers[name]].protocol) == protocol:
-            return self._numbers[name]
+        source = self._find(name)
+        if source is not None and str(source.protocol) == protocol:
+            return self._number(source)
         return self._usual[int(protocol)] if protocol in map(str, range(MAX_LINKS)) else SKIPPED
+
+    def _find(self, name: str) -> Source | None:
+        """The source, which may be of a newer nlbus, or of a kernel that has more: then None."""
+        if name in self._numbers:
+            return self[self._numbers[name]]
+        if name not in self._unknown and len(self._unknown) < MAX_UNKNOWN:
+            try:
+                return find(name)
+            except NlbusError:
+                self._unknown.add(name)
+        return None
 
     def _number(self, source: Source) -> int:
         if source.name not in self._numbers:

@@ -42,15 +42,19 @@ def replay(
     nlbus replay flap.pcapng --speed original
     tcpdump -i nlmon0 -U -w - | nlbus replay - --source route
     """
-    with open_capture(sys.stdin.buffer if file == STDIN else file, source, on_loss="ignore") as capture:
-        player = _Player(capture, Lines(output), speed)
-        try:
-            with Ending() as ending:
+    where = sys.stdin.buffer if file == STDIN else file
+    with Ending() as ending:
+        capture = ending.unless_over(lambda: open_capture(where, source, on_loss="ignore"))
+        if capture is None:
+            return
+        with capture:
+            player = _Player(capture, Lines(output), speed)
+            try:
                 player.run(ending, count)
-        except BrokenPipeError:
-            discard_stdout()
-        finally:
-            lost = totals(capture.stats(), player.shown, capture.source)
+            except BrokenPipeError:
+                discard_stdout()
+            finally:
+                lost = totals(capture.stats(), player.shown, capture.source)
     if lost and fail_on_loss:
         raise click.exceptions.Exit(LOSS_EXIT)
 

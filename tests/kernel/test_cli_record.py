@@ -29,6 +29,7 @@ def start() -> Iterator[Start]:
             [sys.executable, "-m", "nlbus", *map(str, args)],
             stderr=subprocess.PIPE,
             cwd=ROOT,
+            bufsize=0,  # else readline takes what communicate then misses
             **pipes | kwargs,
         )
         started.append(process)
@@ -155,7 +156,11 @@ def test_stdout_into_tshark(start: Start) -> None:
         pytest.skip("no `tshark` command: install tshark")
     records = start("record", "route", "-g", "link", "-", "--count", "2")
     with subprocess.Popen(
-        [tool, "-V", "-r", "-"], stdin=records.stdout, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [tool, "-V", "-r", "-"],
+        stdin=records.stdout,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},
     ) as tshark:
         ip("link add va type veth peer name vb")
         out, _ = tshark.communicate(timeout=30)

@@ -3,6 +3,7 @@
 import io
 import struct
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlbus import Batch, ClosedError, Groups, KernelError, Loss, LossError, SchemaError, open_capture, record
+from nlbus.capture import pcapng
 from nlbus.feed import Feed
 from nlbus.sources import Source, find
 from tests import captures
@@ -276,3 +278,13 @@ def test_a_loss_that_is_raised_ends_the_recording() -> None:
     with pytest.raises(LossError):
         record(file, Raising("route", [ROUTE[0], losing(ROUTE[1], ("overrun", 0, 1, False, 1, 2)), ROUTE[2]]))
     same(reread(file.getvalue()), ROUTE[:1])
+
+
+def test_names_of_sources_may_hold_anything() -> None:
+    source = replace(find("route"), name="genl:odd =name")
+    ((_, _, body),) = captures.blocks(pcapng.interface(source, pcapng.Origin(5, 1, 2, 3), Groups(5, 9)))
+    described = pcapng.parse_interface(body, "<")
+    assert described.told is not None
+    assert described.told["source"] == source.name
+    assert described.origin() == (5, 1, 2, 3)
+    assert described.groups() == Groups(5, 9)

@@ -126,6 +126,7 @@ def running(*args: str) -> "subprocess.Popen[bytes]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=ROOT,
+        bufsize=0,  # else readline takes what communicate then misses
     )
 
 
@@ -140,6 +141,20 @@ def test_a_signal_ends_it_while_it_waits_for_stdin(number: int) -> None:
         process.send_signal(number)
         _, said = process.communicate(timeout=20)
     assert (process.returncode, said) == (0, b"nlbus: 1 events, 0 lost, 0 dropped, 0 open\n")
+
+
+@pytest.mark.parametrize("sent", [b"", section() + interface(NS)])
+def test_a_signal_ends_it_before_there_is_anything(sent: bytes) -> None:
+    with running("-") as process:
+        assert process.stdin is not None
+        process.stdin.write(sent)
+        process.stdin.flush()
+        status = Path(f"/proc/{process.pid}/status")
+        while not int(status.read_text().split("SigCgt:")[1].split()[0], 16) >> 14 & 1:  # SIGTERM is caught
+            time.sleep(0.01)
+        process.send_signal(2)
+        out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, b"")
 
 
 def test_a_signal_ends_it_while_it_waits_for_the_time(tmp_path: Path) -> None:
