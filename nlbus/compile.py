@@ -12,6 +12,7 @@ import numpy as np
 from nlbus._core.decode import Program
 from nlbus.columns import (
     NL_COLUMNS,
+    U32,
     Attr,
     Column,
     Elements,
@@ -32,7 +33,7 @@ KINDS = {
     for number, name in enumerate(
         (
             "SKIP", "UINT", "SINT", "UINT_BE", "SINT_BE", "VARINT", "FLAG", "FIXED", "ADDRESS", "VIA", "TEXT",
-            "BYTES", "NEST", "STRUCT", "LIST", "ELEMENTS", "SELECT",
+            "BYTES", "NEST", "STRUCT", "LIST", "ELEMENTS", "SELECT", "PLAIN_U32",
         )
     )
 }  # fmt: skip
@@ -216,8 +217,10 @@ class _Builder:
         if isinstance(entry, Attr):
             if cell < 0 and not entry.selects:
                 return _op("SKIP")
-            flags = SELECTS if entry.selects else 0
-            return _op(entry.type.kind, size=entry.type.size, cell=cell, flags=flags)
+            column = self.columns[name]
+            plain = entry.type == U32 and column.dtype.itemsize == 4 and column.nullable and not column.list
+            kind = "PLAIN_U32" if plain else entry.type.kind
+            return _op(kind, size=entry.type.size, cell=cell, flags=SELECTS if entry.selects else 0)
         if isinstance(entry, List):
             if cell < 0:
                 return _op("SKIP")

@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from nlbus._core.cells cimport cell, spec
+from nlbus._core.gather cimport Rows
 from nlbus._core.walk cimport message
 
 
@@ -24,6 +25,7 @@ cdef enum kind:
     LIST                          # first: what each item is
     ELEMENTS                      # first, count: fields; level; lists, list_count: the columns
     SELECT                        # first, count: cases
+    PLAIN_U32                     # UINT of 4 bytes, to a column of 4 that is no list and may be absent
 
 
 cdef enum op_flag:
@@ -102,10 +104,13 @@ cdef class Decoded:
     cdef size_t selector_length
 
     cdef int allocate(self, Py_ssize_t rows) except -1
-    cdef int fields(self, const op *o, int count, const uint8_t *at, size_t length, int64_t row) noexcept nogil
+    cdef int field(self, const op *o, Rows rows) noexcept nogil
+    cdef int fields(self, const op *o, int count, const uint8_t *at, size_t length,
+                    int64_t row) noexcept nogil
     cdef int walk(self, int32_t which, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int put(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int put_list(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
-    cdef int put_elements(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
+    cdef int put_elements(self, const op *o, const uint8_t *at, size_t length,
+                          int64_t row) noexcept nogil
     cdef view(self, void *at, Py_ssize_t count, Py_ssize_t size, dtype)
     cdef int put_case(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
