@@ -12,7 +12,6 @@ import numpy as np
 from nlbus._core.decode import Program
 from nlbus.columns import (
     NL_COLUMNS,
-    U32,
     Attr,
     Column,
     Elements,
@@ -33,10 +32,11 @@ KINDS = {
     for number, name in enumerate(
         (
             "SKIP", "UINT", "SINT", "UINT_BE", "SINT_BE", "VARINT", "FLAG", "FIXED", "ADDRESS", "VIA", "TEXT",
-            "BYTES", "NEST", "STRUCT", "LIST", "ELEMENTS", "SELECT", "PLAIN_U32",
+            "BYTES", "NEST", "STRUCT", "LIST", "ELEMENTS", "SELECT", "PLAIN_U32", "PLAIN_ADDRESS",
         )
     )
 }  # fmt: skip
+PLAIN = {"u32": "PLAIN_U32", "address": "PLAIN_ADDRESS"}  # the decoder has a short way for these
 APPEND, SELECTS, MAY_LACK = 1, 2, 4
 NOWHERE = -1
 CASE_TEXT = 20
@@ -218,8 +218,9 @@ class _Builder:
             if cell < 0 and not entry.selects:
                 return _op("SKIP")
             column = self.columns[name]
-            plain = entry.type == U32 and column.dtype.itemsize == 4 and column.nullable and not column.list
-            kind = "PLAIN_U32" if plain else entry.type.kind
+            kind = entry.type.kind
+            if column.dtype == entry.type.dtype and column.nullable and not column.list:
+                kind = PLAIN.get(entry.type.name, kind)
             return _op(kind, size=entry.type.size, cell=cell, flags=SELECTS if entry.selects else 0)
         if isinstance(entry, List):
             if cell < 0:

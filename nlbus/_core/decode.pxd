@@ -26,6 +26,8 @@ cdef enum kind:
     ELEMENTS                      # first, count: fields; level; lists, list_count: the columns
     SELECT                        # first, count: cases
     PLAIN_U32                     # UINT of 4 bytes, to a column of 4 that is no list and may be absent
+    PLAIN_ADDRESS                 # ADDRESS to such a column
+    NOTHING                       # the schema has no such attribute
 
 
 cdef enum op_flag:
@@ -46,6 +48,13 @@ cdef struct op:                   # OP of nlbus/compile.py
     int32_t lists
     int32_t list_count
     int32_t absent
+
+
+cdef struct slot:                 # what an attribute's number leads to, in the batch at hand
+    int32_t kind
+    const op *op
+    uint8_t *data
+    uint8_t *valid
 
 
 cdef struct level:                # LEVEL: map[first + number] is an op, or -1
@@ -75,6 +84,7 @@ cdef class Program:
     cdef spec *specs
     cdef int32_t *lists           # cells that ELEMENTS fill side by side
     cdef readonly int cells
+    cdef int numbers              # items of map
     cdef int rule_count
     cdef int field_first
     cdef int field_count
@@ -92,6 +102,7 @@ cdef class Decoded:
     cdef Program program
     cdef uint8_t *slab
     cdef cell *cells
+    cdef slot *slots              # as the program's map
     cdef readonly Py_ssize_t rows
     cdef readonly uint64_t unknown        # attributes
     cdef readonly uint64_t malformed      # messages too short for their header

@@ -49,6 +49,7 @@ cdef class Program:
         self.rules = <rule *> address(rules, sizeof(rule))
         self.specs = <spec *> address(specs, sizeof(spec))
         self.lists = <int32_t *> address(lists, sizeof(int32_t))
+        self.numbers = len(map)
         self.rule_count = len(rules)
         self.cells = len(specs)
         self.field_first, self.field_count = fields
@@ -185,6 +186,7 @@ cdef class Decoded:
                 free(self.cells[i].item_valid)
                 free(self.cells[i].item_offsets)
         free(self.cells)
+        free(self.slots)
         free(self.slab)
 
     def __len__(self):
@@ -195,11 +197,13 @@ cdef class Decoded:
         cdef size_t size, total
         cdef uint8_t *at = NULL
         cdef const spec *s
+        cdef const op *o
         cdef cell *c
-        cdef int i, turn
+        cdef int i, number, turn
         self.rows = rows
         self.cells = <cell *> calloc(self.program.cells + 1, sizeof(cell))
-        if self.cells == NULL:
+        self.slots = <slot *> calloc(self.program.numbers + 1, sizeof(slot))
+        if self.cells == NULL or self.slots == NULL:
             raise MemoryError("no memory for the columns of a batch")
         for turn in range(2):
             total = 0
@@ -232,6 +236,16 @@ cdef class Decoded:
                 at = self.slab = <uint8_t *> calloc(total + 64, 1)
                 if at == NULL:
                     raise MemoryError("no memory for the columns of a batch")
+        for i in range(self.program.numbers):
+            number = self.program.map[i]
+            self.slots[i].kind = NOTHING
+            if number >= 0:
+                o = &self.program.ops[number]
+                self.slots[i].kind = o.kind
+                self.slots[i].op = o
+                if o.cell >= 0:
+                    self.slots[i].data = self.cells[o.cell].data
+                    self.slots[i].valid = self.cells[o.cell].valid
         return 0
 
     # -- attributes to cells -----------------------------------------------------------------------
@@ -272,26 +286,30 @@ cdef class Decoded:
 
     cdef int walk(self, int32_t which, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
         cdef const level *here = &self.program.levels[which]
-        cdef const int32_t *map = self.program.map + here.first
-        cdef const op *ops = self.program.ops
-        cdef const op *o
-        cdef cell *c
-        cdef int32_t number, found
+        cdef const slot *slots = self.slots + here.first
+        cdef const slot *s
+        cdef int32_t number
+        cdef size_t size
         cdef int failed = 0
         while nla_ok(at, length):
             number = nla_type(at)
-            found = map[number] if number < here.count else -1
-            if found < 0:
+            size = nla_payload(at)
+            if number >= here.count:
                 self.unknown += 1
             else:
-                o = &ops[found]
-                # Most attributes are one of these, or not asked for.
-                if o.kind == PLAIN_U32 and nla_payload(at) >= 4:
-                    c = &self.cells[o.cell]
-                    memcpy(c.data + 4 * row, nla_data(at), 4)
-                    c.valid[row] = 1
-                elif o.kind != SKIP:
-                    failed |= self.put(o, nla_data(at), nla_payload(at), row)
+                s = &slots[number]
+                # Most attributes are one of the first three.
+                if s.kind == PLAIN_U32 and size >= 4:
+                    memcpy(s.data + 4 * row, nla_data(at), 4)
+                    s.valid[row] = 1
+                elif s.kind == PLAIN_ADDRESS and size == 4:
+                    memcpy(s.data + 16 * row, IPV4_MAPPED, 12)
+                    memcpy(s.data + 16 * row + 12, nla_data(at), 4)
+                    s.valid[row] = 1
+                elif s.kind == NOTHING:
+                    self.unknown += 1
+                elif s.kind != SKIP:
+                    failed |= self.put(s.op, nla_data(at), size, row)
             at = nla_next(at, &length)
         if length:
             self.damaged[row] = 1
@@ -326,7 +344,7 @@ cdef class Decoded:
                 self.selector_length = length
             if o.cell >= 0:
                 return cell_bytes(c, row, at, length) < 0
-        elif kind == ADDRESS or kind == VIA:
+        elif kind == ADDRESS or kind == PLAIN_ADDRESS or kind == VIA:
             if kind == VIA:
                 at += 2
                 length -= 2
