@@ -178,8 +178,8 @@ class Subscriber(Feed):
             self._receiver.change(group, join=True)
         if self._source.handshake:
             try:
-                self._keep(handshake.join(self._receiver, self._source, group, self._options))
-            except NlbusError:
+                handshake.join(self._receiver, self._source, group, self._options, self._keep)
+            except BaseException:
                 if self._source.membership:
                     self._receiver.change(group, join=False)
                 raise
@@ -188,7 +188,7 @@ class Subscriber(Feed):
 
     def _leave(self, group: int) -> None:
         if self._source.handshake:
-            self._keep(handshake.leave(self._receiver, self._source, group))
+            handshake.leave(self._receiver, self._source, group, self._keep)
         if self._source.membership:
             self._receiver.change(group, join=False)
         self._groups -= {group}
@@ -200,8 +200,7 @@ class Subscriber(Feed):
             leave = self._source.handshake.leave
             self._receiver.farewell = tuple(leave(group, 0) for group in groups)
 
-    def _keep(self, news: tuple[list[Batch], int]) -> None:
-        batches, answers = news
+    def _keep(self, batches: list[Batch], answers: int) -> None:
         self._backlog.extend(batches)
         self._answers += answers
 
@@ -212,7 +211,7 @@ class Subscriber(Feed):
         granted = Groups()
         try:
             for group in self._groups:
-                self._keep(handshake.join(self._receiver, self._source, group, self._options))
+                handshake.join(self._receiver, self._source, group, self._options, self._keep)
                 granted |= {group}
                 self._prepare_farewell(granted)
         except BaseException:
