@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from nlbus import handshake
 from nlbus._core.receive import Receiver
 from nlbus.batch import Batch
-from nlbus.errors import LossError, NlbusError, SchemaError, kernel_error
+from nlbus.errors import BusyError, LossError, NlbusError, SchemaError, kernel_error
 from nlbus.feed import Feed, OnLoss
 from nlbus.groups import MASK_GROUPS, Groups
 from nlbus.loss import Loss
@@ -76,7 +76,7 @@ class Subscriber(Feed):
         self._options = option_values(self._source, options)
         self._trust = trusted(self._source, trust)
         self._buffer_bytes, self._buffer_limit = buffer_sizes(buffer_events, self._event_bytes())
-        self._gate = threading.Lock()  # held by whoever changes the membership
+        self._gate = threading.RLock()  # held by whoever changes the membership
         self._aside = threading.Event()  # the consumer has noticed
         self._receiver = inside(netns, lambda: self._open(max_memory, all_nsid))
         self._backlog: deque[Batch] = deque()  # received while joining or leaving, not yet looked at
@@ -111,7 +111,8 @@ class Subscriber(Feed):
             if block is not None:
                 return self._deliver(_batch(block)) if block.lossy else Batch(block, NO_LOSS)
             with self._gate:  # until the change of membership is done
-                pass
+                if self._receiver.paused:
+                    raise BusyError("a signal handler may not receive while what it interrupts joins or leaves")
             if deadline is not None:
                 timeout = max(0.0, deadline - time.monotonic())
 
@@ -178,8 +179,8 @@ class Subscriber(Feed):
             self._receiver.change(group, join=True)
         if self._source.handshake:
             try:
-                self._keep(handshake.join(self._receiver, self._source, group, self._options))
-            except NlbusError:
+                handshake.join(self._receiver, self._source, group, self._options, self._keep)
+            except BaseException:
                 if self._source.membership:
                     self._receiver.change(group, join=False)
                 raise
@@ -188,7 +189,7 @@ class Subscriber(Feed):
 
     def _leave(self, group: int) -> None:
         if self._source.handshake:
-            self._keep(handshake.leave(self._receiver, self._source, group))
+            handshake.leave(self._receiver, self._source, group, self._keep)
         if self._source.membership:
             self._receiver.change(group, join=False)
         self._groups -= {group}
@@ -200,8 +201,7 @@ class Subscriber(Feed):
             leave = self._source.handshake.leave
             self._receiver.farewell = tuple(leave(group, 0) for group in groups)
 
-    def _keep(self, news: tuple[list[Batch], int]) -> None:
-        batches, answers = news
+    def _keep(self, batches: list[Batch], answers: int) -> None:
         self._backlog.extend(batches)
         self._answers += answers
 
@@ -212,7 +212,7 @@ class Subscriber(Feed):
         granted = Groups()
         try:
             for group in self._groups:
-                self._keep(handshake.join(self._receiver, self._source, group, self._options))
+                handshake.join(self._receiver, self._source, group, self._options, self._keep)
                 granted |= {group}
                 self._prepare_farewell(granted)
         except BaseException:
@@ -228,9 +228,12 @@ class Subscriber(Feed):
         receiver.check()  # before the lock: in a fork, it may be held by a thread of the parent's
         with self._gate:
             receiver.check()
-            receiver.paused = True
-            receiver.signal()
+            if receiver.paused:  # by ourselves, whom a signal handler interrupted
+                yield
+                return
             try:
+                receiver.paused = True
+                receiver.signal()
                 self._aside.clear()
                 # A signal handler may interrupt the consumer, which then stands still.
                 while receiver.busy and receiver.consumer != threading.get_ident():

@@ -73,10 +73,15 @@ cdef class Waker:
             self.epoll = epoll_create1(EPOLL_CLOEXEC)
             if self.epoll < 0:
                 raise OSError(errno, "epoll")
-            self.add(self.fd, EPOLLIN)
-            self.add(self.wake, EPOLLIN)
-            if self.sentinel >= 0:
-                self.add(self.sentinel, 0)
+            try:
+                self.add(self.fd, EPOLLIN)
+                self.add(self.wake, EPOLLIN)
+                if self.sentinel >= 0:
+                    self.add(self.sentinel, 0)
+            except OSError:
+                close(self.epoll)
+                self.epoll = -1
+                raise
         return self.epoll
 
     cdef int add(self, int fd, unsigned int events) except -1:
