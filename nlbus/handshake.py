@@ -15,6 +15,7 @@ import numpy as np
 from nlbus.batch import Batch
 from nlbus.errors import KernelError, NlbusError, kernel_error
 from nlbus.loss import Loss
+from nlbus.reading import Reading
 from nlbus.request import Reply
 from nlbus.sources import Source, group_names
 
@@ -35,20 +36,21 @@ class News(Protocol):
 
 
 def join(
-    receiver: Receiver, source: Source, group: int, options: Mapping[str, float], keep: News
+    receiver: Receiver, reading: Reading, group: int, options: Mapping[str, float], keep: News
 ) -> None:
     """Ask for the events of a group. What is received meanwhile goes to `keep`, whatever comes of it.
 
     PermissionDenied or KernelError, as the kernel answers, or if it does not. Without an answer, be it for
     Ctrl-C, it is told to forget about us.
     """
+    source = reading.source
     assert source.handshake is not None
     seq = next(_numbers)
     action = f"joining {source.name} ({', '.join(group_names(source, [group]))})"
     _send(receiver, source, source.handshake.join(group, options, seq), action)
     answer = None
     try:
-        answer = _await(receiver, source, seq, keep)
+        answer = _await(receiver, reading, seq, keep)
     finally:
         if answer is None:
             with suppress(OSError, NlbusError):
@@ -59,19 +61,20 @@ def join(
         raise kernel_error(answer, action, source.needs)
 
 
-def leave(receiver: Receiver, source: Source, group: int, keep: News) -> None:
+def leave(receiver: Receiver, reading: Reading, group: int, keep: News) -> None:
     """Ask for no more events of a group; what was received until then goes to `keep`."""
+    source = reading.source
     assert source.handshake is not None
     seq = next(_numbers)
     action = f"leaving {source.name} ({', '.join(group_names(source, [group]))})"
     _send(receiver, source, source.handshake.leave(group, seq), action)
-    _drain(receiver, source, seq, keep)
+    _drain(receiver, reading, seq, keep)
 
 
-def _await(receiver: Receiver, source: Source, seq: int, keep: News) -> int | None:
+def _await(receiver: Receiver, reading: Reading, seq: int, keep: News) -> int | None:
     """The answer to request `seq`; None if there is none."""
     give_up = time.monotonic() + PATIENCE
-    while (answer := _drain(receiver, source, seq, keep)) is None and time.monotonic() <= give_up:
+    while (answer := _drain(receiver, reading, seq, keep)) is None and time.monotonic() <= give_up:
         time.sleep(NAP)
     return answer
 
@@ -86,14 +89,14 @@ def _send(receiver: Receiver, source: Source, message: bytes, action: str) -> No
         raise kernel_error(error.errno or 0, action, help) from error
 
 
-def _drain(receiver: Receiver, source: Source, seq: int, keep: News) -> int | None:
+def _drain(receiver: Receiver, reading: Reading, seq: int, keep: News) -> int | None:
     """All that is queued goes to `keep`, but for the answer to request `seq`, which is returned."""
     batches = []
     answer = None
     for block in receiver.drain():
-        batch = Batch(block, Loss(block.losses, block.open, block.grew))
+        batch = Batch(block, Loss(block.losses, block.open, block.grew), reading)
         if answer is None:
-            at, answer = _find(source, batch, seq)
+            at, answer = _find(reading.source, batch, seq)
             if answer is not None:
                 batch = batch.select(np.arange(len(batch)) != at)
         if batch or batch.loss:

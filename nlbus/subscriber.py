@@ -19,12 +19,15 @@ from nlbus.groups import MASK_GROUPS, Groups
 from nlbus.loss import Loss
 from nlbus.netns import Netns, inside
 from nlbus.opening import Trust, buffer_sizes, option_values, trusted
+from nlbus.reading import Reading, Tables
 from nlbus.sources import GroupsLike, Source, find, group_names, resolve_groups
+from nlbus.table import Table
 from nlbus.topic import Topic
 from nlbus.truesize import truesize
 
 if TYPE_CHECKING:
     from nlbus._core.arena import Block
+    from nlbus.expressions import Expression
 
 DEFAULT_EVENT_BYTES = 64
 HEADER_BYTES = 96  # nlmsghdr and nlbus_batch
@@ -35,8 +38,10 @@ STREAM = ("portid", "uid", "instance", "groups", "delivered", "lost", "next_seq"
 class Subscriber(Feed):
     """Listens to groups of a source and yields batches.
 
-    source: one of `nlbus.sources()`. groups: numbers, names or Groups; None: the source's default. topics:
-    their groups too (bus only). netns: listen in this network namespace, a name of `ip netns`, a path, a
+    source: one of `nlbus.sources()`. groups: numbers, names or Groups; None: those of the tables, else the
+    source's default. topics: their groups too (bus only). tables: what `batch.table` and `batch.rows` shall
+    decode, names, or a dict of names to the columns wanted; None: every table. where: an expression of
+    `field`; tables have only the rows for which it is true (messages, counts and losses stay). netns: listen in this network namespace, a name of `ip netns`, a path, a
     descriptor or a pid; any number of them on one thread. all_nsid: hear, beside it, the network namespaces
     that have an id in it; the column nsid says which (needs CAP_NET_BROADCAST). options: of the source.
 
@@ -57,6 +62,8 @@ class Subscriber(Feed):
         groups: GroupsLike | None = None,
         *,
         topics: Iterable[Topic] = (),
+        tables: Tables = None,
+        where: Expression | None = None,
         netns: Netns = None,
         all_nsid: bool = False,
         options: Mapping[str, float] | None = None,
@@ -71,7 +78,8 @@ class Subscriber(Feed):
             raise SchemaError(f"transport={transport!r}: this version knows 'auto' and 'usersock'")
         self._source = inside(netns, lambda: find(source))
         self._topics = tuple(topics)
-        self._groups = self._resolve(groups)
+        self._reading = Reading(self._source, tables, where)
+        self._groups = self._resolve(groups, chosen=tables is not None)
         self._netns = netns
         self._options = option_values(self._source, options)
         self._trust = trusted(self._source, trust)
@@ -109,7 +117,9 @@ class Subscriber(Feed):
             except OSError as error:
                 raise kernel_error(error.errno or 0, f"receiving from {self._source.name}") from error
             if block is not None:
-                return self._deliver(_batch(block)) if block.lossy else Batch(block, NO_LOSS)
+                return (
+                    self._deliver(self._batch(block)) if block.lossy else Batch(block, NO_LOSS, self._reading)
+                )
             with self._gate:  # until the change of membership is done
                 if self._receiver.paused:
                     raise BusyError("a signal handler may not receive while what it interrupts joins or leaves")
@@ -171,7 +181,7 @@ class Subscriber(Feed):
                 ledger.set_members(Groups(*(g for g in self._groups if g <= MASK_GROUPS)).mask)
                 if groups and not join and self._source.framing == "bus":
                     # What was queued until now is of streams that are about to be forgotten.
-                    self._backlog.extend(map(_batch, self._receiver.drain()))
+                    self._backlog.extend(map(self._batch, self._receiver.drain()))
                     ledger.forget()
 
     def _join(self, group: int) -> None:
@@ -179,7 +189,7 @@ class Subscriber(Feed):
             self._receiver.change(group, join=True)
         if self._source.handshake:
             try:
-                handshake.join(self._receiver, self._source, group, self._options, self._keep)
+                handshake.join(self._receiver, self._reading, group, self._options, self._keep)
             except BaseException:
                 if self._source.membership:
                     self._receiver.change(group, join=False)
@@ -189,7 +199,7 @@ class Subscriber(Feed):
 
     def _leave(self, group: int) -> None:
         if self._source.handshake:
-            handshake.leave(self._receiver, self._source, group, self._keep)
+            handshake.leave(self._receiver, self._reading, group, self._keep)
         if self._source.membership:
             self._receiver.change(group, join=False)
         self._groups -= {group}
@@ -212,7 +222,7 @@ class Subscriber(Feed):
         granted = Groups()
         try:
             for group in self._groups:
-                handshake.join(self._receiver, self._source, group, self._options, self._keep)
+                handshake.join(self._receiver, self._reading, group, self._options, self._keep)
                 granted |= {group}
                 self._prepare_farewell(granted)
         except BaseException:
@@ -329,14 +339,19 @@ class Subscriber(Feed):
         names = ", ".join(group_names(self._source, self._groups))
         return f"<Subscriber {self._source.name} ({names}){' closed' if self.closed else ''}>"
 
+    def _empty(self, name: str | Topic) -> Table:
+        return self._reading.empty(name)
+
     # -- opening ----------------------------------------------------------------------------------
 
-    def _resolve(self, groups: GroupsLike | None) -> Groups:
+    def _resolve(self, groups: GroupsLike | None, chosen: bool) -> Groups:
         if self._topics and self._source.framing != "bus":
             raise SchemaError(f"topics are of the bus, not of {self._source.name}")
         wanted = Groups()
         for topic in self._topics:
             wanted = wanted | topic.groups
+        if groups is None and chosen:
+            groups = self._reading.groups
         if groups is None and wanted:
             return wanted
         return wanted | resolve_groups(self._source, groups)
@@ -375,6 +390,5 @@ class Subscriber(Feed):
         action = f"{action} {self._source.name} ({names}){where}"
         return kernel_error(error.errno or 0, action, self._source.needs)
 
-
-def _batch(block: Block) -> Batch:
-    return Batch(block, Loss(block.losses, block.open, block.grew))
+    def _batch(self, block: Block) -> Batch:
+        return Batch(block, Loss(block.losses, block.open, block.grew), self._reading)

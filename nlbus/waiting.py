@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Iterable
 
+from nlbus._core.waker import Identities
 from nlbus.errors import ClosedError
 from nlbus.subscriber import Subscriber
 
@@ -20,7 +21,7 @@ class _Waiter:
     """An epoll of these subscribers. Kept for the next call, for then those that are silent cost nothing."""
 
     def __init__(self, subscribers: list[Subscriber]) -> None:
-        self._ids = list(map(id, subscribers))
+        self._identities = Identities(subscribers)
         self._pid = os.getpid()
         self._epoll = select.epoll()
         # Nobody is kept open by having been waited for; who is gone has gone from here.
@@ -35,7 +36,7 @@ class _Waiter:
     def serves(self, subscribers: list[Subscriber]) -> bool:
         """Whether it is for these."""
         alive = len(self._by_fd) == self._count
-        return alive and list(map(id, subscribers)) == self._ids and os.getpid() == self._pid
+        return alive and self._identities.same(subscribers) and os.getpid() == self._pid
 
     def poll(self, seconds: float) -> list[Subscriber]:
         return [self._by_fd[fd] for fd, _ in self._epoll.poll(seconds, max(1, self._count))]
