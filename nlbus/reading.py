@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from heapq import merge
 from typing import TYPE_CHECKING, Any
 
-from nlbus.columns import Schema
-from nlbus.compile import compiled
-from nlbus.decoding import Rows
+from nlbus.columns import Schema, TextSchema
+from nlbus.decoding import LIVE, decoder
 from nlbus.errors import SchemaError
 from nlbus.records import topic_columns, topic_table
 from nlbus.sources import Source, did_you_mean
@@ -43,7 +42,9 @@ class Reading:
             if not self._wanted:
                 raise SchemaError(f"tables=[] of {source.name}: none at all; None means every table")
         for name in self._wanted if where is not None or tables is not None else ():
-            compiled(self._schemas[name], self._decoded(name))
+            empty = self.empty(name)
+            if where is not None:
+                where.mask(empty)
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -55,14 +56,16 @@ class Reading:
         """The source's groups that bring messages of these tables."""
         return tuple(dict.fromkeys(group for name in self._wanted for group in self._schemas[name].groups))
 
-    def schema(self, name: str) -> Schema:
+    def schema(self, name: str) -> Schema | TextSchema:
         """The schema of this name. SchemaError."""
         if name in self._schemas:
             return self._schemas[name]
         if not self._schemas:
             raise SchemaError(f"{self.source.name} has no tables: its messages are not decoded")
         hint = did_you_mean(str(name), self._schemas)
-        raise SchemaError(f"no table {name!r} of {self.source.name}{hint}: there are {', '.join(self._schemas)}")
+        raise SchemaError(
+            f"no table {name!r} of {self.source.name}{hint}: there are {', '.join(self._schemas)}"
+        )
 
     def _decoded(self, name: str) -> frozenset[str] | None:
         """The columns that the decoder is asked for."""
@@ -75,25 +78,25 @@ class Reading:
         """The same table without rows. SchemaError."""
         if isinstance(name, Topic):
             return Table(topic_columns(name))
-        return Table(compiled(self.schema(name), self._decoded(name)).columns)
+        return Table(decoder(self.schema(name), self._decoded(name)).columns)
 
     def table(self, batch: Batch, name: str | Topic) -> Table:
         """The rows of one kind in a batch. SchemaError."""
         if isinstance(name, Topic):
             return topic_table(batch, name)
-        schema = self.schema(name)
-        found = compiled(schema, self._decoded(name))
-        table = Table(found.columns, [Rows(found, batch._block, batch._selected, 0)], batch.loss)
+        found = decoder(self.schema(name), self._decoded(name))
+        table = Table(found.columns, [found.rows(batch._block, batch._selected, LIVE)], batch.loss)
         if self.where is not None:
             table = table.filter(self.where)
         return table
 
     def rows(self, batch: Batch) -> Iterator[dict[str, Any]]:
         """The rows of all tables that were asked for, in message order; nl_table says of which."""
-        tables = [
-            ({"nl_table": name} | row for row in self.table(batch, name).iter_rows()) for name in self._wanted
-        ]
-        return merge(*tables, key=lambda row: row["nl_row"])
+        return merge(*(self._named(batch, name) for name in self._wanted), key=lambda row: row["nl_row"])
+
+    def _named(self, batch: Batch, name: str) -> Iterator[dict[str, Any]]:
+        for row in self.table(batch, name).iter_rows():
+            yield {"nl_table": name} | row
 
 
 def _names(names: Iterable[str]) -> list[str]:

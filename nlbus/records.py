@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nlbus.columns import NL_COLUMNS, Column, Values
+from nlbus.columns import NL_COLUMNS, Column, Display, Values
 from nlbus.table import Table
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ class Records:
 
 def topic_columns(topic: Topic) -> tuple[Column, ...]:
     """The nl_ columns and the topic's fields: numbers as they are, all else as bytes of fixed size."""
-    fields = topic.dtype.fields or {}
+    fields: Any = topic.dtype.fields or {}
     own = []
     for name, (dtype, *_) in fields.items():
         plain = dtype.newbyteorder("=") if dtype.kind in "buif" else np.dtype(f"V{dtype.itemsize}")
-        display = "" if dtype.kind in "buif" else "hex"
+        display: Display = "" if dtype.kind in "buif" else "hex"
         own.append(Column(name=name, dtype=plain, type=str(dtype), nullable=False, display=display))
     return (*NL_COLUMNS, *own)
 

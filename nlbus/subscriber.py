@@ -41,9 +41,11 @@ class Subscriber(Feed):
     source: one of `nlbus.sources()`. groups: numbers, names or Groups; None: those of the tables, else the
     source's default. topics: their groups too (bus only). tables: what `batch.table` and `batch.rows` shall
     decode, names, or a dict of names to the columns wanted; None: every table. where: an expression of
-    `field`; tables have only the rows for which it is true (messages, counts and losses stay). netns: listen in this network namespace, a name of `ip netns`, a path, a
-    descriptor or a pid; any number of them on one thread. all_nsid: hear, beside it, the network namespaces
-    that have an id in it; the column nsid says which (needs CAP_NET_BROADCAST). options: of the source.
+    `field`; tables have only the rows for which it is true (messages, counts and losses stay).
+
+    netns: listen in this network namespace, a name of `ip netns`, a path, a descriptor or a pid; any number
+    of them on one thread. all_nsid: hear, beside it, the network namespaces that have an id in it; the column
+    nsid says which (needs CAP_NET_BROADCAST). options: of the source.
 
     buffer_events: the kernel's receive buffer holds at least so many events sent one by one, of the topics'
     size or 64 bytes; a warning says if the kernel grants less. None: 64 MiB, and up to 256 MiB after
@@ -122,7 +124,9 @@ class Subscriber(Feed):
                 )
             with self._gate:  # until the change of membership is done
                 if self._receiver.paused:
-                    raise BusyError("a signal handler may not receive while what it interrupts joins or leaves")
+                    raise BusyError(
+                        "a signal handler may not receive while what it interrupts joins or leaves"
+                    )
             if deadline is not None:
                 timeout = max(0.0, deadline - time.monotonic())
 
