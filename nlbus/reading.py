@@ -80,12 +80,12 @@ class Reading:
             return Table(topic_columns(name))
         return Table(decoder(self.schema(name), self._decoded(name)).columns)
 
-    def table(self, batch: Batch, name: str | Topic) -> Table:
+    def table(self, batch: Batch, name: str | Topic, origin: int = LIVE) -> Table:
         """The rows of one kind in a batch. SchemaError."""
         if isinstance(name, Topic):
             return topic_table(batch, name)
         found = decoder(self.schema(name), self._decoded(name))
-        table = Table(found.columns, [found.rows(batch._block, batch._selected, LIVE)], batch.loss)
+        table = Table(found.columns, [found.rows(batch._block, batch._selected, origin)], batch.loss)
         if self.where is not None:
             table = table.filter(self.where)
         return table

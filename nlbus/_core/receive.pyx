@@ -9,7 +9,7 @@ from libc.stdlib cimport free, realloc
 
 from nlbus._abi.netlink cimport (
     NETLINK_ADD_MEMBERSHIP, NETLINK_DROP_MEMBERSHIP, NETLINK_LISTEN_ALL_NSID, NETLINK_NO_ENOBUFS,
-    NETLINK_PKTINFO,
+    NETLINK_PKTINFO, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK,
 )
 from nlbus._abi.socket cimport (
     CLOCK_MONOTONIC, CLOCK_REALTIME, MSG_DONTWAIT, SO_PASSCRED, SOL_NETLINK, SOL_SOCKET, clock_ns, close,
@@ -336,6 +336,11 @@ cdef class Receiver:
             raise OSError(errno, "setsockopt")
         if self.gauge.sentinel >= 0:
             set_option(self.gauge.sentinel, SOL_NETLINK, what, <int> group)
+
+    def be_strict(self):
+        """Have requests checked whole, dumps filtered as asked, and errors told in words, as far as known."""
+        set_option(self.fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+        set_option(self.fd, SOL_NETLINK, NETLINK_EXT_ACK, 1)
 
     def send(self, bytes request):
         """Send a message to the kernel; the answer comes among the rest. OSError, ClosedError."""
