@@ -19,13 +19,16 @@ from nlbus.errors import (
     NlbusError,
     PermissionDenied,
     SchemaError,
+    UnknownColumn,
     UnknownSource,
 )
+from nlbus.expressions import Expression, field
 from nlbus.groups import Groups
 from nlbus.loss import Loss
 from nlbus.publisher import Publisher
 from nlbus.sources import Source, sources
 from nlbus.subscriber import Subscriber
+from nlbus.table import Table
 from nlbus.topic import Topic
 from nlbus.waiting import wait
 
@@ -37,6 +40,7 @@ __all__ = [
     "Capture",
     "CaptureError",
     "ClosedError",
+    "Expression",
     "Groups",
     "KernelError",
     "Loss",
@@ -50,8 +54,11 @@ __all__ = [
     "SchemaError",
     "Source",
     "Subscriber",
+    "Table",
     "Topic",
+    "UnknownColumn",
     "UnknownSource",
+    "field",
     "netlink_sockets",
     "open_capture",
     "record",

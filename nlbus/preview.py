@@ -20,12 +20,10 @@ def preview(table: Table) -> str:
     shown = told = 0
     for column in table.columns:
         name = column.name
-        # A time is easier to read as numpy prints it.
-        values = head[name].astype(str) if column.display == "time" else [row[name] for row in rows]
-        cells = [
-            name,
-            *("" if row[name] is None else _cell(it) for row, it in zip(rows, values, strict=True)),
-        ]
+        values = [row[name] for row in rows]
+        if column.display == "time":
+            values = [None if value is None else time for value, time in zip(values, head[name], strict=True)]
+        cells = [name, *map(_cell, values)]
         if not any(cells[1:]):
             continue
         told += 1
@@ -41,5 +39,7 @@ def preview(table: Table) -> str:
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return ""
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= CELL else text[: CELL - 1] + "…"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nlbus import arrow
 from nlbus.chunks import Chunk, Mask, empty, joined_valid, kept
 from nlbus.columns import Column, Values
 from nlbus.convert import to_array, to_python
@@ -139,6 +140,12 @@ class Table:
         for name, array in zip(names, arrays, strict=True):
             rows[name] = array
         return rows
+
+    def __arrow_c_schema__(self) -> object:
+        return arrow.schema(self.columns)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return arrow.stream(self.columns, self._chunks)
 
     def __repr__(self) -> str:
         about = f"{self._length} row{'s' * (self._length != 1)}, {len(self.columns)} columns"

@@ -1,0 +1,14 @@
+"""Arrays of numpy as Arrow's C streams: any library that knows these reads the memory where it lies."""
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from nlbus._typing import Array
+
+# name, format (Arrow's letters), nullable, children, dictionary
+_Layout: TypeAlias = tuple[str, str, bool, tuple[_Layout, ...], _Layout | None]
+# length, null count, buffers (C-contiguous; None: there is none), children, dictionary
+_Part: TypeAlias = tuple[int, int, tuple[Array | None, ...], tuple[_Part, ...], _Part | None]
+
+def schema(layout: _Layout) -> object: ...
+def stream(layout: _Layout, batches: Iterable[_Part]) -> object: ...
