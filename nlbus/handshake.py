@@ -16,7 +16,7 @@ from nlbus.batch import Batch
 from nlbus.errors import KernelError, NlbusError, kernel_error
 from nlbus.loss import Loss
 from nlbus.request import Reply
-from nlbus.sources import Source, group_names
+from nlbus.sources import Source, group_names, help_with
 
 if TYPE_CHECKING:
     from nlbus._core.receive import Receiver
@@ -56,7 +56,7 @@ def join(
     if answer is None:
         raise KernelError(0, f"{action}: the kernel does not answer; {source.handshake.silence}")
     if answer:
-        raise kernel_error(answer, action, source.needs)
+        raise kernel_error(answer, action, help_with(source, answer))
 
 
 def leave(receiver: Receiver, source: Source, group: int, keep: News) -> None:
@@ -81,9 +81,10 @@ def _send(receiver: Receiver, source: Source, message: bytes, action: str) -> No
     try:
         receiver.send(message)
     except OSError as error:
-        nobody_there = error.errno == errno.ECONNREFUSED
-        help = source.handshake.silence if nobody_there else source.needs
-        raise kernel_error(error.errno or 0, action, help) from error
+        number = error.errno or 0
+        nobody_there = number == errno.ECONNREFUSED
+        help = source.handshake.silence if nobody_there else help_with(source, number)
+        raise kernel_error(number, action, help) from error
 
 
 def _drain(receiver: Receiver, source: Source, seq: int, keep: News) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import warnings
@@ -15,11 +16,11 @@ from nlbus._core.receive import Receiver
 from nlbus.batch import Batch
 from nlbus.errors import BusyError, LossError, NlbusError, SchemaError, kernel_error
 from nlbus.feed import Feed, OnLoss
-from nlbus.groups import MASK_GROUPS, Groups
+from nlbus.groups import MASK_GROUPS, Groups, integer
 from nlbus.loss import Loss
 from nlbus.netns import Netns, inside
 from nlbus.opening import Trust, buffer_sizes, option_values, trusted
-from nlbus.sources import GroupsLike, Source, find, group_names, resolve_groups
+from nlbus.sources import GroupsLike, Source, find, group_names, help_with, resolve_groups
 from nlbus.topic import Topic
 from nlbus.truesize import truesize
 
@@ -75,6 +76,8 @@ class Subscriber(Feed):
         self._netns = netns
         self._options = option_values(self._source, options)
         self._trust = trusted(self._source, trust)
+        if not 0 <= integer(max_memory, "max_memory") <= sys.maxsize:
+            raise SchemaError(f"max_memory={max_memory}: bytes, from 0 to {sys.maxsize}")
         self._buffer_bytes, self._buffer_limit = buffer_sizes(buffer_events, self._event_bytes())
         self._gate = threading.RLock()  # held by whoever changes the membership
         self._aside = threading.Event()  # the consumer has noticed
@@ -250,7 +253,12 @@ class Subscriber(Feed):
 
     def fileno(self) -> int:
         """One descriptor for select, poll, epoll and event loops: readable while recv(timeout=0) has news."""
-        return self._receiver.fileno()
+        try:
+            return self._receiver.fileno()
+        except OSError as error:
+            number = error.errno or 0
+            action = f"opening what waits for {self._source.name}"
+            raise kernel_error(number, action, help_with(self._source, number)) from error
 
     def close(self) -> None:
         """From any thread: whoever receives wakes up with ClosedError. Closing twice is fine."""
@@ -373,7 +381,7 @@ class Subscriber(Feed):
         where = "" if self._netns is None else f" in network namespace {self._netns!r}"
         names = ", ".join(group_names(self._source, groups))
         action = f"{action} {self._source.name} ({names}){where}"
-        return kernel_error(error.errno or 0, action, self._source.needs)
+        return kernel_error(error.errno or 0, action, help_with(self._source, error.errno or 0))
 
 
 def _batch(block: Block) -> Batch:
