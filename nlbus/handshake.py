@@ -34,9 +34,7 @@ class News(Protocol):
         """`answers` messages were taken out of these batches, which are to be delivered."""
 
 
-def join(
-    receiver: Receiver, source: Source, group: int, options: Mapping[str, float], keep: News
-) -> None:
+def join(receiver: Receiver, source: Source, group: int, options: Mapping[str, float], keep: News) -> None:
     """Ask for the events of a group. What is received meanwhile goes to `keep`, whatever comes of it.
 
     PermissionDenied or KernelError, as the kernel answers, or if it does not. Without an answer, be it for

@@ -115,7 +115,7 @@ class Subscriber(Feed):
                 return self._deliver(_batch(block)) if block.lossy else Batch(block, NO_LOSS)
             with self._gate:  # until the change of membership is done
                 if self._receiver.paused:
-                    raise BusyError("a signal handler may not receive while what it interrupts joins or leaves")
+                    raise BusyError("a signal handler may not receive amid a change of groups")
             if deadline is not None:
                 timeout = max(0.0, deadline - time.monotonic())
 
@@ -232,6 +232,8 @@ class Subscriber(Feed):
         with self._gate:
             receiver.check()
             if receiver.paused:  # by ourselves, whom a signal handler interrupted
+                if receiver.busy and receiver.consumer != threading.get_ident():
+                    raise BusyError("a signal handler interrupted what waits for another thread's recv")
                 yield
                 return
             try:
@@ -284,8 +286,8 @@ class Subscriber(Feed):
         socket's counter. open: those of them that no gap explains yet. malformed, foreign, untrusted, copies,
         truncated: what came and was not delivered, and why. unbuilt: times that the kernel told of events it
         could not build (route, netfilter, generic netlink). buffer_used, buffer_size, buffer_peak: bytes of
-        truesize, now, granted, and at least queued at some time; buffer_grown: times that overruns made the
-        buffer larger. memory: bytes that batches hold. streams (bus): portid, uid, instance, groups (a
+        truesize, now, granted, and about the most ever queued; buffer_grown: times that overruns made
+        the buffer larger. memory: bytes that batches hold. streams (bus): portid, uid, instance, groups (a
         mask), delivered, lost, next_seq, next_dgram, time_ns of each. ClosedError.
         """
         with self._consumer_aside():

@@ -173,7 +173,7 @@ def test_ctrl_c_while_entering_takes_no_descriptor_from_the_visitor(
     def enter_late(fd: int) -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         interrupted.wait(5)
-        seen.append(os.stat(fd).st_ino)
+        seen.append(os.fstat(fd).st_ino)
         entered.set()
 
     monkeypatch.setattr(netns_module, "enter_netns", enter_late)
@@ -184,7 +184,7 @@ def test_ctrl_c_while_entering_takes_no_descriptor_from_the_visitor(
     for thread in threading.enumerate():
         if thread is not threading.current_thread():
             thread.join()
-    assert seen == [os.stat(path).st_ino]
+    assert seen == [Path(path).stat().st_ino]
     assert here() == home
     assert descriptors() == before
 
