@@ -116,6 +116,8 @@ class Subscriber(Feed):
             with self._gate:  # until the change of membership is done
                 if self._receiver.paused:
                     raise BusyError("a signal handler may not receive amid a change of groups")
+                if self._held is None and not self._backlog:
+                    self._receiver.unsignal()  # Ctrl-C may have come before whoever wanted to
             if deadline is not None:
                 timeout = max(0.0, deadline - time.monotonic())
 

@@ -186,6 +186,16 @@ def test_wait_returns_those_that_have_news(subscribe: Subscribe, publisher: Publ
     assert nlbus.wait([], 0.01) == nlbus.wait([subs[1]], -1) == []
 
 
+def test_a_signal_that_ctrl_c_left_behind_keeps_nobody_awake(sub: Subscriber, publisher: Publisher) -> None:
+    sub._receiver.signal()  # as for a batch that was about to be returned
+    before = time.process_time()
+    assert not len(sub.recv(0.5))
+    assert time.process_time() - before < 0.25
+    assert not readable(sub)
+    publisher.publish(b"x", 1)
+    assert payloads([sub.recv(1)]) == [b"x"]
+
+
 # Other threads
 
 
