@@ -17,8 +17,8 @@ from nlbus.chunks import Chunk, gathered
 from nlbus.columns import Column, Values
 from nlbus.convert import text_column, time_dtype, utf8
 
-# Smaller chunks are joined: readers are slow with many. Of 64 KiB an attribute, as large as they come, so many
-# stay below the 2 GiB of Arrow's offsets.
+# Smaller chunks are joined: readers are slow with many. Of 64 KiB an attribute, as large as they come, so
+# many stay below the 2 GiB of Arrow's offsets.
 BATCH_ROWS = 1 << 15
 
 _FORMATS = {
