@@ -86,9 +86,10 @@ class Reading:
             return topic_table(batch, name)
         found = decoder(self.schema(name), self._decoded(name))
         table = Table(found.columns, [found.rows(batch._block, batch._selected, origin)], batch.loss)
-        if self.where is not None:
-            table = table.filter(self.where)
-        return table
+        if self.where is None:
+            return table
+        wanted = self._wanted.get(name)
+        return table.filter(self.where) if wanted is None else table.filter(self.where).select(self._shown(name))
 
     def rows(self, batch: Batch) -> Iterator[dict[str, Any]]:
         """The rows of all tables that were asked for, in message order; nl_table says of which."""
