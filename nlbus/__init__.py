@@ -7,7 +7,9 @@ without being counted.
 from nlbus.aio import AsyncSubscriber
 from nlbus.batch import Batch
 from nlbus.capture import Capture, Recorded, open_capture, record
+from nlbus.describe import TableSchema, schema
 from nlbus.diag import NetlinkSocket, netlink_sockets
+from nlbus.dumping import snapshot
 from nlbus.errors import (
     ArenaFull,
     BusyError,
@@ -55,6 +57,7 @@ __all__ = [
     "Source",
     "Subscriber",
     "Table",
+    "TableSchema",
     "Topic",
     "UnknownColumn",
     "UnknownSource",
@@ -62,6 +65,8 @@ __all__ = [
     "netlink_sockets",
     "open_capture",
     "record",
+    "schema",
+    "snapshot",
     "sources",
     "wait",
 ]

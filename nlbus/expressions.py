@@ -59,6 +59,10 @@ class Expression(ABC):
         """
         return self._rows(table, True)
 
+    def equalities(self, table: Table) -> dict[str, int]:
+        """Columns of numbers that must have a certain value wherever it is true; maybe not all of them."""
+        return {}
+
     @abstractmethod
     def _rows(self, table: Table, truth: bool) -> Mask:
         """The rows for which it is true, or those for which it is false."""
@@ -87,6 +91,11 @@ class _Pair(Expression):
     def _rows(self, table: Table, truth: bool) -> Mask:
         left, right = self._left._rows(table, truth), self._right._rows(table, truth)
         return left | right if (self._sign == "|") is truth else left & right
+
+    def equalities(self, table: Table) -> dict[str, int]:
+        if self._sign == "|":
+            return {}
+        return self._left.equalities(table) | self._right.equalities(table)
 
     def __repr__(self) -> str:
         return f"({self._left} {self._sign} {self._right})"
@@ -117,6 +126,16 @@ class _Test(Expression):
 
     def __repr__(self) -> str:
         return f"({self._text})"
+
+
+class _Equal(_Test):
+    def __init__(self, name: str, text: str, value: object) -> None:
+        super().__init__(name, text, partial(_compare, operator.eq, value))
+        self._value = value
+
+    def equalities(self, table: Table) -> dict[str, int]:
+        value = _fitting(table.column(self._name), self._value)
+        return {self._name: int(value)} if isinstance(value, int | np.integer) else {}
 
 
 class _Absent(Expression):
@@ -150,7 +169,7 @@ class Operand:
         return _Test(self.name, text, partial(_compare, comparison, value))
 
     def __eq__(self, value: object) -> Expression:  # type: ignore[override]
-        return self._compared(operator.eq, value)
+        return _Equal(self.name, f"{self} == {value!r}", value)
 
     def __ne__(self, value: object) -> Expression:  # type: ignore[override]
         return self._compared(operator.ne, value)

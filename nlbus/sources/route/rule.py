@@ -1,0 +1,66 @@
+"""rule: which routing table is asked for which packet."""
+
+from nlbus.columns import ADDRESS, BE32, BE64, TEXT, U8, U16, U32, Attr, Field, Schema, Struct, pad
+from nlbus.sources.route.names import (
+    FAMILIES,
+    IP_PROTOCOLS,
+    NEW_RULE,
+    ROUTE_PROTOCOLS,
+    RULE_ACTIONS,
+    RULE_FLAGS,
+    TABLES,
+    ops,
+    untold,
+)
+
+RULE = Schema(
+    name="rule",
+    about="rules of policy routing",
+    ops=ops(NEW_RULE),
+    key=(
+        "family", "priority", "action", "table", "src", "src_len", "dst", "dst_len", "tos", "iifname",
+        "oifname", "fwmark", "fwmask", "goto", "ip_proto", "sport_range_start", "dport_range_start",
+        "uid_range_start",
+    ),
+    groups=("ipv4_rule", "ipv6_rule"),
+    header=(  # struct fib_rule_hdr
+        Field("family", U8, enum=FAMILIES),
+        Field("dst_len", U8, "bits"),
+        Field("src_len", U8, "bits"),
+        Field("tos", U8),
+        Field("table", U8, enum=TABLES),
+        pad(2),
+        Field("action", U8, enum=RULE_ACTIONS),
+        Field("flags", U32, flags=RULE_FLAGS),
+    ),
+    prefix="FRA_",
+    entries=(
+        Attr("FRA_DST", 1, ADDRESS),
+        Attr("FRA_SRC", 2, ADDRESS),
+        Attr("FRA_IIFNAME", 3, TEXT),
+        Attr("FRA_GOTO", 4, U32),
+        Attr("FRA_PRIORITY", 6, U32),
+        Attr("FRA_FWMARK", 10, U32, display="hex"),
+        Attr("FRA_FLOW", 11, U32),
+        Attr("FRA_TUN_ID", 12, BE64),
+        Attr("FRA_SUPPRESS_IFGROUP", 13, U32),
+        # The kernel always says it, and means nothing by -1.
+        Struct("FRA_SUPPRESS_PREFIXLEN", 14, (Field("suppress_prefixlen", U32, absent=-1),), column="-"),
+        Attr("FRA_TABLE", 15, U32, enum=TABLES),
+        Attr("FRA_FWMASK", 16, U32, display="hex"),
+        Attr("FRA_OIFNAME", 17, TEXT),
+        Attr("FRA_L3MDEV", 19, U8),
+        Struct("FRA_UID_RANGE", 20, (Field("start", U32), Field("end", U32))),
+        Attr("FRA_PROTOCOL", 21, U8, enum=ROUTE_PROTOCOLS),
+        Attr("FRA_IP_PROTO", 22, U8, enum=IP_PROTOCOLS),
+        Struct("FRA_SPORT_RANGE", 23, (Field("start", U16), Field("end", U16))),
+        Struct("FRA_DPORT_RANGE", 24, (Field("start", U16), Field("end", U16))),
+        Attr("FRA_DSCP", 25, U8),
+        Attr("FRA_FLOWLABEL", 26, BE32, display="hex"),
+        Attr("FRA_FLOWLABEL_MASK", 27, BE32, display="hex"),
+        Attr("FRA_SPORT_MASK", 28, U16, display="hex"),
+        Attr("FRA_DPORT_MASK", 29, U16, display="hex"),
+        Attr("FRA_DSCP_MASK", 30, U8, display="hex"),
+        *untold("FRA_", PAD=18),
+    ),
+)  # fmt: skip
