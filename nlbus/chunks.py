@@ -66,7 +66,7 @@ def kept(chunk: Chunk, rows: Mask, width: int) -> Chunk:
     count = int(np.count_nonzero(rows))
     if count == len(rows):
         return chunk
-    return Stored(count, [taken(chunk.values(i), rows) for i in range(width)])
+    return Stored(count, [taken(chunk.values(i), rows) for i in range(width if count else 0)])
 
 
 def gathered(chunks: Iterable[Chunk], rows: int) -> Iterator[Chunk]:

@@ -148,5 +148,7 @@ class Table:
         return arrow.stream(self.columns, self._chunks)
 
     def __repr__(self) -> str:
-        about = f"{self._length} row{'s' * (self._length != 1)}, {len(self.columns)} columns"
-        return f"<Table of {about}{f', {self.loss}' if self.loss else ''}>" + preview(self)
+        rows = f"{self._length} row{'s' * (self._length != 1)}"
+        columns = f"{len(self.columns)} column{'s' * (len(self.columns) != 1)}"
+        lost = f", {self.loss}" if self.loss else ""
+        return f"<Table of {rows}, {columns}{lost}>{preview(self)}"
