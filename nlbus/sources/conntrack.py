@@ -44,6 +44,11 @@ def _names(words: str) -> dict[int, str]:
     return dict(enumerate(words.split()))
 
 
+def _bits(names: str) -> dict[int, str]:
+    """Names of bits, from the lowest."""
+    return {1 << bit: name for bit, name in enumerate(names.split())}
+
+
 FAMILY = {2: "inet", 10: "inet6"}  # AF_*
 
 IPPROTO = {
@@ -66,15 +71,15 @@ DCCP_STATE = _names(  # CT_DCCP_*
 DCCP_ROLE = {0: "CLIENT", 1: "SERVER"}  # CT_DCCP_ROLE_*
 DIRECTION = {0: "ORIGINAL", 1: "REPLY"}  # IP_CT_DIR_*
 
-STATUS = _names(  # IPS_*, by bit
+STATUS = _bits(  # IPS_*
     "EXPECTED SEEN_REPLY ASSURED CONFIRMED SRC_NAT DST_NAT SEQ_ADJUST SRC_NAT_DONE DST_NAT_DONE DYING "
     "FIXED_TIMEOUT TEMPLATE UNTRACKED HELPER OFFLOAD HW_OFFLOAD"
 )
-TCP_FLAGS = _names(  # IP_CT_TCP_FLAG_*, by bit
+TCP_FLAGS = _bits(  # IP_CT_TCP_FLAG_*
     "WINDOW_SCALE SACK_PERM CLOSE_INIT BE_LIBERAL DATA_UNACKNOWLEDGED MAXACK_SET EXP_CHALLENGE_ACK "
     "SIMULTANEOUS_OPEN"
 )
-EXPECT_FLAGS = _names("PERMANENT INACTIVE USERSPACE")  # NF_CT_EXPECT_*, by bit
+EXPECT_FLAGS = _bits("PERMANENT INACTIVE USERSPACE")  # NF_CT_EXPECT_*
 
 # -- what a message is made of ------------------------------------------------------------------------
 
