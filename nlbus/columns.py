@@ -6,7 +6,7 @@ the prefix, nested ones joined by `_`. nlbus/compile.py turns it into the tables
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -36,6 +36,7 @@ def _integer(name: str, size: int, *, signed: bool = False, swap: bool = False) 
 U8, U16, U32, U64 = (_integer(f"u{8 * n}", n) for n in (1, 2, 4, 8))
 S8, S16, S32, S64 = (_integer(f"s{8 * n}", n, signed=True) for n in (1, 2, 4, 8))
 BE16, BE32, BE64 = (_integer(f"be{8 * n}", n, swap=True) for n in (2, 4, 8))
+SBE32 = _integer("sbe32", 4, signed=True, swap=True)
 UINT = Type("uint", "VARINT", 4, np.dtype("u8"))  # of 4 or 8 bytes, as the kernel pleases
 FLAG = Type("flag", "FLAG", 0, np.dtype("?"))  # its presence is its value
 TEXT = Type("string", "TEXT", 0, storage="text")  # ends at its first NUL
@@ -48,6 +49,11 @@ VIA = Type("via", "VIA", 6, np.dtype("V16"), display="address")  # the same, aft
 def fixed(size: int, display: Display = "hex") -> Type:
     """So many bytes."""
     return Type(f"binary[{size}]", "FIXED", size, np.dtype(f"V{size}"), display=display)
+
+
+def text(size: int) -> Type:
+    """Text in so many bytes, NUL where it is shorter."""
+    return Type(f"string[{size}]", "TEXT", size, storage="text")
 
 
 # -- what a schema is made of -------------------------------------------------------------------------
@@ -156,6 +162,25 @@ class Op:
     value: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A condition that the kernel checks itself: a field of the request, or an attribute of it."""
+
+    column: str
+    size: int  # bytes, of an unsigned integer
+    at: int = -1  # in the header of the request, or ...
+    number: int = -1  # ... the attribute
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """How the kernel is asked for all objects of a kind: NLM_F_DUMP, strictly checked."""
+
+    type: int
+    header: bytes
+    filters: Sequence[Filter] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Schema:
     """The messages of one kind: how to know them, their columns, the key of a row.
@@ -172,7 +197,44 @@ class Schema:
     key: Sequence[str] = ()
     groups: Sequence[str] = ()  # where such messages come
     selector: tuple[int, int, int] | None = None
-    dump: Any = None  # how a snapshot asks for them
+    dump: Dump | Callable[[], Iterator[bytes]] | None = None  # the latter makes datagrams of what is there
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What stands before the text of a datagram that begins with `begin`: binary, if so with `magic` behind.
+
+    At the offsets `start` and `length` it has two u32: where the text begins, and its bytes.
+    """
+
+    begin: bytes
+    magic: bytes
+    size: int  # bytes, at least
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TextSchema:
+    """Datagrams that are text: KEY=VALUE, each ended by NUL.
+
+    The column of a key bears its name in lower case: integers are decimal, and absent where they are no such
+    number or do not fit. Text is the kernel's bytes. Without a value for each key of `required` a datagram is
+    malformed. What a row says has happened goes by the value of `op`: as in `ops`, else "change".
+    """
+
+    name: str
+    keys: Sequence[Field]
+    required: Sequence[str] = ()
+    op: str = ""
+    ops: Mapping[str, Literal["new", "change", "del"]] = field(default_factory=dict)
+    env: str = ""  # the column with all of it: a list of KEY=VALUE; none: it is not told
+    title: bool = False  # the first string is a title, where no envelope says what comes first
+    envelope: Envelope | None = None
+    key: Sequence[str] = ()
+    groups: Sequence[str] = ()
+    dump: Callable[[], Iterator[bytes]] | None = None  # datagrams, as if all that is there were news
     about: str = ""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,16 +60,10 @@ class Compiled(NamedTuple):
     program: Program
 
 
-@cache
 def compiled(schema: Schema, wanted: frozenset[str] | None = None) -> Compiled:
     """Return the schema compiled for these columns, None for all. SchemaError for one that it lacks."""
     builder = _Builder(schema, wanted)
     return builder.build()
-
-
-def columns_of(schema: Schema) -> tuple[Column, ...]:
-    """Return all columns of a schema, the nl_ columns first."""
-    return compiled(schema).columns
 
 
 class _Builder:

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import cache, partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from nlbus._core.decode import Decoded
-from nlbus.columns import Values
-from nlbus.compile import Compiled
+from nlbus.chunks import Chunk
+from nlbus.columns import Column, Schema, TextSchema, Values
+from nlbus.compile import Compiled, compiled
+from nlbus.errors import SchemaError
 
 if TYPE_CHECKING:
     from nlbus._core.arena import Block
     from nlbus._typing import Structured
 
+LIVE, SNAPSHOT = 0, 1  # ORIGINS of nlbus/columns.py
 NL_ROW, NL_TIME, NL_OP, NL_ORIGIN, NL_GROUP, NL_NSID = range(6)
+
+
+class Decoder(NamedTuple):
+    """How messages of one kind become rows."""
+
+    columns: tuple[Column, ...]
+    rows: Callable[[Block, Structured | None, int], Chunk]  # of a batch's block; with their origin
+
+
+@cache
+def decoder(schema: Schema | TextSchema, wanted: frozenset[str] | None) -> Decoder:
+    """The decoder of these columns, None for all. SchemaError for one that the schema lacks."""
+    if isinstance(schema, TextSchema):
+        raise SchemaError(f"table {schema.name} cannot be decoded yet")
+    found = compiled(schema, wanted)
+    return Decoder(found.columns, partial(Rows, found))
 
 
 class Rows:

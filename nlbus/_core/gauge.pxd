@@ -9,6 +9,7 @@ cdef class Gauge:
     cdef uint32_t drops_seen
     cdef uint32_t granted         # bytes of the kernel's receive buffer
     cdef uint32_t limit           # that it may grow to
+    cdef bint forced              # it is larger than an ordinary user may have
     cdef int64_t time             # when all this was read last
     cdef readonly uint64_t dropped        # datagrams
     cdef readonly uint64_t unbuilt        # times that the kernel told of events it could not build

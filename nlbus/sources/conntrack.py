@@ -1,15 +1,270 @@
-"""conntrack: connections as netfilter tracks them, and those that it expects."""
+"""conntrack: connections as netfilter tracks them, and those that it expects.
 
+Columns bear the kernel's names but for two liberties, which conntrack(8) takes as well. What belongs to one
+direction begins with `orig` or `reply` and leaves out the nests between: CTA_TUPLE_ORIG > CTA_TUPLE_IP >
+CTA_IP_V4_SRC is `orig_src`, CTA_COUNTERS_REPLY > CTA_COUNTERS_BYTES is `reply_bytes`. And what IPv4 and IPv6
+number apart is one column: `orig_src`, `orig_icmp_type`.
+"""
+
+from nlbus.columns import (
+    ADDRESS,
+    BE16,
+    BE32,
+    BE64,
+    BYTES,
+    SBE32,
+    TEXT,
+    U8,
+    Attr,
+    Field,
+    Nest,
+    Op,
+    Schema,
+    Struct,
+    fixed,
+    pad,
+)
 from nlbus.groups import Groups
+from nlbus.netlink import MessageFlag, NewFlag
 from nlbus.request import NFGENMSG
 from nlbus.sources.source import NEEDS_ADMIN, Source
 
 NFNL_SUBSYS_CTNETLINK, NFNL_SUBSYS_CTNETLINK_EXP = 1, 2
 IPCTNL_MSG_CT_GET_STATS = 5
 
-# A new connection and one that changed are both CT_NEW: the group tells them apart.
 CONNECTIONS = ("NEW", "GET", "DELETE", "GET_CTRZERO", "GET_STATS_CPU", "GET_STATS", "GET_DYING")
 EXPECTATIONS = ("NEW", "GET", "DELETE", "GET_STATS_CPU")
+
+# -- names of values ----------------------------------------------------------------------------------
+
+
+def _names(words: str) -> dict[int, str]:
+    return dict(enumerate(words.split()))
+
+
+FAMILY = {2: "inet", 10: "inet6"}  # AF_*
+
+IPPROTO = {
+    0: "ip", 1: "icmp", 2: "igmp", 4: "ipip", 6: "tcp", 8: "egp", 12: "pup", 17: "udp", 22: "idp", 29: "tp",
+    33: "dccp", 41: "ipv6", 46: "rsvp", 47: "gre", 50: "esp", 51: "ah", 58: "icmpv6", 92: "mtp", 94: "beetph",
+    98: "encap", 103: "pim", 108: "comp", 115: "l2tp", 132: "sctp", 136: "udplite", 137: "mpls",
+    143: "ethernet", 144: "aggfrag", 255: "raw",
+}  # fmt: skip
+
+TCP_STATE = _names(  # TCP_CONNTRACK_*; SYN_SENT2 was LISTEN
+    "NONE SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT CLOSE_WAIT LAST_ACK TIME_WAIT CLOSE SYN_SENT2"
+)
+SCTP_STATE = _names(  # SCTP_CONNTRACK_*
+    "NONE CLOSED COOKIE_WAIT COOKIE_ECHOED ESTABLISHED SHUTDOWN_SENT SHUTDOWN_RECD SHUTDOWN_ACK_SENT "
+    "HEARTBEAT_SENT"
+)
+DCCP_STATE = _names(  # CT_DCCP_*
+    "NONE REQUEST RESPOND PARTOPEN OPEN CLOSEREQ CLOSING TIMEWAIT IGNORE INVALID"
+)
+DCCP_ROLE = {0: "CLIENT", 1: "SERVER"}  # CT_DCCP_ROLE_*
+DIRECTION = {0: "ORIGINAL", 1: "REPLY"}  # IP_CT_DIR_*
+
+STATUS = _names(  # IPS_*, by bit
+    "EXPECTED SEEN_REPLY ASSURED CONFIRMED SRC_NAT DST_NAT SEQ_ADJUST SRC_NAT_DONE DST_NAT_DONE DYING "
+    "FIXED_TIMEOUT TEMPLATE UNTRACKED HELPER OFFLOAD HW_OFFLOAD"
+)
+TCP_FLAGS = _names(  # IP_CT_TCP_FLAG_*, by bit
+    "WINDOW_SCALE SACK_PERM CLOSE_INIT BE_LIBERAL DATA_UNACKNOWLEDGED MAXACK_SET EXP_CHALLENGE_ACK "
+    "SIMULTANEOUS_OPEN"
+)
+EXPECT_FLAGS = _names("PERMANENT INACTIVE USERSPACE")  # NF_CT_EXPECT_*, by bit
+
+# -- what a message is made of ------------------------------------------------------------------------
+
+HEADER = (
+    Field("family", U8, enum=FAMILY),
+    pad(1),  # version
+    pad(2),  # res_id
+)  # struct nfgenmsg
+
+
+def _tuple(kernel: str, number: int, column: str) -> Nest:
+    """One direction of a connection; what GRE has for ports are its keys."""
+    ip = (
+        Attr("CTA_IP_V4_SRC", 1, ADDRESS, column="src"),
+        Attr("CTA_IP_V4_DST", 2, ADDRESS, column="dst"),
+        Attr("CTA_IP_V6_SRC", 3, ADDRESS, column="src"),
+        Attr("CTA_IP_V6_DST", 4, ADDRESS, column="dst"),
+    )
+    proto = (
+        Attr("CTA_PROTO_NUM", 1, U8, enum=IPPROTO, column="proto"),
+        Attr("CTA_PROTO_SRC_PORT", 2, BE16, column="sport"),
+        Attr("CTA_PROTO_DST_PORT", 3, BE16, column="dport"),
+        Attr("CTA_PROTO_ICMP_ID", 4, BE16),
+        Attr("CTA_PROTO_ICMP_TYPE", 5, U8),
+        Attr("CTA_PROTO_ICMP_CODE", 6, U8),
+        Attr("CTA_PROTO_ICMPV6_ID", 7, BE16, column="icmp_id"),
+        Attr("CTA_PROTO_ICMPV6_TYPE", 8, U8, column="icmp_type"),
+        Attr("CTA_PROTO_ICMPV6_CODE", 9, U8, column="icmp_code"),
+    )
+    entries = (
+        Nest("CTA_TUPLE_IP", 1, "CTA_IP_", ip, column="-"),
+        Nest("CTA_TUPLE_PROTO", 2, "CTA_PROTO_", proto, column="-"),
+        Attr("CTA_TUPLE_ZONE", 3, BE16),  # where zones differ by direction
+    )
+    return Nest(kernel, number, "CTA_TUPLE_", entries, column=column)
+
+
+def _counters(kernel: str, number: int, column: str) -> Nest:
+    entries = (
+        Attr("CTA_COUNTERS_PACKETS", 1, BE64, unit="packets"),
+        Attr("CTA_COUNTERS_BYTES", 2, BE64, unit="bytes"),
+        Attr("CTA_COUNTERS32_PACKETS", 3, BE32, unit="packets", column="packets"),  # of old kernels
+        Attr("CTA_COUNTERS32_BYTES", 4, BE32, unit="bytes", column="bytes"),
+    )
+    return Nest(kernel, number, "CTA_COUNTERS_", entries, column=column)
+
+
+def _seqadj(kernel: str, number: int, column: str) -> Nest:
+    """How far sequence numbers of TCP are moved, before and after a place where data grew or shrank."""
+    entries = (
+        Attr("CTA_SEQADJ_CORRECTION_POS", 1, BE32),
+        Attr("CTA_SEQADJ_OFFSET_BEFORE", 2, SBE32, unit="bytes"),
+        Attr("CTA_SEQADJ_OFFSET_AFTER", 3, SBE32, unit="bytes"),
+    )
+    return Nest(kernel, number, "CTA_SEQADJ_", entries, column=column)
+
+
+def _tcp_flags(kernel: str, number: int, column: str) -> Struct:
+    """A struct nf_ct_tcp_flags, of which the kernel fills the flags only."""
+    return Struct(kernel, number, (Field(column, U8, flags=TCP_FLAGS), pad(1)), column="-")
+
+
+PROTOINFO = Nest(
+    "CTA_PROTOINFO",
+    4,
+    "CTA_PROTOINFO_",
+    (
+        Nest(
+            "CTA_PROTOINFO_TCP",
+            1,
+            "CTA_PROTOINFO_TCP_",
+            (
+                Attr("CTA_PROTOINFO_TCP_STATE", 1, U8, enum=TCP_STATE),
+                Attr("CTA_PROTOINFO_TCP_WSCALE_ORIGINAL", 2, U8, unit="bits"),
+                Attr("CTA_PROTOINFO_TCP_WSCALE_REPLY", 3, U8, unit="bits"),
+                _tcp_flags("CTA_PROTOINFO_TCP_FLAGS_ORIGINAL", 4, "flags_original"),
+                _tcp_flags("CTA_PROTOINFO_TCP_FLAGS_REPLY", 5, "flags_reply"),
+            ),
+        ),
+        Nest(
+            "CTA_PROTOINFO_DCCP",
+            2,
+            "CTA_PROTOINFO_DCCP_",
+            (
+                Attr("CTA_PROTOINFO_DCCP_STATE", 1, U8, enum=DCCP_STATE),
+                Attr("CTA_PROTOINFO_DCCP_ROLE", 2, U8, enum=DCCP_ROLE),
+                Attr("CTA_PROTOINFO_DCCP_HANDSHAKE_SEQ", 3, BE64),
+            ),
+        ),
+        Nest(
+            "CTA_PROTOINFO_SCTP",
+            3,
+            "CTA_PROTOINFO_SCTP_",
+            (
+                Attr("CTA_PROTOINFO_SCTP_STATE", 1, U8, enum=SCTP_STATE),
+                Attr("CTA_PROTOINFO_SCTP_VTAG_ORIGINAL", 2, BE32, display="hex"),
+                Attr("CTA_PROTOINFO_SCTP_VTAG_REPLY", 3, BE32, display="hex"),
+            ),
+        ),
+    ),
+    column="-",
+)
+
+# What only requests have is left out: CTA_NAT_SRC, CTA_NAT_DST, CTA_FILTER and the masks.
+CONNECTION = (
+    _tuple("CTA_TUPLE_ORIG", 1, "orig"),
+    _tuple("CTA_TUPLE_REPLY", 2, "reply"),
+    Attr("CTA_STATUS", 3, BE32, flags=STATUS),
+    PROTOINFO,
+    Nest(
+        "CTA_HELP",
+        5,
+        "CTA_HELP_",
+        (
+            Attr("CTA_HELP_NAME", 1, TEXT, column="helper"),
+            Attr("CTA_HELP_INFO", 2, BYTES, column="helper_info"),
+        ),
+        column="-",
+    ),
+    Attr("CTA_TIMEOUT", 7, BE32, unit="s"),
+    Attr("CTA_MARK", 8, BE32),
+    _counters("CTA_COUNTERS_ORIG", 9, "orig"),
+    _counters("CTA_COUNTERS_REPLY", 10, "reply"),
+    Attr("CTA_USE", 11, BE32),
+    Attr("CTA_ID", 12, BE32),
+    _tuple("CTA_TUPLE_MASTER", 14, "master"),  # by whose expectation it came
+    _seqadj("CTA_SEQ_ADJ_ORIG", 15, "orig_seqadj"),
+    _seqadj("CTA_SEQ_ADJ_REPLY", 16, "reply_seqadj"),
+    Attr("CTA_ZONE", 18, BE16),
+    Nest("CTA_SECCTX", 19, "CTA_SECCTX_", (Attr("CTA_SECCTX_NAME", 1, TEXT, column="secctx"),), column="-"),
+    Nest(
+        "CTA_TIMESTAMP",
+        20,
+        "CTA_TIMESTAMP_",
+        (
+            Attr("CTA_TIMESTAMP_START", 1, BE64, unit="ns", display="time"),
+            Attr("CTA_TIMESTAMP_STOP", 2, BE64, unit="ns", display="time"),
+        ),
+    ),
+    Attr("CTA_LABELS", 22, fixed(16)),  # 128 bits, the lowest first
+    Nest(
+        "CTA_SYNPROXY",
+        24,
+        "CTA_SYNPROXY_",
+        (
+            Attr("CTA_SYNPROXY_ISN", 1, BE32),
+            Attr("CTA_SYNPROXY_ITS", 2, BE32),
+            Attr("CTA_SYNPROXY_TSOFF", 3, BE32),
+        ),
+    ),
+    Attr("CTA_TIMESTAMP_EVENT", 27, BE64, unit="ns", display="time"),  # since Linux 6.14
+)
+
+# As the kernel knows them apart. CTA_ID is a hash of 32 bits, which two of a hundred thousand may well share.
+CONNECTION_KEY = (
+    "family", "zone", "orig_zone", "orig_src", "orig_dst", "orig_proto", "orig_sport", "orig_dport",
+    "orig_icmp_type", "orig_icmp_code", "orig_icmp_id",
+)  # fmt: skip
+
+EXPECTATION = (
+    _tuple("CTA_EXPECT_MASTER", 1, "master"),
+    _tuple("CTA_EXPECT_TUPLE", 2, "-"),
+    _tuple("CTA_EXPECT_MASK", 3, "mask"),
+    Attr("CTA_EXPECT_TIMEOUT", 4, BE32, unit="s"),
+    Attr("CTA_EXPECT_ID", 5, BE32),
+    Attr("CTA_EXPECT_HELP_NAME", 6, TEXT, column="helper"),
+    Attr("CTA_EXPECT_ZONE", 7, BE16),
+    Attr("CTA_EXPECT_FLAGS", 8, BE32, flags=EXPECT_FLAGS),
+    Attr("CTA_EXPECT_CLASS", 9, BE32),
+    Nest(
+        "CTA_EXPECT_NAT",
+        10,
+        "CTA_EXPECT_NAT_",
+        (
+            Attr("CTA_EXPECT_NAT_DIR", 1, BE32, enum=DIRECTION),
+            _tuple("CTA_EXPECT_NAT_TUPLE", 2, "-"),
+        ),
+    ),
+    Attr("CTA_EXPECT_FN", 11, TEXT),
+)
+
+
+def _ops(subsystem: int) -> tuple[Op, ...]:
+    """Nothing but the flags tells a new one from one that changed; what a dump lists is of neither's."""
+    new, delete = subsystem << 8 | CONNECTIONS.index("NEW"), subsystem << 8 | CONNECTIONS.index("DELETE")
+    return (
+        Op(new, "new", NewFlag.CREATE, NewFlag.CREATE),
+        Op(new, "new", MessageFlag.MULTI, MessageFlag.MULTI),
+        Op(new, "change"),
+        Op(delete, "del"),
+    )
+
 
 CONNTRACK = Source(
     name="conntrack",
@@ -18,6 +273,28 @@ CONNTRACK = Source(
     framing="nlmsg",
     groups={"new": 1, "update": 2, "destroy": 3, "exp_new": 4, "exp_update": 5, "exp_destroy": 6},
     default=Groups(1, 2, 3),
+    schemas=(
+        Schema(
+            name="conntrack",
+            ops=_ops(NFNL_SUBSYS_CTNETLINK),
+            header=HEADER,
+            prefix="CTA_",
+            entries=CONNECTION,
+            key=CONNECTION_KEY,
+            groups=("new", "update", "destroy"),
+            about="connections: new, changed, gone",
+        ),
+        Schema(
+            name="expect",
+            ops=_ops(NFNL_SUBSYS_CTNETLINK_EXP),
+            header=HEADER,
+            prefix="CTA_EXPECT_",
+            entries=EXPECTATION,
+            key=("family", "zone", "src", "dst", "proto", "sport", "dport", "mask_src", "mask_sport"),
+            groups=("exp_new", "exp_update", "exp_destroy"),
+            about="connections that a helper expects, such as the data of FTP",
+        ),
+    ),
     sentinel=True,
     types={NFNL_SUBSYS_CTNETLINK << 8 | n: f"IPCTNL_MSG_CT_{name}" for n, name in enumerate(CONNECTIONS)}
     | {NFNL_SUBSYS_CTNETLINK_EXP << 8 | n: f"IPCTNL_MSG_EXP_{name}" for n, name in enumerate(EXPECTATIONS)},

@@ -7,6 +7,7 @@ notice a socket that is merely closed, and goes on making events for nobody.
 import struct
 from collections.abc import Mapping
 
+from nlbus.columns import S32, U32, U64, Field, Op, Schema, pad, text
 from nlbus.groups import Groups
 from nlbus.netlink import MessageType
 from nlbus.request import Reply, message
@@ -18,21 +19,38 @@ PROC_EVENT = struct.Struct("=IIQ")  # what, cpu, timestamp_ns; what follows is E
 PROC_CN_MCAST_LISTEN, PROC_CN_MCAST_IGNORE = 1, 2
 PROC_EVENT_NONE = 0
 
-# PROC_EVENT_*: the kind of event and the u32 that it begins with.
-EVENTS = {
-    PROC_EVENT_NONE: ("none", ("err",)),
-    0x0000_0001: ("fork", ("parent_pid", "parent_tgid", "child_pid", "child_tgid")),
-    0x0000_0002: ("exec", ("process_pid", "process_tgid")),
-    0x0000_0004: ("uid", ("process_pid", "process_tgid", "ruid", "euid")),
-    0x0000_0040: ("gid", ("process_pid", "process_tgid", "rgid", "egid")),
-    0x0000_0080: ("sid", ("process_pid", "process_tgid")),
-    0x0000_0100: ("ptrace", ("process_pid", "process_tgid", "tracer_pid", "tracer_tgid")),
-    0x0000_0200: ("comm", ("process_pid", "process_tgid")),
-    0x4000_0000: ("coredump", ("process_pid", "process_tgid", "parent_pid", "parent_tgid")),
+# A process is a tgid; a pid is a thread of it, as the kernel speaks of them.
+PROCESS = (Field("process_pid", S32), Field("process_tgid", S32))
+PARENT = (Field("parent_pid", S32), Field("parent_tgid", S32))
+
+# PROC_EVENT_*: the kind of event, its own part of the union in struct proc_event, and what it tells.
+EVENTS: dict[int, tuple[str, tuple[Field, ...], str]] = {
+    PROC_EVENT_NONE: ("none", (Field("err", U32),), "the answer to a request: errno"),
+    0x0000_0001: (
+        "fork",
+        (*PARENT, Field("child_pid", S32), Field("child_tgid", S32)),
+        "a process or thread was made",
+    ),
+    0x0000_0002: ("exec", PROCESS, "a process became another program"),
+    0x0000_0004: ("uid", (*PROCESS, Field("ruid", U32), Field("euid", U32)), "the user changed"),
+    0x0000_0040: ("gid", (*PROCESS, Field("rgid", U32), Field("egid", U32)), "the group changed"),
+    0x0000_0080: ("sid", PROCESS, "a process leads a session of its own"),
+    0x0000_0100: (
+        "ptrace",
+        (*PROCESS, Field("tracer_pid", S32), Field("tracer_tgid", S32)),
+        "a tracer came, or went: 0",
+    ),
+    0x0000_0200: ("comm", (*PROCESS, Field("comm", text(16))), "a thread was given a name"),
+    0x4000_0000: ("coredump", (*PROCESS, *PARENT), "a process dumps core"),
     0x8000_0000: (
         "exit",
-        ("process_pid", "process_tgid", "exit_code", "exit_signal", "parent_pid", "parent_tgid"),
+        (*PROCESS, Field("exit_code", U32), Field("exit_signal", S32), *PARENT),
+        "a thread ended: exit_code as of waitpid(2), exit_signal to its parent (-1: none, a mere thread)",
     ),
+}
+NUMBERS = {
+    what: (name, tuple(field.name for field in fields if field.type.storage == "fixed"))
+    for what, (name, fields, _) in EVENTS.items()
 }
 
 
@@ -41,7 +59,7 @@ def process_event(body: bytes) -> tuple[str, dict[str, int]] | None:
     start = CN_MSG.size + PROC_EVENT.size
     if len(body) < start or CN_MSG.unpack_from(body)[:2] != (CN_IDX_PROC, CN_VAL_PROC):
         return None
-    kind, names = EVENTS.get(PROC_EVENT.unpack_from(body, CN_MSG.size)[0], ("", ()))
+    kind, names = NUMBERS.get(PROC_EVENT.unpack_from(body, CN_MSG.size)[0], ("", ()))
     if not kind or len(body) < start + 4 * len(names):
         return None
     return kind, dict(zip(names, struct.unpack_from(f"={len(names)}I", body, start), strict=True))
@@ -69,6 +87,32 @@ def _answer(reply: Reply, seq: int) -> int | None:
     return told[1]["err"]
 
 
+# struct cn_msg, and struct proc_event up to its union.
+HEADER = (
+    pad(4),  # idx
+    pad(4),  # val
+    Field("seq", U32),  # one up with each event of a cpu
+    pad(4),  # ack
+    pad(2),  # len
+    pad(2),  # flags
+    pad(4),  # what
+    Field("cpu", U32),
+    Field("timestamp_ns", U64, unit="ns"),  # since boot
+)
+
+SCHEMAS = tuple(
+    Schema(
+        name=name,
+        ops=(Op(MessageType.DONE, "new"),),
+        header=(*HEADER, *fields),
+        groups=("proc",),
+        selector=(CN_MSG.size, 4, what),
+        about=about,
+    )
+    for what, (name, fields, about) in EVENTS.items()
+    if what != PROC_EVENT_NONE
+)
+
 PROC = Source(
     name="proc",
     protocol=11,
@@ -76,6 +120,7 @@ PROC = Source(
     framing="nlmsg",
     groups={"proc": CN_IDX_PROC},
     default=Groups(CN_IDX_PROC),
+    schemas=SCHEMAS,
     handshake=Handshake(
         join=_listen,
         leave=_ignore,

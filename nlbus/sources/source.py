@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Literal, NamedTuple
 
+from nlbus.columns import Schema, TextSchema
 from nlbus.groups import Groups
 from nlbus.netlink import MessageType
 from nlbus.request import Reply
@@ -56,7 +57,7 @@ class Source:
     groups: Mapping[str, int] = field(default_factory=dict, hash=False)  # in kernel order; may be empty
     default: Groups = _NO_GROUPS  # joined when no group is asked for; empty = groups must be given
     highest: int = ALL_GROUPS  # group number
-    tables: tuple[str, ...] = ()
+    schemas: tuple[Schema | TextSchema, ...] = field(default=(), compare=False)
     # Groups 1..32 (a mask) on which processes may send too, believed by uid: root, and with trust_self our
     # own. On all others, and above 32, only the kernel (portid 0) is believed.
     user_groups: int = 0
@@ -79,6 +80,11 @@ class Source:
     example: str = ""  # a command
     available: bool | None = None
     reason: str = ""
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The names of its tables."""
+        return tuple(schema.name for schema in self.schemas)
 
     def type_name(self, number: int) -> str | None:
         """The kernel's name of a message type, or None."""

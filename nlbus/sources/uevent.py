@@ -1,7 +1,47 @@
 """uevent: devices coming and going, as told by the kernel (group 1) and by udev after its rules (2)."""
 
+from nlbus.columns import S32, TEXT, U32, U64, Envelope, Field, TextSchema
 from nlbus.groups import Groups
 from nlbus.sources.source import Source
+
+# udev's own header: "libudev", a magic number (big-endian), header_size, properties_off, properties_len, and
+# hashes for socket filters.
+UDEV_HEADER = Envelope(b"libudev\0", b"\xfe\xed\xca\xfe", size=40, start=16, length=20)
+
+# Those that more than one subsystem has; all others are in `env`.
+KEYS = (
+    Field("action", TEXT),
+    Field("devpath", TEXT),  # below /sys
+    Field("subsystem", TEXT),
+    Field("seqnum", U64),
+    Field("devname", TEXT),  # of the kernel below /dev, of udev with it
+    Field("devtype", TEXT),
+    Field("driver", TEXT),
+    Field("interface", TEXT),
+    Field("ifindex", S32),
+    Field("major", U32),
+    Field("minor", U32),
+    Field("modalias", TEXT),
+    Field("product", TEXT),
+    Field("type", TEXT),
+    Field("diskseq", U64),
+    Field("devpath_old", TEXT),  # of a device that was moved or renamed
+    Field("synth_uuid", TEXT),  # of an event that somebody asked for; 0: without saying more
+)
+
+SCHEMA = TextSchema(
+    name="uevent",
+    keys=KEYS,
+    required=("action", "devpath"),
+    op="action",
+    ops={"add": "new", "remove": "del"},
+    env="env",
+    title=True,  # action@devpath
+    envelope=UDEV_HEADER,
+    key=("devpath",),
+    groups=("kernel", "udev"),
+    about="devices: added, changed, moved, bound to a driver, removed",
+)
 
 UEVENT = Source(
     name="uevent",
@@ -10,6 +50,7 @@ UEVENT = Source(
     framing="datagram",
     groups={"kernel": 1, "udev": 2},
     default=Groups(1),
+    schemas=(SCHEMA,),
     user_groups=Groups(2).mask,  # udev is a process: believed if it is root (CVE-2009-1185)
     trust_self=False,
     probe=Groups(1),
