@@ -48,8 +48,10 @@ def overrun(sub: Subscriber, publisher: Publisher) -> None:
 
 @pytest.fixture
 def full(subscribe: Subscribe) -> Subscriber:
-    sub = subscribe(groups=(3, 9), buffer_events=10, on_loss="ignore")
-    with Publisher() as publisher:  # which sends a heartbeat, dropped too, when it is idle or closed
+    # The publisher first: it gets the pid as its portid, which the first socket of each protocol has. And closed
+    # at once: when it is idle, it sends a heartbeat, which is dropped and counted too.
+    with Publisher() as publisher:
+        sub = subscribe(groups=(3, 9), buffer_events=10, on_loss="ignore")
         overrun(sub, publisher)
     return sub
 
