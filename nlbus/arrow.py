@@ -5,7 +5,7 @@ Validity and flags become bits; numbers that have names become dictionaries of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -17,16 +17,16 @@ from nlbus.chunks import Chunk, gathered
 from nlbus.columns import Column, Values
 from nlbus.convert import text_column, time_dtype, utf8
 
-# Smaller chunks are joined: readers are slow with many. Of 64 KiB an attribute, as large as they come, so
-# many stay below the 2 GiB of Arrow's offsets.
-BATCH_ROWS = 1 << 15
+# Smaller chunks are joined, as readers are slow with many of them. An attribute has 64 KiB at most: so many
+# stay far below the 2 GiB of Arrow's offsets.
+BATCH_ROWS = 1 << 13
 
 _FORMATS = {
     "b1": "b", "i1": "c", "u1": "C", "i2": "s", "u2": "S", "i4": "i", "u4": "I", "i8": "l", "u8": "L",
     "f2": "e", "f4": "f", "f8": "g",
 }  # fmt: skip
 _TIMES = {"s": "tss:UTC", "ms": "tsm:UTC", "us": "tsu:UTC", "ns": "tsn:UTC"}
-_TABLE_TOP = 1 << 16
+_TABLE_END = 1 << 16
 
 
 class Layout(NamedTuple):
@@ -79,7 +79,7 @@ def _column_layout(column: Column) -> Layout:
 
 
 def _batches(columns: Sequence[Column], chunks: Iterable[Chunk]) -> Iterator[Part]:
-    names = [None if column.enum is None else Names(column) for column in columns]
+    names = [None if column.enum is None else Names(column.enum) for column in columns]
     for chunk in gathered(chunks, BATCH_ROWS):
         parts = [_part(column, chunk.values(i), names[i]) for i, column in enumerate(columns)]
         yield Part(len(chunk), 0, (None,), tuple(parts))
@@ -98,8 +98,8 @@ def _part(column: Column, values: Values, names: Names | None) -> Part:
         return Part(len(values), nulls, (validity, values.offsets, values.values))
     assert values.values is not None
     if names is not None:
-        codes = names.codes(values.values, values.valid)
-        return Part(len(values), nulls, (validity, codes), (), names.dictionary)
+        places = names.places(values.values, values.valid)
+        return Part(len(values), nulls, (validity, places), (), names.dictionary)
     fixed = _bits(values.values) if column.dtype.kind == "b" else values.values
     return Part(len(values), nulls, (validity, fixed))
 
@@ -114,37 +114,36 @@ class Names:
     Such numbers are added when they are met. So each batch has all of the one before, in the same places.
     """
 
-    def __init__(self, column: Column) -> None:
-        assert column.enum is not None
-        self._names = column.enum
-        self._numbers = np.array(sorted(column.enum), column.dtype)
+    def __init__(self, names: Mapping[int, str]) -> None:
+        self._names = names
+        self._places = {number: place for place, number in enumerate(sorted(names))}
+        self._table = self._tabulated()
+
+    def _tabulated(self) -> Array:
+        """The places of small numbers, by number; -1 for those that are not known."""
+        small = {number: place for number, place in self._places.items() if 0 <= number < _TABLE_END}
+        table = np.full(max(small, default=-1) + 1, -1, np.int32)
+        table[list(small)] = list(small.values())
+        return table
 
     @property
     def dictionary(self) -> Part:
-        """The names in the order of the codes."""
-        values = text_column([self._names.get(number, str(number)) for number in self._numbers.tolist()])
+        """The names in the order of their places."""
+        values = text_column([self._names.get(number, str(number)) for number in self._places])
         return Part(len(values), 0, (None, values.offsets, values.values))
 
-    def codes(self, array: Array, valid: Array | None) -> Array:
+    def places(self, numbers: Array, valid: Array | None) -> Array:
         """The place of each number in the dictionary, 0 where there is no value."""
-        codes = self._places(array)
-        if codes.min(initial=0) < 0:
-            unknown = codes < 0 if valid is None else (codes < 0) & valid
-            if unknown.any():
-                self._numbers = np.append(self._numbers, np.unique(array[unknown]))
-                codes = self._places(array)
-            np.maximum(codes, 0, out=codes)
-        return codes
+        places = np.empty(len(numbers), np.int32)
+        if not arrow.look_up(numbers, self._table, places):
+            rest = places < 0 if valid is None else (places < 0) & valid
+            if rest.any():
+                places[rest] = self._added(numbers[rest])
+            np.maximum(places, 0, out=places)
+        return places
 
-    def _places(self, array: Array) -> Array:
-        """The place of each number, -1 for those that are not known."""
-        numbers, places = self._numbers, np.arange(len(self._numbers), dtype=np.int32)
-        top = int(array.max(initial=0))
-        if top < _TABLE_TOP and array.min(initial=0) >= 0:
-            table = np.full(top + 1, -1, np.int32)
-            listed = (numbers >= 0) & (numbers <= top)
-            table[numbers[listed]] = places[listed]
-            return table[array]
-        order = np.argsort(numbers)
-        nearest = order[np.searchsorted(numbers, array, sorter=order).clip(max=len(order) - 1)]
-        return np.where(numbers[nearest] == array, nearest, -1).astype(np.int32)
+    def _added(self, numbers: Array) -> Array:
+        distinct, inverse = np.unique(numbers, return_inverse=True)
+        places = [self._places.setdefault(number, len(self._places)) for number in distinct.tolist()]
+        self._table = self._tabulated()
+        return np.array(places, np.int32)[inverse]

@@ -21,16 +21,18 @@ def preview(table: Table) -> str:
     for column in table.columns:
         name = column.name
         values = [row[name] for row in rows]
-        if column.display == "time":
+        if column.display == "time" and not column.list:
             values = [None if value is None else time for value, time in zip(values, head[name], strict=True)]
-        cells = [name, *map(_cell, values)]
-        if not any(cells[1:]):
+        if all(value is None for value in values):
             continue
+        cells = [name, *map(_cell, values)]
         told += 1
         width = max(map(len, cells))
         if shown == told - 1 and len(lines[0]) + width + 2 <= WIDTH:
             lines = [f"{line}  {cell:<{width}}" for line, cell in zip(lines, cells, strict=True)]
             shown += 1
+    if not shown:
+        return ""
     if told > shown:
         lines[0] += f"  + {told - shown} columns"
     if len(table) > len(rows):
@@ -40,6 +42,6 @@ def preview(table: Table) -> str:
 
 def _cell(value: object) -> str:
     if value is None:
-        return ""
+        return "-"
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= CELL else text[: CELL - 1] + "…"

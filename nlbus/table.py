@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlbus import arrow
-from nlbus.chunks import Chunk, Mask, empty, joined_valid, kept
+from nlbus.chunks import Chunk, Mask, Picked, empty, joined_valid, kept
 from nlbus.columns import Column, Values
 from nlbus.convert import to_array, to_python
 from nlbus.errors import SchemaError, UnknownColumn
@@ -113,6 +113,12 @@ class Table:
             start += len(chunk)
         return Table(self.columns, chunks, self.loss)
 
+    def select(self, names: Iterable[str]) -> Table:
+        """These columns alone, in this order; nothing is copied. UnknownColumn."""
+        places = [self._find(name) for name in names]
+        columns = [self.columns[i] for i in places]
+        return Table(columns, [Picked(chunk, places) for chunk in self._chunks], self.loss)
+
     def head(self, n: int = 10) -> Table:
         """The first n rows."""
         return self.filter(np.arange(len(self)) < n)
@@ -148,5 +154,7 @@ class Table:
         return arrow.stream(self.columns, self._chunks)
 
     def __repr__(self) -> str:
-        about = f"{self._length} row{'s' * (self._length != 1)}, {len(self.columns)} columns"
-        return f"<Table of {about}{f', {self.loss}' if self.loss else ''}>" + preview(self)
+        rows = f"{self._length} row{'s' * (self._length != 1)}"
+        columns = f"{len(self.columns)} column{'s' * (len(self.columns) != 1)}"
+        lost = f", {self.loss}" if self.loss else ""
+        return f"<Table of {rows}, {columns}{lost}>{preview(self)}"

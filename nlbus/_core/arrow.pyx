@@ -9,7 +9,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.errno cimport EIO
-from libc.stdint cimport int64_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset, strdup
 
@@ -20,6 +20,28 @@ cdef extern from "Python.h":
 
 cdef enum:
     MAX_BUFFERS = 3
+
+ctypedef fused number:
+    uint8_t
+    uint16_t
+    uint32_t
+    uint64_t
+    int8_t
+    int16_t
+    int32_t
+    int64_t
+
+
+def look_up(const number[::1] numbers, const int32_t[::1] table, int32_t[::1] out):
+    """Put table[n] for each number in `out`, -1 where the table ends before; whether none is negative."""
+    cdef size_t end = table.shape[0]
+    cdef Py_ssize_t i
+    cdef int32_t least = 0
+    with nogil:
+        for i in range(numbers.shape[0]):
+            out[i] = table[numbers[i]] if <uint64_t> numbers[i] < end else -1
+            least |= out[i]
+    return least >= 0
 
 
 def schema(layout):
