@@ -15,7 +15,8 @@ from nlbus.columns import Column, Schema
 from nlbus.request import Reply, Requests, message
 from nlbus.sources import find
 from tests import columns_reference
-from tests.kernel.ip_json import AS_IP, INFO, UNSEEN, UNTOLD, flat, in_order
+from tests.kernel.ip_json import AS_IP, UNTOLD, flat, in_order
+from tests.kernel.ip_json_link import INFO, UNSEEN
 from tests.kernel.route_scene import Scene
 
 NETLINK_ROUTE = 0
