@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from nlbus._core import gather
 from nlbus.errors import SchemaError
 from nlbus.groups import Groups
 from nlbus.loss import Loss
+from nlbus.reading import Reading
 from nlbus.sources import find
 from nlbus.topic import Topic
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from nlbus._core.arena import Block
     from nlbus._typing import Array, Bytes, Structured
+    from nlbus.table import Table
 
 MESSAGE = np.dtype(
     [
@@ -57,11 +59,14 @@ class Batch:
     is scattered. Views keep the memory alive; use `copy` for what you keep. `time_ns` is UTC at receive.
     """
 
-    __slots__ = ("_block", "_ends", "_len", "_selected", "counts", "loss", "misfits")
+    __slots__ = ("_block", "_ends", "_len", "_reading", "_selected", "counts", "loss", "misfits")
     counts: dict[str, int]
 
-    def __init__(self, block: Block, loss: Loss, selected: Structured | None = None) -> None:
+    def __init__(
+        self, block: Block, loss: Loss, reading: Reading, selected: Structured | None = None
+    ) -> None:
         self._block = block
+        self._reading = reading
         self._selected = selected  # rows, where these are not all of the block's
         self._len = block.events
         self.loss = loss
@@ -75,9 +80,10 @@ class Batch:
         For tests. `group` is by which they came, 0 for unknown. `counts` says what was malformed or foreign,
         and which batches came twice; a live batch has no counts: see Subscriber.stats.
         """
-        kind = ("nlmsg", "datagram", "bus").index(find(source).framing)
+        reading = Reading(find(source))
+        kind = ("nlmsg", "datagram", "bus").index(reading.source.framing)
         block, counts = gather.from_datagrams(kind, [bytes(d) for d in datagrams], group, 0)
-        batch = cls(block, Loss(block.losses))
+        batch = cls(block, Loss(block.losses), reading)
         batch.counts = counts
         return batch
 
@@ -167,6 +173,19 @@ class Batch:
             records, self.misfits = gather.payloads(self._block, self._selected, dtype, type, groups)
         return records
 
+    def table(self, name: str | Topic) -> Table:
+        """The messages of one kind as a Table, a row each, in the order they came; events of a topic as well.
+
+        A row's columns are those of `nlbus.schema`, or the topic's fields, and before them nl_row (the
+        message's number in `messages`, the event's in `events`), nl_time (UTC at receive, or when published),
+        nl_op, nl_origin, nl_group and nl_nsid. SchemaError for a table that the source lacks.
+        """
+        return self._reading.table(self, name)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows of all tables as dicts of Python values, in message order; nl_table names the table."""
+        return self._reading.rows(self)
+
     def payload(self, i: int) -> bytes:
         """Event i of the bus, or the payload of message i elsewhere. IndexError."""
         if not -self._len <= i < self._len:
@@ -201,13 +220,13 @@ class Batch:
         else:
             rows = table[np.isin(table["group"], list(Groups.of(which)))]
         rows.flags.writeable = False  # their offsets are trusted
-        batch = Batch(self._block, self.loss, rows)
+        batch = Batch(self._block, self.loss, self._reading, rows)
         batch._len = int(rows["count"].sum()) if self._is_bus else len(rows)
         return batch
 
     def copy(self) -> Batch:
         """The same batch in memory of its own, no larger than needed."""
-        return Batch(gather.compact(self._block, self._selected), self.loss)
+        return Batch(gather.compact(self._block, self._selected), self.loss, self._reading)
 
 
 def _runs(table: Structured, marked: npt.NDArray[np.bool_]) -> Structured:

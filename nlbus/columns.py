@@ -6,7 +6,7 @@ the prefix, nested ones joined by `_`. nlbus/compile.py turns it into the tables
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -67,7 +67,7 @@ class Field:
     type: Type
     unit: str = ""
     enum: Mapping[int, str] | None = None
-    flags: Mapping[int, str] | None = None  # bit to name
+    flags: Mapping[int, str] | None = None  # mask of one bit to name
     display: Display = ""
     absent: int | None = None  # this value means that there is none
 
@@ -162,6 +162,25 @@ class Op:
     value: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A condition that the kernel checks itself: a field of the request, or an attribute of it."""
+
+    column: str
+    size: int  # bytes, of an unsigned integer
+    at: int = -1  # in the header of the request, or ...
+    number: int = -1  # ... the attribute
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """How the kernel is asked for all objects of a kind: NLM_F_DUMP, strictly checked."""
+
+    type: int
+    header: bytes
+    filters: Sequence[Filter] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Schema:
     """The messages of one kind: how to know them, their columns, the key of a row.
@@ -178,7 +197,7 @@ class Schema:
     key: Sequence[str] = ()
     groups: Sequence[str] = ()  # where such messages come
     selector: tuple[int, int, int] | None = None
-    dump: Any = None  # how a snapshot asks for them
+    dump: Dump | Callable[[], Iterator[bytes]] | None = None  # the latter makes datagrams of what is there
     about: str = ""
 
 
@@ -215,7 +234,7 @@ class TextSchema:
     envelope: Envelope | None = None
     key: Sequence[str] = ()
     groups: Sequence[str] = ()
-    dump: Any = None
+    dump: Callable[[], Iterator[bytes]] | None = None  # datagrams, as if all that is there were news
     about: str = ""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,10 +31,11 @@ KINDS = {
     for number, name in enumerate(
         (
             "SKIP", "UINT", "SINT", "UINT_BE", "SINT_BE", "VARINT", "FLAG", "FIXED", "ADDRESS", "VIA", "TEXT",
-            "BYTES", "NEST", "STRUCT", "LIST", "ELEMENTS", "SELECT",
+            "BYTES", "NEST", "STRUCT", "LIST", "ELEMENTS", "SELECT", "PLAIN_U32", "PLAIN_ADDRESS",
         )
     )
 }  # fmt: skip
+PLAIN = {"u32": "PLAIN_U32", "address": "PLAIN_ADDRESS"}  # the decoder has a short way for these
 APPEND, SELECTS, MAY_LACK = 1, 2, 4
 NOWHERE = -1
 CASE_TEXT = 20
@@ -60,16 +60,10 @@ class Compiled(NamedTuple):
     program: Program
 
 
-@cache
 def compiled(schema: Schema, wanted: frozenset[str] | None = None) -> Compiled:
     """Return the schema compiled for these columns, None for all. SchemaError for one that it lacks."""
     builder = _Builder(schema, wanted)
     return builder.build()
-
-
-def columns_of(schema: Schema) -> tuple[Column, ...]:
-    """Return all columns of a schema, the nl_ columns first."""
-    return compiled(schema).columns
 
 
 class _Builder:
@@ -216,8 +210,11 @@ class _Builder:
         if isinstance(entry, Attr):
             if cell < 0 and not entry.selects:
                 return _op("SKIP")
-            flags = SELECTS if entry.selects else 0
-            return _op(entry.type.kind, size=entry.type.size, cell=cell, flags=flags)
+            column = self.columns[name]
+            kind = entry.type.kind
+            if column.dtype == entry.type.dtype and column.nullable and not column.list:
+                kind = PLAIN.get(entry.type.name, kind)
+            return _op(kind, size=entry.type.size, cell=cell, flags=SELECTS if entry.selects else 0)
         if isinstance(entry, List):
             if cell < 0:
                 return _op("SKIP")

@@ -2,27 +2,57 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import cache, partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from nlbus._core.decode import Decoded
-from nlbus.columns import Values
-from nlbus.compile import Compiled
+from nlbus._core.keyvalue import Texts
+from nlbus.chunks import Chunk
+from nlbus.columns import Column, Schema, TextSchema, Values
+from nlbus.compile import Compiled, compiled
+from nlbus.compile_text import CompiledText, compiled_text
 
 if TYPE_CHECKING:
     from nlbus._core.arena import Block
     from nlbus._typing import Structured
 
+LIVE, SNAPSHOT = 0, 1  # ORIGINS of nlbus/columns.py
 NL_ROW, NL_TIME, NL_OP, NL_ORIGIN, NL_GROUP, NL_NSID = range(6)
+
+
+class Decoder(NamedTuple):
+    """How messages of one kind become rows."""
+
+    columns: tuple[Column, ...]
+    rows: Callable[[Block, Structured | None, int], Chunk]  # of a batch's block; with their origin
+
+
+@cache
+def decoder(schema: Schema | TextSchema, wanted: frozenset[str] | None) -> Decoder:
+    """The decoder of these columns, None for all. SchemaError for one that the schema lacks."""
+    if isinstance(schema, TextSchema):
+        text = compiled_text(schema, wanted)
+        return Decoder(text.columns, partial(Rows, text, partial(Texts, text.program)))
+    found = compiled(schema, wanted)
+    return Decoder(found.columns, partial(Rows, found, partial(Decoded, found.program)))
 
 
 class Rows:
     """The messages of one kind in a batch, as a chunk of a Table. It holds no view of the batch."""
 
-    def __init__(self, compiled: Compiled, block: Block, selected: Structured | None, origin: int) -> None:
+    def __init__(
+        self,
+        compiled: Compiled | CompiledText,
+        decode: Callable[[Block, Structured | None], Decoded | Texts],
+        block: Block,
+        selected: Structured | None,
+        origin: int,
+    ) -> None:
         self._compiled = compiled
-        self._decoded = Decoded(compiled.program, block, selected)
+        self._decoded = decode(block, selected)
         self._time_ns = block.time_ns
         self._origin = origin
 
@@ -36,7 +66,7 @@ class Rows:
 
     @property
     def malformed(self) -> int:
-        """Messages that are too short for their header: they have no row."""
+        """Messages that are too short for their header, or lack what their kind must have: without a row."""
         return self._decoded.malformed
 
     @property
@@ -63,7 +93,8 @@ class Rows:
         if i == NL_TIME:
             return Values(np.full(rows, self._time_ns, np.int64))
         if i == NL_OP:
-            return Values(self._decoded.happened)
+            # What is there is new to whoever asks, whatever the message says.
+            return Values(np.zeros(rows, np.uint8) if self._origin else self._decoded.happened)
         if i == NL_ORIGIN:
             return Values(np.full(rows, self._origin, np.uint8))
         if i == NL_GROUP:

@@ -29,6 +29,12 @@ class SchemaError(NlbusError, ValueError):
     """A value does not fit: a group number, a dtype, a field, a payload."""
 
 
+class UnknownColumn(SchemaError, KeyError):  # noqa: N818 - beside UnknownSource
+    """A table has no column of this name."""
+
+    __str__ = Exception.__str__  # KeyError's quotes the whole message
+
+
 class LossError(NlbusError):
     """Events were lost and `on_loss="raise"` was asked for: `.loss` says which."""
 

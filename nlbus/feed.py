@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from nlbus.errors import ClosedError, SchemaError
 from nlbus.loss import Loss
+from nlbus.reading import Reading
+from nlbus.table import Table
 
 if TYPE_CHECKING:
     from nlbus.batch import Batch
     from nlbus.groups import Groups
     from nlbus.sources import Source
+    from nlbus.topic import Topic
 
 log = logging.getLogger("nlbus")
 
@@ -77,6 +80,34 @@ class Feed(ABC):
                 continue
             seen += len(batch)
             yield batch
+
+    def collect(self, name: str | Topic, seconds: float | None = None, rows: int | None = None) -> Table:
+        """All rows of a table that come in `seconds`, or until there are `rows` at least, or to the end.
+
+        Its `loss` is all that was lost meanwhile, also among other messages.
+        """
+        deadline = None if seconds is None else time.monotonic() + seconds
+        tables: list[Table] = []
+        found = 0
+        while rows is None or found < rows:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                break
+            try:
+                batch = self.recv(left)
+            except ClosedError:
+                break
+            table = batch.table(name)
+            found += len(table)
+            if len(table) or table.loss or not tables:
+                tables.append(table)
+        return Table.concat(tables or [self._empty(name)])
+
+    def _empty(self, name: str | Topic) -> Table:
+        """A table of this name without rows."""
+        if self.source is None:
+            raise SchemaError(f"no table {name!r}: nothing says of which source this is")
+        return Reading(self.source).empty(name)
 
     def __iter__(self) -> Iterator[Batch]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import warnings
@@ -13,18 +14,21 @@ from typing import TYPE_CHECKING, Any, Literal
 from nlbus import handshake
 from nlbus._core.receive import Receiver
 from nlbus.batch import Batch
-from nlbus.errors import LossError, NlbusError, SchemaError, kernel_error
+from nlbus.errors import BusyError, LossError, NlbusError, SchemaError, kernel_error
 from nlbus.feed import Feed, OnLoss
-from nlbus.groups import MASK_GROUPS, Groups
+from nlbus.groups import MASK_GROUPS, Groups, integer
 from nlbus.loss import Loss
 from nlbus.netns import Netns, inside
 from nlbus.opening import Trust, buffer_sizes, option_values, trusted
-from nlbus.sources import GroupsLike, Source, find, group_names, resolve_groups
+from nlbus.reading import Reading, Tables
+from nlbus.sources import GroupsLike, Source, find, group_names, help_with, resolve_groups
+from nlbus.table import Table
 from nlbus.topic import Topic
 from nlbus.truesize import truesize
 
 if TYPE_CHECKING:
     from nlbus._core.arena import Block
+    from nlbus.expressions import Expression
 
 DEFAULT_EVENT_BYTES = 64
 HEADER_BYTES = 96  # nlmsghdr and nlbus_batch
@@ -35,10 +39,14 @@ STREAM = ("portid", "uid", "instance", "groups", "delivered", "lost", "next_seq"
 class Subscriber(Feed):
     """Listens to groups of a source and yields batches.
 
-    source: one of `nlbus.sources()`. groups: numbers, names or Groups; None: the source's default. topics:
-    their groups too (bus only). netns: listen in this network namespace, a name of `ip netns`, a path, a
-    descriptor or a pid; any number of them on one thread. all_nsid: hear, beside it, the network namespaces
-    that have an id in it; the column nsid says which (needs CAP_NET_BROADCAST). options: of the source.
+    source: one of `nlbus.sources()`. groups: numbers, names or Groups; None: those of the tables, else the
+    source's default. topics: their groups too (bus only). tables: what `batch.table` and `batch.rows` shall
+    decode, names, or a dict of names to the columns wanted; None: every table. where: an expression of
+    `field`; tables have only the rows for which it is true (messages, counts and losses stay).
+
+    netns: listen in this network namespace, a name of `ip netns`, a path, a descriptor or a pid; any number
+    of them on one thread. all_nsid: hear, beside it, the network namespaces that have an id in it; the column
+    nsid says which (needs CAP_NET_BROADCAST). options: of the source.
 
     buffer_events: the kernel's receive buffer holds at least so many events sent one by one, of the topics'
     size or 64 bytes; a warning says if the kernel grants less. None: 64 MiB, and up to 256 MiB after
@@ -57,6 +65,8 @@ class Subscriber(Feed):
         groups: GroupsLike | None = None,
         *,
         topics: Iterable[Topic] = (),
+        tables: Tables = None,
+        where: Expression | None = None,
         netns: Netns = None,
         all_nsid: bool = False,
         options: Mapping[str, float] | None = None,
@@ -71,12 +81,15 @@ class Subscriber(Feed):
             raise SchemaError(f"transport={transport!r}: this version knows 'auto' and 'usersock'")
         self._source = inside(netns, lambda: find(source))
         self._topics = tuple(topics)
-        self._groups = self._resolve(groups)
+        self._reading = Reading(self._source, tables, where)
+        self._groups = self._resolve(groups, chosen=tables is not None)
         self._netns = netns
         self._options = option_values(self._source, options)
         self._trust = trusted(self._source, trust)
+        if not 0 <= integer(max_memory, "max_memory") <= sys.maxsize:
+            raise SchemaError(f"max_memory={max_memory}: bytes, from 0 to {sys.maxsize}")
         self._buffer_bytes, self._buffer_limit = buffer_sizes(buffer_events, self._event_bytes())
-        self._gate = threading.Lock()  # held by whoever changes the membership
+        self._gate = threading.RLock()  # held by whoever changes the membership
         self._aside = threading.Event()  # the consumer has noticed
         self._receiver = inside(netns, lambda: self._open(max_memory, all_nsid))
         self._backlog: deque[Batch] = deque()  # received while joining or leaving, not yet looked at
@@ -109,9 +122,14 @@ class Subscriber(Feed):
             except OSError as error:
                 raise kernel_error(error.errno or 0, f"receiving from {self._source.name}") from error
             if block is not None:
-                return self._deliver(_batch(block)) if block.lossy else Batch(block, NO_LOSS)
+                return (
+                    self._deliver(self._batch(block)) if block.lossy else Batch(block, NO_LOSS, self._reading)
+                )
             with self._gate:  # until the change of membership is done
-                pass
+                if self._receiver.paused:
+                    raise BusyError("a signal handler may not receive amid a change of groups")
+                if self._held is None and not self._backlog:
+                    self._receiver.unsignal()  # Ctrl-C may have come before whoever wanted to
             if deadline is not None:
                 timeout = max(0.0, deadline - time.monotonic())
 
@@ -170,7 +188,7 @@ class Subscriber(Feed):
                 ledger.set_members(Groups(*(g for g in self._groups if g <= MASK_GROUPS)).mask)
                 if groups and not join and self._source.framing == "bus":
                     # What was queued until now is of streams that are about to be forgotten.
-                    self._backlog.extend(map(_batch, self._receiver.drain()))
+                    self._backlog.extend(map(self._batch, self._receiver.drain()))
                     ledger.forget()
 
     def _join(self, group: int) -> None:
@@ -178,8 +196,8 @@ class Subscriber(Feed):
             self._receiver.change(group, join=True)
         if self._source.handshake:
             try:
-                self._keep(handshake.join(self._receiver, self._source, group, self._options))
-            except NlbusError:
+                handshake.join(self._receiver, self._reading, group, self._options, self._keep)
+            except BaseException:
                 if self._source.membership:
                     self._receiver.change(group, join=False)
                 raise
@@ -188,7 +206,7 @@ class Subscriber(Feed):
 
     def _leave(self, group: int) -> None:
         if self._source.handshake:
-            self._keep(handshake.leave(self._receiver, self._source, group))
+            handshake.leave(self._receiver, self._reading, group, self._keep)
         if self._source.membership:
             self._receiver.change(group, join=False)
         self._groups -= {group}
@@ -200,8 +218,7 @@ class Subscriber(Feed):
             leave = self._source.handshake.leave
             self._receiver.farewell = tuple(leave(group, 0) for group in groups)
 
-    def _keep(self, news: tuple[list[Batch], int]) -> None:
-        batches, answers = news
+    def _keep(self, batches: list[Batch], answers: int) -> None:
         self._backlog.extend(batches)
         self._answers += answers
 
@@ -212,7 +229,7 @@ class Subscriber(Feed):
         granted = Groups()
         try:
             for group in self._groups:
-                self._keep(handshake.join(self._receiver, self._source, group, self._options))
+                handshake.join(self._receiver, self._reading, group, self._options, self._keep)
                 granted |= {group}
                 self._prepare_farewell(granted)
         except BaseException:
@@ -228,9 +245,14 @@ class Subscriber(Feed):
         receiver.check()  # before the lock: in a fork, it may be held by a thread of the parent's
         with self._gate:
             receiver.check()
-            receiver.paused = True
-            receiver.signal()
+            if receiver.paused:  # by ourselves, whom a signal handler interrupted
+                if receiver.busy and receiver.consumer != threading.get_ident():
+                    raise BusyError("a signal handler interrupted what waits for another thread's recv")
+                yield
+                return
             try:
+                receiver.paused = True
+                receiver.signal()
                 self._aside.clear()
                 # A signal handler may interrupt the consumer, which then stands still.
                 while receiver.busy and receiver.consumer != threading.get_ident():
@@ -247,7 +269,12 @@ class Subscriber(Feed):
 
     def fileno(self) -> int:
         """One descriptor for select, poll, epoll and event loops: readable while recv(timeout=0) has news."""
-        return self._receiver.fileno()
+        try:
+            return self._receiver.fileno()
+        except OSError as error:
+            number = error.errno or 0
+            action = f"opening what waits for {self._source.name}"
+            raise kernel_error(number, action, help_with(self._source, number)) from error
 
     def close(self) -> None:
         """From any thread: whoever receives wakes up with ClosedError. Closing twice is fine."""
@@ -273,8 +300,8 @@ class Subscriber(Feed):
         socket's counter. open: those of them that no gap explains yet. malformed, foreign, untrusted, copies,
         truncated: what came and was not delivered, and why. unbuilt: times that the kernel told of events it
         could not build (route, netfilter, generic netlink). buffer_used, buffer_size, buffer_peak: bytes of
-        truesize, now, granted, and at least queued at some time; buffer_grown: times that overruns made the
-        buffer larger. memory: bytes that batches hold. streams (bus): portid, uid, instance, groups (a
+        truesize, now, granted, and about the most ever queued; buffer_grown: times that overruns made
+        the buffer larger. memory: bytes that batches hold. streams (bus): portid, uid, instance, groups (a
         mask), delivered, lost, next_seq, next_dgram, time_ns of each. ClosedError.
         """
         with self._consumer_aside():
@@ -326,14 +353,19 @@ class Subscriber(Feed):
         names = ", ".join(group_names(self._source, self._groups))
         return f"<Subscriber {self._source.name} ({names}){' closed' if self.closed else ''}>"
 
+    def _empty(self, name: str | Topic) -> Table:
+        return self._reading.empty(name)
+
     # -- opening ----------------------------------------------------------------------------------
 
-    def _resolve(self, groups: GroupsLike | None) -> Groups:
+    def _resolve(self, groups: GroupsLike | None, chosen: bool) -> Groups:
         if self._topics and self._source.framing != "bus":
             raise SchemaError(f"topics are of the bus, not of {self._source.name}")
         wanted = Groups()
         for topic in self._topics:
             wanted = wanted | topic.groups
+        if groups is None and chosen:
+            groups = self._reading.groups
         if groups is None and wanted:
             return wanted
         return wanted | resolve_groups(self._source, groups)
@@ -370,8 +402,7 @@ class Subscriber(Feed):
         where = "" if self._netns is None else f" in network namespace {self._netns!r}"
         names = ", ".join(group_names(self._source, groups))
         action = f"{action} {self._source.name} ({names}){where}"
-        return kernel_error(error.errno or 0, action, self._source.needs)
+        return kernel_error(error.errno or 0, action, help_with(self._source, error.errno or 0))
 
-
-def _batch(block: Block) -> Batch:
-    return Batch(block, Loss(block.losses, block.open, block.grew))
+    def _batch(self, block: Block) -> Batch:
+        return Batch(block, Loss(block.losses, block.open, block.grew), self._reading)

@@ -7,8 +7,11 @@ import os
 import select
 import threading
 import time
+import weakref
 from collections.abc import Iterable
 
+from nlbus._core.waker import Identities
+from nlbus.errors import ClosedError
 from nlbus.subscriber import Subscriber
 
 MAX_SLEEP = 1.0  # seconds
@@ -18,18 +21,25 @@ class _Waiter:
     """An epoll of these subscribers. Kept for the next call, for then those that are silent cost nothing."""
 
     def __init__(self, subscribers: list[Subscriber]) -> None:
-        self.subscribers = subscribers
-        self.pid = os.getpid()
+        self._identities = Identities(subscribers)
+        self._pid = os.getpid()
         self._epoll = select.epoll()
-        self._by_fd: dict[int, Subscriber] = {}
+        # Nobody is kept open by having been waited for; who is gone has gone from here.
+        self._by_fd: weakref.WeakValueDictionary[int, Subscriber] = weakref.WeakValueDictionary()
         for subscriber in subscribers:
             fd = subscriber.fileno()
             if fd not in self._by_fd:
                 self._by_fd[fd] = subscriber
                 self._epoll.register(fd, select.EPOLLIN)
+        self._count = len(self._by_fd)
+
+    def serves(self, subscribers: list[Subscriber]) -> bool:
+        """Whether it is for these."""
+        alive = len(self._by_fd) == self._count
+        return alive and self._identities.same(subscribers) and os.getpid() == self._pid
 
     def poll(self, seconds: float) -> list[Subscriber]:
-        return [self._by_fd[fd] for fd, _ in self._epoll.poll(seconds, max(1, len(self._by_fd)))]
+        return [self._by_fd[fd] for fd, _ in self._epoll.poll(seconds, max(1, self._count))]
 
 
 class _Kept(threading.local):
@@ -48,10 +58,15 @@ def wait(subscribers: Iterable[Subscriber], timeout: float | None = None) -> lis
     """
     asked = list(subscribers)
     waiter = _kept.waiter
-    if waiter is None or waiter.subscribers != asked or waiter.pid != os.getpid():
+    if waiter is None or not waiter.serves(asked):
         if closed := [subscriber for subscriber in asked if subscriber.closed]:
             return closed + wait([subscriber for subscriber in asked if not subscriber.closed], 0)
-        waiter = _kept.waiter = _Waiter(asked)
+        try:
+            waiter = _kept.waiter = _Waiter(asked)
+        except ClosedError:
+            if any(subscriber.closed for subscriber in asked):  # just now, by another thread
+                return wait(asked, timeout)
+            raise
     deadline = time.monotonic() + (math.inf if timeout is None else timeout)
     while True:
         left = max(0.0, deadline - time.monotonic())

@@ -36,6 +36,8 @@ cdef extern from "<linux/netlink.h>" nogil:
         NETLINK_PKTINFO
         NETLINK_NO_ENOBUFS
         NETLINK_LISTEN_ALL_NSID
+        NETLINK_EXT_ACK
+        NETLINK_GET_STRICT_CHK
         NLA_F_NESTED
         NLA_F_NET_BYTEORDER
         NLA_TYPE_MASK

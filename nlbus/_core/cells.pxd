@@ -1,7 +1,7 @@
 """Columns while they are filled, in Arrow's layout: a cell each. Inline, for the decoders.
 
-Rows are filled in ascending order. What is `begun` for the same row again is filled anew: the last one counts.
--1: no memory.
+Rows are filled in ascending order. What is `begun` for the same row again is filled anew: the last one
+counts. -1: no memory.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t

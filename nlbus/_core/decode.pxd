@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from nlbus._core.cells cimport cell, spec
+from nlbus._core.gather cimport Rows
 from nlbus._core.walk cimport message
 
 
@@ -24,6 +25,9 @@ cdef enum kind:
     LIST                          # first: what each item is
     ELEMENTS                      # first, count: fields; level; lists, list_count: the columns
     SELECT                        # first, count: cases
+    PLAIN_U32                     # UINT of 4 bytes, to a column of 4 that is no list and may be absent
+    PLAIN_ADDRESS                 # ADDRESS to such a column
+    NOTHING                       # the schema has no such attribute
 
 
 cdef enum op_flag:
@@ -44,6 +48,13 @@ cdef struct op:                   # OP of nlbus/compile.py
     int32_t lists
     int32_t list_count
     int32_t absent
+
+
+cdef struct slot:                 # what an attribute's number leads to, in the batch at hand
+    int32_t kind
+    const op *op
+    uint8_t *data
+    uint8_t *valid
 
 
 cdef struct level:                # LEVEL: map[first + number] is an op, or -1
@@ -73,6 +84,7 @@ cdef class Program:
     cdef spec *specs
     cdef int32_t *lists           # cells that ELEMENTS fill side by side
     cdef readonly int cells
+    cdef int numbers              # items of map
     cdef int rule_count
     cdef int field_first
     cdef int field_count
@@ -90,6 +102,7 @@ cdef class Decoded:
     cdef Program program
     cdef uint8_t *slab
     cdef cell *cells
+    cdef slot *slots              # as the program's map
     cdef readonly Py_ssize_t rows
     cdef readonly uint64_t unknown        # attributes
     cdef readonly uint64_t malformed      # messages too short for their header
@@ -102,10 +115,13 @@ cdef class Decoded:
     cdef size_t selector_length
 
     cdef int allocate(self, Py_ssize_t rows) except -1
-    cdef int fields(self, const op *o, int count, const uint8_t *at, size_t length, int64_t row) noexcept nogil
+    cdef int field(self, const op *o, Rows rows) noexcept nogil
+    cdef int fields(self, const op *o, int count, const uint8_t *at, size_t length,
+                    int64_t row) noexcept nogil
     cdef int walk(self, int32_t which, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int put(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int put_list(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
-    cdef int put_elements(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
+    cdef int put_elements(self, const op *o, const uint8_t *at, size_t length,
+                          int64_t row) noexcept nogil
     cdef view(self, void *at, Py_ssize_t count, Py_ssize_t size, dtype)
     cdef int put_case(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil

@@ -1,15 +1,15 @@
 """The column decoder: messages to columns, by tables that a schema was compiled to.
 
-It knows no source. One pass finds the messages of a kind, a second one decodes them, each attribute by one
-look into a table; what nobody asked for is stepped over. Whatever the bytes are: an attribute that does not fit
-marks its row, and what is not known is counted.
+It knows no source. One pass finds the messages of a kind, others decode them: the header a field at a time,
+then each attribute by one look into a table; what nobody asked for is stepped over. Whatever the bytes are:
+an attribute that does not fit marks its row, and what is not known is counted.
 """
 
 cimport cython
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_FillInfo
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy
 
 from nlbus._core.arena cimport Block
 from nlbus._core.cells cimport (
@@ -21,15 +21,14 @@ from nlbus._wire.cursor cimport nla_data, nla_next, nla_ok, nla_payload, nla_typ
 
 import numpy as np
 
-cdef enum:
-    MAPPED = 12                   # bytes before an IPv4 address in its IPv6 form
-
 
 cdef extern from *:
     """
     #include <endian.h>
     #include <string.h>
+    static const unsigned char nlbus_ipv4_mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
     """
+    const uint8_t *IPV4_MAPPED "nlbus_ipv4_mapped"
     size_t strnlen(const char *text, size_t most) noexcept nogil
     uint16_t be16toh(uint16_t value) noexcept nogil
     uint32_t be32toh(uint32_t value) noexcept nogil
@@ -50,6 +49,7 @@ cdef class Program:
         self.rules = <rule *> address(rules, sizeof(rule))
         self.specs = <spec *> address(specs, sizeof(spec))
         self.lists = <int32_t *> address(lists, sizeof(int32_t))
+        self.numbers = len(map)
         self.rule_count = len(rules)
         self.cells = len(specs)
         self.field_first, self.field_count = fields
@@ -161,13 +161,16 @@ cdef class Decoded:
                 self.nl_group[row] = m.group
                 self.nl_nsid[row] = m.nsid
                 self.nl_op[row] = <uint8_t> what
+                row += 1
+            # Where an attribute tells the same as a field, it counts: so the fields first.
+            for i in range(program.field_count if n else 0):
+                failed |= self.field(&program.ops[program.field_first + i], rows)
+            start = (program.header + 3) & ~3
+            for row in range(n):
+                m = &rows.messages[self.nl_row[row]]
                 self.selector_length = 0
-                failed |= self.fields(program.ops + program.field_first, program.field_count,
-                                      rows.base + m.offset, m.length, row)
-                start = (program.header + 3) & ~3
                 if start < m.length:
                     failed |= self.walk(program.root, rows.base + m.offset + start, m.length - start, row)
-                row += 1
             for i in range(program.cells):
                 if self.cells[i].offsets != NULL:
                     cell_fill(&self.cells[i], n)
@@ -183,6 +186,7 @@ cdef class Decoded:
                 free(self.cells[i].item_valid)
                 free(self.cells[i].item_offsets)
         free(self.cells)
+        free(self.slots)
         free(self.slab)
 
     def __len__(self):
@@ -193,11 +197,13 @@ cdef class Decoded:
         cdef size_t size, total
         cdef uint8_t *at = NULL
         cdef const spec *s
+        cdef const op *o
         cdef cell *c
-        cdef int i, turn
+        cdef int i, number, turn
         self.rows = rows
         self.cells = <cell *> calloc(self.program.cells + 1, sizeof(cell))
-        if self.cells == NULL:
+        self.slots = <slot *> calloc(self.program.numbers + 1, sizeof(slot))
+        if self.cells == NULL or self.slots == NULL:
             raise MemoryError("no memory for the columns of a batch")
         for turn in range(2):
             total = 0
@@ -230,9 +236,44 @@ cdef class Decoded:
                 at = self.slab = <uint8_t *> calloc(total + 64, 1)
                 if at == NULL:
                     raise MemoryError("no memory for the columns of a batch")
+        for i in range(self.program.numbers):
+            number = self.program.map[i]
+            self.slots[i].kind = NOTHING
+            if number >= 0:
+                o = &self.program.ops[number]
+                self.slots[i].kind = o.kind
+                self.slots[i].op = o
+                if o.cell >= 0:
+                    self.slots[i].data = self.cells[o.cell].data
+                    self.slots[i].valid = self.cells[o.cell].valid
         return 0
 
     # -- attributes to cells -----------------------------------------------------------------------
+
+    cdef int field(self, const op *o, Rows rows) noexcept nogil:
+        """A field of the header, of all rows."""
+        cdef cell *c = &self.cells[o.cell]
+        cdef const message *m = rows.messages
+        cdef const uint8_t *base = rows.base + o.at
+        cdef uint8_t *to = c.data
+        cdef int64_t row
+        cdef int failed = 0
+        if (o.kind != UINT and o.kind != SINT) or o.flags or <uint32_t> o.size != c.width or c.valid != NULL:
+            for row in range(self.rows):
+                failed |= self.put(o, base + m[self.nl_row[row]].offset, o.size, row)
+        elif o.size == 1:
+            for row in range(self.rows):
+                to[row] = base[m[self.nl_row[row]].offset]
+        elif o.size == 2:
+            for row in range(self.rows):
+                memcpy(to + 2 * row, base + m[self.nl_row[row]].offset, 2)
+        elif o.size == 4:
+            for row in range(self.rows):
+                memcpy(to + 4 * row, base + m[self.nl_row[row]].offset, 4)
+        else:
+            for row in range(self.rows):
+                memcpy(to + 8 * row, base + m[self.nl_row[row]].offset, 8)
+        return failed
 
     cdef int fields(self, const op *o, int count, const uint8_t *at, size_t length,
                     int64_t row) noexcept nogil:
@@ -245,16 +286,30 @@ cdef class Decoded:
 
     cdef int walk(self, int32_t which, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
         cdef const level *here = &self.program.levels[which]
-        cdef const int32_t *map = self.program.map + here.first
-        cdef int32_t number, found
+        cdef const slot *slots = self.slots + here.first
+        cdef const slot *s
+        cdef int32_t number
+        cdef size_t size
         cdef int failed = 0
         while nla_ok(at, length):
             number = nla_type(at)
-            found = map[number] if number < here.count else -1
-            if found < 0:
+            size = nla_payload(at)
+            if number >= here.count:
                 self.unknown += 1
-            elif self.program.ops[found].kind != SKIP:
-                failed |= self.put(&self.program.ops[found], nla_data(at), nla_payload(at), row)
+            else:
+                s = &slots[number]
+                # Most attributes are one of the first three.
+                if s.kind == PLAIN_U32 and size >= 4:
+                    memcpy(s.data + 4 * row, nla_data(at), 4)
+                    s.valid[row] = 1
+                elif s.kind == PLAIN_ADDRESS and size == 4:
+                    memcpy(s.data + 16 * row, IPV4_MAPPED, 12)
+                    memcpy(s.data + 16 * row + 12, nla_data(at), 4)
+                    s.valid[row] = 1
+                elif s.kind == NOTHING:
+                    self.unknown += 1
+                elif s.kind != SKIP:
+                    failed |= self.put(s.op, nla_data(at), size, row)
             at = nla_next(at, &length)
         if length:
             self.damaged[row] = 1
@@ -272,7 +327,7 @@ cdef class Decoded:
                 cell_begin(c, row)
             if cell_item(c) < 0:
                 return 1
-        if kind == UINT:
+        if kind == UINT or kind == PLAIN_U32:
             if o.flags & MAY_LACK and <int32_t> load(at, o.size) == o.absent:
                 return 0
             cell_integer(c, row, load(at, o.size))
@@ -289,7 +344,7 @@ cdef class Decoded:
                 self.selector_length = length
             if o.cell >= 0:
                 return cell_bytes(c, row, at, length) < 0
-        elif kind == ADDRESS or kind == VIA:
+        elif kind == ADDRESS or kind == PLAIN_ADDRESS or kind == VIA:
             if kind == VIA:
                 at += 2
                 length -= 2
@@ -298,10 +353,10 @@ cdef class Decoded:
                 return 0
             to = cell_place(c, row)
             if length == 4:
-                memset(to, 0, MAPPED - 2)
-                memset(to + MAPPED - 2, 0xff, 2)
-                to += MAPPED
-            memcpy(to, at, length)
+                memcpy(to, IPV4_MAPPED, 12)
+                memcpy(to + 12, at, 4)
+            else:
+                memcpy(to, at, 16)
         elif kind == STRUCT:
             return self.fields(self.program.ops + o.first, o.count, at, length, row)
         elif kind == BYTES:

@@ -25,7 +25,7 @@ cdef class Gauge:
         self.fd = fd
         self.sentinel = -1
         self.limit = <uint32_t> limit
-        set_buffer(fd, size)
+        self.forced = set_buffer(fd, size)
         self.time = clock_ns(CLOCK_REALTIME)
 
     def __dealloc__(self):
@@ -75,7 +75,12 @@ cdef class Gauge:
     cdef void grow(self) noexcept nogil:
         """Twice the buffer, as far as allowed: what overran once will do so again."""
         cdef uint32_t before = self.granted
-        set_buffer(self.fd, min(2 * <size_t> before, <size_t> self.limit))
+        cdef size_t size = min(2 * <size_t> before, <size_t> self.limit)
+        if self.forced:
+            # And nothing else: since then, the privilege may have been given up.
+            force_buffer(self.fd, size)
+        else:
+            set_buffer(self.fd, size)
         self.used()
         self.grown += self.granted > before
 
@@ -90,8 +95,14 @@ cdef void read_meminfo(int fd, uint32_t *info) noexcept nogil:
     getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &length)
 
 
-cdef void set_buffer(int fd, size_t size) noexcept nogil:
-    """Let the receive buffer have `size` bytes, or what an ordinary user may have."""
+cdef bint set_buffer(int fd, size_t size) noexcept nogil:
+    """Let the receive buffer have `size` bytes (True), or what an ordinary user may have."""
+    if force_buffer(fd, size):
+        return True
+    set_option(fd, SOL_SOCKET, SO_RCVBUF, <int> (size // 2))
+    return False
+
+
+cdef bint force_buffer(int fd, size_t size) noexcept nogil:
     # The kernel doubles what it is asked for.
-    if set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, <int> (size // 2)) < 0:
-        set_option(fd, SOL_SOCKET, SO_RCVBUF, <int> (size // 2))
+    return set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, <int> (size // 2)) == 0

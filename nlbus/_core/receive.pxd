@@ -18,6 +18,7 @@ cdef class Receiver:
     cdef readonly bint closed
     cdef public bint paused       # somebody changes the membership: receive returns at once
     cdef readonly bint busy
+    cdef bint overtaken           # a signal handler drained what `receive` was waiting for
     cdef readonly unsigned long consumer  # the thread that is, or was, receiving
     cdef readonly Pool pool
     cdef readonly Ledger ledger
@@ -43,6 +44,7 @@ cdef class Receiver:
     cdef uint64_t queued(self) noexcept
     cdef void discard(self) noexcept
     cdef int fill(self) noexcept nogil
+    cdef bint unharmed(self, uint64_t size, int count) noexcept nogil
     cdef Block harvest(self)
     cdef Block nothing(self)
     cdef void look(self, uint64_t size) noexcept nogil

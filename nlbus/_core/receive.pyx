@@ -9,7 +9,7 @@ from libc.stdlib cimport free, realloc
 
 from nlbus._abi.netlink cimport (
     NETLINK_ADD_MEMBERSHIP, NETLINK_DROP_MEMBERSHIP, NETLINK_LISTEN_ALL_NSID, NETLINK_NO_ENOBUFS,
-    NETLINK_PKTINFO,
+    NETLINK_PKTINFO, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK,
 )
 from nlbus._abi.socket cimport (
     CLOCK_MONOTONIC, CLOCK_REALTIME, MSG_DONTWAIT, SO_PASSCRED, SOL_NETLINK, SOL_SOCKET, clock_ns, close,
@@ -31,6 +31,8 @@ cdef enum:
     SMALL = 16 << 10              # a batch of fewer bytes is copied rather than pinning an arena
     MIN_CHARGE = 576              # what a datagram costs the receive buffer beside its bytes, at least
     MAX_CHARGE = 8192             # and at most, beside four times its bytes
+    LARGEST = 264 << 10           # as much as a datagram is charged that a default send buffer allows
+    UNSEEN = 10 * 1000 * 1000     # ns that drops may go unseen while everything looks well
 
 
 @cython.final
@@ -83,7 +85,7 @@ cdef class Receiver:
 
     def receive(self, timeout):
         """The next block; one without rows when `timeout` seconds (None: for ever) are up or there are only
-        losses to tell; None when `paused` or a signal interrupts.
+        losses to tell; None when `paused`, or when `signal` or a signal handler that drains interrupts.
 
         ClosedError, BusyError, ArenaFull, OSError.
         """
@@ -101,6 +103,7 @@ cdef class Receiver:
             self.check()
             return None
         self.enter()
+        self.overtaken = False
         try:
             if self.pool.pinned >= self.pool.limit:
                 raise ArenaFull(
@@ -120,6 +123,8 @@ cdef class Receiver:
                 PyErr_CheckSignals()
                 if self.closed:
                     raise ClosedError("closed while receiving")
+                if self.paused or self.overtaken:
+                    return None
                 if count <= 0 and count not in (-EAGAIN, -EINTR, 0):
                     raise OSError(-count, "recvmmsg")
                 if deadline == 0 and count > 0 and not self.ledger.row_count:
@@ -137,11 +142,18 @@ cdef class Receiver:
             self.leave()
 
     def drain(self):
-        """All that is queued now, as a list of blocks, without waiting and whatever max_memory says."""
+        """All that is queued now, as a list of blocks, without waiting and whatever max_memory says.
+
+        Also from a signal handler that interrupts `receive`.
+        """
         cdef int count
         cdef uint64_t end
+        cdef bint within = self.busy and self.consumer == PyThread_get_thread_ident()
         blocks = []
-        self.enter()
+        if within:
+            self.check()
+        else:
+            self.enter()
         try:
             end = self.queued()
             while self.charged() < end:
@@ -154,7 +166,11 @@ cdef class Receiver:
                     blocks.append(self.harvest() if self.w.count else self.nothing())
                 self.discard()
         finally:
-            self.leave()
+            if within:
+                self.discard()
+                self.overtaken = True
+            else:
+                self.leave()
         return blocks
 
     cdef uint64_t charged(self) noexcept nogil:
@@ -173,14 +189,14 @@ cdef class Receiver:
     cdef int fill(self) noexcept nogil:
         """One recvmmsg, walked: in place, or copied where that is needed or cheaper. Datagrams, or -errno."""
         cdef uint64_t size, before = self.charged()
+        cdef bint unharmed
         cdef int count
         self.w.count = self.w.events = 0
         count = self.scatter.receive(self.fd, self.arena.base)
         self.now = clock_ns(CLOCK_REALTIME)
         size = self.charged() - before
-        # From an empty queue to an empty queue, with far less between them than the buffer holds: no drops.
-        if (self.calm and count > 0 and self.scatter.emptied
-                and 4 * size + MAX_CHARGE * <uint64_t> count < self.gauge.granted):
+        unharmed = count > 0 and self.unharmed(size, count)
+        if unharmed:
             self.gauge.peak = max(self.gauge.peak, size)
         else:
             self.look(size)
@@ -202,12 +218,25 @@ cdef class Receiver:
             self.rows_at = ROWS_AT
             walk_start(&self.w, self.arena.base, self.arena.base + ROWS_AT)
         walk_any(&self.w, self.kind, self.scatter.datagrams, self.scatter.believed, self.ledger)
+        if unharmed and self.ledger.explained > self.gauge.dropped:
+            # There is a gap all the same.
+            self.look(size)
         # More than that is a publisher's lie about its numbers. It shall not hide the drops to come.
         self.ledger.explained = min(self.ledger.explained, self.gauge.dropped)
         if self.scatter.emptied:
             # Nothing was left behind; but what came may be from before the last change of membership.
             self.ledger.drained()
         return count
+
+    cdef bint unharmed(self, uint64_t size, int count) noexcept nogil:
+        """Whether nothing can have been dropped: from an empty queue to an empty queue, with far less between
+        them than the buffer holds.
+
+        It could if memory is short, or for what is enormous: so this is believed for a moment only.
+        """
+        return (self.calm and self.scatter.emptied
+                and 4 * size + MAX_CHARGE * <uint64_t> count + LARGEST < self.gauge.granted
+                and <uint64_t> (self.now - self.gauge.time) < UNSEEN)
 
     cdef Block harvest(self):
         """The block of the last walk; the arena is given away with it, or kept for the next receive."""
@@ -280,8 +309,10 @@ cdef class Receiver:
         return self.gauge.dropped - self.ledger.explained
 
     def buffer(self):
-        """(bytes used, bytes granted) of the kernel's receive buffer, both in truesize."""
-        cdef uint32_t used = self.gauge.used()
+        """(bytes used, bytes granted) of the kernel's receive buffer, both in truesize. ClosedError."""
+        cdef uint32_t used
+        self.check()
+        used = self.gauge.used()
         self.gauge.peak = max(self.gauge.peak, used)
         return used, self.gauge.granted
 
@@ -296,8 +327,9 @@ cdef class Receiver:
         }
 
     def change(self, uint32_t group, bint join):
-        """Join or leave one group while running. OSError."""
+        """Join or leave one group while running. OSError, ClosedError."""
         cdef int what = NETLINK_ADD_MEMBERSHIP if join else NETLINK_DROP_MEMBERSHIP
+        self.check()
         if join and group > 32:
             set_option(self.fd, SOL_NETLINK, NETLINK_PKTINFO, 1)
         if set_option(self.fd, SOL_NETLINK, what, <int> group) < 0:
@@ -305,8 +337,16 @@ cdef class Receiver:
         if self.gauge.sentinel >= 0:
             set_option(self.gauge.sentinel, SOL_NETLINK, what, <int> group)
 
+    def expect_dump(self, uint32_t size):
+        """Requests will be checked whole, dumps filtered as asked, errors told in words, as far as the kernel
+        can; it answers in datagrams of at most `size` bytes."""
+        self.scatter.expect(size)
+        set_option(self.fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+        set_option(self.fd, SOL_NETLINK, NETLINK_EXT_ACK, 1)
+
     def send(self, bytes request):
-        """Send a message to the kernel; the answer comes among the rest. OSError."""
+        """Send a message to the kernel; the answer comes among the rest. OSError, ClosedError."""
+        self.check()
         if send(self.fd, <const char *> request, len(request), 0) < 0:
             raise OSError(errno, "send")
 
@@ -320,8 +360,10 @@ cdef class Receiver:
         self.waker.set()
 
     def unsignal(self):
-        """Undo `signal`."""
+        """Undo `signal`, but not that of `close`."""
         self.waker.clear()
+        if self.closed:
+            self.waker.set()
 
     def check(self):
         """ClosedError if closed, or if this process is a fork of the one that opened it."""
@@ -360,6 +402,8 @@ cdef class Receiver:
     cdef void release(self) noexcept:
         """The socket and the arenas. What others may be polling lives as long as this object."""
         cdef bytes request
+        if self.pool is None:
+            return  # __cinit__ was not even entered, and fd is no descriptor of ours
         if self.fd >= 0:
             if self.opened_after == forks():
                 for request in self.farewell:
@@ -369,5 +413,4 @@ cdef class Receiver:
         if self.gauge is not None:
             self.gauge.release()
         self.arena = None
-        if self.pool is not None:
-            self.pool.close()
+        self.pool.close()

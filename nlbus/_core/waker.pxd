@@ -8,6 +8,11 @@ cdef enum:
     MAX_SLEEP = 1000
 
 
+cdef class Identities:
+    cdef void **pointers
+    cdef Py_ssize_t count
+
+
 cdef class Waker:
     cdef int fd                   # the receiver's sockets, not ours
     cdef int sentinel

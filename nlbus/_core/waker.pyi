@@ -1,6 +1,11 @@
-"""Waiting for a socket: for other extensions only."""
+"""Waiting for a socket: and which objects were waited for."""
 
-from typing import Self, final
+from typing import Any, Self, final
+
+@final
+class Identities:
+    def __new__(cls, objects: list[Any]) -> Self: ...
+    def same(self, objects: list[Any]) -> bool: ...
 
 @final
 class Waker:

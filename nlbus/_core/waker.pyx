@@ -3,11 +3,39 @@
 cimport cython
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport free, malloc
 
 from nlbus._abi.socket cimport (
     CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLIN, POLLIN, clock_ns,
     close, epoll_create1, epoll_ctl, epoll_event, eventfd, poll, pollfd, read, write,
 )
+
+
+@cython.final
+cdef class Identities:
+    """Which objects were in a list, without keeping them alive."""
+
+    def __cinit__(self, list objects not None):
+        cdef Py_ssize_t i
+        self.count = len(objects)
+        self.pointers = <void **> malloc(self.count * sizeof(void *) + 1)
+        if self.pointers == NULL:
+            raise MemoryError
+        for i in range(self.count):
+            self.pointers[i] = <void *> objects[i]
+
+    def __dealloc__(self):
+        free(self.pointers)
+
+    def same(self, list objects not None):
+        """Whether these are they, if none has died meanwhile."""
+        cdef Py_ssize_t i
+        if len(objects) != self.count:
+            return False
+        for i in range(self.count):
+            if <void *> objects[i] != self.pointers[i]:
+                return False
+        return True
 
 
 @cython.final
@@ -73,10 +101,15 @@ cdef class Waker:
             self.epoll = epoll_create1(EPOLL_CLOEXEC)
             if self.epoll < 0:
                 raise OSError(errno, "epoll")
-            self.add(self.fd, EPOLLIN)
-            self.add(self.wake, EPOLLIN)
-            if self.sentinel >= 0:
-                self.add(self.sentinel, 0)
+            try:
+                self.add(self.fd, EPOLLIN)
+                self.add(self.wake, EPOLLIN)
+                if self.sentinel >= 0:
+                    self.add(self.sentinel, 0)
+            except OSError:
+                close(self.epoll)
+                self.epoll = -1
+                raise
         return self.epoll
 
     cdef int add(self, int fd, unsigned int events) except -1:

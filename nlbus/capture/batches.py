@@ -15,6 +15,7 @@ from nlbus.capture.protocols import BY_PROTOCOL, SKIPPED, Sources
 from nlbus.errors import CaptureError
 from nlbus.groups import Groups
 from nlbus.loss import Loss
+from nlbus.reading import Reading
 from nlbus.sources import Source
 
 PACKETS = (2, 3, 6)  # block types: obsolete, simple and enhanced packet
@@ -44,6 +45,7 @@ class Batches:
         self.groups = Groups()  # that the recorder was in
         self._sources = Sources(self.scan, source)
         self._newest = self._sources.only  # the number of a source
+        self._readings: dict[int, Reading] = {}  # by the number of a source
         self._order = "<"
         self._interfaces: list[Described] = []  # of this section
         self._ours = False  # the section is nlbus's
@@ -109,7 +111,8 @@ class Batches:
         (count, grew), self._open = self._open, (0, False)
         loss = Loss.of(rows, count, grew)
         # Gaps of what nlbus recorded are known already, or were not its to hear.
-        return Batch(block, loss if self._ours else Loss(block.losses) + loss)
+        reading = self._readings.setdefault(self._newest, Reading(self._sources[self._newest]))
+        return Batch(block, loss if self._ours else Loss(block.losses) + loss, reading)
 
     # -- what stands between the packets ----------------------------------------------------------
 

@@ -10,7 +10,19 @@ import pytest
 
 import nlbus
 from nlbus import LossError, Subscriber
-from tests.kernel.helpers import ROUTE, Sender, drain, ip, one_event, plain, proc_netlink, wait_until
+from tests.kernel.helpers import (
+    NOBODY,
+    ROUTE,
+    Child,
+    Sender,
+    become,
+    drain,
+    ip,
+    one_event,
+    plain,
+    proc_netlink,
+    wait_until,
+)  # fmt: skip
 
 SO_DETACH_FILTER = 27
 NETLINK_ADD_MEMBERSHIP = 1
@@ -207,3 +219,68 @@ def test_overruns_of_route_are_counted_as_the_kernel_counts_them(subscribe: Subs
     wait_until(lambda: proc_netlink(sub).rmem == 0)
     ip("link set lo up")
     assert len(sub.recv(1)), "it goes on after an overrun"
+
+
+def test_a_dropped_datagram_larger_than_all_that_came_is_told_with_them(subscribe: Subscribe) -> None:
+    sub = subscribe("raw:2", groups=1, buffer_events=24, on_loss="ignore")
+    assert not len(sub.recv(0))
+    with Sender() as sender:
+        for dropped in (1, 2, 3):
+            sender.send(plain(b"x"))
+            sender.send(plain(b"x" * 30_000))  # more than the buffer: taken only where it is empty
+            assert proc_netlink(sub).drops == dropped
+            [ready] = nlbus.wait([sub], 1)
+            batch = ready.recv(0)
+            assert (len(batch), batch.loss.datagrams) == (1, 1)
+    assert nlbus.wait([sub], 0) == []
+
+
+def test_a_gap_explains_the_dropped_datagram_that_it_came_of(subscribe: Subscribe) -> None:
+    sub = subscribe(groups=1, buffer_events=48, on_loss="ignore")
+    assert not len(sub.recv(0))
+    with Sender() as sender:
+        for seq, size in enumerate((1, 1, 60_000, 1)):
+            if seq == 1:
+                assert len(sub.recv(0)) == 1
+            sender.send(one_event(b"x" * size, first_seq=seq, dgram_seq=seq))
+    batch = sub.recv(0)
+    assert (len(batch), batch.loss.events, batch.loss.open) == (2, 1, 0)
+    assert not sub.recv(0).loss
+    stats = sub.stats()
+    assert (stats["lost"], stats["dropped"], stats["open"]) == (1, 1, 0)
+
+
+def test_drops_are_looked_for_however_calm_it_is(subscribe: Subscribe) -> None:
+    sub = subscribe("route", groups="link", on_loss="ignore")
+    assert not len(sub.recv(0))
+    raise_error(sub)
+    sub.recv(0)
+    give_up = time.monotonic() + 5
+    while not sub.stats()["unbuilt"]:  # each receive brings something, and empties the queue
+        assert time.monotonic() < give_up
+        ip("link set lo up", "link set lo down")
+        assert len(sub.recv(0))
+
+
+def test_a_buffer_does_not_shrink_with_the_privileges(
+    child: Callable[..., Child], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nlbus.opening.DEFAULT_BUFFER", 1 << 20)
+
+    def work() -> list[int]:
+        sub = Subscriber("bus", groups=1, on_loss="ignore")
+        sizes = [sub.stats()["buffer_size"]]
+        become(NOBODY, drop_caps=False, keep_admin=False)
+        with Sender() as sender:
+            for i in range(2000):
+                sender.send(one_event(b"x" * 64, first_seq=i, dgram_seq=i))
+        drain(sub)
+        stats = sub.stats()
+        assert stats["dropped"] > 0
+        assert stats["buffer_grown"] == 0
+        return [*sizes, stats["buffer_size"]]
+
+    before, after = child(work).result()
+    if before < 1 << 20:
+        pytest.skip("a large receive buffer needs CAP_NET_ADMIN in the first user namespace")
+    assert after == before

@@ -1,18 +1,21 @@
 """Waiting: time-outs, descriptors, signals, other threads, the end."""
 
 import asyncio
+import contextlib
+import os
 import select
 import signal
 import subprocess
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 import pytest
 
 import nlbus
-from nlbus import BusyError, ClosedError, LossError, Publisher, Subscriber
-from tests.kernel.helpers import Sender, drain, one_event, payloads, python, wait_until
+from nlbus import BusyError, ClosedError, Groups, LossError, Publisher, Subscriber
+from tests.kernel.helpers import NOBODY, Child, Sender, drain, one_event, payloads, python, wait_until
 
 Subscribe = Callable[..., Subscriber]
 
@@ -183,6 +186,16 @@ def test_wait_returns_those_that_have_news(subscribe: Subscribe, publisher: Publ
     assert nlbus.wait([], 0.01) == nlbus.wait([subs[1]], -1) == []
 
 
+def test_a_signal_that_ctrl_c_left_behind_keeps_nobody_awake(sub: Subscriber, publisher: Publisher) -> None:
+    sub._receiver.signal()  # as for a batch that was about to be returned
+    before = time.process_time()
+    assert not len(sub.recv(0.5))
+    assert time.process_time() - before < 0.25
+    assert not readable(sub)
+    publisher.publish(b"x", 1)
+    assert payloads([sub.recv(1)]) == [b"x"]
+
+
 # Other threads
 
 
@@ -259,7 +272,118 @@ def test_stats_may_be_asked_while_another_thread_receives(sub: Subscriber, publi
     assert sum(got) == 200
 
 
+def test_what_is_closed_while_its_membership_changes_stays_readable(sub: Subscriber) -> None:
+    fd = sub.fileno()
+    assert nlbus.wait([sub], 0) == []
+    with sub._consumer_aside():
+        sub.close()
+    assert select.select([fd], [], [], 0)[0]
+    assert nlbus.wait([sub], 0) == [sub]
+
+
+def test_what_comes_too_late_for_a_close_is_closederror(sub: Subscriber) -> None:
+    receiver = sub._receiver
+    with sub._consumer_aside():  # which has found it open
+        sub.close()
+        for call in (lambda: receiver.change(3, True), lambda: receiver.send(b""), receiver.buffer):
+            with pytest.raises(ClosedError):
+                call()
+
+
+def test_an_endless_stream_of_forgeries_does_not_keep_others_from_joining(
+    sub: Subscriber, child: Callable[..., Child]
+) -> None:
+    def flood() -> None:
+        with Sender() as sender:
+            while True:
+                sender.send(b"forged" * 10, 1)
+
+    for _ in range(3):
+        child(flood, uid=NOBODY)
+    thread, outcome = blocked(sub, sub.recv)
+    wait_until(lambda: sub._receiver.busy)
+    time.sleep(0.2)
+    sub.join(3)
+    sub.leave(3)
+    assert sub.stats()["untrusted"] > 0
+    sub.close()
+    thread.join()
+    assert isinstance(outcome[0], ClosedError)
+
+
+# Memory
+
+
+def test_having_waited_keeps_nobody_open(subscribe: Subscribe) -> None:
+    subs = [subscribe(groups=1), Subscriber(groups=2)]
+    assert nlbus.wait(subs, 0) == []
+    gone = weakref.ref(subs[1])
+    fd = subs.pop().fileno()
+    assert gone() is None
+    with pytest.raises(OSError, match="descriptor"):
+        os.fstat(fd)
+    assert nlbus.wait(subs, 0) == []
+    subs.append(subscribe(groups=3))  # where the other was, in memory and by its descriptor
+    with Publisher() as publisher:
+        publisher.publish(b"x", 3)
+    assert nlbus.wait(subs, 1) == [subs[1]]
+
+
 # Signals
+
+
+def test_a_signal_handler_may_join_and_leave(subscribe: Subscribe, publisher: Publisher) -> None:
+    sub = subscribe(groups=(1, 2))
+    publisher.publish(b"queued", 2)
+
+    def change(*_: object) -> None:
+        publisher.publish(b"more", 2)
+        sub.leave(2)
+        sub.join(3)
+        publisher.publish(b"x", 3)
+
+    previous = signal.signal(signal.SIGUSR1, change)
+    timer = threading.Timer(0.1, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1))
+    try:
+        assert payloads([sub.recv(1)]) == [b"queued"]
+        timer.start()
+        got = payloads(sub.batches(timeout=0.3))
+        timer.join()
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    assert got == [b"more", b"x"]
+    assert sub.groups == Groups(1, 3)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_signal_handler_may_interrupt_what_it_does_itself(sub: Subscriber, elsewhere: bool) -> None:
+    seen = []
+
+    def look(*_: object) -> None:
+        with contextlib.suppress(BusyError):
+            seen.append(sub.stats()["delivered"])
+        with contextlib.suppress(BusyError):
+            sub.recv(0)
+
+    consumer, outcome = blocked(sub, sub.recv) if elsewhere else (None, [])
+    previous = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        give_up = time.monotonic() + 0.5
+        while time.monotonic() < give_up:
+            sub.join(3)
+            sub.stats()
+            sub.leave(3)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert set(seen) == {0}
+    assert sub.groups == Groups(1, 2)
+    assert not sub._receiver.paused
+    if consumer:
+        sub.close()
+        consumer.join()
+        assert isinstance(outcome[0], (ClosedError, BusyError))  # the handler may have been quicker
 
 
 def test_a_signal_handler_runs_while_recv_waits_and_the_wait_goes_on(

@@ -1,0 +1,154 @@
+"""Snapshots: all objects of a kind that there are now, as a table."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import count
+from threading import Event
+from typing import TYPE_CHECKING
+
+from nlbus._core.receive import Receiver
+from nlbus.batch import Batch
+from nlbus.columns import Dump
+from nlbus.decoding import SNAPSHOT
+from nlbus.errors import SchemaError, kernel_error
+from nlbus.loss import Loss
+from nlbus.netlink import GetFlag, MessageFlag, MessageType
+from nlbus.netns import Netns, inside
+from nlbus.reading import Reading
+from nlbus.request import Reply, attribute, message, refusal
+from nlbus.sources import find
+from nlbus.table import Table
+
+if TYPE_CHECKING:
+    from nlbus.expressions import Expression
+
+BUFFER = 1 << 20  # a dump waits for its reader
+CHUNK = 32 << 10  # bytes of a datagram, that the kernel fills if it may
+MEMORY = 256 << 20
+PATIENCE = 10.0  # seconds until a dump counts as stuck
+RETRIES = 16  # of a dump that changes while it is read
+MANY = 4096  # datagrams a batch, of those that do not come from a dump
+
+_numbers = count(1)
+
+
+def snapshot(
+    source: str,
+    table: str,
+    *,
+    where: Expression | None = None,
+    columns: Iterable[str] | None = None,
+    netns: Netns = None,
+) -> Table:
+    """All rows of a table that there are now: routes, links, connections, processes, devices.
+
+    where: only rows for which this expression of `field` is true; the kernel is asked for no more, where it
+    can tell. columns: only these, None for all. netns: as of a Subscriber. A dump that changed while it was
+    read is read again. nl_origin is "snapshot", nl_time when it was received.
+
+    UnknownSource, SchemaError (also where there is no such snapshot), PermissionDenied, KernelError.
+    """
+    return inside(netns, lambda: _snapshot(source, table, where, columns))
+
+
+def _snapshot(source: str, table: str, where: Expression | None, columns: Iterable[str] | None) -> Table:
+    reading = Reading(find(source), {table: columns}, where)
+    dump = reading.schema(table).dump
+    if dump is None:
+        able = ", ".join(schema.name for schema in reading.source.schemas if schema.dump is not None)
+        raise SchemaError(
+            f"no snapshot of {source} {table}: the kernel keeps none; there are {able or 'none'}"
+        )
+    if not isinstance(dump, Dump):
+        return Table.concat([reading.empty(table), *_made(reading, table, dump())])
+    for _ in range(RETRIES):
+        found = _dump(reading, table, dump)
+        if found is not None:
+            return found
+    help = "it changes all the time: try again, or ask for less with where="
+    raise kernel_error(errno.EINTR, f"dumping {source} {table}", help)
+
+
+def _made(reading: Reading, table: str, datagrams: Iterator[bytes]) -> Iterator[Table]:
+    while some := [datagram for datagram, _ in zip(datagrams, range(MANY), strict=False)]:
+        yield reading.table(Batch.from_datagrams(reading.source.name, some), table, SNAPSHOT)
+
+
+def _dump(reading: Reading, table: str, dump: Dump) -> Table | None:
+    """None: it was interrupted by changes."""
+    action = f"dumping {reading.source.name} {table}"
+    flags = MessageFlag.REQUEST | GetFlag.DUMP
+    request = message(dump.type, _body(reading, table, dump), flags, next(_numbers) & 0xFFFF_FFFF)
+    tables = [reading.empty(table)]
+    with closing(_receiver(reading, action)) as receiver:
+        try:
+            receiver.send(request)
+        except OSError as error:
+            raise kernel_error(error.errno or 0, action, reading.source.needs) from error
+        while True:
+            block = receiver.receive(PATIENCE)
+            if block is None or not block.rows:
+                raise kernel_error(errno.ETIMEDOUT, action, f"no answer in {PATIENCE:.0f} seconds")
+            batch = Batch(block, Loss(), reading)
+            if (batch.messages["flags"] & MessageFlag.DUMP_INTR).any():
+                return None
+            tables.append(reading.table(batch, table, SNAPSHOT))
+            if _ended(batch, action):
+                return Table.concat(tables)
+
+
+def _receiver(reading: Reading, action: str) -> Receiver:
+    try:
+        receiver = _open(reading)
+    except OSError as error:
+        raise kernel_error(error.errno or 0, action, reading.source.needs) from error
+    receiver.expect_dump(CHUNK)
+    return receiver
+
+
+def _open(reading: Reading) -> Receiver:
+    return Receiver(
+        reading.source.protocol,
+        "nlmsg",
+        (),
+        max_memory=MEMORY,
+        buffer_bytes=BUFFER,
+        buffer_limit=BUFFER,
+        trust_kernel=True,
+        user_groups=0,
+        trust_uids=(),
+        sentinel=False,
+        all_nsid=False,
+        aside=Event(),
+    )
+
+
+def _ended(batch: Batch, action: str) -> bool:
+    """Whether the dump's last message is in it. PermissionDenied, KernelError if the dump was refused."""
+    last = int(batch.messages["type"][-1])
+    if last not in (MessageType.DONE, MessageType.ERROR):
+        return False
+    reply = Reply(last, int(batch.messages["flags"][-1]), batch.payload(-1))
+    if refused := refusal(reply, action):
+        raise refused
+    return True
+
+
+def _body(reading: Reading, table: str, dump: Dump) -> bytes:
+    """The request, with those conditions that the kernel can check."""
+    header = bytearray(dump.header)
+    attributes = b""
+    equal = reading.equalities(table)
+    for filter in dump.filters:
+        if filter.column not in equal:
+            continue
+        value = equal[filter.column].to_bytes(filter.size, sys.byteorder)
+        if filter.at >= 0:
+            header[filter.at : filter.at + filter.size] = value
+        else:
+            attributes += attribute(filter.number, value)
+    return bytes(header) + bytes(-len(header) % 4) + attributes

@@ -1,0 +1,117 @@
+"""How the batches of a source are read as tables: which tables and columns, which rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from heapq import merge
+from typing import TYPE_CHECKING, Any
+
+from nlbus.columns import Schema, TextSchema
+from nlbus.decoding import LIVE, decoder
+from nlbus.errors import SchemaError
+from nlbus.records import topic_columns, topic_table
+from nlbus.sources import Source, did_you_mean
+from nlbus.table import Table
+from nlbus.topic import Topic
+
+if TYPE_CHECKING:
+    from nlbus.batch import Batch
+    from nlbus.expressions import Expression
+
+Tables = Iterable[str] | Mapping[str, Iterable[str] | None] | None
+
+
+class Reading:
+    """What a subscriber's batches are read as.
+
+    tables: names, or names and the columns wanted (None: all); None: every table of the source with every
+    column. where: only these rows. SchemaError for a table or column that there is not.
+    """
+
+    def __init__(self, source: Source, tables: Tables = None, where: Expression | None = None) -> None:
+        self.source = source
+        self.where = where
+        self._schemas = {schema.name: schema for schema in source.schemas}
+        self._wanted: dict[str, frozenset[str] | None] = dict.fromkeys(self._schemas)
+        if tables is not None:
+            chosen = tables if isinstance(tables, Mapping) else dict.fromkeys(_names(tables))
+            self._wanted = {
+                self.schema(name).name: None if columns is None else frozenset(_names(columns))
+                for name, columns in chosen.items()
+            }
+            if not self._wanted:
+                raise SchemaError(f"tables=[] of {source.name}: none at all; None means every table")
+        for name in self._wanted if where is not None or tables is not None else ():
+            self.empty(name)
+            if where is not None:
+                where.mask(self._all(name))
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The names of those that were asked for."""
+        return tuple(self._wanted)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The source's groups that bring messages of these tables."""
+        return tuple(dict.fromkeys(group for name in self._wanted for group in self._schemas[name].groups))
+
+    def schema(self, name: str) -> Schema | TextSchema:
+        """The schema of this name. SchemaError."""
+        if name in self._schemas:
+            return self._schemas[name]
+        if not self._schemas:
+            raise SchemaError(f"{self.source.name} has no tables: its messages are not decoded")
+        hint = did_you_mean(str(name), self._schemas)
+        raise SchemaError(
+            f"no table {name!r} of {self.source.name}{hint}: there are {', '.join(self._schemas)}"
+        )
+
+    def _decoded(self, name: str) -> frozenset[str] | None:
+        """The columns that the decoder is asked for."""
+        wanted = self._wanted.get(name)
+        if wanted is None or self.where is None:
+            return wanted
+        return wanted | self.where.columns
+
+    def empty(self, name: str | Topic) -> Table:
+        """The same table without rows. SchemaError."""
+        if isinstance(name, Topic):
+            return Table(topic_columns(name))
+        return Table(decoder(self.schema(name), self._wanted.get(name)).columns)
+
+    def _all(self, name: str) -> Table:
+        """With the columns that `where` looks at."""
+        return Table(decoder(self.schema(name), self._decoded(name)).columns)
+
+    def equalities(self, name: str) -> dict[str, int]:
+        """Numbers that columns of this table must have, as far as `where` says so."""
+        return {} if self.where is None else self.where.equalities(self._all(name))
+
+    def table(self, batch: Batch, name: str | Topic, origin: int = LIVE) -> Table:
+        """The rows of one kind in a batch. SchemaError."""
+        if isinstance(name, Topic):
+            return topic_table(batch, name)
+        found = decoder(self.schema(name), self._decoded(name))
+        table = Table(found.columns, [found.rows(batch._block, batch._selected, origin)], batch.loss)
+        if self.where is None:
+            return table
+        # First the columns: to pick rows copies what is left.
+        return table.select(self._shown(name)).filter(self.where.mask(table))
+
+    def _shown(self, name: str) -> list[str]:
+        """The columns of a table, without those that only `where` looks at."""
+        columns = decoder(self.schema(name), self._wanted.get(name)).columns
+        return [column.name for column in columns]
+
+    def rows(self, batch: Batch) -> Iterator[dict[str, Any]]:
+        """The rows of all tables that were asked for, in message order; nl_table says of which."""
+        return merge(*(self._named(batch, name) for name in self._wanted), key=lambda row: row["nl_row"])
+
+    def _named(self, batch: Batch, name: str) -> Iterator[dict[str, Any]]:
+        for row in self.table(batch, name).iter_rows():
+            yield {"nl_table": name} | row
+
+
+def _names(names: Iterable[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)

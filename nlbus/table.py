@@ -1,0 +1,160 @@
+"""Table: decoded messages of one kind, as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from functools import reduce
+from operator import add
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nlbus import arrow
+from nlbus.chunks import Chunk, Mask, Picked, empty, joined_valid, kept
+from nlbus.columns import Column, Values
+from nlbus.convert import to_array, to_python
+from nlbus.errors import SchemaError, UnknownColumn
+from nlbus.loss import Loss
+from nlbus.preview import preview
+
+if TYPE_CHECKING:
+    from nlbus._typing import Array, Structured
+    from nlbus.expressions import Expression
+
+_NONE_LOST = Loss()
+
+
+class Table:
+    """Rows of one kind of message: `table["ifname"]` is a column, `table.columns` says what there is.
+
+    A table owns its data. It never changes, so any threads may read it. `loss` is what was lost while its
+    rows came in. pandas, polars, pyarrow, DuckDB and whatever else knows Arrow's C stream read it as it is:
+    `polars.DataFrame(table)`, `pyarrow.table(table)`.
+    """
+
+    def __init__(
+        self, columns: Sequence[Column], chunks: Iterable[Chunk] = (), loss: Loss = _NONE_LOST
+    ) -> None:
+        self.columns = tuple(columns)
+        self.loss = loss
+        self._chunks = tuple(chunk for chunk in chunks if len(chunk))
+        self._length = sum(map(len, self._chunks))
+        self._arrays: dict[str, Array] = {}
+
+    @classmethod
+    def concat(cls, tables: Iterable[Table]) -> Table:
+        """The rows of all these tables, which have the same columns; nothing is copied, losses are added."""
+        tables = list(tables)
+        if not tables:
+            raise SchemaError("concat: of no table at all, which has no columns either")
+        columns = tables[0].columns
+        if any(table.columns != columns for table in tables):
+            raise SchemaError("concat: the tables have different columns")
+        chunks = [chunk for table in tables for chunk in table._chunks]
+        return cls(columns, chunks, reduce(add, [table.loss for table in tables]))
+
+    def __len__(self) -> int:
+        return self._length
+
+    # -- columns ------------------------------------------------------------------------------------
+
+    def column(self, name: str) -> Column:
+        """What the column holds: its type, unit, names of values. UnknownColumn."""
+        return self.columns[self._find(name)]
+
+    def _find(self, name: str) -> int:
+        for i, column in enumerate(self.columns):
+            if column.name == name:
+                return i
+        names = [column.name for column in self.columns]
+        close = get_close_matches(str(name), names, 3)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
+        raise UnknownColumn(f"no column {name!r}: {hint}")
+
+    def __getitem__(self, name: str) -> Array:
+        """A column as a read-only array. UnknownColumn.
+
+        Integers, also those with names, addresses (V16) and other bytes of fixed size are as they were
+        stored, and not copied where the table came in one piece. Times are datetime64, texts StringDType,
+        bytes and lists objects. Where a row has no value, there is 0, zero bytes, "", or, if the type has it,
+        NaT or None: `valid` tells.
+        """
+        array = self._arrays.get(name)
+        if array is None:
+            i = self._find(name)
+            parts = [to_array(self.columns[i], values) for values in self._parts(i)]
+            array = parts[0].view() if len(parts) == 1 else np.concatenate(parts)
+            array.flags.writeable = False
+            self._arrays[name] = array
+        return array
+
+    def valid(self, name: str) -> Mask:
+        """Which rows have a value in this column. UnknownColumn."""
+        valid = joined_valid(self._parts(self._find(name)))
+        return np.ones(len(self), np.bool_) if valid is None else valid
+
+    def _parts(self, i: int) -> list[Values]:
+        return [chunk.values(i) for chunk in self._chunks] or [empty(self.columns[i])]
+
+    # -- rows ---------------------------------------------------------------------------------------
+
+    def filter(self, which: Expression | Mask) -> Table:
+        """The rows for which an expression of `field` is true, or which a bool array marks; `loss` stays.
+
+        SchemaError for a comparison that the column's type does not allow. UnknownColumn.
+        """
+        rows = which if isinstance(which, np.ndarray) else which.mask(self)
+        if rows.dtype != np.bool_ or rows.shape != (len(self),):
+            raise SchemaError(f"filter: a mask of {rows.dtype} {rows.shape} for {len(self)} rows")
+        chunks, start = [], 0
+        for chunk in self._chunks:
+            chunks.append(kept(chunk, rows[start : start + len(chunk)], len(self.columns)))
+            start += len(chunk)
+        return Table(self.columns, chunks, self.loss)
+
+    def select(self, names: Iterable[str]) -> Table:
+        """These columns alone, in this order; nothing is copied. UnknownColumn."""
+        places = [self._find(name) for name in names]
+        columns = [self.columns[i] for i in places]
+        return Table(columns, [Picked(chunk, places) for chunk in self._chunks], self.loss)
+
+    def head(self, n: int = 10) -> Table:
+        """The first n rows."""
+        return self.filter(np.arange(len(self)) < n)
+
+    def iter_rows(self) -> Iterator[dict[str, Any]]:
+        """Rows as dicts of plain Python values: None where there is none.
+
+        Numbers with names are these names, or the number where it has none; flags are lists of names.
+        Addresses, hardware addresses and bytes meant for reading are text. Times are integers, ns since 1970
+        in UTC where the column's unit says nothing else: datetime ends at microseconds.
+        """
+        names = [column.name for column in self.columns]
+        for chunk in self._chunks:
+            cells = [to_python(column, chunk.values(i)) for i, column in enumerate(self.columns)]
+            for row in zip(*cells, strict=True):
+                yield dict(zip(names, row, strict=True))
+
+    def to_numpy(self, columns: Iterable[str] | None = None) -> Structured:
+        """These columns, or all, as one structured array: as `table[...]` has them, texts as str objects."""
+        names = [column.name for column in self.columns] if columns is None else list(columns)
+        arrays = [self[name] for name in names]
+        # numpy has no StringDType within a structured dtype.
+        types = [np.dtype(object) if array.dtype.kind == "T" else array.dtype for array in arrays]
+        rows = np.empty(len(self), np.dtype(list(zip(names, types, strict=True))))
+        for name, array in zip(names, arrays, strict=True):
+            rows[name] = array
+        return rows
+
+    def __arrow_c_schema__(self) -> object:
+        return arrow.schema(self.columns)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return arrow.stream(self.columns, self._chunks)
+
+    def __repr__(self) -> str:
+        rows = f"{self._length} row{'s' * (self._length != 1)}"
+        columns = f"{len(self.columns)} column{'s' * (len(self.columns) != 1)}"
+        lost = f", {self.loss}" if self.loss else ""
+        return f"<Table of {rows}, {columns}{lost}>{preview(self)}"
