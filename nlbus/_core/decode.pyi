@@ -1,5 +1,6 @@
 """The column decoder: messages to columns, by tables that a schema was compiled to."""
 
+import sys
 from typing import Any, Self, TypeAlias, final
 
 import numpy as np
@@ -32,7 +33,8 @@ class Program:
 
 @final
 class Memory:
-    def __buffer__(self, flags: int, /) -> memoryview: ...
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class Decoded:
