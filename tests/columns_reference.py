@@ -7,7 +7,7 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address
+from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any, Literal
 
 from nlbus.columns import Attr, Column, Elements, Entry, Field, List, Nest, Schema, Select, Struct, Type
@@ -273,7 +273,7 @@ def shown(column: Column, value: Any) -> Any:
         return [*named, f"{rest:#x}"] if rest else named
     if isinstance(value, bytes):
         if column.display == "address":
-            plain = IPv6Address(value)
-            return str(plain.ipv4_mapped or plain)
+            mapped = value[:12] == address(bytes(4))[:12]
+            return inet_ntop(AF_INET, value[12:]) if mapped else inet_ntop(AF_INET6, value)
         return {"mac": value.hex(":"), "hex": value.hex()}.get(column.display, value)
     return value
