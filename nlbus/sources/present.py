@@ -36,14 +36,19 @@ def processes() -> Iterator[Process]:
         comm = stat[stat.index(b"(") + 1 : stat.rindex(b")")]
         fields = stat[stat.rindex(b")") + 2 :].split()
         ids = {line.split(":")[0]: line.split()[1:3] for line in status.splitlines() if line[1:4] == "id:"}
-        uids, gids = (tuple(map(int, ids[kind])) for kind in ("Uid", "Gid"))
         yield Process(
-            pid, int(fields[1]), int(fields[3]), int(fields[19]) * NS // TICKS, comm, uids[:2], gids[:2]
+            pid,
+            int(fields[1]),
+            int(fields[3]),
+            int(fields[19]) * NS // TICKS,
+            comm,
+            (int(ids["Uid"][0]), int(ids["Uid"][1])),
+            (int(ids["Gid"][0]), int(ids["Gid"][1])),
         )
 
 
 def devices() -> Iterator[bytes]:
-    """A uevent `add` for each device with a subsystem, parents first; without SEQNUM, which only news have."""
+    """A uevent `add` for each device with a subsystem, parents first; without SEQNUM: only news have one."""
     seen = set()
     for folder in ("bus", "class"):
         for link in sorted(Path("/sys", folder).glob("*/devices/*" if folder == "bus" else "*/*")):
@@ -57,10 +62,5 @@ def devices() -> Iterator[bytes]:
         except OSError:
             continue
         devpath = os.fsencode(path.removeprefix("/sys"))
-        strings = [
-            b"add@" + devpath,
-            b"ACTION=add",
-            b"DEVPATH=" + devpath,
-            b"SUBSYSTEM=" + subsystem.encode(),
-        ]
-        yield b"\0".join([*strings, *own.splitlines(), b""])
+        named = [b"ACTION=add", b"DEVPATH=" + devpath, b"SUBSYSTEM=" + os.fsencode(subsystem)]
+        yield b"\0".join([b"add@" + devpath, *named, *own.splitlines(), b""])

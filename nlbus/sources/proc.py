@@ -68,7 +68,7 @@ def process_event(body: bytes) -> tuple[str, dict[str, int]] | None:
 
 
 def _present(what: int) -> Iterator[bytes]:
-    """The events of one kind that led to the processes there are; when they started stands for when it was."""
+    """The events of a kind that led to the processes there are, as if all were from when they started."""
     for process in processes():
         pid, parent = process.pid, process.ppid
         told = {
