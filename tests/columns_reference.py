@@ -7,7 +7,7 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from socket import AF_INET, AF_INET6, inet_ntop
+from ipaddress import IPv6Address
 from typing import Any, Literal
 
 from nlbus.columns import Attr, Column, Elements, Entry, Field, List, Nest, Schema, Select, Struct, Type
@@ -200,7 +200,8 @@ def address(data: bytes) -> Any:
 
 
 def is_absent(each: Field, value: Any) -> bool:
-    return each.absent is not None and value & 0xFFFF_FFFF == each.absent & 0xFFFF_FFFF
+    bits = (1 << 8 * each.type.size) - 1
+    return each.absent is not None and value & bits == each.absent & bits
 
 
 # -- columns ----------------------------------------------------------------------------------------
@@ -257,10 +258,7 @@ def aligned(length: int) -> int:
 
 
 def shown(column: Column, value: Any) -> Any:
-    """As a person reads it: names of enumerations, lists of names of flags, text of addresses and bytes.
-
-    Only such bytes as are meant for people: of others, as they are.
-    """
+    """As a person reads it: names of enumerations, lists of names of flags, text of addresses and bytes."""
     if isinstance(value, list):
         return [shown(column, item) for item in value]
     if value is None:
@@ -268,12 +266,10 @@ def shown(column: Column, value: Any) -> Any:
     if column.enum is not None:
         return column.enum.get(value, value)
     if column.flags is not None:
-        rest = value & ~sum(column.flags)
-        named = [name for bit, name in column.flags.items() if value & bit]
-        return [*named, f"{rest:#x}"] if rest else named
+        return [name for bit, name in column.flags.items() if value & bit]
     if isinstance(value, bytes):
         if column.display == "address":
-            mapped = value[:12] == address(bytes(4))[:12]
-            return inet_ntop(AF_INET, value[12:]) if mapped else inet_ntop(AF_INET6, value)
-        return {"mac": value.hex(":"), "hex": value.hex()}.get(column.display, value)
+            plain = IPv6Address(value)
+            return str(plain.ipv4_mapped or plain)
+        return value.hex(":") if column.display == "mac" else value.hex()
     return value
