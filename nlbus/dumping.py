@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nlbus.expressions import Expression
 
 BUFFER = 1 << 20  # a dump waits for its reader
+CHUNK = 32 << 10  # bytes of a datagram, that the kernel fills if it may
 MEMORY = 256 << 20
 PATIENCE = 10.0  # seconds until a dump counts as stuck
 RETRIES = 16  # of a dump that changes while it is read
@@ -105,7 +106,7 @@ def _receiver(reading: Reading, action: str) -> Receiver:
         receiver = _open(reading)
     except OSError as error:
         raise kernel_error(error.errno or 0, action, reading.source.needs) from error
-    receiver.be_strict()
+    receiver.expect_dump(CHUNK)
     return receiver
 
 

@@ -6,7 +6,7 @@ envelope that lies, has no row and is counted; a number that is none marks its r
 """
 
 cimport cython
-from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_FillInfo
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp, memcpy, memset
@@ -30,8 +30,8 @@ cdef enum:
 cdef class Keys:
     """A compiled TextSchema: arrays of nlbus/compile_text.py, kept as they are. ValueError.
 
-    `envelope` is (begin, magic, size, start, length) as in nlbus.columns.Envelope, or None. env and op_key: the
-    cell of the list of all strings, the key that tells what has happened; -1: none.
+    `envelope` is (begin, magic, size, start, length) as in nlbus.columns.Envelope, or None. env: the cell of
+    the list of all strings; op_key: the key that tells what has happened; -1: none.
     """
 
     def __cinit__(self, *, keys, words, specs, int env, int op_key, bint title, tuple envelope):
@@ -190,6 +190,7 @@ cdef inline bint number(const span *text, uint32_t width, bint signed, uint64_t 
 
 
 @cython.final
+@cython.no_gc
 cdef class Share:
     """Part of what a Texts holds, for numpy to look at."""
     cdef Texts owner
@@ -197,10 +198,13 @@ cdef class Share:
     cdef Py_ssize_t size
 
     def __getbuffer__(self, Py_buffer *view, int flags):
-        PyBuffer_FillInfo(view, self, self.at, self.size, True, flags)
+        # numpy asks for a writable one first: an error would cost it more than the array.
+        PyBuffer_FillInfo(view, self, self.at, self.size, True, flags & ~PyBUF_WRITABLE)
 
 
+# The collector would take away what __dealloc__ still needs; there are no cycles to collect.
 @cython.final
+@cython.no_gc
 cdef class Texts:
     """The columns of a batch's datagrams, a row each, in the order they came: as `decode.Decoded`.
 
@@ -356,8 +360,10 @@ cdef class Texts:
         text = self.view(c.data, c.used, 1, np.uint8)
         if not c.list:
             return text, valid, offsets, None, c.ascii
+        # No list has ever begun: there are no offsets of items yet.
         item_offsets = self.view(c.item_offsets, c.items + 1, 4, np.int32) if c.items else np.zeros(1, np.int32)
-        return None, valid, offsets, (text, self.view(c.item_valid, c.items, 1, np.bool_), item_offsets), c.ascii
+        items = text, self.view(c.item_valid, c.items, 1, np.bool_), item_offsets
+        return None, valid, offsets, items, c.ascii
 
     @property
     def messages(self):
@@ -392,4 +398,6 @@ cdef class Texts:
         share.owner = self
         share.at = at
         share.size = count * size
-        return np.frombuffer(share, dtype, count)
+        array = np.frombuffer(share, dtype, count)
+        array.flags.writeable = False
+        return array

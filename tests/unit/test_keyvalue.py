@@ -1,5 +1,6 @@
 """Text of KEY=VALUE strings to columns: the uevent schema, against a decoder in plain Python."""
 
+import gc
 import struct
 from itertools import pairwise
 from typing import Any
@@ -94,6 +95,7 @@ def rows(compiled: CompiledText, found: Texts) -> list[Row]:
     table: dict[str, list[Any]] = {
         "nl_op": [("new", "change", "del")[op] for op in found.happened.tolist()],
     }
+    told: list[Any]
     for column, cell in zip(compiled.columns, compiled.cells, strict=True):
         if cell < 0:
             continue
@@ -288,6 +290,14 @@ def test_columns_outlive_the_batch_and_are_read_only() -> None:
     assert values.tobytes() == b"/devices/virtual/net/va"
     with pytest.raises(ValueError, match="read-only"):
         values[:] = 0
+
+
+def test_the_garbage_collector_stays_away() -> None:
+    """It would clear, before it frees them, what they need to free their memory."""
+    compiled = compiled_text(SCHEMA)
+    found = texts(compiled, batch_of(KERNEL))
+    assert not gc.is_tracked(found)
+    assert not gc.is_tracked(found.happened.base)
 
 
 def test_no_rows() -> None:

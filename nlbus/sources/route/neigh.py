@@ -45,7 +45,7 @@ NEIGH = Schema(
         Field("family", U8, enum=FAMILIES),
         pad(3),
         Field("ifindex", IFINDEX),
-        Field("state", U16, enum=NEIGH_STATES),
+        Field("state", U16, flags=NEIGH_STATES),
         Field("flags", U8, flags=NEIGH_FLAGS),
         Field("type", U8, enum=ROUTE_TYPES),
     ),
