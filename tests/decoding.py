@@ -35,7 +35,6 @@ def decode(schema: Schema, batch: Batch, wanted: frozenset[str] | None = None) -
 
 def python(column: Column, values: Values) -> list[Any]:
     """Cells as columns_reference has them."""
-    cells: list[Any]
     if column.list:
         assert values.items is not None
         items = _values(column, values.items)

@@ -1,6 +1,6 @@
 """Schemas made at random, messages that fit a schema, and ways to spoil them.
 
-All take a random.Random: hypothesis has such (`st.randoms()`), and finds the smallest that fails.
+All take a random.Random: hypothesis draws its seed, and says which one failed.
 """
 
 import struct
@@ -93,17 +93,9 @@ def _field(rng: Random, number: int, *, shared: bool, absent: bool) -> Field:
 
 def _fields(rng: Random, count: int, *, shared: bool = False, absent: bool = False) -> list[Field]:
     fields = [_field(rng, number, shared=shared, absent=absent) for number in range(count)]
-    named = [field.name for field in fields if field.name]
     # In one struct a name stands once.
-    return [
-        field
-        for i, field in enumerate(fields)
-        if not field.name or field.name not in named[: _named(fields, i)]
-    ]
-
-
-def _named(fields: Sequence[Field], end: int) -> int:
-    return sum(bool(field.name) for field in fields[:end])
+    before = [{other.name for other in fields[:i] if other.name} for i in range(count)]
+    return [field for field, names in zip(fields, before, strict=True) if field.name not in names]
 
 
 def _entries(rng: Random, count: int, depth: int, *, attrs_only: bool = False) -> list[Any]:
@@ -181,20 +173,35 @@ def _struct(rng: Random, fields: Sequence[Field], orderly: bool) -> bytes:
 
 
 def _attributes(rng: Random, entries: Sequence[Entry], orderly: bool) -> bytes:
-    if orderly:
-        return b"".join(attribute(entry.number, _payload(rng, entry, True)) for entry in entries)
+    chosen = entries if orderly or not entries else rng.choices(entries, k=rng.randint(0, 2 * len(entries)))
     data = []
-    for entry in rng.choices(entries, k=rng.randint(0, 2 * len(entries))) if entries else ():
-        data.append(attribute(entry.number | rng.choice((0, 0, 0x8000, 0x4000)), _payload(rng, entry, False)))
-        if rng.random() < 0.05:
-            data.append(attribute(rng.choice((13, 41, 0x3FFE)), rng.randbytes(rng.randint(0, 5))))
+    word = ""
+    for entry in chosen:
+        number = entry.number
+        if isinstance(entry, Attr) and entry.selects:
+            word = _word(rng, entries[entries.index(entry) :])
+            payload = (word + rng.choice(("", "\0", "\0junk"))).encode()
+        elif isinstance(entry, Select):
+            known = word if word in entry.cases else "" if orderly else rng.choice(list(entry.cases))
+            payload = _attributes(rng, entry.cases[known][1], orderly) if known else b""
+        else:
+            payload = _payload(rng, entry, orderly)
+        if not orderly:
+            number |= rng.choice((0, 0, 0x8000, 0x4000))
+            if rng.random() < 0.05:
+                data.append(attribute(rng.choice((13, 41, 0x3FFE)), rng.randbytes(rng.randint(0, 5))))
+        data.append(attribute(number, payload))
     return b"".join(data)
+
+
+def _word(rng: Random, entries: Sequence[Entry]) -> str:
+    """What the next Select goes by, or not."""
+    cases = next((list(entry.cases) for entry in entries if isinstance(entry, Select)), [])
+    return rng.choice((*cases, *WORDS))
 
 
 def _payload(rng: Random, entry: Entry, orderly: bool) -> bytes:
     if isinstance(entry, Attr):
-        if entry.selects:
-            return (rng.choice(WORDS) + rng.choice(("", "\0", "\0junk"))).encode()
         return _value(rng, entry.type)
     if isinstance(entry, List):
         if entry.repeated:
@@ -208,10 +215,8 @@ def _payload(rng: Random, entry: Entry, orderly: bool) -> bytes:
         return rng.choice((data, data, data + b"later", data[: rng.randint(0, len(data))]))
     if isinstance(entry, Nest):
         return _attributes(rng, entry.entries, orderly)
-    if isinstance(entry, Elements):
-        return b"".join(_element(rng, entry, orderly) for _ in range(rng.randint(0, 3)))
-    _, inner = rng.choice(list(entry.cases.values()))
-    return _attributes(rng, inner, orderly)
+    assert isinstance(entry, Elements)
+    return b"".join(_element(rng, entry, orderly) for _ in range(rng.randint(0, 3)))
 
 
 def _element(rng: Random, entry: Elements, orderly: bool) -> bytes:

@@ -38,7 +38,8 @@ def view(Block block not None, np.dtype dtype not None, np.npy_intp count, int64
 cdef object array_of(dtype, Py_ssize_t count, void *at, owner):
     """A read-only array of memory that is there as long as its owner."""
     cdef np.npy_intp shape = count
-    array = PyArray_NewFromDescr(<PyTypeObject *> np.ndarray, own(np.dtype(dtype)), 1, &shape, NULL, at, 0, NULL)
+    array = PyArray_NewFromDescr(<PyTypeObject *> np.ndarray, own(np.dtype(dtype)), 1, &shape, NULL, at, 0,
+                                 NULL)
     np.set_array_base(array, owner)
     return array
 

@@ -1,4 +1,4 @@
-"""The column decoder: what counts where several bytes tell the same, what marks a row, what a schema may not be."""
+"""The column decoder: what counts, what marks a row, what a schema may not be, who holds which memory."""
 
 import gc
 import struct
@@ -109,10 +109,8 @@ def test_a_value_that_stands_for_none(type: Type, absent: int, none: bytes) -> N
     kind = schema(header=(Field("value", type, absent=absent),))
     assert [row["value"] is None for row in rows(kind, none, other, none)] == [True, False, True]
     kind = schema(Struct("P_S", 1, (Field("value", type, absent=absent),)))
-    assert [row["s_value"] is None for row in rows(kind, attribute(1, none), attribute(1, other))] == [
-        True,
-        False,
-    ]
+    found = rows(kind, attribute(1, none), attribute(1, other))
+    assert [row["s_value"] is None for row in found] == [True, False]
 
 
 def test_as_many_bits_as_the_field_has_stand_for_none() -> None:
@@ -313,7 +311,8 @@ def test_arrays_outlive_table_and_batch() -> None:
     gc.collect()
     kept = [arrays[0].values, arrays[1].values, arrays[2].items.values if arrays[2].items else None]
     for array, values in zip(kept, expected, strict=True):
-        assert array is not None and np.array_equal(array, values)
+        assert array is not None
+        assert np.array_equal(array, values)
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
         with pytest.raises(ValueError, match="WRITEABLE"):

@@ -1,4 +1,4 @@
-"""Any schema and any bytes: the compiled decoder finds what the reference finds, and never leaves a message."""
+"""Any schema and any bytes: the compiled decoder finds what the reference finds, and leaves no message."""
 
 from random import Random
 
@@ -9,7 +9,8 @@ from nlbus.decoding import decoder
 from tests.decoding import agree, agree_at_the_edge, batch_of, decode, rows_of
 from tests.schemas import any_schema, fitting, spoilt
 
-randoms = st.randoms(use_true_random=False)
+# By their seed: a schema takes more decisions than hypothesis likes to make one by one.
+randoms = st.integers(0, 2**32 - 1).map(Random)
 FUZZ = settings(deadline=None, max_examples=300)
 
 
