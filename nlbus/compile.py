@@ -191,7 +191,8 @@ class _Builder:
             fields=(first, len(fields), len(texts)),
             header=sum(field.type.size for field in schema.header),
             root=root,
-            selector=schema.selector or (0, 0, 0),
+            selector=schema.selector or schema.unless or (0, 0, 0),
+            others=schema.selector is None and schema.unless is not None,
         )
         return Compiled(
             schema,

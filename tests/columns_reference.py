@@ -56,11 +56,12 @@ def decode(schema: Schema, messages: Iterable[tuple[int, int, bytes]]) -> Decode
 
 def happened(schema: Schema, kind: int, flags: int, payload: bytes) -> Literal["new", "change", "del"] | None:
     """None: the message is of another kind."""
-    if schema.selector:
-        at, size, value = schema.selector
-        there = payload[at : at + size]
-        if len(there) == size and int.from_bytes(there, sys.byteorder) != value:
-            return None
+    for wanted, condition in ((True, schema.selector), (False, schema.unless)):
+        if condition:
+            at, size, value = condition
+            there = payload[at : at + size]
+            if len(there) == size and (int.from_bytes(there, sys.byteorder) == value) != wanted:
+                return None
     for op in schema.ops:
         if op.type == kind and flags & op.mask == op.value:
             return op.op

@@ -94,6 +94,7 @@ cdef class Program:
     cdef int select_at
     cdef int select_size
     cdef uint64_t select_value
+    cdef bint select_others       # messages with that value are the ones that do not fit
     cdef list kept                # the arrays that all this points into
 
     cdef int fits(self, const message *m, const uint8_t *payload) noexcept nogil

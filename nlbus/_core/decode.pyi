@@ -26,6 +26,7 @@ class Program:
         header: int,
         root: int,
         selector: tuple[int, int, int],
+        others: bool,
     ) -> Self: ...
     @property
     def cells(self) -> int: ...

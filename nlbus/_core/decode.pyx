@@ -39,7 +39,7 @@ cdef class Program:
     """What a schema was compiled to: arrays of nlbus/compile.py, kept as they are."""
 
     def __cinit__(self, *, ops, levels, map, cases, rules, specs, lists, tuple fields, int header, int root,
-                  tuple selector):
+                  tuple selector, bint others):
         self.kept = [ops, levels, map, cases, rules, specs, lists]
         self.ops = <op *> address(ops, sizeof(op))
         self.levels = <level *> address(levels, sizeof(level))
@@ -55,6 +55,7 @@ cdef class Program:
         self.header = header
         self.root = root
         self.select_at, self.select_size, self.select_value = selector
+        self.select_others = others
 
     cdef int fits(self, const message *m, const uint8_t *payload) noexcept nogil:
         """What the message says has happened; -1: it is not of this kind, -2: it should be, but is cut."""
@@ -62,7 +63,8 @@ cdef class Program:
         for i in range(self.rule_count):
             if m.type == self.rules[i].type and m.flags & self.rules[i].mask == self.rules[i].value:
                 if (self.select_size and m.length >= <uint32_t> (self.select_at + self.select_size)
-                        and load(payload + self.select_at, self.select_size) != self.select_value):
+                        and (load(payload + self.select_at, self.select_size) == self.select_value)
+                        == self.select_others):
                     return -1
                 return self.rules[i].op if m.length >= self.header else -2
         return -1
