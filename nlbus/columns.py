@@ -67,7 +67,7 @@ class Field:
     type: Type
     unit: str = ""
     enum: Mapping[int, str] | None = None
-    flags: Mapping[int, str] | None = None  # bit to name
+    flags: Mapping[int, str] | None = None  # mask of one bit to name
     display: Display = ""
     absent: int | None = None  # this value means that there is none
 

@@ -22,17 +22,13 @@ class Program:
         rules: Structured,
         specs: Structured,
         lists: Array,
-        fields: tuple[int, int],
+        fields: tuple[int, int, int],
         header: int,
         root: int,
         selector: tuple[int, int, int],
     ) -> Self: ...
     @property
     def cells(self) -> int: ...
-
-@final
-class Memory:
-    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class Decoded:

@@ -1,6 +1,6 @@
 """addr: the addresses of links; multicast and anycast: those that a link has joined."""
 
-from nlbus.columns import ADDRESS, S32, TEXT, U8, U32, Attr, Field, Schema, Struct
+from nlbus.columns import ADDRESS, S32, TEXT, U8, U32, Attr, Dump, Field, Filter, Op, Schema, Struct
 from nlbus.sources.route.names import (
     ADDR_FLAGS,
     ADDR_PROTOCOLS,
@@ -39,6 +39,7 @@ ADDR = Schema(
     ops=ops(NEW_ADDR),
     key=("ifindex", "family", "local", "address", "prefixlen"),
     groups=("ipv4_ifaddr", "ipv6_ifaddr", "phonet_ifaddr", "mctp_ifaddr"),
+    dump=Dump(22, bytes(8), (Filter("family", 1, at=0), Filter("ifindex", 4, at=4))),
     header=HEADER,
     prefix="IFA_",
     entries=(
@@ -59,9 +60,10 @@ ADDR = Schema(
 MULTICAST = Schema(
     name="multicast",
     about="multicast groups that network interfaces have joined",
-    ops=ops(56),  # RTM_NEWMULTICAST
+    ops=(*ops(56), Op(58, "new")),  # RTM_NEWMULTICAST; a dump answers with the type that asked
     key=("ifindex", "family", "multicast"),
     groups=("ipv4_mcaddr", "ipv6_mcaddr"),
+    dump=Dump(58, b"\x0a" + bytes(7)),  # of IPv4, the kernel tells since 6.15 only
     header=HEADER,
     prefix="IFA_",
     entries=(Attr("IFA_MULTICAST", 7, ADDRESS), CACHEINFO),
@@ -70,9 +72,10 @@ MULTICAST = Schema(
 ANYCAST = Schema(
     name="anycast",
     about="anycast addresses of network interfaces",
-    ops=ops(60),  # RTM_NEWANYCAST
+    ops=(*ops(60), Op(62, "new")),  # RTM_NEWANYCAST
     key=("ifindex", "family", "anycast"),
     groups=("ipv6_acaddr",),
+    dump=Dump(62, b"\x0a" + bytes(7), (Filter("ifindex", 4, at=4),)),
     header=HEADER,
     prefix="IFA_",
     entries=(Attr("IFA_ANYCAST", 5, ADDRESS), CACHEINFO),

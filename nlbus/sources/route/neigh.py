@@ -12,7 +12,9 @@ from nlbus.columns import (
     U16,
     U32,
     Attr,
+    Dump,
     Field,
+    Filter,
     Nest,
     Schema,
     Struct,
@@ -38,11 +40,12 @@ NEIGH = Schema(
     ops=ops(NEW_NEIGH),  # the kernel also asks here for a resolver: RTM_GETNEIGH, of no table
     key=("ifindex", "family", "dst"),
     groups=("neigh",),
+    dump=Dump(30, bytes(12), (Filter("family", 1, at=0), Filter("ifindex", 4, number=8))),
     header=(  # struct ndmsg
         Field("family", U8, enum=FAMILIES),
         pad(3),
         Field("ifindex", IFINDEX),
-        Field("state", U16, enum=NEIGH_STATES),
+        Field("state", U16, flags=NEIGH_STATES),
         Field("flags", U8, flags=NEIGH_FLAGS),
         Field("type", U8, enum=ROUTE_TYPES),
     ),
@@ -86,5 +89,6 @@ FDB = replace(
     name="fdb",
     about="forwarding databases of bridges and tunnels",
     selector=(0, 1, 7),  # AF_BRIDGE
+    dump=Dump(30, b"\x07" + bytes(11)),
     key=("ifindex", "lladdr", "vlan", "dst", "port", "vni", "src_vni", "dst_ifindex", "nh_id", "master"),
 )

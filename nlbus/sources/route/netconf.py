@@ -1,6 +1,6 @@
 """netconf: how the protocols of a link are set, as in /proc/sys/net/*/conf/."""
 
-from nlbus.columns import S32, U8, Attr, Field, Schema
+from nlbus.columns import S32, U8, Attr, Dump, Field, Schema
 from nlbus.sources.route.names import FAMILIES, IFINDEX, ops
 
 NETCONF = Schema(
@@ -9,6 +9,7 @@ NETCONF = Schema(
     ops=ops(80),  # RTM_NEWNETCONF
     key=("family", "ifindex"),
     groups=("ipv4_netconf", "ipv6_netconf", "mpls_netconf"),
+    dump=Dump(82, bytes(1)),
     header=(Field("family", U8, enum=FAMILIES),),  # struct netconfmsg
     prefix="NETCONFA_",
     entries=(

@@ -1,6 +1,23 @@
 """nexthop: next hops that routes refer to, and groups of them; nexthop_bucket: of the resilient groups."""
 
-from nlbus.columns import ADDRESS, BYTES, FLAG, U8, U16, U32, U64, Attr, Field, List, Nest, Schema, fixed, pad
+from nlbus.columns import (
+    ADDRESS,
+    BYTES,
+    FLAG,
+    U8,
+    U16,
+    U32,
+    U64,
+    Attr,
+    Dump,
+    Field,
+    Filter,
+    List,
+    Nest,
+    Schema,
+    fixed,
+    pad,
+)
 from nlbus.sources.route.names import (
     CLOCK,
     ENCAPSULATIONS,
@@ -29,6 +46,7 @@ NEXTHOP = Schema(
     ops=ops(104),  # RTM_NEWNEXTHOP
     key=("id",),
     groups=("nexthop",),
+    dump=Dump(106, bytes(8), (Filter("family", 1, at=0), Filter("oif", 4, number=5))),
     header=HEADER,
     prefix="NHA_",
     entries=(
@@ -65,6 +83,7 @@ NEXTHOP_BUCKET = Schema(
     ops=ops(116),  # RTM_NEWNEXTHOPBUCKET
     key=("id", "res_bucket_index"),
     groups=("nexthop",),
+    dump=Dump(118, bytes(8)),
     header=HEADER,
     prefix="NHA_",
     entries=(

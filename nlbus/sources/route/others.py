@@ -1,12 +1,12 @@
 """The other messages of rtnetlink: their headers, and little else. The rest is in the messages themselves."""
 
-from nlbus.columns import ADDRESS, S32, TEXT, U8, U16, U32, Attr, Field, Op, Schema, pad
+from nlbus.columns import ADDRESS, S32, TEXT, U8, U16, U32, Attr, Dump, Field, Op, Schema, pad
 from nlbus.sources.route.names import FAMILIES, IFINDEX, ops, untold
 
 FAMILY = Field("family", U8, enum=FAMILIES)
 
 
-def traffic(name: str, about: str, new: int, *key: str) -> Schema:
+def traffic(name: str, about: str, new: int, *key: str, dump: Dump | None = None) -> Schema:
     """A table of traffic control."""
     return Schema(
         name=name,
@@ -14,6 +14,7 @@ def traffic(name: str, about: str, new: int, *key: str) -> Schema:
         ops=ops(new),
         key=("ifindex", *key),
         groups=("tc",),
+        dump=dump,
         header=(  # struct tcmsg
             FAMILY,
             pad(3),
@@ -35,7 +36,7 @@ def traffic(name: str, about: str, new: int, *key: str) -> Schema:
     )
 
 
-QDISC = traffic("qdisc", "queueing disciplines", 36, "parent", "handle")
+QDISC = traffic("qdisc", "queueing disciplines", 36, "parent", "handle", dump=Dump(38, bytes(20)))
 TCLASS = traffic("tclass", "classes of queueing disciplines", 40, "handle")
 TFILTER = traffic("tfilter", "filters of traffic control", 44, "parent", "handle", "info", "chain")
 CHAIN = traffic("chain", "chains of filters", 100, "parent", "chain")
@@ -87,6 +88,7 @@ MDB = Schema(
     about="multicast databases of bridges",
     ops=ops(84),  # RTM_NEWMDB
     groups=("mdb",),
+    dump=Dump(86, b"\x07" + bytes(7)),
     header=(FAMILY, pad(3), Field("ifindex", IFINDEX)),  # struct br_port_msg
     prefix="MDBA_",
     entries=untold("MDBA_", MDB=1, ROUTER=2),
@@ -98,6 +100,7 @@ NSID = Schema(
     ops=ops(88),  # RTM_NEWNSID
     key=("nsid",),
     groups=("nsid",),
+    dump=Dump(90, bytes(4)),
     header=(FAMILY,),  # struct rtgenmsg
     prefix="NETNSA_",
     entries=(
@@ -142,6 +145,7 @@ VLAN = Schema(
     about="VLANs of bridges and their ports",
     ops=ops(112),  # RTM_NEWVLAN
     groups=("brvlan",),
+    dump=Dump(114, b"\x07" + bytes(7)),
     header=(FAMILY, pad(3), Field("ifindex", IFINDEX)),  # struct br_vlan_msg
     prefix="BRIDGE_VLANDB_",
     entries=untold("BRIDGE_VLANDB_", ENTRY=1, GLOBAL_OPTIONS=2),

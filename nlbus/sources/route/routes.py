@@ -14,8 +14,10 @@ from nlbus.columns import (
     UINT,
     VIA,
     Attr,
+    Dump,
     Elements,
     Field,
+    Filter,
     Nest,
     Schema,
     Struct,
@@ -47,6 +49,17 @@ ROUTES = Schema(
     # IPv6 has routes that differ by their next hop alone: fe80::/64 on every link.
     key=("family", "table", "dst", "dst_len", "src", "src_len", "tos", "priority", "oif", "gateway"),
     groups=("ipv4_route", "ipv6_route", "ipv4_mroute", "ipv6_mroute", "mpls_route", "phonet_route"),
+    dump=Dump(
+        26,
+        bytes(12),
+        (
+            Filter("family", 1, at=0),
+            Filter("table", 4, number=15),
+            Filter("protocol", 1, at=5),
+            Filter("type", 1, at=7),
+            Filter("oif", 4, number=4),
+        ),
+    ),
     header=(  # struct rtmsg
         Field("family", U8, enum=FAMILIES),
         Field("dst_len", U8, "bits"),

@@ -1,6 +1,21 @@
 """rule: which routing table is asked for which packet."""
 
-from nlbus.columns import ADDRESS, BE32, BE64, TEXT, U8, U16, U32, Attr, Field, Schema, Struct, pad
+from nlbus.columns import (
+    ADDRESS,
+    BE32,
+    BE64,
+    TEXT,
+    U8,
+    U16,
+    U32,
+    Attr,
+    Dump,
+    Field,
+    Filter,
+    Schema,
+    Struct,
+    pad,
+)
 from nlbus.sources.route.names import (
     FAMILIES,
     IP_PROTOCOLS,
@@ -23,6 +38,7 @@ RULE = Schema(
         "uid_range_start",
     ),
     groups=("ipv4_rule", "ipv6_rule"),
+    dump=Dump(34, bytes(12), (Filter("family", 1, at=0),)),
     header=(  # struct fib_rule_hdr
         Field("family", U8, enum=FAMILIES),
         Field("dst_len", U8, "bits"),
