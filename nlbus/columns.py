@@ -197,6 +197,7 @@ class Schema:
     key: Sequence[str] = ()
     groups: Sequence[str] = ()  # where such messages come
     selector: tuple[int, int, int] | None = None
+    unless: tuple[int, int, int] | None = None  # instead of it: that must not stand there
     dump: Dump | Callable[[], Iterator[bytes]] | None = None  # the latter makes datagrams of what is there
     about: str = ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
+from time import time_ns
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -53,7 +54,8 @@ class Rows:
     ) -> None:
         self._compiled = compiled
         self._decoded = decode(block, selected)
-        self._time_ns = block.time_ns
+        # What was not received, but made of what is there, is from now.
+        self._time_ns = block.time_ns or (time_ns() if origin == SNAPSHOT else 0)
         self._origin = origin
 
     def __len__(self) -> int:

@@ -80,6 +80,8 @@ class Subscriber(Feed):
         if transport not in ("auto", "usersock"):
             raise SchemaError(f"transport={transport!r}: this version knows 'auto' and 'usersock'")
         self._source = inside(netns, lambda: find(source))
+        if all_nsid and self._source.framing == "bus":
+            raise SchemaError("all_nsid: the bus ends at its network namespace")
         self._topics = tuple(topics)
         self._reading = Reading(self._source, tables, where)
         self._groups = self._resolve(groups, chosen=tables is not None)

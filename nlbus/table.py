@@ -123,18 +123,23 @@ class Table:
         """The first n rows."""
         return self.filter(np.arange(len(self)) < n)
 
-    def iter_rows(self) -> Iterator[dict[str, Any]]:
-        """Rows as dicts of plain Python values: None where there is none.
+    def iter_rows(self, *, absent: bool = True) -> Iterator[dict[str, Any]]:
+        """Rows as dicts of plain Python values: None where there is none; absent=False leaves these out.
 
         Numbers with names are these names, or the number where it has none; flags are lists of names.
         Addresses, hardware addresses and bytes meant for reading are text. Times are integers, ns since 1970
         in UTC where the column's unit says nothing else: datetime ends at microseconds.
         """
-        names = [column.name for column in self.columns]
         for chunk in self._chunks:
-            cells = [to_python(column, chunk.values(i)) for i, column in enumerate(self.columns)]
+            names, cells = [], []
+            for i, column in enumerate(self.columns):
+                values = chunk.values(i)
+                if absent or values.valid is None or values.valid.any():
+                    names.append(column.name)
+                    cells.append(to_python(column, values))
             for row in zip(*cells, strict=True):
-                yield dict(zip(names, row, strict=True))
+                pairs = zip(names, row, strict=True)
+                yield dict(pairs) if absent else {name: value for name, value in pairs if value is not None}
 
     def to_numpy(self, columns: Iterable[str] | None = None) -> Structured:
         """These columns, or all, as one structured array: as `table[...]` has them, texts as str objects."""

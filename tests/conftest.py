@@ -1,6 +1,7 @@
 """What every test gets: an end, whatever hangs."""
 
 import faulthandler
+import os
 import signal
 from collections.abc import Iterator
 from types import FrameType
@@ -11,9 +12,15 @@ TIMEOUT = 60.0
 # A loop without the GIL never comes back to the handler: then the whole run ends, with all stacks.
 GRACE = 30.0
 
+stderr = pytest.StashKey[int]()  # of the run: nothing is captured yet
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"timeout(seconds): end the test after so long (default {TIMEOUT:g})")
+    config.stash[stderr] = os.dup(2)
+    # A shell lets what it runs in the background ignore Ctrl-C, which tests send to their children.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +33,7 @@ def _timeout(request: pytest.FixtureRequest) -> Iterator[None]:
 
     previous = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, seconds)
-    faulthandler.dump_traceback_later(seconds + GRACE, exit=True)
+    faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=request.config.stash[stderr])
     try:
         yield
     finally:

@@ -22,17 +22,14 @@ class Program:
         rules: Structured,
         specs: Structured,
         lists: Array,
-        fields: tuple[int, int],
+        fields: tuple[int, int, int],
         header: int,
         root: int,
         selector: tuple[int, int, int],
+        others: bool,
     ) -> Self: ...
     @property
     def cells(self) -> int: ...
-
-@final
-class Memory:
-    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class Decoded:

@@ -27,8 +27,7 @@ class Keys:
     def cells(self) -> int: ...
 
 @final
-class Share:
-    def __buffer__(self, flags: int, /) -> memoryview: ...
+class Share: ...
 
 @final
 class Texts:

@@ -34,6 +34,7 @@ def read(sub: Subscriber, mine: Callable[..., int], child: Child, tiny: Subscrib
     return seen, told
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("storm", list(storms()), ids=lambda storm: storm.source)
 def test_a_storm(storm: Storm, subscribe: Subscribe, child: Callable[..., Child], netns: int) -> None:
     where = netns if storm.home else None

@@ -18,7 +18,7 @@ BASE = frozenset(
     {"_typing", "columns", "errors", "groups", "netlink", "request", "truesize"}
 )  # for all, and themselves on nothing
 BUS, INTEGRATION, ROOF = 4, 5, 5.5  # ROOF: nlbus/__init__.py, which only the command line stands above
-SHARED_BY_SOURCES = frozenset({"nlbus.sources.source", "nlbus.sources.probe"})
+SHARED_BY_SOURCES = frozenset({"nlbus.sources.source", "nlbus.sources.present", "nlbus.sources.probe"})
 
 CYTHON = re.compile(
     r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+c?import[ \t]+(\([^)]*\)|[^#\n]*)|c?import[ \t]+([^#\n]+))",

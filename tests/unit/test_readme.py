@@ -1,4 +1,4 @@
-"""Every Python example of the README runs, in a network namespace of its own where links come and go."""
+"""Every Python example of the README runs, in namespaces of its own where links come and go."""
 
 import os
 import re
@@ -18,11 +18,12 @@ SECONDS = 20
 ENDLESS = "for batch in Subscriber("  # ended by Ctrl-C, once it has said something
 
 # A device that comes and goes makes events of route and uevent; where there is no veth, lo going up and down
-# makes at least those of route.
+# makes at least those of route. Names of namespaces lie in /run.
 CHURN = """
+mount -t tmpfs nlbus /run && ip netns add blue && ip netns add green && ip netns set blue auto || exit
 while :; do
-    ip link set lo up; ip link add readme0 type veth peer name readme1; sleep 0.1
-    ip link set lo down; ip link del readme0; sleep 0.1
+    ip link set lo up; ip -n blue link set lo up; ip link add readme0 type veth peer name readme1; sleep 0.1
+    ip link set lo down; ip -n blue link set lo down; ip link del readme0; sleep 0.1
 done >/dev/null 2>&1 &
 exec "$0" -u -W error "$1"
 """
@@ -30,17 +31,19 @@ exec "$0" -u -W error "$1"
 
 @pytest.fixture(scope="module")
 def private() -> list[str]:
-    """The command that gives what follows a network namespace of its own."""
+    """The command that gives what follows a network and a mount namespace of its own."""
     if not (shutil.which("ip") and shutil.which("unshare")):
         pytest.skip("needs ip (iproute2) and unshare (util-linux), to make events in private")
-    for command in (["unshare", "-n"], ["unshare", "-Urn"]):
+    for command in (["unshare", "-nm"], ["unshare", "-Urnm"]):
         if subprocess.run([*command, "true"], check=False, capture_output=True).returncode == 0:
             return command
-    pytest.skip("needs CAP_SYS_ADMIN or user namespaces, to make a network namespace")
+    pytest.skip("needs CAP_SYS_ADMIN or user namespaces, to make network namespaces")
 
 
-def test_there_is_an_example_for_each_user() -> None:
-    assert len(EXAMPLES) == 5
+def test_there_are_examples_for_all_its_users() -> None:
+    users, rest = README.split("## Five lines for each of its users")[1].split("\n## ", 1)
+    assert users.count("```python") == 5
+    assert rest.count("```python") == len(EXAMPLES) - 5 > 0
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
@@ -50,7 +53,8 @@ def test_an_example_runs_and_says_something(number: int, private: list[str], tmp
     with said.open("w") as stdout, errors.open("w") as stderr:
         child = subprocess.Popen(
             [*private, "sh", "-c", CHURN, sys.executable, str(example)],
-            cwd=ROOT, stdout=stdout, stderr=stderr, start_new_session=True,
+            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=stdout, stderr=stderr,
+            start_new_session=True,
         )  # fmt: skip
     try:
         end = time.monotonic() + SECONDS

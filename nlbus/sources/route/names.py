@@ -227,17 +227,6 @@ IP_PROTOCOLS = {
 
 # -- neighbours -------------------------------------------------------------------------------------
 
-# NUD_*: one bit at a time, hence an enumeration
-NEIGH_STATES = {
-    0: "none",
-    0x01: "incomplete",
-    0x02: "reachable",
-    0x04: "stale",
-    0x08: "delay",
-    0x10: "probe",
-    0x20: "failed",
-    0x40: "noarp",
-    0x80: "permanent",
-}
+NEIGH_STATES = bits("incomplete reachable stale delay probe failed noarp permanent")  # NUD_*; no bit: none
 NEIGH_FLAGS = bits("use self master proxy ext_learned offloaded sticky router")  # NTF_*
 NEIGH_FLAGS_EXT = bits("managed locked ext_validated")  # NTF_EXT_*

@@ -37,6 +37,7 @@ from nlbus.sources.route.names import (
 NEIGH = Schema(
     name="neigh",
     about="neighbours",
+    unless=(0, 1, 7),  # AF_BRIDGE: of fdb
     ops=ops(NEW_NEIGH),  # the kernel also asks here for a resolver: RTM_GETNEIGH, of no table
     key=("ifindex", "family", "dst"),
     groups=("neigh",),
@@ -45,7 +46,7 @@ NEIGH = Schema(
         Field("family", U8, enum=FAMILIES),
         pad(3),
         Field("ifindex", IFINDEX),
-        Field("state", U16, enum=NEIGH_STATES),
+        Field("state", U16, flags=NEIGH_STATES),
         Field("flags", U8, flags=NEIGH_FLAGS),
         Field("type", U8, enum=ROUTE_TYPES),
     ),
@@ -89,6 +90,7 @@ FDB = replace(
     name="fdb",
     about="forwarding databases of bridges and tunnels",
     selector=(0, 1, 7),  # AF_BRIDGE
+    unless=None,
     dump=Dump(30, b"\x07" + bytes(11)),
     key=("ifindex", "lladdr", "vlan", "dst", "port", "vni", "src_vni", "dst_ifindex", "nh_id", "master"),
 )
