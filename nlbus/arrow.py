@@ -66,20 +66,45 @@ def _layout(columns: Sequence[Column]) -> Layout:
 def _column_layout(column: Column) -> Layout:
     name, nullable = column.name, column.nullable
     if column.list:
-        return Layout(name, "+l", nullable, (_column_layout(replace(column, name="item", list=False)),))
+        return Layout(name, "+l", nullable, (_column_layout(_item(column)),))
     if column.storage != "fixed":
         return Layout(name, "u" if column.storage == "text" else "z", nullable)
     if column.display == "time":
         return Layout(name, _TIMES[np.datetime_data(time_dtype(column))[0]], nullable)
     if column.enum is not None:
         return Layout(name, "i", nullable, dictionary=Layout("", "u", False))
-    if column.dtype.kind == "V":
+    if _is_raw(column):
         return Layout(name, f"w:{column.dtype.itemsize}", nullable)
     return Layout(name, _FORMATS[column.dtype.str[1:]], nullable)
 
 
+def _item(column: Column) -> Column:
+    """A list's items as a column: names are text in it, and bytes of fixed size like any others.
+
+    For DuckDB reads no batch of empty lists of dictionaries, and pandas no lists of fixed_size_binary.
+    """
+    storage = "text" if column.enum is not None else "bytes" if _is_raw(column) else column.storage
+    return replace(column, name="item", list=False, nullable=True, storage=storage, enum=None)
+
+
+def _items(column: Column, items: Values) -> Values:
+    """The items as `_item` has them."""
+    if column.enum is not None:
+        assert items.values is not None
+        names = column.enum
+        return text_column([names.get(n, str(n)) for n in items.values.tolist()], items.valid)
+    if _is_raw(column):
+        ends = np.arange(len(items) + 1, dtype=np.int32) * np.int32(column.dtype.itemsize)
+        return Values(items.values, items.valid, ends)
+    return items
+
+
+def _is_raw(column: Column) -> bool:
+    return column.storage == "fixed" and column.dtype.kind == "V"
+
+
 def _batches(columns: Sequence[Column], chunks: Iterable[Chunk]) -> Iterator[Part]:
-    names = [None if column.enum is None else Names(column.enum) for column in columns]
+    names = [None if column.enum is None or column.list else Names(column.enum) for column in columns]
     for chunk in gathered(chunks, BATCH_ROWS):
         parts = [_part(column, chunk.values(i), names[i]) for i, column in enumerate(columns)]
         yield Part(len(chunk), 0, (None,), tuple(parts))
@@ -90,7 +115,7 @@ def _part(column: Column, values: Values, names: Names | None) -> Part:
     if values.valid is not None:
         nulls, validity = len(values) - int(np.count_nonzero(values.valid)), _bits(values.valid)
     if values.items is not None:
-        items = _part(column, values.items, names)
+        items = _part(_item(column), _items(column, values.items), None)
         return Part(len(values), nulls, (validity, values.offsets), (items,))
     if column.storage == "text":
         values = utf8(values)

@@ -200,7 +200,8 @@ def address(data: bytes) -> Any:
 
 
 def is_absent(each: Field, value: Any) -> bool:
-    return each.absent is not None and value & 0xFFFF_FFFF == each.absent & 0xFFFF_FFFF
+    bits = (1 << 8 * each.type.size) - 1
+    return each.absent is not None and value & bits == each.absent & bits
 
 
 # -- columns ----------------------------------------------------------------------------------------
@@ -257,10 +258,7 @@ def aligned(length: int) -> int:
 
 
 def shown(column: Column, value: Any) -> Any:
-    """As a person reads it: names of enumerations, lists of names of flags, text of addresses and bytes.
-
-    Only such bytes as are meant for people: of others, as they are.
-    """
+    """As a person reads it: names of enumerations, lists of names of flags, text of addresses and bytes."""
     if isinstance(value, list):
         return [shown(column, item) for item in value]
     if value is None:
@@ -268,12 +266,10 @@ def shown(column: Column, value: Any) -> Any:
     if column.enum is not None:
         return column.enum.get(value, value)
     if column.flags is not None:
-        rest = value & ~sum(column.flags)
-        named = [name for bit, name in column.flags.items() if value & bit]
-        return [*named, f"{rest:#x}"] if rest else named
+        return [name for bit, name in column.flags.items() if value & bit]
     if isinstance(value, bytes):
         if column.display == "address":
             plain = IPv6Address(value)
             return str(plain.ipv4_mapped or plain)
-        return {"mac": value.hex(":"), "hex": value.hex()}.get(column.display, value)
+        return value.hex(":") if column.display == "mac" else value.hex()
     return value

@@ -4,7 +4,7 @@ import gc
 import math
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import duckdb
@@ -13,7 +13,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlbus import Loss, Table
@@ -26,19 +26,19 @@ from tests.tables import address, binary, column, one, table_of, text, values_of
 V4 = b"\0" * 10 + b"\xff\xff\x0a\0\0\x01"
 ENUM = {2: "kernel", 4: "static", 1 << 20: "far"}
 
+DUCK = duckdb.connect()
 Reader = Callable[[Table], dict[str, list[Any]]]
 
 
 def by_pyarrow(table: Table) -> dict[str, list[Any]]:
     read = pa.table(table)
     read.validate(full=True)
-    return {
-        # Timestamps as integers: datetime ends at microseconds.
-        each.name: (
-            read[each.name].cast(pa.int64()) if each.display == "time" else read[each.name]
-        ).to_pylist()
+    # Times as integers: datetime ends at microseconds.
+    columns = {
+        each.name: read[each.name].cast("i8") if each.display == "time" else read[each.name]
         for each in table.columns
     }
+    return {name: cells.to_pylist() for name, cells in columns.items()}
 
 
 def by_polars(table: Table) -> dict[str, list[Any]]:
@@ -71,9 +71,11 @@ def by_duckdb(table: Table) -> dict[str, list[Any]]:
     quoted = {each.name: f'"{each.name}"' for each in table.columns}
     times = {each.name: f"epoch_ns({quoted[each.name]})" for each in table.columns if each.display == "time"}
     selected = ", ".join((quoted | times).values())
-    with duckdb.connect() as connection:
-        connection.register("t", table)
-        rows = connection.sql(f"select {selected} from t").fetchall()
+    DUCK.register("t", table)
+    try:
+        rows = DUCK.sql(f"select {selected} from t").fetchall()
+    finally:
+        DUCK.unregister("t")
     cells = list(zip(*rows, strict=True)) or [()] * len(table.columns)
     return {each.name: list(column) for each, column in zip(table.columns, cells, strict=True)}
 
@@ -127,6 +129,7 @@ def digits(cell: Any) -> Any:
         (text("x", list=True), [[b"\xff"], ["a"]]),
         (address("x", list=True), [[V4], None, [], [None, V4]]),
         (column("x", "u2", enum={1: "one"}, list=True), [[1, 2], None, [None]]),
+        (column("x", "u2", enum={1: "one"}, list=True), [[], None]),
         (column("x", "u4"), [None] * 9),
         (text("x"), [None] * 9),
         (column("x", "u1", enum={2: "kernel"}), [None] * 9),
@@ -138,10 +141,9 @@ def test_every_type_is_read(read: Reader, of: Column, cells: list[Any]) -> None:
 
 
 @pytest.fixture
-def rechunked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def rechunked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks stay as they are."""
     monkeypatch.setattr("nlbus.arrow.BATCH_ROWS", 1)
-    yield
 
 
 @all_readers
@@ -186,6 +188,7 @@ MIXED = [
 def test_any_rows_are_read_alike_by_pyarrow_polars_and_duckdb() -> None:
     rows = st.lists(st.tuples(*map(cells_of, MIXED)), max_size=12)
 
+    @settings(deadline=None, max_examples=60)
     @given(st.lists(rows, max_size=4))
     def check(chunks: list[list[tuple[Any, ...]]]) -> None:
         table = table_of(MIXED, *chunks)
@@ -198,11 +201,10 @@ def test_any_rows_are_read_alike_by_pyarrow_polars_and_duckdb() -> None:
 @pytest.mark.usefixtures("rechunked")
 def test_any_rows_are_read_by_pandas() -> None:
     # Without integers, which pandas makes floats where some are absent.
-    of = [
-        each for each in MIXED if each.storage != "fixed" or each.enum is not None or each.dtype.kind in "bV"
-    ]
+    of = [each for each in MIXED if each.storage != "fixed" or each.enum or each.dtype.kind in "bV"]
     rows = st.lists(st.tuples(*map(cells_of, of)), max_size=12)
 
+    @settings(deadline=None, max_examples=60)
     @given(st.lists(rows, max_size=4))
     def check(chunks: list[list[tuple[Any, ...]]]) -> None:
         table = table_of(of, *chunks)
@@ -270,9 +272,7 @@ def big(rows: int = 100_000) -> Table:
         (lambda table: pa.table(table)["x"].slice(5), lambda held: held.to_numpy().sum() + 10),
     ],
 )
-def test_memory_lives_as_long_as_a_reader_holds_it(
-    keep: Callable[..., Any], total: Callable[..., int]
-) -> None:
+def test_memory_lives_while_a_reader_holds_it(keep: Callable[..., Any], total: Callable[..., int]) -> None:
     table = big()
     memory = memory_of(table)
     held = keep(table)
@@ -326,10 +326,11 @@ def test_a_failure_while_reading_is_an_error_and_no_end() -> None:
         pl.DataFrame(table)
 
 
-def test_a_column_that_lies_scattered_is_refused_or_read_right() -> None:
+def test_a_column_that_lies_scattered_is_refused() -> None:
     scattered = np.arange(10, dtype=np.uint32)[::2]
     table = Table([column("x")], [Stored(5, [Values(scattered)])])
-    assert pa.table(table)["x"].to_pylist() == [0, 2, 4, 6, 8]
+    with pytest.raises(OSError, match="not C-contiguous"):
+        pa.table(table)
 
 
 def test_threads_may_read_the_same_table() -> None:
@@ -362,7 +363,9 @@ def test_duckdb_computes_with_names_and_times() -> None:
         connection.register("routes", routes)
         rows = connection.sql("select proto, count(*), count(dev) from routes group by proto order by proto")
         assert rows.fetchall() == [("9", 1, 0), ("kernel", 2, 2)]
-        late = connection.sql("select dev from routes where nl_time > timestamptz '2020-01-01 00:00:00+00'")
+        late = connection.sql(
+            "select dev from routes where nl_time::timestamptz > timestamptz '2020-01-01 00:00:00+00'"
+        )
         assert late.fetchall() == [("eth0",)]
 
 
