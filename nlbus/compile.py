@@ -36,7 +36,8 @@ KINDS = {
         )
     )
 }  # fmt: skip
-PLAIN = {"u32": "PLAIN_U32", "address": "PLAIN_ADDRESS"}  # the decoder has a short way for these
+# The decoder has a short way for these; without a change of width, a sign does not matter.
+PLAIN = {"u32": "PLAIN_U32", "s32": "PLAIN_U32", "address": "PLAIN_ADDRESS"}
 APPEND, SELECTS, MAY_LACK = 1, 2, 4
 NOWHERE = -1
 CASE_TEXT = 20
