@@ -139,23 +139,20 @@ class Names:
     Such numbers are added when they are met. So each batch has all of the one before, in the same places.
     """
 
+    dictionary: Part  # the names in the order of their places
+
     def __init__(self, names: Mapping[int, str]) -> None:
         self._names = names
         self._places = {number: place for place, number in enumerate(sorted(names))}
-        self._table = self._tabulated()
+        self._tabulate()
 
-    def _tabulated(self) -> Array:
-        """The places of small numbers, by number; -1 for those that are not known."""
-        small = {number: place for number, place in self._places.items() if 0 <= number < _TABLE_END}
-        table = np.full(max(small, default=-1) + 1, -1, np.int32)
-        table[list(small)] = list(small.values())
-        return table
-
-    @property
-    def dictionary(self) -> Part:
-        """The names in the order of their places."""
+    def _tabulate(self) -> None:
         values = text_column([self._names.get(number, str(number)) for number in self._places])
-        return Part(len(values), 0, (None, values.offsets, values.values))
+        self.dictionary = Part(len(values), 0, (None, values.offsets, values.values))
+        # The places of small numbers, by number; -1 for those that are not known.
+        small = {number: place for number, place in self._places.items() if 0 <= number < _TABLE_END}
+        self._table = np.full(max(small, default=-1) + 1, -1, np.int32)
+        self._table[list(small)] = list(small.values())
 
     def places(self, numbers: Array, valid: Array | None) -> Array:
         """The place of each number in the dictionary, 0 where there is no value."""
@@ -170,5 +167,5 @@ class Names:
     def _added(self, numbers: Array) -> Array:
         distinct, inverse = np.unique(numbers, return_inverse=True)
         places = [self._places.setdefault(number, len(self._places)) for number in distinct.tolist()]
-        self._table = self._tabulated()
+        self._tabulate()
         return np.array(places, np.int32)[inverse]

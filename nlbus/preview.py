@@ -18,7 +18,8 @@ def preview(table: Table) -> str:
     rows = list(head.iter_rows())
     lines = [""] * (len(rows) + 1) if rows else []
     shown = told = 0
-    for column in table.columns:
+    # What every table has comes last.
+    for column in sorted(table.columns, key=lambda column: column.name.startswith("nl_")):
         name = column.name
         values = [row[name] for row in rows]
         if column.display == "time" and not column.list:

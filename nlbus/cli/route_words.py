@@ -13,6 +13,7 @@ FOR_EVER = 0xFFFF_FFFF
 NEXTHOP = struct.Struct("=IBBH")  # struct nexthop_grp: id, weight less 1, its high byte
 BITS = {"inet": 32, "inet6": 128}
 NEGATIVE = {-1: "all", -2: "default"}  # of netconf, for an ifindex
+PARENTS = {0xFFFF_FFFF: "root", 0xFFFF_FFF1: "ingress"}  # TC_H_*
 
 # What is told of the kinds of links that have much to say.
 KIND_DATA = (
@@ -201,6 +202,8 @@ def _neigh(row: Row, names: Names) -> Iterator[str]:
 def _rule(row: Row, names: Names) -> Iterator[str]:
     family = row.pop("family")
     yield f"{row.pop('priority', 0)}:"
+    if family != "inet":
+        yield str(family)
     flags = row.pop("flags", [])
     if "invert" in flags:
         yield "not"
@@ -258,6 +261,18 @@ def _nexthop(row: Row, names: Names) -> Iterator[str]:
     yield from row.pop("flags", ())
 
 
+def _tc(row: Row, names: Names) -> Iterator[str]:
+    if "kind" in row:
+        yield str(row.pop("kind"))
+    if handle := row.pop("handle", 0):
+        yield _handle(handle)
+    yield f"dev {_device(row, 'ifindex', names)}"
+    parent = row.pop("parent", 0)
+    yield PARENTS.get(parent) or f"parent {_handle(parent)}"
+    for column in ("family", "info", "hw_offload"):
+        row.pop(column, None)
+
+
 def _other(row: Row, names: Names) -> Iterator[str]:
     """Of whatever has a family and an interface."""
     if "ifname" in row:
@@ -279,9 +294,17 @@ WORDS: Mapping[str, Callable[[Row, Names], Iterator[str]]] = {
     "fdb": _neigh,
     "rule": _rule,
     "nexthop": _nexthop,
-    **dict.fromkeys(("netconf", "ipv6_ifinfo", "qdisc", "tclass", "tfilter", "chain"), _other),
-    **dict.fromkeys(("prefix", "nduseropt", "mdb", "stats", "vlan", "tunnel"), _other),
+    **dict.fromkeys(("qdisc", "tclass", "tfilter", "chain"), _tc),
+    **dict.fromkeys(
+        ("netconf", "ipv6_ifinfo", "prefix", "nduseropt", "mdb", "stats", "vlan", "tunnel"), _other
+    ),
 }
+
+
+def _handle(number: int) -> str:
+    """As tc has it: major:minor, in hex."""
+    major, minor = number >> 16, number & 0xFFFF
+    return f"{major:x}:{minor:x}" if minor else f"{major:x}:"
 
 
 def _device(row: Row, column: str, names: Names) -> str:

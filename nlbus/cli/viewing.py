@@ -12,12 +12,11 @@ from nlbus.cli import show
 from nlbus.cli.conditions import condition
 from nlbus.cli.names import Names
 from nlbus.cli.options import flat, name_list
-from nlbus.cli.wording import Wording, hidden
-from nlbus.columns import NL_COLUMNS, Schema, TextSchema
+from nlbus.cli.wording import NL_NAMES, Wording, hidden
+from nlbus.columns import Schema, TextSchema
 from nlbus.reading import Reading
 from nlbus.sources import Source, did_you_mean
 
-NL_NAMES = frozenset(column.name for column in NL_COLUMNS)
 # Told by the rest of a record, or of no use outside of the batch.
 LEFT_OUT = ("nl_row", "nl_time", "nl_origin", "nl_group")
 
@@ -108,23 +107,30 @@ class View:
         if self._reading is not None:
             for name in self._order:
                 for row in self._reading.table(batch, name).iter_rows(absent=False):
-                    rows[row["nl_row"]] = name, self._shown(row)
+                    rows[row["nl_row"]] = name, prepared(self._source, row)
         return show.events(self._source, batch, limit, rows, self._rest)
-
-    def _shown(self, row: dict[str, Any]) -> dict[str, Any]:
-        if self._source.name == "uevent" and "env" in row:
-            pairs = (pair.partition("=") for pair in row["env"])
-            row["env"] = {key: value for key, _, value in pairs}
-        if not self._choice.columns:
-            return {name: value for name, value in row.items() if name not in LEFT_OUT}
-        kept = {"nl_op", "nl_nsid", *self._choice.columns}
-        return {name: value for name, value in row.items() if name in kept}
 
     def line(self, record: show.Record) -> str:
         """The record as a line."""
         if self._choice.output == "json":
-            return show.as_json(record)
+            return show.as_json(self._chosen(record) if "row" in record else record)
         return self._words.line(record) if "row" in record else show.as_text(record)
+
+    def _chosen(self, record: show.Record) -> show.Record:
+        row, columns = record["row"], self._choice.columns
+        if columns:
+            kept = {name: row[name] for name in ("nl_op", "nl_nsid", *columns) if name in row}
+        else:
+            kept = {name: value for name, value in row.items() if name not in LEFT_OUT}
+        return record | {"row": kept}
+
+
+def prepared(source: Source, row: dict[str, Any]) -> dict[str, Any]:
+    """A row as it is shown: the variables of a uevent by their names."""
+    if source.name == "uevent" and "env" in row:
+        pairs = (pair.partition("=") for pair in row["env"])
+        row["env"] = {key: value for key, _, value in pairs}
+    return row
 
 
 def chosen_tables(source: Source, choice: Choice) -> list[str]:

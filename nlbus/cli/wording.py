@@ -10,18 +10,21 @@ import click
 
 from nlbus.cli import route_words, show
 from nlbus.cli.names import Names
-from nlbus.columns import Column
+from nlbus.columns import NL_COLUMNS, Column
 from nlbus.describe import schema
 from nlbus.sources import Source
 
 Row = dict[str, Any]
 Words = Callable[[Row, Names], Iterator[str]]
 
+NL_NAMES = frozenset(column.name for column in NL_COLUMNS)
 BYTES_CAP = 24  # of a value, that a line shows
 ITEMS_CAP = 16  # of a list
 
-WORDS: Mapping[str, Mapping[str, Words]] = {"route": route_words.WORDS}
-ONLY: Mapping[str, Mapping[str, Iterable[str]]] = {"route": route_words.ONLY}
+ONLY: Mapping[str, Mapping[str, Iterable[str]]] = {
+    "route": route_words.ONLY,
+    "uevent": {"uevent": ("action", "devpath", "env")},
+}
 # Columns that a line leaves out, unless everything is asked for.
 HIDDEN: Mapping[str, Iterable[str]] = {
     "route": route_words.HIDDEN,
@@ -51,41 +54,35 @@ class Wording:
         self._columns: dict[str, dict[str, Column]] = {}  # of a table, its key first
 
     def line(self, record: show.Record) -> str:
-        """The record as one line."""
+        """The record as one line: when, what has happened, and to what."""
         table, row = record["nl_table"], record["row"]
         parts = [click.style(record["time"], dim=True)]
         if "nl_nsid" in row:
             parts.append(f"[nsid {row['nl_nsid']}]")
-        return " ".join([*parts, *self.words(table, row, record["group_names"])])
-
-    def words(self, table: str, row: Row, groups: Iterable[str] = ()) -> Iterator[str]:
-        """What a row says: what has happened, and to what."""
-        row = dict(row)
-        op = row.pop("nl_op")
-        if self._source.name == "proc":
-            yield self._source.name
-            yield click.style(table, fg="cyan")
-        elif self._source.name == "uevent":
-            yield self._source.name
-            yield click.style(",".join(groups) or "-", fg="cyan")
-            if "env" in row and not self._chosen:
-                yield _uevent(row)
-                return
+        name = self._source.name
+        if name == "proc":
+            parts += [name, click.style(table, fg="cyan")]
+        elif name == "uevent":
+            parts += [name, click.style(",".join(record["group_names"]) or "-", fg="cyan")]
         else:
-            yield click.style(op, fg=COLOURS[op])
-            yield click.style(table, fg="cyan")
-        words = WORDS.get(self._source.name, {}).get(table)
+            parts += [click.style(row["nl_op"], fg=COLOURS[row["nl_op"]]), click.style(table, fg="cyan")]
+        return " ".join([*parts, *self.words(table, row)])
+
+    def words(self, table: str, row: Row) -> Iterator[str]:
+        """What a row says."""
+        row = dict(row)
         if table == "link":
             self._names.learn(row)
-        if words is not None and not self._chosen:
+        if not self._chosen and (words := words_of(self._source.name, table)):
             yield from map(show.escaped, words(row, self._names))
-        row.pop("nl_nsid", None)
-        columns = self._columns_of(table)
+        columns = self.columns(table)
         for name in self._chosen or columns:
-            if name in row and (text := value_text(columns[name], row[name])):
+            told = name in row and (self._chosen or name not in NL_NAMES)
+            if told and (text := value_text(columns[name], row[name])):
                 yield f"{name}={text}"
 
-    def _columns_of(self, table: str) -> dict[str, Column]:
+    def columns(self, table: str) -> dict[str, Column]:
+        """The columns of a table, its key first."""
         if table not in self._columns:
             found = schema(self._source.name, table)
             names = dict.fromkeys([*found.key, *(column.name for column in found.columns)])
@@ -114,6 +111,12 @@ def value_text(column: Column, value: Any) -> str:
     return duration(value, column.unit) or str(value)
 
 
+def is_number(column: Column) -> bool:
+    """Whether its values are read as numbers, and not as names or times."""
+    named = column.enum is not None or column.flags is not None or column.list
+    return column.storage == "fixed" and column.dtype.kind in "iu" and not named and not column.display
+
+
 def duration(value: float, unit: str) -> str:
     """So many of a unit of time, such as 10ms or ms/8, in its plain unit; nothing for other units."""
     parsed = DURATION.fullmatch(unit)
@@ -125,11 +128,19 @@ def duration(value: float, unit: str) -> str:
     return f"{value / int(parts or 1):g}{plain}" if parts else f"{value}{plain}"
 
 
-def _uevent(row: Row) -> str:
+def _uevent(row: Row, _: Names) -> Iterator[str]:
     """As udevadm shows it, in a line."""
-    variables = (
-        f"{show.escaped(key)}={shlex.quote(show.escaped(value))}"
-        for key, value in row["env"].items()
-        if key not in ("ACTION", "DEVPATH")
-    )
-    return " ".join([f"{show.escaped(row['action'])}@{show.escaped(row['devpath'])}", *variables])
+    env = row.pop("env")
+    yield f"{row['action']}@{row['devpath']}"
+    row.clear()
+    for key, value in env.items():
+        if key not in ("ACTION", "DEVPATH"):
+            yield f"{key}={shlex.quote(show.escaped(value))}"
+
+
+WORDS: Mapping[str, Mapping[str, Words]] = {"route": route_words.WORDS, "uevent": {"uevent": _uevent}}
+
+
+def words_of(source: str, table: str) -> Words | None:
+    """How this table is told, if not by name=value."""
+    return WORDS.get(source, {}).get(table)

@@ -199,8 +199,8 @@ def heard(batches: Iterable[Batch]) -> list[tuple[int, int]]:
 class Child:
     """Runs `work()` in a forked process, as another user if asked; `result()` is what it returned.
 
-    drop_caps: without any capability, as the same user. keep_admin: another user with CAP_NET_ADMIN. An
-    exception in the child fails the test.
+    drop_caps: without any capability, as the same user. keep_admin: another user with CAP_NET_ADMIN. It may
+    take so many seconds. An exception in the child fails the test.
     """
 
     def __init__(
@@ -210,6 +210,7 @@ class Child:
         uid: int | None = None,
         drop_caps: bool = False,
         keep_admin: bool = False,
+        seconds: int = 60,
     ) -> None:
         self.status: int | None = None
         self.reader, writer = os.pipe()
@@ -222,7 +223,7 @@ class Child:
             return
         try:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(60)
+            signal.alarm(seconds)
             try:
                 become(uid, drop_caps, keep_admin)
                 answer = ("ok", work())

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import nlbus
 from nlbus import Loss, Table
 from nlbus.arrow import BATCH_ROWS
 from nlbus.chunks import Stored
@@ -374,3 +375,20 @@ def test_values_made_by_hand_are_what_they_should_be() -> None:
     assert len(values) == 2
     assert values.offsets is not None
     assert values.offsets.tolist() == [0, 1, 1]
+
+
+TABLES = [(source.name, name) for source in nlbus.sources() for name in source.tables]
+
+
+@pytest.mark.parametrize(("source", "name"), TABLES)
+def test_every_table_of_every_source_is_read(source: str, name: str) -> None:
+    columns = nlbus.schema(source, name).columns
+    absent = [values_of(each, [None, None]) for each in columns]
+    items = [values_of(each, [[None], []] if each.list else [None, None]) for each in columns]
+    for chunks in ([], [Stored(2, absent), Stored(2, items)]):
+        table = Table(columns, chunks)
+        for read in READERS:
+            found = read(table)
+            assert {name: len(cells) for name, cells in found.items()} == dict.fromkeys(found, len(table))
+        assert len(list(table.iter_rows())) == len(table.to_numpy()) == len(table)
+        assert repr(table)
