@@ -34,7 +34,7 @@ RTM_NEWROUTE, RTM_DELROUTE = 24, 25
 AUDIT_USER_AVC = 1107
 PROC_EVENT_FORK = 1
 NETDEV_CMD_DEV_ADD_NTF, NETDEV_CMD_DEV_DEL_NTF = 2, 3
-MARK = uuid.uuid4()  # of our uevents
+MARK = uuid.uuid4()  # of our uevents and audit records
 NULL = Path("/sys/devices/virtual/mem/null/uevent")
 
 
@@ -233,13 +233,13 @@ def audit() -> int:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9) as kernel:
         for number in range(RECORDS):
             flags = MessageFlag.REQUEST | MessageFlag.ACK
-            kernel.send(message(AUDIT_USER_AVC, f"nlbus storm {number}".encode(), flags, number))
+            kernel.send(message(AUDIT_USER_AVC, f"nlbus storm {MARK} {number}".encode(), flags, number))
             kernel.recv(4096)
     return RECORDS
 
 
 def of_audit(batch: Batch) -> int:
-    return sum(b"nlbus storm" in batch.payload(i) for i in range(len(batch)))
+    return sum(f"nlbus storm {MARK}".encode() in batch.payload(i) for i in range(len(batch)))
 
 
 # -- all of them --------------------------------------------------------------------------------------
