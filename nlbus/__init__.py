@@ -7,7 +7,9 @@ without being counted.
 from nlbus.aio import AsyncSubscriber
 from nlbus.batch import Batch
 from nlbus.capture import Capture, Recorded, open_capture, record
+from nlbus.describe import TableSchema, schema
 from nlbus.diag import NetlinkSocket, netlink_sockets
+from nlbus.dumping import snapshot
 from nlbus.errors import (
     ArenaFull,
     BusyError,
@@ -19,13 +21,16 @@ from nlbus.errors import (
     NlbusError,
     PermissionDenied,
     SchemaError,
+    UnknownColumn,
     UnknownSource,
 )
+from nlbus.expressions import Expression, field
 from nlbus.groups import Groups
 from nlbus.loss import Loss
 from nlbus.publisher import Publisher
 from nlbus.sources import Source, sources
 from nlbus.subscriber import Subscriber
+from nlbus.table import Table
 from nlbus.topic import Topic
 from nlbus.waiting import wait
 
@@ -37,6 +42,7 @@ __all__ = [
     "Capture",
     "CaptureError",
     "ClosedError",
+    "Expression",
     "Groups",
     "KernelError",
     "Loss",
@@ -50,11 +56,17 @@ __all__ = [
     "SchemaError",
     "Source",
     "Subscriber",
+    "Table",
+    "TableSchema",
     "Topic",
+    "UnknownColumn",
     "UnknownSource",
+    "field",
     "netlink_sockets",
     "open_capture",
     "record",
+    "schema",
+    "snapshot",
     "sources",
     "wait",
 ]

@@ -44,6 +44,21 @@ class Stored:
         return self._columns[i]
 
 
+class Picked:
+    """Some columns of a chunk."""
+
+    def __init__(self, chunk: Chunk, columns: Sequence[int]) -> None:
+        self._chunk = chunk
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return len(self._chunk)
+
+    def values(self, i: int) -> Values:
+        """The i-th of those."""
+        return self._chunk.values(self._columns[i])
+
+
 class Joined:
     """Several chunks as one: its columns are copies."""
 
@@ -66,7 +81,7 @@ def kept(chunk: Chunk, rows: Mask, width: int) -> Chunk:
     count = int(np.count_nonzero(rows))
     if count == len(rows):
         return chunk
-    return Stored(count, [taken(chunk.values(i), rows) for i in range(width)])
+    return Stored(count, [taken(chunk.values(i), rows) for i in range(width if count else 0)])
 
 
 def gathered(chunks: Iterable[Chunk], rows: int) -> Iterator[Chunk]:

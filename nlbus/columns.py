@@ -67,7 +67,7 @@ class Field:
     type: Type
     unit: str = ""
     enum: Mapping[int, str] | None = None
-    flags: Mapping[int, str] | None = None  # bit to name
+    flags: Mapping[int, str] | None = None  # mask of one bit to name
     display: Display = ""
     absent: int | None = None  # this value means that there is none
 
@@ -197,6 +197,7 @@ class Schema:
     key: Sequence[str] = ()
     groups: Sequence[str] = ()  # where such messages come
     selector: tuple[int, int, int] | None = None
+    unless: tuple[int, int, int] | None = None  # instead of it: that must not stand there
     dump: Dump | Callable[[], Iterator[bytes]] | None = None  # the latter makes datagrams of what is there
     about: str = ""
 

@@ -11,6 +11,7 @@ import numpy as np
 from nlbus._core.decode import Program
 from nlbus.columns import (
     NL_COLUMNS,
+    U16,
     Attr,
     Column,
     Elements,
@@ -35,7 +36,8 @@ KINDS = {
         )
     )
 }  # fmt: skip
-PLAIN = {"u32": "PLAIN_U32", "address": "PLAIN_ADDRESS"}  # the decoder has a short way for these
+# The decoder has a short way for these; without a change of width, a sign does not matter.
+PLAIN = {"u32": "PLAIN_U32", "s32": "PLAIN_U32", "address": "PLAIN_ADDRESS"}
 APPEND, SELECTS, MAY_LACK = 1, 2, 4
 NOWHERE = -1
 CASE_TEXT = 20
@@ -44,7 +46,7 @@ HAPPENED = {"new": 0, "change": 1, "del": 2}
 OP_FIELDS = (
     "kind", "flags", "size", "at", "cell", "first", "count", "level", "lists", "list_count", "absent",
 )  # fmt: skip
-OP = np.dtype([(name, "i4") for name in OP_FIELDS])
+OP = np.dtype([(name, "u8" if name == "absent" else "i4") for name in OP_FIELDS])
 LEVEL = np.dtype([("first", "i4"), ("count", "i4")])
 CASE = np.dtype([("text", f"S{CASE_TEXT}"), ("length", "i4"), ("level", "i4")])
 RULE = np.dtype([("type", "u2"), ("mask", "u2"), ("value", "u2"), ("op", "u2")])
@@ -90,6 +92,8 @@ class _Builder:
         self, lead: str, fields: Sequence[Field], *, header: bool = False, listed: bool = False
     ) -> None:
         for field in fields:
+            if field.absent is not None and "INT" not in field.type.kind:
+                raise self._wrong(f"{field.name} is no integer that may stand for none")
             if field.name:
                 always = header and field.absent is None
                 name = _joined(lead, field.name)
@@ -101,19 +105,32 @@ class _Builder:
         for entry in entries:
             name = _name(lead, prefix, entry)
             if isinstance(entry, Attr):
+                if entry.selects and entry.type.kind != "TEXT":
+                    raise self._wrong(f"{entry.kernel} is no text to select by")
                 self._column(name, entry, entry.type, listed=listed, attribute=entry.kernel)
             elif isinstance(entry, List):
+                if not entry.repeated and not entry.type.size:
+                    raise self._wrong(f"{entry.kernel} is an array of items of no size")
                 self._column(name, entry, entry.type, listed=True, attribute=entry.kernel)
             elif isinstance(entry, Struct):
                 self._fields(name, entry.fields)
             elif isinstance(entry, Nest):
                 self._entries(name, entry.prefix, entry.entries)
             elif isinstance(entry, Elements):
+                if not entry.fields or entry.fields[0].type is not U16:
+                    raise self._wrong(
+                        f"{entry.kernel} has structs that do not begin with their length, a u16"
+                    )
                 self._fields(name, entry.fields, listed=True)
                 self._entries(name, entry.prefix, entry.entries, listed=True)
             else:
                 for text, (inner, cases) in entry.cases.items():
+                    if not 0 < len(text.encode()) <= CASE_TEXT:
+                        raise self._wrong(f"{entry.kernel} has a case of no, or more than {CASE_TEXT}, bytes")
                     self._entries(_joined(lead, text), inner, cases)
+
+    def _wrong(self, what: str) -> SchemaError:
+        return SchemaError(f"table {self.schema.name}: {what}")
 
     def _column(
         self, name: str, of: Any, type: Type, *, nullable: bool = True, listed: bool, attribute: str
@@ -133,8 +150,8 @@ class _Builder:
         )
         before = self.columns.get(name)
         if before is not None:
-            if (before.storage, before.list) != (column.storage, column.list):
-                raise SchemaError(f"column {name} of table {self.schema.name} is of two kinds")
+            if _kind(before) != _kind(column):
+                raise self._wrong(f"column {name} is of two kinds")
             wider = max(before.dtype, column.dtype, key=lambda dtype: dtype.itemsize)
             column = replace(
                 column,
@@ -151,17 +168,18 @@ class _Builder:
 
     def build(self) -> Compiled:
         schema = self.schema
+        columns = [self.columns[name] for name in self.wanted]
         fields = self._field_ops("", schema.header)
-        first = len(self.ops)
-        self.ops += fields
-        root = self._level("", schema.prefix, schema.entries)
+        # Texts last: they are filled row by row, together with attributes of the same column.
+        texts = [op for op in fields if columns[op["cell"]].storage != "fixed"]
+        first = self._add([op for op in fields if op not in texts] + texts)
+        root = self._level("", schema.prefix, schema.entries) if schema.entries else NOWHERE
         map_: list[int] = []
         levels = []
         for level in self.levels:
             count = max(level, default=NOWHERE) + 1
             levels.append((len(map_), count))
             map_ += [level.get(number, NOWHERE) for number in range(count)]
-        columns = [self.columns[name] for name in self.wanted]
         program = Program(
             ops=_array([tuple(op[name] for name in OP_FIELDS) for op in self.ops], OP),
             levels=_array(levels, LEVEL),
@@ -170,10 +188,11 @@ class _Builder:
             rules=_array([(op.type, op.mask, op.value, HAPPENED[op.op]) for op in schema.ops], RULE),
             specs=_array([_spec(column) for column in columns], SPEC),
             lists=np.array(self.lists, np.int32),
-            fields=(first, len(fields)),
+            fields=(first, len(fields), len(texts)),
             header=sum(field.type.size for field in schema.header),
             root=root,
-            selector=schema.selector or (0, 0, 0),
+            selector=schema.selector or schema.unless or (0, 0, 0),
+            others=schema.selector is None and schema.unless is not None,
         )
         return Compiled(
             schema,
@@ -190,7 +209,7 @@ class _Builder:
             if cell >= 0:
                 op = _op(field.type.kind, size=field.type.size, at=at, cell=cell)
                 if field.absent is not None:
-                    op |= {"flags": MAY_LACK, "absent": field.absent}
+                    op |= {"flags": MAY_LACK, "absent": field.absent & (1 << 8 * field.type.size) - 1}
                 ops.append(op)
             at += field.type.size
         return ops
@@ -272,6 +291,12 @@ class _Builder:
 def _op(kind: str, **fields: int) -> dict[str, int]:
     op = dict.fromkeys(OP_FIELDS, 0) | {"kind": KINDS[kind], "cell": NOWHERE}
     return op | fields
+
+
+def _kind(column: Column) -> tuple[str, bool, str]:
+    """Entries that share a column agree in this; integers may differ in width."""
+    dtype = column.dtype
+    return column.storage, column.list, dtype.str if dtype.kind == "V" else dtype.kind
 
 
 def _spec(column: Column) -> tuple[int, int, int]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
+from time import time_ns
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from nlbus._core.decode import Decoded
+from nlbus._core.keyvalue import Texts
 from nlbus.chunks import Chunk
 from nlbus.columns import Column, Schema, TextSchema, Values
 from nlbus.compile import Compiled, compiled
-from nlbus.errors import SchemaError
+from nlbus.compile_text import CompiledText, compiled_text
 
 if TYPE_CHECKING:
     from nlbus._core.arena import Block
@@ -33,18 +35,27 @@ class Decoder(NamedTuple):
 def decoder(schema: Schema | TextSchema, wanted: frozenset[str] | None) -> Decoder:
     """The decoder of these columns, None for all. SchemaError for one that the schema lacks."""
     if isinstance(schema, TextSchema):
-        raise SchemaError(f"table {schema.name} cannot be decoded yet")
+        text = compiled_text(schema, wanted)
+        return Decoder(text.columns, partial(Rows, text, partial(Texts, text.program)))
     found = compiled(schema, wanted)
-    return Decoder(found.columns, partial(Rows, found))
+    return Decoder(found.columns, partial(Rows, found, partial(Decoded, found.program)))
 
 
 class Rows:
     """The messages of one kind in a batch, as a chunk of a Table. It holds no view of the batch."""
 
-    def __init__(self, compiled: Compiled, block: Block, selected: Structured | None, origin: int) -> None:
+    def __init__(
+        self,
+        compiled: Compiled | CompiledText,
+        decode: Callable[[Block, Structured | None], Decoded | Texts],
+        block: Block,
+        selected: Structured | None,
+        origin: int,
+    ) -> None:
         self._compiled = compiled
-        self._decoded = Decoded(compiled.program, block, selected)
-        self._time_ns = block.time_ns
+        self._decoded = decode(block, selected)
+        # What was not received, but made of what is there, is from now.
+        self._time_ns = block.time_ns or (time_ns() if origin == SNAPSHOT else 0)
         self._origin = origin
 
     def __len__(self) -> int:
@@ -57,7 +68,7 @@ class Rows:
 
     @property
     def malformed(self) -> int:
-        """Messages that are too short for their header: they have no row."""
+        """Messages that are too short for their header, or lack what their kind must have: without a row."""
         return self._decoded.malformed
 
     @property
@@ -84,7 +95,8 @@ class Rows:
         if i == NL_TIME:
             return Values(np.full(rows, self._time_ns, np.int64))
         if i == NL_OP:
-            return Values(self._decoded.happened)
+            # What is there is new to whoever asks, whatever the message says.
+            return Values(np.zeros(rows, np.uint8) if self._origin else self._decoded.happened)
         if i == NL_ORIGIN:
             return Values(np.full(rows, self._origin, np.uint8))
         if i == NL_GROUP:

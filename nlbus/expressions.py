@@ -159,6 +159,8 @@ class Operand:
     the column's unit.
     """
 
+    __array_ufunc__ = None  # scalars of numpy on the left leave the comparison to us
+
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -188,6 +190,8 @@ class Operand:
 
     def isin(self, values: Iterable[object]) -> Expression:
         """Equal to one of them."""
+        if isinstance(values, str | bytes):
+            raise SchemaError(f"{self}.isin: a list of values, not {values!r}")
         values = list(values)
         return _Test(self.name, f"{self}.isin({values!r})", partial(_is_in, values))
 

@@ -17,7 +17,7 @@ from nlbus.errors import KernelError, NlbusError, kernel_error
 from nlbus.loss import Loss
 from nlbus.reading import Reading
 from nlbus.request import Reply
-from nlbus.sources import Source, group_names
+from nlbus.sources import Source, group_names, help_with
 
 if TYPE_CHECKING:
     from nlbus._core.receive import Receiver
@@ -56,7 +56,7 @@ def join(receiver: Receiver, reading: Reading, group: int, options: Mapping[str,
     if answer is None:
         raise KernelError(0, f"{action}: the kernel does not answer; {source.handshake.silence}")
     if answer:
-        raise kernel_error(answer, action, source.needs)
+        raise kernel_error(answer, action, help_with(source, answer))
 
 
 def leave(receiver: Receiver, reading: Reading, group: int, keep: News) -> None:
@@ -82,9 +82,10 @@ def _send(receiver: Receiver, source: Source, message: bytes, action: str) -> No
     try:
         receiver.send(message)
     except OSError as error:
-        nobody_there = error.errno == errno.ECONNREFUSED
-        help = source.handshake.silence if nobody_there else source.needs
-        raise kernel_error(error.errno or 0, action, help) from error
+        number = error.errno or 0
+        nobody_there = number == errno.ECONNREFUSED
+        help = source.handshake.silence if nobody_there else help_with(source, number)
+        raise kernel_error(number, action, help) from error
 
 
 def _drain(receiver: Receiver, reading: Reading, seq: int, keep: News) -> int | None:

@@ -92,7 +92,8 @@ class Loss:
         return Loss(self._raw + later._raw, later.open, self.grew or later.grew)
 
     def __repr__(self) -> str:
-        return f"Loss(events={self.events}, datagrams={self.datagrams}, open={self.open})"
+        known = f"events={self.events}, datagrams={self.datagrams}, unbuilt={self.unbuilt}"
+        return f"Loss({known}, open={self.open})"
 
     def __str__(self) -> str:
         parts = [

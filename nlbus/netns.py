@@ -44,6 +44,10 @@ def inside(netns: Netns, work: Callable[[], T]) -> T:
         fd = _open(netns)
     except OSError as error:
         raise kernel_error(error.errno or 0, action, _help(error)) from error
+    except ValueError as error:
+        if isinstance(error, SchemaError):
+            raise
+        raise SchemaError(f"{action}: {error}") from error
     result: list[T] = []
     failure: list[BaseException] = []
 
@@ -53,16 +57,19 @@ def inside(netns: Netns, work: Callable[[], T]) -> T:
                 enter_netns(fd)
             except OSError as error:
                 raise kernel_error(error.errno or 0, action, _help(error)) from error
+            finally:
+                os.close(fd)  # here, for the caller may be interrupted and not wait for us
             result.append(work())
         except BaseException as error:
             failure.append(error)
 
+    visitor = threading.Thread(target=visit, name="nlbus netns")
     try:
-        visitor = threading.Thread(target=visit, name="nlbus netns")
         visitor.start()
-        visitor.join()
-    finally:
+    except RuntimeError as error:
         os.close(fd)
+        raise kernel_error(errno.EAGAIN, action, f"it is done in a thread: {error}") from error
+    visitor.join()
     if failure:
         raise failure[0]
     return result[0]

@@ -18,21 +18,22 @@ def preview(table: Table) -> str:
     rows = list(head.iter_rows())
     lines = [""] * (len(rows) + 1) if rows else []
     shown = told = 0
-    for column in table.columns:
+    # What every table has comes last.
+    for column in sorted(table.columns, key=lambda column: column.name.startswith("nl_")):
         name = column.name
-        # A time is easier to read as numpy prints it.
-        values = head[name].astype(str) if column.display == "time" else [row[name] for row in rows]
-        cells = [
-            name,
-            *("" if row[name] is None else _cell(it) for row, it in zip(rows, values, strict=True)),
-        ]
-        if not any(cells[1:]):
+        values = [row[name] for row in rows]
+        if column.display == "time" and not column.list:
+            values = [None if value is None else time for value, time in zip(values, head[name], strict=True)]
+        if all(value is None for value in values):
             continue
+        cells = [name, *map(_cell, values)]
         told += 1
         width = max(map(len, cells))
         if shown == told - 1 and len(lines[0]) + width + 2 <= WIDTH:
             lines = [f"{line}  {cell:<{width}}" for line, cell in zip(lines, cells, strict=True)]
             shown += 1
+    if not shown:
+        return ""
     if told > shown:
         lines[0] += f"  + {told - shown} columns"
     if len(table) > len(rows):
@@ -41,5 +42,7 @@ def preview(table: Table) -> str:
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return "-"
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= CELL else text[: CELL - 1] + "…"

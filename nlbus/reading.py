@@ -42,9 +42,9 @@ class Reading:
             if not self._wanted:
                 raise SchemaError(f"tables=[] of {source.name}: none at all; None means every table")
         for name in self._wanted if where is not None or tables is not None else ():
-            empty = self.empty(name)
+            self.empty(name)
             if where is not None:
-                where.mask(empty)
+                where.mask(self._all(name))
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -78,7 +78,15 @@ class Reading:
         """The same table without rows. SchemaError."""
         if isinstance(name, Topic):
             return Table(topic_columns(name))
+        return Table(decoder(self.schema(name), self._wanted.get(name)).columns)
+
+    def _all(self, name: str) -> Table:
+        """With the columns that `where` looks at."""
         return Table(decoder(self.schema(name), self._decoded(name)).columns)
+
+    def equalities(self, name: str) -> dict[str, int]:
+        """Numbers that columns of this table must have, as far as `where` says so."""
+        return {} if self.where is None else self.where.equalities(self._all(name))
 
     def table(self, batch: Batch, name: str | Topic, origin: int = LIVE) -> Table:
         """The rows of one kind in a batch. SchemaError."""
@@ -86,9 +94,15 @@ class Reading:
             return topic_table(batch, name)
         found = decoder(self.schema(name), self._decoded(name))
         table = Table(found.columns, [found.rows(batch._block, batch._selected, origin)], batch.loss)
-        if self.where is not None:
-            table = table.filter(self.where)
-        return table
+        if self.where is None:
+            return table
+        # First the columns: to pick rows copies what is left.
+        return table.select(self._shown(name)).filter(self.where.mask(table))
+
+    def _shown(self, name: str) -> list[str]:
+        """The columns of a table, without those that only `where` looks at."""
+        columns = decoder(self.schema(name), self._wanted.get(name)).columns
+        return [column.name for column in columns]
 
     def rows(self, batch: Batch) -> Iterator[dict[str, Any]]:
         """The rows of all tables that were asked for, in message order; nl_table says of which."""

@@ -35,8 +35,8 @@ class Reply(NamedTuple):
 class Requests:
     """A socket for requests on one protocol, each answered before the next.
 
-    It belongs to the network namespace of the thread that made it. KernelError or PermissionDenied, with the
-    kernel's own words where it has any.
+    It belongs to the network namespace of the thread that made it. Only the kernel is believed, not what
+    processes may send us. KernelError or PermissionDenied, with the kernel's own words where it has any.
     """
 
     def __init__(self, protocol: int) -> None:
@@ -89,7 +89,10 @@ class Requests:
 
     def _receive(self, action: str) -> bytes:
         try:
-            return self._socket.recv(RECEIVE)
+            while True:
+                datagram, (portid, _) = self._socket.recvfrom(RECEIVE)
+                if portid == 0:
+                    return datagram
         except TimeoutError:
             raise kernel_error(errno.ETIMEDOUT, action, f"no answer in {PATIENCE:.0f} seconds") from None
         except OSError as error:

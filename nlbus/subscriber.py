@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import warnings
@@ -15,12 +16,12 @@ from nlbus._core.receive import Receiver
 from nlbus.batch import Batch
 from nlbus.errors import BusyError, LossError, NlbusError, SchemaError, kernel_error
 from nlbus.feed import Feed, OnLoss
-from nlbus.groups import MASK_GROUPS, Groups
+from nlbus.groups import MASK_GROUPS, Groups, integer
 from nlbus.loss import Loss
 from nlbus.netns import Netns, inside
 from nlbus.opening import Trust, buffer_sizes, option_values, trusted
 from nlbus.reading import Reading, Tables
-from nlbus.sources import GroupsLike, Source, find, group_names, resolve_groups
+from nlbus.sources import GroupsLike, Source, find, group_names, help_with, resolve_groups
 from nlbus.table import Table
 from nlbus.topic import Topic
 from nlbus.truesize import truesize
@@ -79,12 +80,16 @@ class Subscriber(Feed):
         if transport not in ("auto", "usersock"):
             raise SchemaError(f"transport={transport!r}: this version knows 'auto' and 'usersock'")
         self._source = inside(netns, lambda: find(source))
+        if all_nsid and self._source.framing == "bus":
+            raise SchemaError("all_nsid: the bus ends at its network namespace")
         self._topics = tuple(topics)
         self._reading = Reading(self._source, tables, where)
         self._groups = self._resolve(groups, chosen=tables is not None)
         self._netns = netns
         self._options = option_values(self._source, options)
         self._trust = trusted(self._source, trust)
+        if not 0 <= integer(max_memory, "max_memory") <= sys.maxsize:
+            raise SchemaError(f"max_memory={max_memory}: bytes, from 0 to {sys.maxsize}")
         self._buffer_bytes, self._buffer_limit = buffer_sizes(buffer_events, self._event_bytes())
         self._gate = threading.RLock()  # held by whoever changes the membership
         self._aside = threading.Event()  # the consumer has noticed
@@ -124,9 +129,9 @@ class Subscriber(Feed):
                 )
             with self._gate:  # until the change of membership is done
                 if self._receiver.paused:
-                    raise BusyError(
-                        "a signal handler may not receive while what it interrupts joins or leaves"
-                    )
+                    raise BusyError("a signal handler may not receive amid a change of groups")
+                if self._held is None and not self._backlog:
+                    self._receiver.unsignal()  # Ctrl-C may have come before whoever wanted to
             if deadline is not None:
                 timeout = max(0.0, deadline - time.monotonic())
 
@@ -243,6 +248,8 @@ class Subscriber(Feed):
         with self._gate:
             receiver.check()
             if receiver.paused:  # by ourselves, whom a signal handler interrupted
+                if receiver.busy and receiver.consumer != threading.get_ident():
+                    raise BusyError("a signal handler interrupted what waits for another thread's recv")
                 yield
                 return
             try:
@@ -264,7 +271,12 @@ class Subscriber(Feed):
 
     def fileno(self) -> int:
         """One descriptor for select, poll, epoll and event loops: readable while recv(timeout=0) has news."""
-        return self._receiver.fileno()
+        try:
+            return self._receiver.fileno()
+        except OSError as error:
+            number = error.errno or 0
+            action = f"opening what waits for {self._source.name}"
+            raise kernel_error(number, action, help_with(self._source, number)) from error
 
     def close(self) -> None:
         """From any thread: whoever receives wakes up with ClosedError. Closing twice is fine."""
@@ -290,8 +302,8 @@ class Subscriber(Feed):
         socket's counter. open: those of them that no gap explains yet. malformed, foreign, untrusted, copies,
         truncated: what came and was not delivered, and why. unbuilt: times that the kernel told of events it
         could not build (route, netfilter, generic netlink). buffer_used, buffer_size, buffer_peak: bytes of
-        truesize, now, granted, and at least queued at some time; buffer_grown: times that overruns made the
-        buffer larger. memory: bytes that batches hold. streams (bus): portid, uid, instance, groups (a
+        truesize, now, granted, and about the most ever queued; buffer_grown: times that overruns made
+        the buffer larger. memory: bytes that batches hold. streams (bus): portid, uid, instance, groups (a
         mask), delivered, lost, next_seq, next_dgram, time_ns of each. ClosedError.
         """
         with self._consumer_aside():
@@ -392,7 +404,7 @@ class Subscriber(Feed):
         where = "" if self._netns is None else f" in network namespace {self._netns!r}"
         names = ", ".join(group_names(self._source, groups))
         action = f"{action} {self._source.name} ({names}){where}"
-        return kernel_error(error.errno or 0, action, self._source.needs)
+        return kernel_error(error.errno or 0, action, help_with(self._source, error.errno or 0))
 
     def _batch(self, block: Block) -> Batch:
         return Batch(block, Loss(block.losses, block.open, block.grew), self._reading)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nlbus.chunks import Chunk, Mask, empty, joined_valid, kept
+from nlbus import arrow
+from nlbus.chunks import Chunk, Mask, Picked, empty, joined_valid, kept
 from nlbus.columns import Column, Values
 from nlbus.convert import to_array, to_python
 from nlbus.errors import SchemaError, UnknownColumn
@@ -112,22 +113,33 @@ class Table:
             start += len(chunk)
         return Table(self.columns, chunks, self.loss)
 
+    def select(self, names: Iterable[str]) -> Table:
+        """These columns alone, in this order; nothing is copied. UnknownColumn."""
+        places = [self._find(name) for name in names]
+        columns = [self.columns[i] for i in places]
+        return Table(columns, [Picked(chunk, places) for chunk in self._chunks], self.loss)
+
     def head(self, n: int = 10) -> Table:
         """The first n rows."""
         return self.filter(np.arange(len(self)) < n)
 
-    def iter_rows(self) -> Iterator[dict[str, Any]]:
-        """Rows as dicts of plain Python values: None where there is none.
+    def iter_rows(self, *, absent: bool = True) -> Iterator[dict[str, Any]]:
+        """Rows as dicts of plain Python values: None where there is none; absent=False leaves these out.
 
         Numbers with names are these names, or the number where it has none; flags are lists of names.
         Addresses, hardware addresses and bytes meant for reading are text. Times are integers, ns since 1970
         in UTC where the column's unit says nothing else: datetime ends at microseconds.
         """
-        names = [column.name for column in self.columns]
         for chunk in self._chunks:
-            cells = [to_python(column, chunk.values(i)) for i, column in enumerate(self.columns)]
+            names, cells = [], []
+            for i, column in enumerate(self.columns):
+                values = chunk.values(i)
+                if absent or values.valid is None or values.valid.any():
+                    names.append(column.name)
+                    cells.append(to_python(column, values))
             for row in zip(*cells, strict=True):
-                yield dict(zip(names, row, strict=True))
+                pairs = zip(names, row, strict=True)
+                yield dict(pairs) if absent else {name: value for name, value in pairs if value is not None}
 
     def to_numpy(self, columns: Iterable[str] | None = None) -> Structured:
         """These columns, or all, as one structured array: as `table[...]` has them, texts as str objects."""
@@ -140,6 +152,14 @@ class Table:
             rows[name] = array
         return rows
 
+    def __arrow_c_schema__(self) -> object:
+        return arrow.schema(self.columns)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return arrow.stream(self.columns, self._chunks)
+
     def __repr__(self) -> str:
-        about = f"{self._length} row{'s' * (self._length != 1)}, {len(self.columns)} columns"
-        return f"<Table of {about}{f', {self.loss}' if self.loss else ''}>" + preview(self)
+        rows = f"{self._length} row{'s' * (self._length != 1)}"
+        columns = f"{len(self.columns)} column{'s' * (len(self.columns) != 1)}"
+        lost = f", {self.loss}" if self.loss else ""
+        return f"<Table of {rows}, {columns}{lost}>{preview(self)}"

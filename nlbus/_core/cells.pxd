@@ -9,6 +9,10 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset
 
 
+cdef enum:
+    MOST = 0x7fffffff             # that an offset can tell
+
+
 cdef struct spec:                 # SPEC of nlbus/compile.py: a cell, as the schema has it
     int32_t width                 # bytes of a value; 0: of any length
     int32_t list
@@ -59,6 +63,8 @@ cdef inline int cell_item(cell *c) noexcept nogil:
     cdef int64_t room
     cdef void *grown
     if c.items + 1 >= c.item_room:
+        if c.items >= MOST:
+            return -1
         room = 2 * c.item_room + 16
         grown = realloc(c.item_valid, room)
         if grown == NULL:
@@ -107,6 +113,8 @@ cdef inline int cell_bytes(cell *c, int64_t row, const uint8_t *at, size_t lengt
     else:
         cell_begin(c, row)
     if c.used + <int64_t> length > c.room:
+        if c.used + <int64_t> length > MOST:
+            return -1
         room = 2 * (c.used + <int64_t> length) + 64
         grown = realloc(c.data, room)
         if grown == NULL:

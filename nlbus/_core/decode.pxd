@@ -33,7 +33,7 @@ cdef enum kind:
 cdef enum op_flag:
     APPEND = 1                    # each attribute of this number is a new item
     SELECTS = 2                   # later SELECTs go by this text
-    MAY_LACK = 4                  # the value `absent` means that there is none
+    MAY_LACK = 4                  # the integer `absent` means that there is none
 
 
 cdef struct op:                   # OP of nlbus/compile.py
@@ -47,7 +47,7 @@ cdef struct op:                   # OP of nlbus/compile.py
     int32_t level
     int32_t lists
     int32_t list_count
-    int32_t absent
+    uint64_t absent               # as many bits as `size` has
 
 
 cdef struct slot:                 # what an attribute's number leads to, in the batch at hand
@@ -88,11 +88,13 @@ cdef class Program:
     cdef int rule_count
     cdef int field_first
     cdef int field_count
+    cdef int text_count           # of those, the last: they fill cells of any length
     cdef uint32_t header
-    cdef int32_t root
+    cdef int32_t root             # level; -1: nothing but the header is looked at
     cdef int select_at
     cdef int select_size
     cdef uint64_t select_value
+    cdef bint select_others       # messages with that value are the ones that do not fit
     cdef list kept                # the arrays that all this points into
 
     cdef int fits(self, const message *m, const uint8_t *payload) noexcept nogil
@@ -123,5 +125,5 @@ cdef class Decoded:
     cdef int put_list(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int put_elements(self, const op *o, const uint8_t *at, size_t length,
                           int64_t row) noexcept nogil
-    cdef view(self, void *at, Py_ssize_t count, Py_ssize_t size, dtype)
+    cdef view(self, void *at, Py_ssize_t count, dtype)
     cdef int put_case(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil

@@ -1,6 +1,5 @@
 """The column decoder: messages to columns, by tables that a schema was compiled to."""
 
-import sys
 from typing import Any, Self, TypeAlias, final
 
 import numpy as np
@@ -23,18 +22,14 @@ class Program:
         rules: Structured,
         specs: Structured,
         lists: Array,
-        fields: tuple[int, int],
+        fields: tuple[int, int, int],
         header: int,
         root: int,
         selector: tuple[int, int, int],
+        others: bool,
     ) -> Self: ...
     @property
     def cells(self) -> int: ...
-
-@final
-class Memory:
-    if sys.version_info >= (3, 12):
-        def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class Decoded:

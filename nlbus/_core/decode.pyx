@@ -6,7 +6,6 @@ an attribute that does not fit marks its row, and what is not known is counted.
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_FillInfo
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
@@ -15,7 +14,7 @@ from nlbus._core.arena cimport Block
 from nlbus._core.cells cimport (
     cell, cell_begin, cell_bytes, cell_fill, cell_integer, cell_item, cell_place, spec,
 )
-from nlbus._core.gather cimport Rows
+from nlbus._core.gather cimport Rows, array_of
 from nlbus._core.walk cimport message
 from nlbus._wire.cursor cimport nla_data, nla_next, nla_ok, nla_payload, nla_type
 
@@ -40,7 +39,7 @@ cdef class Program:
     """What a schema was compiled to: arrays of nlbus/compile.py, kept as they are."""
 
     def __cinit__(self, *, ops, levels, map, cases, rules, specs, lists, tuple fields, int header, int root,
-                  tuple selector):
+                  tuple selector, bint others):
         self.kept = [ops, levels, map, cases, rules, specs, lists]
         self.ops = <op *> address(ops, sizeof(op))
         self.levels = <level *> address(levels, sizeof(level))
@@ -52,10 +51,11 @@ cdef class Program:
         self.numbers = len(map)
         self.rule_count = len(rules)
         self.cells = len(specs)
-        self.field_first, self.field_count = fields
+        self.field_first, self.field_count, self.text_count = fields
         self.header = header
         self.root = root
         self.select_at, self.select_size, self.select_value = selector
+        self.select_others = others
 
     cdef int fits(self, const message *m, const uint8_t *payload) noexcept nogil:
         """What the message says has happened; -1: it is not of this kind, -2: it should be, but is cut."""
@@ -63,7 +63,8 @@ cdef class Program:
         for i in range(self.rule_count):
             if m.type == self.rules[i].type and m.flags & self.rules[i].mask == self.rules[i].value:
                 if (self.select_size and m.length >= <uint32_t> (self.select_at + self.select_size)
-                        and load(payload + self.select_at, self.select_size) != self.select_value):
+                        and (load(payload + self.select_at, self.select_size) == self.select_value)
+                        == self.select_others):
                     return -1
                 return self.rules[i].op if m.length >= self.header else -2
         return -1
@@ -97,8 +98,8 @@ cdef inline uint64_t load(const uint8_t *at, int size) noexcept nogil:
     return at[0]
 
 
-cdef inline uint64_t load_signed(const uint8_t *at, int size) noexcept nogil:
-    cdef uint64_t value = load(at, size)
+cdef inline uint64_t extended(uint64_t value, int size) noexcept nogil:
+    """A signed integer of so many bytes, as one of 8."""
     if size == 4:
         return <uint64_t> <int64_t> <int32_t> value
     if size == 2:
@@ -119,15 +120,11 @@ cdef inline uint64_t load_big(const uint8_t *at, int size) noexcept nogil:
     return value
 
 
-@cython.final
-cdef class Memory:
-    """Part of what a Decoded holds, for numpy to look at."""
-    cdef Decoded owner
-    cdef void *at
-    cdef Py_ssize_t size
-
-    def __getbuffer__(self, Py_buffer *view, int flags):
-        PyBuffer_FillInfo(view, self, self.at, self.size, True, flags & ~PyBUF_WRITABLE)
+cdef inline bint lacks(const op *o, const uint8_t *at) noexcept nogil:
+    """Whether the integer says that there is none."""
+    if o.kind == UINT_BE or o.kind == SINT_BE:
+        return load_big(at, o.size) == o.absent
+    return load(at, o.size) == o.absent
 
 
 @cython.final
@@ -140,6 +137,7 @@ cdef class Decoded:
     def __cinit__(self, Program program not None, Block block not None, selected):
         cdef Rows rows = Rows(block, selected)
         cdef const message *m
+        cdef const op *texts
         cdef Py_ssize_t i, n = 0
         cdef int64_t row = 0
         cdef int what, failed = 0
@@ -163,13 +161,16 @@ cdef class Decoded:
                 self.nl_op[row] = <uint8_t> what
                 row += 1
             # Where an attribute tells the same as a field, it counts: so the fields first.
-            for i in range(program.field_count if n else 0):
+            texts = program.ops + program.field_first + program.field_count - program.text_count
+            for i in range(program.field_count - program.text_count if n else 0):
                 failed |= self.field(&program.ops[program.field_first + i], rows)
             start = (program.header + 3) & ~3
             for row in range(n):
                 m = &rows.messages[self.nl_row[row]]
                 self.selector_length = 0
-                if start < m.length:
+                if program.text_count:
+                    failed |= self.fields(texts, program.text_count, rows.base + m.offset, m.length, row)
+                if start < m.length and program.root >= 0:
                     failed |= self.walk(program.root, rows.base + m.offset + start, m.length - start, row)
             for i in range(program.cells):
                 if self.cells[i].offsets != NULL:
@@ -322,19 +323,19 @@ cdef class Decoded:
         if length < <size_t> o.size:
             self.damaged[row] = 1
             return 0
+        if o.flags & MAY_LACK and lacks(o, at):
+            return 0
         if o.flags & APPEND:
             if c.row != row:
                 cell_begin(c, row)
             if cell_item(c) < 0:
                 return 1
         if kind == UINT or kind == PLAIN_U32:
-            if o.flags & MAY_LACK and <int32_t> load(at, o.size) == o.absent:
-                return 0
             cell_integer(c, row, load(at, o.size))
         elif kind == UINT_BE:
             cell_integer(c, row, load_big(at, o.size))
         elif kind == SINT:
-            cell_integer(c, row, load_signed(at, o.size))
+            cell_integer(c, row, extended(load(at, o.size), o.size))
         elif kind == NEST:
             return self.walk(o.level, at, length, row)
         elif kind == TEXT:
@@ -371,8 +372,7 @@ cdef class Decoded:
                 return 0
             cell_integer(c, row, load(at, <int> length))
         elif kind == SINT_BE:
-            # No kernel header has one wider than it is told; the sign is in its top bit.
-            cell_integer(c, row, load_big(at, o.size))
+            cell_integer(c, row, extended(load_big(at, o.size), o.size))
         elif kind == LIST:
             return self.put_list(o, at, length, row)
         elif kind == ELEMENTS:
@@ -436,54 +436,49 @@ cdef class Decoded:
         (values, valid, offsets) of a list's items."""
         cdef cell *c = &self.cells[i]
         cdef Py_ssize_t n = self.rows
-        valid = self.view(c.valid, n, 1, np.bool_) if c.valid != NULL else None
+        valid = self.view(c.valid, n, np.bool_) if c.valid != NULL else None
         if c.list:
-            offsets = self.view(c.offsets, n + 1, 4, np.int32)
-            item_valid = self.view(c.item_valid, c.items, 1, np.bool_)
+            offsets = self.view(c.offsets, n + 1, np.int32)
+            item_valid = self.view(c.item_valid, c.items, np.bool_)
             if c.width:
-                items = self.view(c.data, c.items, c.width, dtype), item_valid, None
+                items = self.view(c.data, c.items, dtype), item_valid, None
             else:
                 # No list has ever begun: there are no offsets of items yet.
-                item_offsets = (self.view(c.item_offsets, c.items + 1, 4, np.int32)
+                item_offsets = (self.view(c.item_offsets, c.items + 1, np.int32)
                                 if c.item_offsets != NULL else np.zeros(1, np.int32))
-                items = self.view(c.data, c.used, 1, np.uint8), item_valid, item_offsets
+                items = self.view(c.data, c.used, np.uint8), item_valid, item_offsets
             return None, valid, offsets, items, c.ascii
         if c.width == 0:
-            offsets = self.view(c.offsets, n + 1, 4, np.int32)
-            return self.view(c.data, c.used, 1, np.uint8), valid, offsets, None, c.ascii
-        return self.view(c.data, n, c.width, dtype), valid, None, None, True
+            offsets = self.view(c.offsets, n + 1, np.int32)
+            return self.view(c.data, c.used, np.uint8), valid, offsets, None, c.ascii
+        return self.view(c.data, n, dtype), valid, None, None, True
 
     @property
     def messages(self):
         """The number of each row's message in the batch."""
-        return self.view(self.nl_row, self.rows, 4, np.uint32)
+        return self.view(self.nl_row, self.rows, np.uint32)
 
     @property
     def groups(self):
         """The group that each row's message came by."""
-        return self.view(self.nl_group, self.rows, 4, np.uint32)
+        return self.view(self.nl_group, self.rows, np.uint32)
 
     @property
     def nsids(self):
         """The namespace of each row, -1: this one."""
-        return self.view(self.nl_nsid, self.rows, 4, np.int32)
+        return self.view(self.nl_nsid, self.rows, np.int32)
 
     @property
     def happened(self):
         """What each row's message says has happened: OPS of nlbus.columns."""
-        return self.view(self.nl_op, self.rows, 1, np.uint8)
+        return self.view(self.nl_op, self.rows, np.uint8)
 
     @property
     def marks(self):
         """Whether something in the row's message was shorter than its type, or cut."""
-        return self.view(self.damaged, self.rows, 1, np.bool_)
+        return self.view(self.damaged, self.rows, np.bool_)
 
-    cdef view(self, void *at, Py_ssize_t count, Py_ssize_t size, dtype):
-        cdef Memory memory
+    cdef view(self, void *at, Py_ssize_t count, dtype):
         if count == 0:
             return np.empty(0, dtype)
-        memory = Memory.__new__(Memory)
-        memory.owner = self
-        memory.at = at
-        memory.size = count * size
-        return np.frombuffer(memory, dtype, count)
+        return array_of(dtype, count, at, self)

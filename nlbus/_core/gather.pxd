@@ -1,4 +1,4 @@
-"""Rows, for whoever else reads them."""
+"""Rows, for whoever else reads them, and arrays of memory."""
 
 from nlbus._core.arena cimport Block
 from nlbus._core.walk cimport message, segment
@@ -11,3 +11,6 @@ cdef class Rows:
     cdef Py_ssize_t count
     cdef Py_buffer view
     cdef bint viewed
+
+
+cdef object array_of(dtype, Py_ssize_t count, void *at, owner)

@@ -11,6 +11,8 @@ import numpy as np
 from nlbus._core.arena import Block
 from nlbus._typing import Structured
 
+__pyx_capi__: dict[str, object]  # what other extensions cimport
+
 _T = TypeVar("_T", bound=np.generic)
 
 @final

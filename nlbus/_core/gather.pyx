@@ -35,6 +35,15 @@ def view(Block block not None, np.dtype dtype not None, np.npy_intp count, int64
     return array
 
 
+cdef object array_of(dtype, Py_ssize_t count, void *at, owner):
+    """A read-only array of memory that is there as long as its owner."""
+    cdef np.npy_intp shape = count
+    array = PyArray_NewFromDescr(<PyTypeObject *> np.ndarray, own(np.dtype(dtype)), 1, &shape, NULL, at, 0,
+                                 NULL)
+    np.set_array_base(array, owner)
+    return array
+
+
 cdef np.ndarray empty(np.dtype dtype, np.npy_intp count):
     return PyArray_NewFromDescr(<PyTypeObject *> np.ndarray, own(dtype), 1, &count, NULL, NULL, 0, NULL)
 

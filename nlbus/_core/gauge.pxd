@@ -13,7 +13,7 @@ cdef class Gauge:
     cdef int64_t time             # when all this was read last
     cdef readonly uint64_t dropped        # datagrams
     cdef readonly uint64_t unbuilt        # times that the kernel told of events it could not build
-    cdef readonly uint64_t peak           # bytes that were queued at some time, at least
+    cdef readonly uint64_t peak           # bytes that were queued at some time, about
     cdef readonly uint64_t grown          # times
 
     cdef watch(self, int protocol, uint32_t groups)

@@ -337,8 +337,10 @@ cdef class Receiver:
         if self.gauge.sentinel >= 0:
             set_option(self.gauge.sentinel, SOL_NETLINK, what, <int> group)
 
-    def be_strict(self):
-        """Have requests checked whole, dumps filtered as asked, and errors told in words, as far as known."""
+    def expect_dump(self, uint32_t size):
+        """Requests will be checked whole, dumps filtered as asked, errors told in words, as far as the kernel
+        can; it answers in datagrams of at most `size` bytes."""
+        self.scatter.expect(size)
         set_option(self.fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
         set_option(self.fd, SOL_NETLINK, NETLINK_EXT_ACK, 1)
 

@@ -53,6 +53,7 @@ cdef class Scatter:
     cdef uint64_t truncated       # datagrams
 
     cdef allocate(self)
+    cdef void expect(self, uint32_t size) noexcept nogil
     cdef int receive(self, int fd, uint8_t *base) noexcept nogil
     cdef void arm(self, uint8_t *base, uint32_t count) noexcept nogil
     cdef void classify(self, uint32_t count) noexcept nogil

@@ -180,6 +180,10 @@ cdef class Scatter:
                     return True
         return False
 
+    cdef void expect(self, uint32_t size) noexcept nogil:
+        """The next datagrams will be as large as that."""
+        self.window[0] = self.predicted = min(size, <uint32_t> SPILL)
+
     cdef void predict(self, uint32_t largest) noexcept nogil:
         """The next body size is the largest of the recent ones: a short datagram leaves a gap, a long one
         costs a copy."""

@@ -9,18 +9,19 @@ from nlbus import Subscriber
 from nlbus.cli import show
 from nlbus.cli.ending import Ending, discard_stdout
 from nlbus.cli.listening import Where, listening_options, subscribe
+from nlbus.cli.names import Names
 from nlbus.cli.output import LOSS_EXIT, QUIET, Lines, totals
+from nlbus.cli.viewing import Choice, View, viewing_options
+from nlbus.netns import inside
+from nlbus.sources import find
 
 
 @click.command()
 @listening_options
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text",
-    help="A line for people, or a JSON object a line.",
-)  # fmt: skip
+@viewing_options
 @click.option("--fail-on-loss", is_flag=True, help="Exit with 3, at the end, if anything was lost.")
 def listen(
-    *, output: str, count: int | None, seconds: float | None, fail_on_loss: bool, **where: Unpack[Where]
+    *, choice: Choice, count: int | None, seconds: float | None, fail_on_loss: bool, **where: Unpack[Where]
 ) -> None:
     """Print the events of SOURCE, one of those below (see `nlbus sources`).
 
@@ -54,8 +55,11 @@ def listen(
     nlbus listen route --netns blue        in another network namespace
     nlbus listen raw:usersock --groups 5 --seconds 60 --fail-on-loss
     """
-    with subscribe(**where) as subscriber:
-        writer = _Writer(subscriber, Lines(output))
+    source = inside(where["netns"], lambda: find(where["source"]))
+    names = Names(live=source.name == "route", netns=where["netns"])
+    view = View(source, choice, names)
+    with subscribe(**where, tables=view.tables) as subscriber:
+        writer = _Writer(subscriber, view)
         try:
             with Ending(subscriber) as ending:
                 writer.run(ending, count, seconds)
@@ -69,10 +73,11 @@ def listen(
 class _Writer:
     """Writes events and gaps as they come."""
 
-    def __init__(self, subscriber: Subscriber, lines: Lines) -> None:
+    def __init__(self, subscriber: Subscriber, view: View) -> None:
         self.shown = 0
         self._subscriber = subscriber
-        self._lines = lines
+        self._view = view
+        self._lines = Lines(view.line)
         self._open = 0  # dropped datagrams that nothing explains, as far as now known
         self._open_told = 0
 
@@ -99,7 +104,7 @@ class _Writer:
         self._open_told = min(self._open_told, self._open)
         self._lines.write(show.gaps(batch.loss))
         if batch:
-            self.shown += self._lines.write(show.events(self._subscriber.source, batch, limit))
+            self.shown += self._lines.write(self._view.records(batch, limit))
 
     def _tell_open(self) -> None:
         if self._open > self._open_told:

@@ -1,7 +1,7 @@
 """What every command that listens is asked: where, and how. And doing so."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypedDict, TypeVar
 
 import click
@@ -71,10 +71,14 @@ def subscribe(
     options: tuple[tuple[str, float], ...],
     netns: str | int | None,
     all_nsid: bool,
+    tables: Sequence[str] = (),
 ) -> Subscriber:
-    """A subscriber; stderr says that it listens, and what warnings there were. UsageError without groups."""
+    """A subscriber; stderr says that it listens, and what warnings there were. UsageError without groups.
+
+    tables: whose groups to join where none are given.
+    """
     where = inside(netns, lambda: find(source))
-    if not groups and not where.default:
+    if not groups and not where.default and not tables:
         raise click.UsageError(f"{where.name} has no default groups: give some, as in --group 1,7")
     uids: Any = None
     if trust:
@@ -84,6 +88,7 @@ def subscribe(
         subscriber = Subscriber(
             where.name,
             flat(groups) or None,
+            tables=tables or None,
             trust=uids,
             buffer_events=buffer_events,
             options=dict(options),

@@ -10,6 +10,7 @@ from nlbus.cli.listen import listen
 from nlbus.cli.publish import publish
 from nlbus.cli.record import record
 from nlbus.cli.replay import replay
+from nlbus.cli.snapshot import snapshot
 from nlbus.cli.sources import sources
 from nlbus.cli.stats import stats
 from nlbus.errors import NlbusError
@@ -45,6 +46,7 @@ def commands() -> None:
     \b
     nlbus sources                     what can be heard here
     nlbus listen route                links, addresses, routes as they change
+    nlbus snapshot route link         those that there are now
     nlbus listen bus --group 1,7      events that processes publish
     nlbus publish --groups 1          a line of stdin, an event
     nlbus record route flap.pcapng    events into a file that tshark reads too
@@ -57,7 +59,7 @@ def commands() -> None:
     """
 
 
-for command in (sources, listen, publish, record, replay, stats, demo):
+for command in (sources, listen, snapshot, publish, record, replay, stats, demo):
     commands.add_command(command)
 
 

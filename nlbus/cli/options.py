@@ -13,8 +13,16 @@ def group_list(value: str) -> list[str]:
     return words
 
 
+def name_list(value: str) -> list[str]:
+    """Split names of tables or columns at commas; which there are is the source's to say."""
+    words = [word.strip() for word in value.split(",")]
+    if not all(words):
+        raise click.BadParameter(f"{value!r}: names, separated by commas")
+    return words
+
+
 def flat(groups: tuple[list[str], ...]) -> list[str]:
-    """The groups of an option that was given several times."""
+    """The words of an option that was given several times."""
     return [word for words in groups for word in words]
 
 

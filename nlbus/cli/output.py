@@ -1,6 +1,6 @@
 """What is written: events and gaps a line each, totals at the end."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -15,10 +15,10 @@ CHUNK = 128  # lines a write, at most
 
 
 class Lines:
-    """Writes records to stdout, as "text" or "json"."""
+    """Writes records to stdout, by a function that makes a line of each."""
 
-    def __init__(self, output: str) -> None:
-        self._line = show.as_json if output == "json" else show.as_text
+    def __init__(self, line: Callable[[show.Record], str]) -> None:
+        self._line = line
 
     def write(self, records: Iterable[show.Record]) -> int:
         """Write and flush them, many lines at a time if they are there already. How many it were."""

@@ -5,11 +5,13 @@ import time
 
 import click
 
-from nlbus import Batch, Capture, ClosedError, open_capture
+from nlbus import Batch, Capture, ClosedError, SchemaError, open_capture
 from nlbus.cli import show
 from nlbus.cli.ending import Ending, discard_stdout
 from nlbus.cli.options import speed as speed_factor
 from nlbus.cli.output import LOSS_EXIT, QUIET, Lines, totals
+from nlbus.cli.viewing import Choice, View, viewing_options
+from nlbus.sources import Source
 
 STDIN = "-"
 LONGEST_WAIT = 3600.0  # seconds, of one poll
@@ -17,10 +19,7 @@ LONGEST_WAIT = 3600.0  # seconds, of one poll
 
 @click.command()
 @click.argument("file")
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text",
-    help="A line for people, or a JSON object a line.",
-)  # fmt: skip
+@viewing_options
 @click.option("--source", metavar="SOURCE", help="Only events of this source.")
 @click.option(
     "--speed", type=speed_factor, default="full", metavar="full|original|N",
@@ -29,7 +28,12 @@ LONGEST_WAIT = 3600.0  # seconds, of one poll
 @click.option("-c", "--count", type=click.IntRange(1), metavar="N", help="End after exactly N events.")
 @click.option("--fail-on-loss", is_flag=True, help="Exit with 3, at the end, if anything was lost.")
 def replay(
-    file: str, output: str, source: str | None, speed: float | None, count: int | None, fail_on_loss: bool
+    choice: Choice,
+    file: str,
+    source: str | None,
+    speed: float | None,
+    count: int | None,
+    fail_on_loss: bool,
 ) -> None:
     """Print the events in FILE, a capture by `nlbus record`, or of nlmon by tcpdump; - is stdin.
 
@@ -48,7 +52,7 @@ def replay(
         if capture is None:
             return
         with capture:
-            player = _Player(capture, Lines(output), speed)
+            player = _Player(capture, choice, speed)
             try:
                 player.run(ending, count)
             except BrokenPipeError:
@@ -62,10 +66,13 @@ def replay(
 class _Player:
     """Writes the events and gaps of a capture, when it is their time."""
 
-    def __init__(self, capture: Capture, lines: Lines, speed: float | None) -> None:
+    def __init__(self, capture: Capture, choice: Choice, speed: float | None) -> None:
         self.shown = 0
         self._capture = capture
-        self._lines = lines
+        self._choice = choice
+        self._gaps = Lines(show.as_json if choice.output == "json" else show.as_text)
+        self._views: dict[str, View | None] = {}  # of the sources that were met
+        self._unfit: SchemaError | None = None
         self._speed = speed
         self._began: tuple[float, int] | None = None  # by the clock, and in the capture
         self._open = 0  # dropped datagrams that nothing explains, as of ...
@@ -73,7 +80,12 @@ class _Player:
         self._open_told = 0
 
     def run(self, ending: Ending, count: int | None) -> None:
-        """Until `count` events were shown, the capture ends, or it is over. BrokenPipeError, CaptureError."""
+        """Until `count` events were shown, the capture ends, or it is over.
+
+        BrokenPipeError, CaptureError; SchemaError where nothing of the file has what is to be shown.
+        """
+        if self._capture.source is not None:
+            self._view(self._capture.source)
         try:
             while not ending.over and (count is None or self.shown < count):
                 batch = ending.unless_over(self._capture.recv)
@@ -82,6 +94,8 @@ class _Player:
         except ClosedError:
             pass
         self._tell_open()
+        if self._unfit is not None and not any(self._views.values()):
+            raise self._unfit
 
     def _wait(self, ending: Ending, time_ns: int) -> bool:
         """Until it is the time of this batch; False if it is over before."""
@@ -100,12 +114,22 @@ class _Player:
             self._open_since = batch.time_ns
         self._open = batch.loss.open
         self._open_told = min(self._open_told, self._open)
-        self._lines.write(show.gaps(batch.loss))
+        self._gaps.write(show.gaps(batch.loss))
         source = self._capture.source
-        if batch and source is not None:
-            self.shown += self._lines.write(show.events(source, batch, limit))
+        if batch and source is not None and (view := self._view(source)):
+            self.shown += Lines(view.line).write(view.records(batch, limit))
+
+    def _view(self, source: Source) -> View | None:
+        """None: a source that has nothing of what is to be shown, among others."""
+        if source.name not in self._views:
+            try:
+                self._views[source.name] = View(source, self._choice)
+            except SchemaError as error:
+                self._views[source.name] = None
+                self._unfit = error
+        return self._views[source.name]
 
     def _tell_open(self) -> None:
         if self._open > self._open_told:
-            self._lines.write([show.open_gap(self._open)])
+            self._gaps.write([show.open_gap(self._open)])
             self._open_told = self._open

@@ -3,7 +3,7 @@
 import json
 import shlex
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -19,15 +19,24 @@ UDEV_MAGIC = b"libudev\0"
 TEXTUAL = ("bus", "audit")  # sources whose payloads may be text
 
 Record = dict[str, Any]
+Rows = Mapping[int, tuple[str, dict[str, Any]]]
+
+NO_ROWS: Rows = {}
 
 
 # -- records --------------------------------------------------------------------------------------
 
 
-def events(source: Source, batch: Batch, limit: int | None = None) -> Iterator[Record]:
-    """A record an event, in the order of arrival, `limit` at most; "payload" is bytes."""
-    found = _bus_events(source, batch) if source.framing == "bus" else _messages(source, batch)
-    return islice(found, limit)
+def events(
+    source: Source, batch: Batch, limit: int | None = None, rows: Rows = NO_ROWS, rest: bool = True
+) -> Iterator[Record]:
+    """A record an event, in the order of arrival, `limit` at most.
+
+    rows: the table and the row of messages that were decoded, by their numbers. The others, left out without
+    `rest`, have "payload": bytes.
+    """
+    bus = source.framing == "bus"
+    return islice(_bus_events(source, batch) if bus else _messages(source, batch, rows, rest), limit)
 
 
 def _bus_events(source: Source, batch: Batch) -> Iterator[Record]:
@@ -52,24 +61,30 @@ def _bus_events(source: Source, batch: Batch) -> Iterator[Record]:
         }
 
 
-def _messages(source: Source, batch: Batch) -> Iterator[Record]:
+def _messages(source: Source, batch: Batch, rows: Rows, rest: bool) -> Iterator[Record]:
     time = iso(batch.time_ns)
     headed = source.framing == "nlmsg"
     for i, (_, length, kind, flags, seq, portid, group, nsid) in enumerate(batch.messages.tolist()):
-        payload = batch.payload(i)
+        decoded = rows.get(i)
+        if decoded is None and not rest:
+            continue
+        payload = b"" if decoded else batch.payload(i)
         groups = [group] if group else _unicast_groups(source, payload)
-        record = {
+        record: Record = {
             "time": time,
             "time_ns": batch.time_ns,
             "source": source.name,
             "groups": groups,
             "group_names": group_names(source, groups),
-            "type": kind if headed else None,
         }
-        if headed:
-            record |= {"type_name": source.type_name(kind), "flags": flags, "seq": seq}
+        if decoded:
+            yield record | {"nl_table": decoded[0], "row": decoded[1]}
+            continue
         if nsid >= 0:
             record["nsid"] = nsid
+        record["type"] = kind if headed else None
+        if headed:
+            record |= {"type_name": source.type_name(kind), "flags": flags, "seq": seq}
         record |= {"portid": portid, "length": length, "payload": payload}
         yield record | _details(source, payload)
 
@@ -136,14 +151,20 @@ def uevent(data: bytes) -> tuple[str, str, dict[str, str]] | None:
 
 
 def as_json(record: Record) -> str:
-    """The record as one JSON object; its payload is "text" if it is printable UTF-8, else "hex"."""
-    if "payload" in record:
+    """The record as one JSON object; its payload is "text" if it is printable UTF-8, else "hex".
+
+    Of a decoded message the columns stand beside the rest; bytes are in hex.
+    """
+    if "row" in record:
+        record = dict(record)
+        record |= record.pop("row")
+    elif "payload" in record:
         record = dict(record)
         payload = record.pop("payload")
         if "env" not in record:
             text = printable(payload) if record["source"] in TEXTUAL else None
             record |= {"hex": payload.hex()} if text is None else {"text": text}
-    return json.dumps(record)
+    return json.dumps(record, default=bytes.hex)
 
 
 def as_text(record: Record) -> str:

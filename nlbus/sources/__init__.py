@@ -12,7 +12,7 @@ from nlbus.sources.genl import PREFIX as GENL_PREFIX
 from nlbus.sources.genl import genl_source, genl_sources
 from nlbus.sources.nflog import NFLOG
 from nlbus.sources.nftables import NFTABLES
-from nlbus.sources.probe import absent, probe
+from nlbus.sources.probe import absent, help_with, probe
 from nlbus.sources.proc import PROC
 from nlbus.sources.raw import PREFIX as RAW_PREFIX
 from nlbus.sources.raw import raw_source, raw_sources
@@ -29,6 +29,7 @@ __all__ = [
     "did_you_mean",
     "find",
     "group_names",
+    "help_with",
     "resolve_groups",
     "sources",
 ]

@@ -16,7 +16,9 @@ from nlbus.columns import (
     TEXT,
     U8,
     Attr,
+    Dump,
     Field,
+    Filter,
     Nest,
     Op,
     Schema,
@@ -42,6 +44,11 @@ def _names(words: str) -> dict[int, str]:
     return dict(enumerate(words.split()))
 
 
+def _bits(names: str) -> dict[int, str]:
+    """Names of bits, from the lowest."""
+    return {1 << bit: name for bit, name in enumerate(names.split())}
+
+
 FAMILY = {2: "inet", 10: "inet6"}  # AF_*
 
 IPPROTO = {
@@ -64,15 +71,15 @@ DCCP_STATE = _names(  # CT_DCCP_*
 DCCP_ROLE = {0: "CLIENT", 1: "SERVER"}  # CT_DCCP_ROLE_*
 DIRECTION = {0: "ORIGINAL", 1: "REPLY"}  # IP_CT_DIR_*
 
-STATUS = _names(  # IPS_*, by bit
+STATUS = _bits(  # IPS_*
     "EXPECTED SEEN_REPLY ASSURED CONFIRMED SRC_NAT DST_NAT SEQ_ADJUST SRC_NAT_DONE DST_NAT_DONE DYING "
     "FIXED_TIMEOUT TEMPLATE UNTRACKED HELPER OFFLOAD HW_OFFLOAD"
 )
-TCP_FLAGS = _names(  # IP_CT_TCP_FLAG_*, by bit
+TCP_FLAGS = _bits(  # IP_CT_TCP_FLAG_*
     "WINDOW_SCALE SACK_PERM CLOSE_INIT BE_LIBERAL DATA_UNACKNOWLEDGED MAXACK_SET EXP_CHALLENGE_ACK "
     "SIMULTANEOUS_OPEN"
 )
-EXPECT_FLAGS = _names("PERMANENT INACTIVE USERSPACE")  # NF_CT_EXPECT_*, by bit
+EXPECT_FLAGS = _bits("PERMANENT INACTIVE USERSPACE")  # NF_CT_EXPECT_*
 
 # -- what a message is made of ------------------------------------------------------------------------
 
@@ -282,6 +289,7 @@ CONNTRACK = Source(
             entries=CONNECTION,
             key=CONNECTION_KEY,
             groups=("new", "update", "destroy"),
+            dump=Dump(NFNL_SUBSYS_CTNETLINK << 8 | 1, bytes(4), (Filter("family", 1, at=0),)),
             about="connections: new, changed, gone",
         ),
         Schema(
@@ -292,6 +300,7 @@ CONNTRACK = Source(
             entries=EXPECTATION,
             key=("family", "zone", "src", "dst", "proto", "sport", "dport", "mask_src", "mask_sport"),
             groups=("exp_new", "exp_update", "exp_destroy"),
+            dump=Dump(NFNL_SUBSYS_CTNETLINK_EXP << 8 | 1, bytes(4), (Filter("family", 1, at=0),)),
             about="connections that a helper expects, such as the data of FTP",
         ),
     ),

@@ -17,6 +17,7 @@ from nlbus.sources.source import Source
 SOL_NETLINK = 270
 NETLINK_ADD_MEMBERSHIP = 1
 FIRST = {"pid": 0xEFFF_FFFC, "user": 0xEFFF_FFFD}  # inodes of the first namespaces: <linux/proc_ns.h>
+MORE_FILES = "close some or raise `ulimit -n`"
 KINDS = {"net": "network", "pid": "pid", "user": "user"}
 
 
@@ -37,6 +38,19 @@ def probe(source: Source) -> Source | None:
 def absent(source: Source) -> Source:
     """Return the source marked as one whose protocol this kernel lacks."""
     return replace(source, available=False, reason=_lacks(source.kernel_name, source))
+
+
+def help_with(source: Source, number: int) -> str:
+    """Return what would help where listening to the source was refused with this errno; "" for no idea."""
+    if number in (errno.EPERM, errno.EACCES):
+        return source.needs
+    if number in (errno.EMFILE, errno.ENFILE):
+        return MORE_FILES
+    if number == errno.EPROTONOSUPPORT:
+        return _lacks(source.kernel_name, source)
+    if number in (errno.EINVAL, errno.ENOENT):
+        return "this kernel has no such group" if source.membership else _lacks(source.name, source)
+    return ""
 
 
 # -- what may be in the way; "" if it is not --------------------------------------------------------
@@ -134,7 +148,7 @@ def _refused(error: OSError, what: str) -> str:
     elif number == errno.EAFNOSUPPORT:
         why = "this kernel has no netlink (CONFIG_NET), or a sandbox hides it"
     elif number in (errno.EMFILE, errno.ENFILE):
-        why = "too many open files: close some or raise `ulimit -n`"
+        why = f"too many open files: {MORE_FILES}"
     else:
         why = os.strerror(number)
     return f"{what}: {why}"

@@ -5,19 +5,21 @@ notice a socket that is merely closed, and goes on making events for nobody.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 from nlbus.columns import S32, U32, U64, Field, Op, Schema, pad, text
 from nlbus.groups import Groups
 from nlbus.netlink import MessageType
 from nlbus.request import Reply, message
+from nlbus.sources.present import processes
 from nlbus.sources.source import Handshake, Source
 
 CN_IDX_PROC = CN_VAL_PROC = 1
 CN_MSG = struct.Struct("=IIIIHH")  # idx, val, seq, ack, len, flags
 PROC_EVENT = struct.Struct("=IIQ")  # what, cpu, timestamp_ns; what follows is EVENTS[what]
 PROC_CN_MCAST_LISTEN, PROC_CN_MCAST_IGNORE = 1, 2
-PROC_EVENT_NONE = 0
+PROC_EVENT_NONE, PROC_EVENT_SID = 0, 0x80
 
 # A process is a tgid; a pid is a thread of it, as the kernel speaks of them.
 PROCESS = (Field("process_pid", S32), Field("process_tgid", S32))
@@ -34,7 +36,7 @@ EVENTS: dict[int, tuple[str, tuple[Field, ...], str]] = {
     0x0000_0002: ("exec", PROCESS, "a process became another program"),
     0x0000_0004: ("uid", (*PROCESS, Field("ruid", U32), Field("euid", U32)), "the user changed"),
     0x0000_0040: ("gid", (*PROCESS, Field("rgid", U32), Field("egid", U32)), "the group changed"),
-    0x0000_0080: ("sid", PROCESS, "a process leads a session of its own"),
+    PROC_EVENT_SID: ("sid", PROCESS, "a process leads a session of its own"),
     0x0000_0100: (
         "ptrace",
         (*PROCESS, Field("tracer_pid", S32), Field("tracer_tgid", S32)),
@@ -63,6 +65,26 @@ def process_event(body: bytes) -> tuple[str, dict[str, int]] | None:
     if not kind or len(body) < start + 4 * len(names):
         return None
     return kind, dict(zip(names, struct.unpack_from(f"={len(names)}I", body, start), strict=True))
+
+
+def _present(what: int) -> Iterator[bytes]:
+    """The events of a kind that led to the processes there are, as if all were from when they started."""
+    for process in processes():
+        pid, parent = process.pid, process.ppid
+        told = {
+            "fork": (parent, parent, pid, pid),
+            "exec": (pid, pid),
+            "uid": (pid, pid, *process.uids),
+            "gid": (pid, pid, *process.gids),
+            "sid": (pid, pid),
+            "comm": (pid, pid, process.comm),
+        }[EVENTS[what][0]]
+        if what == PROC_EVENT_SID and process.sid != pid:
+            continue
+        own = b"".join(n.ljust(16, b"\0") if isinstance(n, bytes) else struct.pack("=I", n) for n in told)
+        body = CN_MSG.pack(CN_IDX_PROC, CN_VAL_PROC, 0, 0, PROC_EVENT.size + len(own), 0)
+        body += PROC_EVENT.pack(what, 0, process.started_ns) + own
+        yield message(MessageType.DONE, body, 0, 0)
 
 
 def _listen(group: int, options: Mapping[str, float], seq: int) -> bytes:
@@ -107,6 +129,7 @@ SCHEMAS = tuple(
         header=(*HEADER, *fields),
         groups=("proc",),
         selector=(CN_MSG.size, 4, what),
+        dump=partial(_present, what) if name in ("fork", "exec", "uid", "gid", "sid", "comm") else None,
         about=about,
     )
     for what, (name, fields, about) in EVENTS.items()

@@ -2,6 +2,7 @@
 
 from nlbus.columns import S32, TEXT, U32, U64, Envelope, Field, TextSchema
 from nlbus.groups import Groups
+from nlbus.sources.present import devices
 from nlbus.sources.source import Source
 
 # udev's own header: "libudev", a magic number (big-endian), header_size, properties_off, properties_len, and
@@ -40,6 +41,7 @@ SCHEMA = TextSchema(
     envelope=UDEV_HEADER,
     key=("devpath",),
     groups=("kernel", "udev"),
+    dump=devices,
     about="devices: added, changed, moved, bound to a driver, removed",
 )
 

@@ -301,10 +301,19 @@ def test_route_and_uevent_by_name(listen: Start) -> None:
         except OSError as error:
             pytest.skip(f"no veth in this kernel: {error.strerror}")
     found = route.record()
+    assert (found["group_names"], found["nl_table"], found["nl_op"]) == (["link"], "link", "new")
+    assert found["ifname"] in ("cli0", "cli1")
+    assert " uevent kernel add@/devices/virtual/net/cli" in uevent.line()
+
+
+def test_raw_messages_are_in_hex(listen: Start) -> None:
+    raw = listen("route", "--group", "link", "-o", "json", "--raw")
+    text = listen("route", "--group", "link", "--raw")
+    ip("link set lo up")
+    found = raw.record()
     assert (found["group_names"], found["type_name"], found["portid"]) == (["link"], "RTM_NEWLINK", 0)
-    assert bytes.fromhex(found["hex"])[16:].find(b"cli") > 0
-    assert " uevent kernel - " in (line := uevent.line())
-    assert " add@/devices/virtual/net/cli" in line
+    assert b"\0lo\0" in bytes.fromhex(found["hex"])
+    assert " route link RTM_NEWLINK " in text.line()
 
 
 def test_a_warning_if_the_kernel_grants_less(listen: Start) -> None:
@@ -347,10 +356,10 @@ def test_all_namespaces_that_have_an_id(listen: Start, others: Callable[[], str]
         pytest.skip(str(refused.exception))
     text, records = (listen("route", "-g", "link", "--all-nsid", *more) for more in ((), ("-o", "json")))
     ip(f"link add v0 type veth peer name v1 netns {path.split('/')[2]}")  # which gives it an id
-    assert "nsid" not in records.record()
+    assert "nl_nsid" not in records.record()
     assert "nsid" not in text.line()
     inside(path, lambda: ip("link set v1 up"))
-    while records.record().get("nsid") != 0:
+    while records.record().get("nl_nsid") != 0:
         pass
     while "[nsid 0]" not in text.line():
         pass

@@ -286,6 +286,44 @@ def test_running_out_of_descriptors_is_a_kernel_error(child: Fork) -> None:
     assert child(work).result() == [errno.EMFILE, errno.EMFILE]
 
 
+@pytest.mark.parametrize(
+    ("source", "groups", "words"),
+    [
+        ("route", 5000, "joining route (5000): Invalid argument; this kernel has no such group"),
+        ("raw:3", 1, "joining raw:3 (1): Protocol not supported; this kernel has no NETLINK_FIREWALL"),
+    ],
+)
+def test_help_is_about_what_went_wrong(source: str, groups: int, words: str) -> None:
+    with pytest.raises(KernelError) as caught:
+        Subscriber(source, groups=groups)
+    assert caught.value.strerror == words
+
+
+def test_too_many_open_files_is_not_called_a_missing_privilege(child: Fork) -> None:
+    def work() -> list[str]:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+        said = []
+        for source in ("route", "conntrack", "nflog"):
+            with pytest.raises(KernelError, match="ulimit") as caught:
+                Subscriber(source)
+            said.append(str(caught.value))
+        return said
+
+    assert not any("privilege" in said or "CAP_" in said for said in child(work).result())
+
+
+def test_fileno_without_a_descriptor_left_is_a_kernel_error(child: Fork) -> None:
+    def work() -> str:
+        sub = Subscriber("route", groups="link")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+        for _ in range(2):
+            with pytest.raises(KernelError, match=r"waits for route.*ulimit") as caught:
+                sub.fileno()
+        return str(caught.value)
+
+    assert child(work).result()
+
+
 def test_sources_tells_what_can_be_heard_here(child: Fork) -> None:
     here = {source.name: source for source in nlbus.sources()}
     assert here["bus"].available

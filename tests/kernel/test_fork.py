@@ -1,12 +1,14 @@
 """After a fork: what the parent opened stays the parent's."""
 
+import os
 import threading
 import time
 from collections.abc import Callable
 
 import pytest
 
-from nlbus import ClosedError, Publisher, Subscriber
+from nlbus import ClosedError, Publisher, SchemaError, Subscriber
+from nlbus._core.receive import Receiver
 from tests.kernel.helpers import Child, drain, payloads, wait_until
 
 Subscribe = Callable[..., Subscriber]
@@ -160,3 +162,19 @@ def test_a_view_survives_in_the_child(subscribe: Subscribe, publisher: Publisher
     batch = sub.recv(1)
     assert child(lambda: batch.payload(0)).result() == b"kept"
     assert batch.payload(0) == b"kept"
+
+
+def test_what_cannot_be_opened_in_the_child_closes_nothing_of_its_own(child: Fork) -> None:
+    def work() -> bool:
+        for wrong in (-1, 1 << 70):
+            with pytest.raises(OverflowError):
+                Receiver(
+                    2, "bus", (1,), max_memory=wrong, buffer_bytes=0, buffer_limit=0, trust_kernel=False,
+                    user_groups=1, trust_uids=None, sentinel=False, all_nsid=False, aside=threading.Event(),
+                )  # fmt: skip
+            with pytest.raises(SchemaError, match="max_memory"):
+                Subscriber(groups=1, max_memory=wrong)
+        os.fstat(0)
+        return True
+
+    assert child(work).result()

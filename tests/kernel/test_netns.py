@@ -1,6 +1,8 @@
 """Subscribers in other network namespaces, many on one thread, and events of many in one subscriber."""
 
+import _thread
 import os
+import signal
 import subprocess
 import threading
 import uuid
@@ -11,6 +13,7 @@ import pytest
 
 import nlbus
 from nlbus import KernelError, PermissionDenied, SchemaError, Subscriber
+from nlbus import netns as netns_module
 from nlbus.netns import inside
 from tests.kernel.helpers import NOBODY, Child, drain, here, ip
 
@@ -153,3 +156,56 @@ def test_errors_of_the_work_come_through_and_the_caller_stays(others: Callable[[
         inside(others(), lambda: 1 // 0)
     assert here() == home
     assert inside(None, here) == home
+
+
+def descriptors() -> list[str]:
+    return sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+def test_ctrl_c_while_entering_takes_no_descriptor_from_the_visitor(
+    others: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, home = others(), here()
+    before = descriptors()
+    interrupted, entered = threading.Event(), threading.Event()
+    seen = []
+
+    def enter_late(fd: int) -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        interrupted.wait(5)
+        seen.append(os.fstat(fd).st_ino)
+        entered.set()
+
+    monkeypatch.setattr(netns_module, "enter_netns", enter_late)
+    with pytest.raises(KeyboardInterrupt):
+        inside(path, here)
+    interrupted.set()
+    assert entered.wait(5)
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join()
+    assert seen == [Path(path).stat().st_ino]
+    assert here() == home
+    assert descriptors() == before
+
+
+def test_nothing_stays_open_whatever_goes_wrong(
+    others: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = others()
+    before = descriptors()
+    with pytest.raises(ZeroDivisionError):
+        inside(path, lambda: 1 // 0)
+    with pytest.raises(KernelError):
+        inside("/etc/passwd", here)
+
+    def no_more(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        for name in ("start_new_thread", "start_joinable_thread"):
+            patch.setattr(_thread, name, no_more, raising=False)
+            patch.setattr(threading, f"_{name}", no_more, raising=False)
+        with pytest.raises(KernelError, match="entering network namespace"):
+            inside(path, here)
+    assert descriptors() == before

@@ -112,10 +112,10 @@ class Peer:
     def sendto(self, data: bytes, _: object) -> None:
         self.queue += type(self).reply(struct.unpack_from("=I", data, 8)[0])
 
-    def recv(self, size: int) -> bytes:
+    def recvfrom(self, size: int) -> tuple[bytes, tuple[int, int]]:
         if not self.queue:
             raise TimeoutError
-        return self.queue.pop(0)[:size]
+        return self.queue.pop(0)[:size], (0, 0)
 
     def close(self) -> None:
         pass

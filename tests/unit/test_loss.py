@@ -61,4 +61,4 @@ def test_text_says_how_many_of_what() -> None:
     assert str(Loss(row(GAP, 2) + row(OVERRUN, 1), 4)) == (
         "2 events lost, 1 datagram dropped, 4 dropped datagrams not explained yet"
     )
-    assert repr(Loss(row(GAP, 2), 1)) == "Loss(events=2, datagrams=0, open=1)"
+    assert repr(Loss(row(GAP, 2), 1)) == "Loss(events=2, datagrams=0, unbuilt=0, open=1)"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nlbus.expressions import Expression
 
 BUFFER = 1 << 20  # a dump waits for its reader
+CHUNK = 32 << 10  # bytes of a datagram, that the kernel fills if it may
 MEMORY = 256 << 20
 PATIENCE = 10.0  # seconds until a dump counts as stuck
 RETRIES = 16  # of a dump that changes while it is read
@@ -65,7 +66,7 @@ def _snapshot(source: str, table: str, where: Expression | None, columns: Iterab
     if not isinstance(dump, Dump):
         return Table.concat([reading.empty(table), *_made(reading, table, dump())])
     for _ in range(RETRIES):
-        found = _dump(reading, table, dump, where)
+        found = _dump(reading, table, dump)
         if found is not None:
             return found
     help = "it changes all the time: try again, or ask for less with where="
@@ -77,11 +78,11 @@ def _made(reading: Reading, table: str, datagrams: Iterator[bytes]) -> Iterator[
         yield reading.table(Batch.from_datagrams(reading.source.name, some), table, SNAPSHOT)
 
 
-def _dump(reading: Reading, table: str, dump: Dump, where: Expression | None) -> Table | None:
+def _dump(reading: Reading, table: str, dump: Dump) -> Table | None:
     """None: it was interrupted by changes."""
     action = f"dumping {reading.source.name} {table}"
     flags = MessageFlag.REQUEST | GetFlag.DUMP
-    request = message(dump.type, _body(reading, table, dump, where), flags, next(_numbers) & 0xFFFF_FFFF)
+    request = message(dump.type, _body(reading, table, dump), flags, next(_numbers) & 0xFFFF_FFFF)
     tables = [reading.empty(table)]
     with closing(_receiver(reading, action)) as receiver:
         try:
@@ -105,7 +106,7 @@ def _receiver(reading: Reading, action: str) -> Receiver:
         receiver = _open(reading)
     except OSError as error:
         raise kernel_error(error.errno or 0, action, reading.source.needs) from error
-    receiver.be_strict()
+    receiver.expect_dump(CHUNK)
     return receiver
 
 
@@ -137,11 +138,11 @@ def _ended(batch: Batch, action: str) -> bool:
     return True
 
 
-def _body(reading: Reading, table: str, dump: Dump, where: Expression | None) -> bytes:
+def _body(reading: Reading, table: str, dump: Dump) -> bytes:
     """The request, with those conditions that the kernel can check."""
     header = bytearray(dump.header)
     attributes = b""
-    equal = {} if where is None else where.equalities(reading.empty(table))
+    equal = reading.equalities(table)
     for filter in dump.filters:
         if filter.column not in equal:
             continue

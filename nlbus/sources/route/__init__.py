@@ -1,6 +1,14 @@
 """route: links, addresses, routes, neighbours, rules. Group numbers are those of <linux/rtnetlink.h>."""
 
 from nlbus.groups import Groups
+from nlbus.sources.route.addr import ADDR, ANYCAST, MULTICAST
+from nlbus.sources.route.link import BRPORT, IPV6_IFINFO, LINK
+from nlbus.sources.route.neigh import FDB, NEIGH
+from nlbus.sources.route.netconf import NETCONF
+from nlbus.sources.route.nexthop import NEXTHOP, NEXTHOP_BUCKET
+from nlbus.sources.route.others import OTHERS
+from nlbus.sources.route.routes import ROUTES
+from nlbus.sources.route.rule import RULE
 from nlbus.sources.source import Source
 
 GROUPS = {
@@ -73,10 +81,14 @@ ROUTE = Source(
     framing="nlmsg",
     groups=GROUPS,
     default=DEFAULT,
+    schemas=(
+        LINK, ADDR, ROUTES, NEIGH, RULE, NEXTHOP, NETCONF,
+        BRPORT, FDB, IPV6_IFINFO, MULTICAST, ANYCAST, NEXTHOP_BUCKET, *OTHERS,
+    ),
     sentinel=True,
     types=dict(enumerate((f"RTM_{verb}{kind}" for kind in KINDS for verb in VERBS), RTM_BASE)),
     probe=DEFAULT,
     needs="no privilege, but ipv4_mroute_r and ipv6_mroute_r need CAP_NET_ADMIN over this network namespace",
     option="CONFIG_NET",
     example="nlbus listen route -g link,ipv4_route",
-)
+)  # fmt: skip

@@ -1,0 +1,196 @@
+"""`nlbus snapshot`: what there is now, for people and for other programs."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+from typing import Any, BinaryIO
+
+import click
+
+import nlbus
+from nlbus import Expression, Table
+from nlbus.cli.conditions import condition
+from nlbus.cli.ending import Ending, discard_stdout, write_all
+from nlbus.cli.exporting import BINARY, csv_lines, export, need_pyarrow
+from nlbus.cli.names import Names
+from nlbus.cli.options import flat, name_list, namespace
+from nlbus.cli.viewing import prepared, wanted_columns
+from nlbus.cli.wording import NL_NAMES, Wording, is_number, value_text, words_of
+from nlbus.errors import kernel_error
+from nlbus.netns import inside
+from nlbus.reading import Reading
+from nlbus.sources import Source, find
+
+STDOUT = "-"
+CHUNK = 128  # lines a write
+
+
+@click.command()
+@click.argument("source")
+@click.argument("table", required=False)
+@click.argument("file", default=STDOUT)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json", "csv", *BINARY]),
+    default="text",
+    help="Lines for people, a JSON object a line, or a file for other programs.",
+)
+@click.option(
+    "--columns",
+    type=name_list,
+    multiple=True,
+    metavar="C,...",
+    help="Only these columns, in this order (`nlbus sources SOURCE TABLE`).",
+)
+@click.option(
+    "-w",
+    "--where",
+    type=condition,
+    metavar="CONDITION",
+    help="Only rows for which this is true: 'mtu > 1500 and ifname ~ \"eth*\"'.",
+)
+@click.option("-v", "--all-columns", "everything", is_flag=True, help="Text with all that is known.")
+@click.option("--netns", type=namespace, metavar="NAME|PATH|PID", help="Of this network namespace.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite FILE if it exists.")
+def snapshot(
+    source: str,
+    table: str | None,
+    file: str,
+    output: str,
+    columns: tuple[list[str], ...],
+    where: Expression | None,
+    everything: bool,
+    netns: str | int | None,
+    force: bool,
+) -> None:
+    """Print all rows of TABLE of SOURCE that there are now, or write them to FILE.
+
+    Links, addresses, routes, connections, devices, processes: as the kernel lists them, in the tables and
+    columns of `nlbus listen`. The kernel itself is asked for no more than --where wants, where it can tell.
+
+    Text is a line a row, as of `nlbus listen`; with --columns a table of these. In csv and json, addresses
+    are text, numbers that have names are these names. arrow (a stream of Arrow's IPC) and parquet need
+    pyarrow: pip install 'nlbus[parquet]'. How many rows it were comes on stderr.
+
+    \b
+    nlbus snapshot route link
+    nlbus snapshot route route --where 'table == main and dst in 10.0.0.0/8'
+    nlbus snapshot route link --columns ifname,mtu,stats64_rx_bytes
+    nlbus snapshot route neigh -o json | jq -r .lladdr
+    nlbus snapshot conntrack conntrack -o csv connections.csv
+    nlbus snapshot route route -o parquet routes.parquet
+    nlbus snapshot route route -o arrow | python3 -c 'import sys, polars
+    print(polars.read_ipc_stream(sys.stdin.buffer))'
+    """
+    there = inside(netns, lambda: find(source))
+    if table is None:
+        able = ", ".join(schema.name for schema in there.schemas if schema.dump is not None)
+        raise click.UsageError(f"a snapshot of which table? {source} has {able or 'none'}")
+    if output in BINARY:
+        need_pyarrow(output)
+        if file == STDOUT and sys.stdout.isatty():
+            raise click.UsageError(f"{output} is no text: redirect it, or name a file")
+    chosen = flat(columns)
+    empty = Reading(there).empty(table)
+    for name in chosen:
+        empty.column(name)  # raises
+    wanted = wanted_columns(there, table, chosen, everything or output != "text")
+    with Ending() as ending:
+        found = ending.unless_over(
+            lambda: nlbus.snapshot(source, table, where=where, columns=wanted, netns=netns)
+        )
+        if found is None:
+            return
+        rows = 0
+        try:
+            with _opened(file, force) as out:
+                if output in BINARY:
+                    export(output, found, chosen, out or sys.stdout.buffer)
+                    rows = len(found)
+                else:
+                    lines = _Lines(there, table, chosen, everything)
+                    rows = _write(ending, lines.of(found, output, netns), out)
+        except BrokenPipeError:
+            discard_stdout()
+            return
+    click.echo(f"nlbus: {rows} row{'s' * (rows != 1)}", err=True)
+
+
+class _Lines:
+    """A table as lines, with how many rows each stands for."""
+
+    def __init__(self, source: Source, table: str, columns: list[str], everything: bool) -> None:
+        self._source = source
+        self._table = table
+        self._columns = columns
+        self._everything = everything
+
+    def of(self, found: Table, output: str, netns: str | int | None) -> Iterator[tuple[str, int]]:
+        """The lines in this format."""
+        if output == "csv":
+            return self._csv(found)
+        if output == "json":
+            return self._json(found)
+        if self._columns or words_of(self._source.name, self._table) is None:
+            return self._aligned(found)
+        return self._words(found, netns)
+
+    def _csv(self, found: Table) -> Iterator[tuple[str, int]]:
+        every = (column.name for column in found.columns if column.name not in NL_NAMES)
+        for i, line in enumerate(csv_lines(self._source, found, self._columns or every)):
+            yield line, int(i > 0)
+
+    def _json(self, found: Table) -> Iterator[tuple[str, int]]:
+        for row in self._rows(found):
+            names = self._columns or (name for name in row if name not in NL_NAMES)
+            yield json.dumps({name: row[name] for name in names if name in row}, default=bytes.hex), 1
+
+    def _words(self, found: Table, netns: str | int | None) -> Iterator[tuple[str, int]]:
+        names = Names(live=self._source.name == "route", netns=netns)
+        words = Wording(self._source, [], self._everything, names)
+        for row in self._rows(found):
+            yield " ".join(words.words(self._table, row)), 1
+
+    def _aligned(self, found: Table) -> Iterator[tuple[str, int]]:
+        columns = Wording(self._source, [], True, Names()).columns(self._table)
+        rows = list(self._rows(found))
+        lines = [""] * (len(rows) + 1)
+        for name in self._columns or [name for name in columns if name not in NL_NAMES]:
+            if self._columns or any(name in row for row in rows):
+                shown = [value_text(columns[name], row[name]) if name in row else "-" for row in rows]
+                cells = [name.upper(), *shown]
+                side, width = ">" if is_number(columns[name]) else "<", max(map(len, cells))
+                lines = [f"{line}  {cell:{side}{width}}" for line, cell in zip(lines, cells, strict=True)]
+        for i, line in enumerate(lines):
+            text = line[2:].rstrip()
+            yield click.style(text, bold=True) if not i else text, int(i > 0)
+
+    def _rows(self, found: Table) -> Iterator[dict[str, Any]]:
+        return (prepared(self._source, row) for row in found.iter_rows(absent=False))
+
+
+def _write(ending: Ending, lines: Iterator[tuple[str, int]], out: BinaryIO | None) -> int:
+    """Write lines until they or it end; how many rows it were. BrokenPipeError."""
+    rows = 0
+    while not ending.over and (some := list(islice(lines, CHUNK))):
+        text = "".join(f"{line}\n" for line, _ in some)
+        if out is None:
+            write_all(text)
+        else:
+            out.write(click.unstyle(text).encode(errors="backslashreplace"))
+        rows += sum(count for _, count in some)
+    return rows
+
+
+def _opened(file: str, force: bool) -> AbstractContextManager[BinaryIO | None]:
+    """None for stdout."""
+    if file == STDOUT:
+        return nullcontext()
+    try:
+        return open(file, "wb" if force else "xb")  # noqa: PTH123
+    except OSError as error:
+        help = "--force overwrites it" if isinstance(error, FileExistsError) else ""
+        raise kernel_error(error.errno or 0, f"writing to {file}", help) from error

@@ -1,0 +1,82 @@
+"""addr: the addresses of links; multicast and anycast: those that a link has joined."""
+
+from nlbus.columns import ADDRESS, S32, TEXT, U8, U32, Attr, Dump, Field, Filter, Op, Schema, Struct
+from nlbus.sources.route.names import (
+    ADDR_FLAGS,
+    ADDR_PROTOCOLS,
+    CLOCK,
+    FAMILIES,
+    IFINDEX,
+    NEW_ADDR,
+    SCOPES,
+    ops,
+    untold,
+)
+
+# struct ifaddrmsg
+HEADER = (
+    Field("family", U8, enum=FAMILIES),
+    Field("prefixlen", U8, "bits"),
+    Field("flags", U8, flags=ADDR_FLAGS),
+    Field("scope", U8, enum=SCOPES),
+    Field("ifindex", IFINDEX),
+)
+
+CACHEINFO = Struct(
+    "IFA_CACHEINFO",
+    6,
+    (
+        Field("prefered", U32, "s"),  # 0xffffffff: for ever
+        Field("valid", U32, "s"),
+        Field("cstamp", U32, CLOCK),  # since the machine's start: created
+        Field("tstamp", U32, CLOCK),  # and changed
+    ),
+)
+
+ADDR = Schema(
+    name="addr",
+    about="addresses of network interfaces",
+    ops=ops(NEW_ADDR),
+    key=("ifindex", "family", "local", "address", "prefixlen"),
+    groups=("ipv4_ifaddr", "ipv6_ifaddr", "phonet_ifaddr", "mctp_ifaddr"),
+    dump=Dump(22, bytes(8), (Filter("family", 1, at=0), Filter("ifindex", 4, at=4))),
+    header=HEADER,
+    prefix="IFA_",
+    entries=(
+        Attr("IFA_ADDRESS", 1, ADDRESS),  # of the peer, where there is one
+        Attr("IFA_LOCAL", 2, ADDRESS),
+        Attr("IFA_LABEL", 3, TEXT),
+        Attr("IFA_BROADCAST", 4, ADDRESS),
+        Attr("IFA_ANYCAST", 5, ADDRESS),
+        CACHEINFO,
+        Attr("IFA_FLAGS", 8, U32, flags=ADDR_FLAGS),
+        Attr("IFA_RT_PRIORITY", 9, U32),
+        Attr("IFA_TARGET_NETNSID", 10, S32),
+        Attr("IFA_PROTO", 11, U8, enum=ADDR_PROTOCOLS),
+        *untold("IFA_", MULTICAST=7),
+    ),
+)
+
+MULTICAST = Schema(
+    name="multicast",
+    about="multicast groups that network interfaces have joined",
+    ops=(*ops(56), Op(58, "new")),  # RTM_NEWMULTICAST; a dump answers with the type that asked
+    key=("ifindex", "family", "multicast"),
+    groups=("ipv4_mcaddr", "ipv6_mcaddr"),
+    dump=Dump(58, b"\x0a" + bytes(7)),  # of IPv4, the kernel tells since 6.15 only
+    header=HEADER,
+    prefix="IFA_",
+    entries=(Attr("IFA_MULTICAST", 7, ADDRESS), CACHEINFO),
+)
+
+ANYCAST = Schema(
+    name="anycast",
+    about="anycast addresses of network interfaces",
+    ops=(*ops(60), Op(62, "new")),  # RTM_NEWANYCAST
+    key=("ifindex", "family", "anycast"),
+    groups=("ipv6_acaddr",),
+    dump=Dump(62, b"\x0a" + bytes(7), (Filter("ifindex", 4, at=4),)),
+    header=HEADER,
+    prefix="IFA_",
+    entries=(Attr("IFA_ANYCAST", 5, ADDRESS), CACHEINFO),
+)

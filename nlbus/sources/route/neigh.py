@@ -1,0 +1,96 @@
+"""neigh: who is reached by which hardware address; fdb: who is behind which port of a bridge."""
+
+from dataclasses import replace
+
+from nlbus.columns import (
+    ADDRESS,
+    BE16,
+    FLAG,
+    LLADDR,
+    S32,
+    U8,
+    U16,
+    U32,
+    Attr,
+    Dump,
+    Field,
+    Filter,
+    Nest,
+    Schema,
+    Struct,
+    pad,
+)
+from nlbus.sources.route.names import (
+    CLOCK,
+    FAMILIES,
+    IFINDEX,
+    NEIGH_FLAGS,
+    NEIGH_FLAGS_EXT,
+    NEIGH_STATES,
+    NEW_NEIGH,
+    ROUTE_PROTOCOLS,
+    ROUTE_TYPES,
+    ops,
+    untold,
+)
+
+NEIGH = Schema(
+    name="neigh",
+    about="neighbours",
+    unless=(0, 1, 7),  # AF_BRIDGE: of fdb
+    ops=ops(NEW_NEIGH),  # the kernel also asks here for a resolver: RTM_GETNEIGH, of no table
+    key=("ifindex", "family", "dst"),
+    groups=("neigh",),
+    dump=Dump(30, bytes(12), (Filter("family", 1, at=0), Filter("ifindex", 4, number=8))),
+    header=(  # struct ndmsg
+        Field("family", U8, enum=FAMILIES),
+        pad(3),
+        Field("ifindex", IFINDEX),
+        Field("state", U16, flags=NEIGH_STATES),
+        Field("flags", U8, flags=NEIGH_FLAGS),
+        Field("type", U8, enum=ROUTE_TYPES),
+    ),
+    prefix="NDA_",
+    entries=(
+        Attr("NDA_DST", 1, ADDRESS),
+        Attr("NDA_LLADDR", 2, LLADDR),
+        Struct(
+            "NDA_CACHEINFO",
+            3,
+            (
+                Field("confirmed", U32, CLOCK),  # so long ago
+                Field("used", U32, CLOCK),
+                Field("updated", U32, CLOCK),
+                Field("refcnt", U32),
+            ),
+        ),
+        Attr("NDA_PROBES", 4, U32),
+        Attr("NDA_VLAN", 5, U16),
+        Attr("NDA_PORT", 6, BE16),
+        Attr("NDA_VNI", 7, U32),
+        Attr("NDA_IFINDEX", 8, IFINDEX, column="dst_ifindex"),  # dst is reached by it; ndm_ifindex is ours
+        Attr("NDA_MASTER", 9, IFINDEX),
+        Attr("NDA_LINK_NETNSID", 10, S32),
+        Attr("NDA_SRC_VNI", 11, U32),
+        Attr("NDA_PROTOCOL", 12, U8, enum=ROUTE_PROTOCOLS),
+        Attr("NDA_NH_ID", 13, U32),
+        Nest(
+            "NDA_FDB_EXT_ATTRS",
+            14,
+            "NFEA_",
+            (Attr("NFEA_ACTIVITY_NOTIFY", 1, U8), Attr("NFEA_DONT_REFRESH", 2, FLAG)),
+        ),
+        Attr("NDA_FLAGS_EXT", 15, U32, flags=NEIGH_FLAGS_EXT),
+        *untold("NDA_", NDM_STATE_MASK=16, NDM_FLAGS_MASK=17),
+    ),
+)
+
+FDB = replace(
+    NEIGH,
+    name="fdb",
+    about="forwarding databases of bridges and tunnels",
+    selector=(0, 1, 7),  # AF_BRIDGE
+    unless=None,
+    dump=Dump(30, b"\x07" + bytes(11)),
+    key=("ifindex", "lladdr", "vlan", "dst", "port", "vni", "src_vni", "dst_ifindex", "nh_id", "master"),
+)

@@ -1,0 +1,102 @@
+"""nexthop: next hops that routes refer to, and groups of them; nexthop_bucket: of the resilient groups."""
+
+from nlbus.columns import (
+    ADDRESS,
+    BYTES,
+    FLAG,
+    U8,
+    U16,
+    U32,
+    U64,
+    Attr,
+    Dump,
+    Field,
+    Filter,
+    List,
+    Nest,
+    Schema,
+    fixed,
+    pad,
+)
+from nlbus.sources.route.names import (
+    CLOCK,
+    ENCAPSULATIONS,
+    FAMILIES,
+    HOP_FLAGS,
+    IFINDEX,
+    NEXTHOP_GROUPS,
+    ROUTE_PROTOCOLS,
+    SCOPES,
+    ops,
+    untold,
+)
+
+# struct nhmsg
+HEADER = (
+    Field("family", U8, enum=FAMILIES),
+    Field("scope", U8, enum=SCOPES),
+    Field("protocol", U8, enum=ROUTE_PROTOCOLS),
+    pad(1),
+    Field("flags", U32, flags=HOP_FLAGS),
+)
+
+NEXTHOP = Schema(
+    name="nexthop",
+    about="next hops and groups of them",
+    ops=ops(104),  # RTM_NEWNEXTHOP
+    key=("id",),
+    groups=("nexthop",),
+    dump=Dump(106, bytes(8), (Filter("family", 1, at=0), Filter("oif", 4, number=5))),
+    header=HEADER,
+    prefix="NHA_",
+    entries=(
+        Attr("NHA_ID", 1, U32),
+        List("NHA_GROUP", 2, fixed(8)),  # struct nexthop_grp: u32 id, u8 weight less 1, u8 its high byte, u16
+        Attr("NHA_GROUP_TYPE", 3, U16, enum=NEXTHOP_GROUPS),
+        Attr("NHA_BLACKHOLE", 4, FLAG),
+        Attr("NHA_OIF", 5, IFINDEX),
+        Attr("NHA_GATEWAY", 6, ADDRESS),
+        Attr("NHA_ENCAP_TYPE", 7, U16, enum=ENCAPSULATIONS),
+        Attr("NHA_ENCAP", 8, BYTES, display="hex"),
+        Attr("NHA_MASTER", 10, IFINDEX),
+        Attr("NHA_FDB", 11, FLAG),
+        Nest(
+            "NHA_RES_GROUP",
+            12,
+            "NHA_RES_GROUP_",
+            (
+                Attr("NHA_RES_GROUP_BUCKETS", 1, U16),
+                Attr("NHA_RES_GROUP_IDLE_TIMER", 2, U32, CLOCK),
+                Attr("NHA_RES_GROUP_UNBALANCED_TIMER", 3, U32, CLOCK),
+                Attr("NHA_RES_GROUP_UNBALANCED_TIME", 4, U64, CLOCK),
+            ),
+        ),
+        Attr("NHA_HW_STATS_ENABLE", 16, U32),
+        Attr("NHA_HW_STATS_USED", 17, U32),
+        *untold("NHA_", GROUPS=9, RES_BUCKET=13, OP_FLAGS=14, GROUP_STATS=15),
+    ),
+)
+
+NEXTHOP_BUCKET = Schema(
+    name="nexthop_bucket",
+    about="which next hop the buckets of a resilient group lead to",
+    ops=ops(116),  # RTM_NEWNEXTHOPBUCKET
+    key=("id", "res_bucket_index"),
+    groups=("nexthop",),
+    dump=Dump(118, bytes(8)),
+    header=HEADER,
+    prefix="NHA_",
+    entries=(
+        Attr("NHA_ID", 1, U32),
+        Nest(
+            "NHA_RES_BUCKET",
+            13,
+            "NHA_RES_BUCKET_",
+            (
+                Attr("NHA_RES_BUCKET_INDEX", 1, U16),
+                Attr("NHA_RES_BUCKET_IDLE_TIME", 2, U64, CLOCK),
+                Attr("NHA_RES_BUCKET_NH_ID", 3, U32),
+            ),
+        ),
+    ),
+)

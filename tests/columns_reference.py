@@ -1,0 +1,276 @@
+"""Decodes messages to rows as their schema says, in plain Python: the oracle for nlbus._core.decode.
+
+It takes nothing from nlbus but the vocabulary of nlbus/columns.py, and is written to be read, not to be fast.
+"""
+
+import struct
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address
+from typing import Any, Literal
+
+from nlbus.columns import Attr, Column, Elements, Entry, Field, List, Nest, Schema, Select, Struct, Type
+
+NUMBER = 0x3FFF  # of nla_type, without its flags
+BAD = object()  # no value of this type
+
+
+@dataclass
+class Decoded:
+    """A row a message: its columns, None where absent; what has happened; whether it is damaged.
+
+    Values are int, True (a flag), str (what is no UTF-8 as surrogates), bytes, and lists of these and None.
+    An address is 16 bytes.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    ops: list[str] = field(default_factory=list)
+    damaged: list[bool] = field(default_factory=list)
+    unknown: int = 0  # attributes that the schema lacks
+    malformed: int = 0  # messages too short for their header: no row
+
+
+def decode(schema: Schema, messages: Iterable[tuple[int, int, bytes]]) -> Decoded:
+    """Decode those of the messages, each (type, flags, payload), that are of this kind."""
+    found = Decoded()
+    columns = list(dict.fromkeys(columns_of(schema)))
+    size = size_of(schema.header)
+    for kind, flags, payload in messages:
+        op = happened(schema, kind, flags, payload)
+        if op is None:
+            continue
+        if len(payload) < size:
+            found.malformed += 1
+            continue
+        message = Message(dict.fromkeys(columns))
+        message.fields("", schema.header, payload)
+        if schema.entries:
+            message.attributes("", schema.prefix, schema.entries, payload[aligned(size) :])
+        found.rows.append(message.row)
+        found.ops.append(op)
+        found.damaged.append(message.damaged)
+        found.unknown += message.unknown
+    return found
+
+
+def happened(schema: Schema, kind: int, flags: int, payload: bytes) -> Literal["new", "change", "del"] | None:
+    """None: the message is of another kind."""
+    for wanted, condition in ((True, schema.selector), (False, schema.unless)):
+        if condition:
+            at, size, value = condition
+            there = payload[at : at + size]
+            if len(there) == size and (int.from_bytes(there, sys.byteorder) == value) != wanted:
+                return None
+    for op in schema.ops:
+        if op.type == kind and flags & op.mask == op.value:
+            return op.op
+    return None
+
+
+class Message:
+    """One message on its way to a row."""
+
+    def __init__(self, row: dict[str, Any]) -> None:
+        self.row = row
+        self.damaged = False
+        self.unknown = 0
+        self.text: str | None = None  # the last that selects
+
+    def fields(self, lead: str, fields: Sequence[Field], data: bytes, *, listed: bool = False) -> None:
+        at = 0
+        for each in fields:
+            value = value_of(each.type, data[at : at + each.type.size])
+            at += each.type.size
+            if each.name and value is not BAD and not is_absent(each, value):
+                self.set(joined(lead, each.name), value, listed)
+
+    def attributes(
+        self, lead: str, prefix: str, entries: Sequence[Entry], data: bytes, *, listed: bool = False
+    ) -> None:
+        known = {entry.number: entry for entry in entries}
+        while len(data) >= 4:
+            length, number = struct.unpack_from("=HH", data)
+            if not 4 <= length <= len(data):
+                break
+            entry = known.get(number & NUMBER)
+            if entry is None:
+                self.unknown += 1
+            else:
+                self.entry(name_of(lead, prefix, entry), entry, data[4:length], listed)
+            data = data[aligned(length) :]
+        if data:
+            self.damaged = True
+
+    def entry(self, name: str, entry: Entry, data: bytes, listed: bool) -> None:
+        if isinstance(entry, Attr):
+            value = self.value(entry.type, data)
+            if value is not BAD:
+                self.set(name, value, listed)
+                if entry.selects:
+                    self.text = value
+        elif isinstance(entry, Struct):
+            if any(each.name for each in entry.fields):
+                self.damaged |= len(data) < (entry.least or size_of(entry.fields))
+                if len(data) >= (entry.least or size_of(entry.fields)):
+                    self.fields(name, entry.fields, data)
+        elif isinstance(entry, List):
+            self.list(name, entry, data)
+        elif isinstance(entry, Nest):
+            self.attributes(name, entry.prefix, entry.entries, data)
+        elif isinstance(entry, Elements):
+            self.elements(name, entry, data)
+        elif self.text in entry.cases:
+            prefix, entries = entry.cases[self.text]
+            self.attributes(joined(name, self.text), prefix, entries, data)
+
+    def list(self, name: str, entry: List, data: bytes) -> None:
+        size = entry.type.size
+        if not entry.repeated:
+            items = range(0, len(data) - size + 1, size)
+            self.row[name] = [self.item(entry.type, data[at : at + size]) for at in items]
+        elif len(data) < size:
+            self.damaged = True
+        else:
+            self.row[name] = (self.row[name] or []) + [self.item(entry.type, data)]
+
+    def elements(self, name: str, entry: Elements, data: bytes) -> None:
+        columns = list(dict.fromkeys(columns_within(name, entry)))
+        head = size_of(entry.fields)
+        for column in columns:
+            self.row[column] = []
+        while len(data) >= head:
+            (length,) = struct.unpack_from("=H", data)
+            if not head <= length <= len(data):
+                break
+            for column in columns:
+                self.row[column].append(None)
+            self.fields(name, entry.fields, data[:length], listed=True)
+            self.attributes(name, entry.prefix, entry.entries, data[aligned(head) : length], listed=True)
+            data = data[aligned(length) :]
+        if data:
+            self.damaged = True
+
+    def value(self, type: Type, data: bytes) -> Any:
+        value = value_of(type, data)
+        self.damaged |= value is BAD
+        return value
+
+    def item(self, type: Type, data: bytes) -> Any:
+        value = self.value(type, data)
+        return None if value is BAD else value
+
+    def set(self, column: str, value: Any, listed: bool) -> None:
+        if listed:
+            self.row[column][-1] = value
+        else:
+            self.row[column] = value
+
+
+# -- values -----------------------------------------------------------------------------------------
+
+
+def value_of(type: Type, data: bytes) -> Any:
+    """The value of this type that the data begins with; BAD if it has none."""
+    if len(data) < type.size:
+        return BAD
+    kind = type.kind
+    if kind in ("UINT", "SINT", "UINT_BE", "SINT_BE"):
+        order: Literal["little", "big"] = "big" if kind.endswith("_BE") else sys.byteorder
+        return int.from_bytes(data[: type.size], order, signed=kind.startswith("SINT"))
+    if kind == "VARINT":
+        return int.from_bytes(data, sys.byteorder) if len(data) in (4, 8) else BAD
+    if kind == "FLAG":
+        return True
+    if kind == "FIXED":
+        return data[: type.size]
+    if kind == "ADDRESS":
+        return address(data)
+    if kind == "VIA":
+        return address(data[2:])
+    if kind == "TEXT":
+        return data.split(b"\0")[0].decode(errors="surrogateescape")
+    assert kind == "BYTES"
+    return data
+
+
+def address(data: bytes) -> Any:
+    if len(data) == 4:
+        return bytes(10) + b"\xff\xff" + data
+    return data if len(data) == 16 else BAD
+
+
+def is_absent(each: Field, value: Any) -> bool:
+    bits = (1 << 8 * each.type.size) - 1
+    return each.absent is not None and value & bits == each.absent & bits
+
+
+# -- columns ----------------------------------------------------------------------------------------
+
+
+def columns_of(schema: Schema) -> Iterator[str]:
+    """Every column, once for each entry that fills it."""
+    yield from (each.name for each in schema.header if each.name)
+    yield from columns_in("", schema.prefix, schema.entries)
+
+
+def columns_in(lead: str, prefix: str, entries: Sequence[Entry]) -> Iterator[str]:
+    for entry in entries:
+        name = name_of(lead, prefix, entry)
+        if isinstance(entry, Attr | List):
+            yield name
+        elif isinstance(entry, Struct):
+            yield from (joined(name, each.name) for each in entry.fields if each.name)
+        elif isinstance(entry, Nest):
+            yield from columns_in(name, entry.prefix, entry.entries)
+        elif isinstance(entry, Elements):
+            yield from columns_within(name, entry)
+        else:
+            for text, (inner, cases) in entry.cases.items():
+                yield from columns_in(joined(lead, text), inner, cases)
+
+
+def columns_within(name: str, entry: Elements) -> Iterator[str]:
+    yield from (joined(name, each.name) for each in entry.fields if each.name)
+    yield from columns_in(name, entry.prefix, entry.entries)
+
+
+def name_of(lead: str, prefix: str, entry: Entry) -> str:
+    """What an entry's column is called, or what its columns begin with."""
+    if isinstance(entry, Select):
+        return lead
+    own = entry.column or entry.kernel.removeprefix(prefix).lower()
+    return lead if own == "-" else joined(lead, own)
+
+
+def joined(lead: str, name: str) -> str:
+    return f"{lead}_{name}" if lead else name
+
+
+def size_of(fields: Sequence[Field]) -> int:
+    return sum(each.type.size for each in fields)
+
+
+def aligned(length: int) -> int:
+    return length + -length % 4
+
+
+# -- for people -------------------------------------------------------------------------------------
+
+
+def shown(column: Column, value: Any) -> Any:
+    """As a person reads it: names of enumerations, lists of names of flags, text of addresses and bytes."""
+    if isinstance(value, list):
+        return [shown(column, item) for item in value]
+    if value is None:
+        return None
+    if column.enum is not None:
+        return column.enum.get(value, value)
+    if column.flags is not None:
+        return [name for bit, name in column.flags.items() if value & bit]
+    if isinstance(value, bytes):
+        if column.display == "address":
+            plain = IPv6Address(value)
+            return str(plain.ipv4_mapped or plain)
+        return value.hex(":") if column.display == "mac" else value.hex()
+    return value

@@ -1,0 +1,394 @@
+"""What pyarrow, polars, pandas and DuckDB make of a Table: all of it, and for as long as they hold it."""
+
+import gc
+import math
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import nlbus
+from nlbus import Loss, Table
+from nlbus.arrow import BATCH_ROWS
+from nlbus.chunks import Stored
+from nlbus.columns import Column, Values
+from nlbus.convert import to_python
+from tests.tables import address, binary, column, one, table_of, text, values_of
+
+V4 = b"\0" * 10 + b"\xff\xff\x0a\0\0\x01"
+ENUM = {2: "kernel", 4: "static", 1 << 20: "far"}
+
+DUCK = duckdb.connect()
+Reader = Callable[[Table], dict[str, list[Any]]]
+
+
+def by_pyarrow(table: Table) -> dict[str, list[Any]]:
+    read = pa.table(table)
+    read.validate(full=True)
+    # Times as integers: datetime ends at microseconds.
+    columns = {
+        each.name: read[each.name].cast("i8") if each.display == "time" else read[each.name]
+        for each in table.columns
+    }
+    return {name: cells.to_pylist() for name, cells in columns.items()}
+
+
+def by_polars(table: Table) -> dict[str, list[Any]]:
+    frame = pl.DataFrame(table)
+    times = [each.name for each in table.columns if each.display == "time"]
+    return frame.with_columns(pl.col(name).to_physical() for name in times).to_dict(as_series=False)
+
+
+def by_pandas(table: Table) -> dict[str, list[Any]]:
+    frame = pd.DataFrame.from_arrow(table)
+    return {each.name: [*map(plain, column_of(frame[each.name], each))] for each in table.columns}
+
+
+def column_of(series: Any, of: Column) -> list[Any]:
+    if of.display == "time":
+        return [None if time is pd.NaT else time.value for time in series]
+    return series.tolist()
+
+
+def plain(cell: Any) -> Any:
+    """A value of pandas, which makes floats of integers with absent ones, and arrays of lists."""
+    if isinstance(cell, np.ndarray):
+        return [*map(plain, cell.tolist())]
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return None
+    return cell
+
+
+def by_duckdb(table: Table) -> dict[str, list[Any]]:
+    quoted = {each.name: f'"{each.name}"' for each in table.columns}
+    times = {each.name: f"epoch_ns({quoted[each.name]})" for each in table.columns if each.display == "time"}
+    selected = ", ".join((quoted | times).values())
+    DUCK.register("t", table)
+    try:
+        rows = DUCK.sql(f"select {selected} from t").fetchall()
+    finally:
+        DUCK.unregister("t")
+    cells = list(zip(*rows, strict=True)) or [()] * len(table.columns)
+    return {each.name: list(column) for each, column in zip(table.columns, cells, strict=True)}
+
+
+READERS = [by_pyarrow, by_polars, by_pandas, by_duckdb]
+all_readers = pytest.mark.parametrize("read", READERS)
+
+
+def expected(table: Table) -> dict[str, list[Any]]:
+    """What a reader must find: rows of Python, but flags are numbers, and all that is bytes are bytes."""
+    found: dict[str, list[Any]] = {}
+    for i, each in enumerate(table.columns):
+        bare = Column(name=each.name, dtype=each.dtype, type=each.type, storage=each.storage, enum=each.enum)
+        cells = [cell for chunk in table._chunks for cell in to_python(bare, chunk.values(i))]
+        # A number without a name is there by its digits.
+        named = each.enum is not None
+        found[each.name] = [digits(cell) for cell in cells] if named else cells
+    return found
+
+
+def digits(cell: Any) -> Any:
+    if isinstance(cell, list):
+        return [*map(digits, cell)]
+    return cell if cell is None else str(cell)
+
+
+@all_readers
+@pytest.mark.parametrize(
+    ("of", "cells"),
+    [
+        *[(column("x", f"u{n}"), [1, None, 2 ** (8 * n) - 1, 0]) for n in (1, 2, 4)],
+        (column("x", "u8"), [1, 2**53, None, 0]),
+        *[(column("x", f"i{n}"), [-1, None, -(2 ** (8 * n - 1)), 0]) for n in (1, 2, 4, 8)],
+        (column("x", "f8"), [0.5, None, -1.0]),
+        (column("x", "u8", nullable=False), [1, 2**64 - 1]),
+        (column("x", "?"), [True, None, False] * 7),
+        (column("x", "?", nullable=False), [True, False] * 4),
+        (column("x", "u1", enum={2: "kernel", 4: "static"}), [4, None, 2, 200, 4]),
+        (column("x", "u4", enum=ENUM), [1 << 20, None, 2, 1 << 30, 7, 1 << 30]),
+        (column("x", "i4", enum={-1: "none", 3: "three"}), [-1, 3, -7, None, 7]),
+        (column("x", "u8", enum={2**64 - 1: "all"}), [2**64 - 1, None, 0, 2**64 - 2]),
+        (column("x", "i8", display="time"), [10**18 + 1, None, 0]),
+        (column("x", "u8", display="time"), [10**18 + 1, None, 0]),
+        (text("x"), ["eth0", None, "", "ü", b"\xff", "tail"]),
+        (text("x"), [b"\xc3", b"\xbc"]),
+        (binary("x", display="mac"), [b"\0\1\2", None, b"", b"\xff\0"]),
+        (address("x"), [V4, None, b"\0" * 16]),
+        (column("x", "V3", display="hex"), [b"\0\1\2", None]),
+        (column("x", list=True), [[1, 2], None, [], [3]]),
+        (text("x", list=True), [["a", ""], None, [], ["b", "\xff"], ["c", None]]),
+        (text("x", list=True), [[b"\xff"], ["a"]]),
+        (address("x", list=True), [[V4], None, [], [None, V4]]),
+        (column("x", "u2", enum={1: "one"}, list=True), [[1, 2], None, [None]]),
+        (column("x", "u2", enum={1: "one"}, list=True), [[], None]),
+        (column("x", "u4"), [None] * 9),
+        (text("x"), [None] * 9),
+        (column("x", "u1", enum={2: "kernel"}), [None] * 9),
+    ],
+)
+def test_every_type_is_read(read: Reader, of: Column, cells: list[Any]) -> None:
+    for table in (one(of, cells), one(of, cells[:1], cells[1:]), one(of)):
+        assert read(table) == expected(table)
+
+
+@pytest.fixture
+def rechunked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks stay as they are."""
+    monkeypatch.setattr("nlbus.arrow.BATCH_ROWS", 1)
+
+
+@all_readers
+@pytest.mark.usefixtures("rechunked")
+def test_numbers_without_a_name_may_come_up_late(read: Reader) -> None:
+    of = [column("x", "u1", enum={2: "kernel", 4: "static"}), column("y", "u4", enum=ENUM, list=True)]
+    table = table_of(of, [[2, [2]]], [[9, [1, 1 << 30]]], [[None, None], [8, [3]]], [[4, []], [9, [1]]])
+    assert len(list(pa.RecordBatchReader.from_stream(table))) == 4
+    assert read(table) == expected(table)
+
+
+def cells_of(column: Column) -> st.SearchStrategy[Any]:
+    if column.storage != "fixed":
+        raw = st.binary(max_size=20).filter(lambda raw: b"\0" not in raw or column.storage == "bytes")
+        scalar: st.SearchStrategy[Any] = raw | st.text("aß", max_size=5) if column.storage == "text" else raw
+    elif column.dtype.kind == "V":
+        scalar = st.binary(min_size=column.dtype.itemsize, max_size=column.dtype.itemsize)
+    elif column.dtype.kind == "b":
+        scalar = st.booleans()
+    else:
+        info = np.iinfo(column.dtype)
+        known = [st.sampled_from(sorted(column.enum))] if column.enum else []
+        scalar = st.one_of(st.integers(int(info.min), int(info.max)), *known)
+    return st.none() | (st.lists(scalar, max_size=3) if column.list else scalar)
+
+
+MIXED = [
+    column("number", "u4"),
+    column("flag", "?"),
+    column("small", "u1", enum={1: "one", 2: "two"}),
+    column("large", "i8", enum={-1: "minus", 1 << 40: "plus"}),
+    text("text"),
+    binary("bytes"),
+    address("address"),
+    column("numbers", "i2", list=True),
+    text("texts", list=True),
+    column("names", "u2", enum={1: "one"}, list=True),
+]
+
+
+@pytest.mark.usefixtures("rechunked")
+def test_any_rows_are_read_alike_by_pyarrow_polars_and_duckdb() -> None:
+    rows = st.lists(st.tuples(*map(cells_of, MIXED)), max_size=12)
+
+    @settings(deadline=None, max_examples=60)
+    @given(st.lists(rows, max_size=4))
+    def check(chunks: list[list[tuple[Any, ...]]]) -> None:
+        table = table_of(MIXED, *chunks)
+        for read in (by_pyarrow, by_polars, by_duckdb):
+            assert read(table) == expected(table)
+
+    check()
+
+
+@pytest.mark.usefixtures("rechunked")
+def test_any_rows_are_read_by_pandas() -> None:
+    # Without integers, which pandas makes floats where some are absent.
+    of = [each for each in MIXED if each.storage != "fixed" or each.enum or each.dtype.kind in "bV"]
+    rows = st.lists(st.tuples(*map(cells_of, of)), max_size=12)
+
+    @settings(deadline=None, max_examples=60)
+    @given(st.lists(rows, max_size=4))
+    def check(chunks: list[list[tuple[Any, ...]]]) -> None:
+        table = table_of(of, *chunks)
+        assert by_pandas(table) == expected(table)
+
+    check()
+
+
+def test_types_are_those_users_expect() -> None:
+    table = table_of(
+        [
+            column("number", "u4", nullable=False), column("name", "u1", enum={1: "one"}), text("text"),
+            column("time", "i8", display="time"), address("address"), binary("mac", display="mac"),
+            column("list", list=True), column("flags", flags={1: "up"}),
+        ],
+        [[1, 1, "x", 10**18, V4, b"\1", [1], 1]],
+    )  # fmt: skip
+    schema = pa.schema(table)
+    assert schema.equals(pa.table(table).schema)
+    assert not schema.field("number").nullable
+    assert schema.field("text").nullable
+    assert [str(each) for each in schema.types] == [
+        "uint32", "dictionary<values=string, indices=int32, ordered=0>", "string", "timestamp[ns, tz=UTC]",
+        "fixed_size_binary[16]", "binary", "list<item: uint32>", "uint32",
+    ]  # fmt: skip
+    assert pl.DataFrame(table).dtypes == [
+        pl.UInt32, pl.Categorical, pl.String, pl.Datetime("ns", "UTC"), pl.Binary, pl.Binary,
+        pl.List(pl.UInt32), pl.UInt32,
+    ]  # fmt: skip
+    frame = pd.DataFrame.from_arrow(table)
+    assert isinstance(frame["name"].dtype, pd.CategoricalDtype)
+    assert frame["time"].dtype == pd.DatetimeTZDtype("ns", "UTC")
+
+
+@all_readers
+def test_a_table_without_rows_has_its_columns(read: Reader) -> None:
+    assert read(Table(MIXED)) == {each.name: [] for each in MIXED}
+    assert pl.DataFrame(Table(MIXED)).schema == pl.DataFrame(table_of(MIXED, [[None] * len(MIXED)])).schema
+
+
+def test_small_chunks_are_joined_and_large_ones_not_copied() -> None:
+    stored = np.arange(BATCH_ROWS, dtype=np.uint32)
+    small = [Stored(3, [Values(np.arange(3, dtype=np.uint32))])] * 5
+    table = Table([column("x")], [*small, Stored(len(stored), [Values(stored)]), *small])
+    batches = list(pa.RecordBatchReader.from_stream(table))
+    assert [len(batch) for batch in batches] == [15, BATCH_ROWS, 15]
+    assert batches[1].column(0).buffers()[1].address == stored.ctypes.data
+
+
+def memory_of(table: Table) -> list[weakref.ref[Any]]:
+    return [weakref.ref(chunk.values(0).values) for chunk in table._chunks]
+
+
+def big(rows: int = 100_000) -> Table:
+    return Table([column("x", "i8")], [Stored(rows, [Values(np.arange(rows) * (i + 1))]) for i in range(2)])
+
+
+@pytest.mark.parametrize(
+    ("keep", "total"),
+    [
+        (pa.table, lambda held: held["x"].to_numpy().sum()),
+        (pl.DataFrame, lambda held: held["x"].sum()),
+        (lambda table: pl.DataFrame(table)[5:], lambda held: held["x"].sum() + 10),
+        (lambda table: pa.table(table).column("x").chunk(1), lambda held: held.to_numpy().sum() * 3 // 2),
+        (lambda table: pa.table(table)["x"].slice(5), lambda held: held.to_numpy().sum() + 10),
+    ],
+)
+def test_memory_lives_while_a_reader_holds_it(keep: Callable[..., Any], total: Callable[..., int]) -> None:
+    table = big()
+    memory = memory_of(table)
+    held = keep(table)
+    del table
+    gc.collect()
+    np.arange(100_000)  # would be given freed memory
+    assert total(held) == sum(range(100_000)) * 3
+    assert any(each() is not None for each in memory)
+    del held
+    gc.collect()
+    assert [each() for each in memory] == [None, None]
+
+
+def test_memory_is_let_go_wherever_reading_stops() -> None:
+    def untouched(table: Table) -> None:
+        table.__arrow_c_stream__()
+
+    def unread(table: Table) -> None:
+        pa.RecordBatchReader.from_stream(table)
+
+    def half_read(table: Table) -> None:
+        pa.RecordBatchReader.from_stream(table).read_next_batch()
+
+    def by_schema(table: Table) -> None:
+        pa.schema(table)
+
+    for stop in (untouched, unread, half_read, by_schema):
+        table = big()
+        memory = memory_of(table)
+        stop(table)
+        del table
+        gc.collect()
+        assert [each() for each in memory] == [None, None], stop.__name__
+
+
+def test_a_reader_that_needs_no_table_outlives_it() -> None:
+    reader = pa.RecordBatchReader.from_stream(big())
+    gc.collect()
+    assert sum(batch.column(0).to_numpy().sum() for batch in reader) == sum(range(100_000)) * 3
+
+
+def test_a_failure_while_reading_is_an_error_and_no_end() -> None:
+    class Failing(Stored):
+        def values(self, i: int) -> Values:
+            raise ValueError("no memory of it")
+
+    table = Table([column("x")], [big(9)._chunks[0], Failing(BATCH_ROWS, [])])
+    with pytest.raises(OSError, match="ValueError: no memory of it"):
+        pa.RecordBatchReader.from_stream(table).read_all()
+    with pytest.raises(pl.exceptions.ComputeError, match="no memory of it"):
+        pl.DataFrame(table)
+
+
+def test_a_column_that_lies_scattered_is_refused() -> None:
+    scattered = np.arange(10, dtype=np.uint32)[::2]
+    table = Table([column("x")], [Stored(5, [Values(scattered)])])
+    with pytest.raises(OSError, match="not C-contiguous"):
+        pa.table(table)
+
+
+def test_threads_may_read_the_same_table() -> None:
+    table = table_of(MIXED, *[[[7, True, 1, 9, "x", b"y", V4, [1], ["z"], [1]]] * 50] * 20)
+    expected_rows = pa.table(table).to_pylist()
+    wrong: list[object] = []
+
+    def read() -> None:
+        for _ in range(20):
+            rows = pa.RecordBatchReader.from_stream(table).read_all().to_pylist()
+            if rows != expected_rows:
+                wrong.append(rows)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_duckdb_computes_with_names_and_times() -> None:
+    columns = [
+        column("proto", "u1", enum={2: "kernel"}),
+        column("nl_time", "i8", display="time"),
+        text("dev"),
+    ]
+    routes = table_of(columns, [[2, 10**18, "lo"], [2, 2 * 10**18, "eth0"]], [[9, 0, None]], loss=Loss())
+    with duckdb.connect() as connection:
+        connection.register("routes", routes)
+        rows = connection.sql("select proto, count(*), count(dev) from routes group by proto order by proto")
+        assert rows.fetchall() == [("9", 1, 0), ("kernel", 2, 2)]
+        late = connection.sql(
+            "select dev from routes where nl_time::timestamptz > timestamptz '2020-01-01 00:00:00+00'"
+        )
+        assert late.fetchall() == [("eth0",)]
+
+
+def test_values_made_by_hand_are_what_they_should_be() -> None:
+    values = values_of(column("x", list=True), [[1], None])
+    assert len(values) == 2
+    assert values.offsets is not None
+    assert values.offsets.tolist() == [0, 1, 1]
+
+
+TABLES = [(source.name, name) for source in nlbus.sources() for name in source.tables]
+
+
+@pytest.mark.parametrize(("source", "name"), TABLES)
+def test_every_table_of_every_source_is_read(source: str, name: str) -> None:
+    columns = nlbus.schema(source, name).columns
+    absent = [values_of(each, [None, None]) for each in columns]
+    items = [values_of(each, [[None], []] if each.list else [None, None]) for each in columns]
+    for chunks in ([], [Stored(2, absent), Stored(2, items)]):
+        table = Table(columns, chunks)
+        for read in READERS:
+            found = read(table)
+            assert {name: len(cells) for name, cells in found.items()} == dict.fromkeys(found, len(table))
+        assert len(list(table.iter_rows())) == len(table.to_numpy()) == len(table)
+        assert repr(table)
