@@ -105,7 +105,7 @@ def test_a_table_brings_its_groups(listen: Start) -> None:
 
 def test_a_condition_chooses_and_counts(listen: Start) -> None:
     here = listen(
-        "route", "-t", "link", "-w", 'ifname ~ "w*" and mtu > 1400', "-c", "2", "--columns", "ifname"
+        "route", "-t", "link", "--where", 'ifname ~ "w*" and mtu > 1400', "-c", "2", "--columns", "ifname"
     )
     ip(*(f"link add {name} mtu {mtu} type ifb" for name, mtu in (("v0", 1500), ("w0", 1400), ("w1", 1500))))
     ip("link add w2 mtu 9000 type ifb")
@@ -266,14 +266,16 @@ def test_without_pyarrow_a_snapshot_says_what_to_install(
 def test_a_snapshot_of_another_namespace(others: Callable[[], str]) -> None:
     path = others()
     inside(path, lambda: ip("link add d7 type ifb", "addr add 10.0.0.7/24 dev d7"))
-    (line,) = nlbus("snapshot", "route", "addr", "--netns", path, "-w", "local != null").stdout.splitlines()
+    (line,) = nlbus(
+        "snapshot", "route", "addr", "--netns", path, "--where", "local != null"
+    ).stdout.splitlines()
     assert line == "10.0.0.7/24 dev d7 scope global permanent"
 
 
 def test_a_snapshot_of_devices_and_processes() -> None:
     assert "add@/devices/virtual/net/lo SUBSYSTEM=net " in nlbus("snapshot", "uevent", "uevent").stdout
     own = str(find_pid())
-    done = nlbus("snapshot", "proc", "fork", "-w", f"child_tgid == {own}", "--columns", "child_tgid")
+    done = nlbus("snapshot", "proc", "fork", "--where", f"child_tgid == {own}", "--columns", "child_tgid")
     assert done.stdout.split()[:2] == ["CHILD_TGID", own]
 
 
