@@ -183,7 +183,9 @@ cdef inline size_t in_lines(size_t size) noexcept nogil:
     return (size + LINE - 1) & ~<size_t> (LINE - 1)
 
 
+# The collector would take away what __dealloc__ still needs; there are no cycles to collect.
 @cython.final
+@cython.no_gc
 cdef class Decoded:
     """The columns of the messages of one kind, a row each, in the order they came.
 

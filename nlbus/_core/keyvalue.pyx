@@ -361,7 +361,8 @@ cdef class Texts:
         if not c.list:
             return text, valid, offsets, None, c.ascii
         # No list has ever begun: there are no offsets of items yet.
-        item_offsets = self.view(c.item_offsets, c.items + 1, 4, np.int32) if c.items else np.zeros(1, np.int32)
+        item_offsets = (self.view(c.item_offsets, c.items + 1, 4, np.int32) if c.items
+                        else np.zeros(1, np.int32))
         items = text, self.view(c.item_valid, c.items, 1, np.bool_), item_offsets
         return None, valid, offsets, items, c.ascii
 

@@ -25,10 +25,16 @@ def listen(
 ) -> None:
     """Print the events of SOURCE, one of those below (see `nlbus sources`).
 
-    Text is one line an event: time (UTC), source, groups, type, length of the payload, payload. JSON has
-    the same and more, one object a line: the payload as "text" if it is printable UTF-8 on the bus or of
-    audit, else as "hex"; uevents as "action", "devpath" and "env", process events as "event" and "fields",
-    of generic netlink the "cmd" beside it. Each line is written at once.
+    Text is one line an event: when (UTC), what has happened, and to what, much as `ip monitor`, `udevadm
+    monitor` and `conntrack -E` have it; -v tells all that is known. Messages that are not decoded are told by
+    source, groups, type, length and payload, all of them with --raw.
+
+    JSON is one object a line: "time", "time_ns", "source", "groups", "group_names"; "nl_table", "nl_op" (new,
+    change, del) and every column that is there, by its name; else "type" and more, and the payload as "text"
+    if it is printable UTF-8 on the bus or of audit, else as "hex". Each line is written at once.
+
+    --where compares columns with ==, !=, <, <=, >, >=, ~ (a glob), in (values or a network) and has (a flag);
+    and, or, not and parentheses combine these; null is no value.
 
     What was lost stands in the output too, before the events that came after it: a line `--- gap: ... ---`,
     or an object with "type": "gap", its "cause" ("gap": events of a stream of the bus, exactly; "overrun":
@@ -42,7 +48,10 @@ def listen(
 
     \b
     nlbus listen bus --group 1 --group 7 --trust 1000 --trust 0
-    nlbus listen route --group link,ipv4_route -o json | jq .type_name
+    nlbus listen route                     links, addresses, routes ...
+    nlbus listen route -g link -o json | jq -r '.ifname + " " + .operstate'
+    nlbus listen route --table route --where 'dst in 10.0.0.0/8'
+    nlbus listen route --where 'mtu > 1500' --columns ifname,mtu
     nlbus listen uevent --count 1
     nlbus listen proc                      processes: fork, exec, exit ...
     nlbus listen conntrack -g new,destroy  connections, as netfilter sees them
@@ -59,6 +68,7 @@ def listen(
     names = Names(live=source.name == "route", netns=where["netns"])
     view = View(source, choice, names)
     with subscribe(**where, tables=view.tables) as subscriber:
+        names.fill()  # after it, or a change between the two would be missed
         writer = _Writer(subscriber, view)
         try:
             with Ending(subscriber) as ending:

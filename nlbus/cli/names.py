@@ -17,8 +17,11 @@ class Names:
         self._known: dict[tuple[int, int], str] = {}
         self._live = live
         self._netns = netns
-        if live:
-            for index, name in inside(netns, socket.if_nameindex):
+
+    def fill(self) -> None:
+        """Ask for all, so that those that go soon are known."""
+        if self._live:
+            for index, name in inside(self._netns, socket.if_nameindex):
                 self._known[-1, index] = name
 
     def learn(self, row: dict[str, Any]) -> None:

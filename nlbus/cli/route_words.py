@@ -236,7 +236,7 @@ def _rule(row: Row, names: Names) -> Iterator[str]:
 
 
 def _nexthop(row: Row, names: Names) -> Iterator[str]:
-    yield f"id {row.pop('id')}"
+    yield f"id {row.pop('id', '?')}"
     row.pop("family", None)
     if group := row.pop("group", None):
         members = (NEXTHOP.unpack(bytes.fromhex(member)) for member in group)

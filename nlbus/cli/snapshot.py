@@ -150,6 +150,7 @@ class _Lines:
 
     def _words(self, found: Table, netns: str | int | None) -> Iterator[tuple[str, int]]:
         names = Names(live=self._source.name == "route", netns=netns)
+        names.fill()
         words = Wording(self._source, [], self._everything, names)
         for row in self._rows(found):
             yield " ".join(words.words(self._table, row)), 1

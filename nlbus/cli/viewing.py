@@ -6,6 +6,7 @@ from functools import wraps
 from typing import Any
 
 import click
+import numpy as np
 
 from nlbus import Batch, Expression, SchemaError, UnknownColumn
 from nlbus.cli import show
@@ -51,7 +52,7 @@ OPTIONS = (
         help="Only these columns, and only events that have them (`nlbus sources SOURCE TABLE`).",
     ),
     click.option(
-        "-w", "--where", type=condition, metavar="CONDITION",
+        "--where", type=condition, metavar="CONDITION",
         help="Only events for which this is true: 'mtu > 1500 and ifname ~ \"eth*\"'.",
     ),
     click.option("-v", "--all-columns", "everything", is_flag=True, help="Text with all that is known."),
@@ -90,6 +91,7 @@ class View:
         self._rest = not chooses
         self._reading: Reading | None = None
         self._order: list[str] = []
+        self._types: dict[str, set[int]] = {}  # of messages, a table
         if chooses or (source.schemas and not choice.raw):
             found = chosen_tables(source, choice)
             every = choice.everything or choice.output == "json"
@@ -97,6 +99,7 @@ class View:
             reading = Reading(source, columns, choice.where)
             # A message may be of several: then it is told by the one that looks at more than its type.
             self._order = sorted(found, key=lambda name: _looks_closer(reading.schema(name)))
+            self._types = {name: _types(reading.schema(name)) for name in found}
             self._reading = reading
         self.tables = tuple(self._order) if chooses else ()  # those that were asked for
         self._words = Wording(source, choice.columns, choice.everything, names or Names())
@@ -105,7 +108,10 @@ class View:
         """A record an event, in the order of arrival, `limit` at most."""
         rows: dict[int, tuple[str, dict[str, Any]]] = {}
         if self._reading is not None:
+            there = set(np.unique(batch.messages["type"]).tolist())
             for name in self._order:
+                if self._types[name].isdisjoint(there):
+                    continue
                 for row in self._reading.table(batch, name).iter_rows(absent=False):
                     rows[row["nl_row"]] = name, prepared(self._source, row)
         return show.events(self._source, batch, limit, rows, self._rest)
@@ -162,6 +168,11 @@ def wanted_columns(source: Source, table: str, columns: list[str], every: bool) 
     if columns:
         return [name for name in names if name in columns]
     return [name for name in names if not hidden(source.name, table, name)]
+
+
+def _types(schema: Schema | TextSchema) -> set[int]:
+    # Datagrams that are no messages of netlink have type 0.
+    return {op.type for op in schema.ops} if isinstance(schema, Schema) else {0}
 
 
 def _looks_closer(schema: Schema | TextSchema) -> bool:

@@ -2,15 +2,19 @@
 
 import re
 import shlex
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
 import click
+import numpy as np
 
-from nlbus.cli import route_words, show
+from nlbus.cli import conntrack_line, route_words, show
+from nlbus.cli.conntrack_line import EVENTS
 from nlbus.cli.names import Names
 from nlbus.columns import NL_COLUMNS, Column
+from nlbus.convert import time_dtype
 from nlbus.describe import schema
 from nlbus.sources import Source
 
@@ -65,7 +69,10 @@ class Wording:
         elif name == "uevent":
             parts += [name, click.style(",".join(record["group_names"]) or "-", fg="cyan")]
         else:
-            parts += [click.style(row["nl_op"], fg=COLOURS[row["nl_op"]]), click.style(table, fg="cyan")]
+            word = EVENTS[row["nl_op"]] if table == "conntrack" else row["nl_op"]
+            parts.append(click.style(word, fg=COLOURS[row["nl_op"]]))
+            if table != "conntrack":
+                parts.append(click.style(table, fg="cyan"))
         return " ".join([*parts, *self.words(table, row)])
 
     def words(self, table: str, row: Row) -> Iterator[str]:
@@ -73,13 +80,17 @@ class Wording:
         row = dict(row)
         if table == "link":
             self._names.learn(row)
-        if not self._chosen and (words := words_of(self._source.name, table)):
+        if not self._chosen and (words := self._words_of(table)):
             yield from map(show.escaped, words(row, self._names))
         columns = self.columns(table)
         for name in self._chosen or columns:
             told = name in row and (self._chosen or name not in NL_NAMES)
             if told and (text := value_text(columns[name], row[name])):
                 yield f"{name}={text}"
+
+    def _words_of(self, table: str) -> Words | None:
+        # The line of a connection is a closed form: where more is wanted, all is told by name.
+        return None if table == "conntrack" and self._everything else words_of(self._source.name, table)
 
     def columns(self, table: str) -> dict[str, Column]:
         """The columns of a table, its key first."""
@@ -105,7 +116,7 @@ def value_text(column: Column, value: Any) -> str:
     if isinstance(value, bool) or column.enum is not None or value is None:
         return "-" if value is None else str(value)
     if column.display == "time":
-        return show.iso(value)
+        return f"{np.int64(value).view(time_dtype(column))}Z" if value < 1 << 63 else str(value)
     if column.display == "hex":
         return f"{value:#x}"
     return duration(value, column.unit) or str(value)
@@ -138,7 +149,17 @@ def _uevent(row: Row, _: Names) -> Iterator[str]:
             yield f"{key}={shlex.quote(show.escaped(value))}"
 
 
-WORDS: Mapping[str, Mapping[str, Words]] = {"route": route_words.WORDS, "uevent": {"uevent": _uevent}}
+def _connection(row: Row, _: Names) -> Iterator[str]:
+    """The classic line, which is of all that matters."""
+    yield conntrack_line.classic_line(defaultdict(lambda: None, row))
+    row.clear()
+
+
+WORDS: Mapping[str, Mapping[str, Words]] = {
+    "route": route_words.WORDS,
+    "uevent": {"uevent": _uevent},
+    "conntrack": {"conntrack": _connection},
+}
 
 
 def words_of(source: str, table: str) -> Words | None:

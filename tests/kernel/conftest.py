@@ -13,6 +13,7 @@ import pytest
 
 from nlbus import AsyncSubscriber, Publisher, Subscriber
 from tests.kernel.aio_helpers import AsyncSubscribe, Run, runner, watchers
+from tests.kernel.cli_helpers import Listen
 from tests.kernel.helpers import Child, here
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -101,6 +102,21 @@ def child() -> Iterator[Callable[..., Child]]:
     yield start
     for one in started:
         one.kill()
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[..., Listen]]:
+    """Listen(...), which has ended when the test has."""
+    started: list[Listen] = []
+
+    def start(*args: str) -> Listen:
+        started.append(Listen(*args))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.kill()
+        one.process.communicate()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import signal
 import socket
 import struct
 import subprocess
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,6 +35,7 @@ RTM_NEWROUTE, RTM_DELROUTE = 24, 25
 AUDIT_USER_AVC = 1107
 PROC_EVENT_FORK = 1
 NETDEV_CMD_DEV_ADD_NTF, NETDEV_CMD_DEV_DEL_NTF = 2, 3
+MARK = uuid.uuid4()  # of our uevents and audit records
 NULL = Path("/sys/devices/virtual/mem/null/uevent")
 
 
@@ -47,6 +49,7 @@ class Storm(NamedTuple):
     mine: Callable[[Batch], int]
     other_groups: tuple[int | str, ...] | None = None  # of the one with the tiny buffer; None: the same
     home: bool = False  # heard in the first network namespace only
+    shared: bool = False  # others on this machine have such events too
 
 
 def nothing() -> None:
@@ -217,14 +220,14 @@ def change_null() -> int:
     try:
         with NULL.open("wb", buffering=0) as uevent:
             for _ in range(UEVENTS):
-                uevent.write(b"change")
+                uevent.write(f"change {MARK}".encode())
     except OSError as error:
         raise NotPermitted(f"{NULL}: {error.strerror}") from None
     return UEVENTS
 
 
 def of_null(batch: Batch) -> int:
-    return sum(batch.payload(i).startswith(b"change@/devices/virtual/mem/null\0") for i in range(len(batch)))
+    return sum(f"\0SYNTH_UUID={MARK}\0".encode() in batch.payload(i) for i in range(len(batch)))
 
 
 def audit() -> int:
@@ -232,13 +235,13 @@ def audit() -> int:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9) as kernel:
         for number in range(RECORDS):
             flags = MessageFlag.REQUEST | MessageFlag.ACK
-            kernel.send(message(AUDIT_USER_AVC, f"nlbus storm {number}".encode(), flags, number))
+            kernel.send(message(AUDIT_USER_AVC, f"nlbus storm {MARK} {number}".encode(), flags, number))
             kernel.recv(4096)
     return RECORDS
 
 
 def of_audit(batch: Batch) -> int:
-    return sum(b"nlbus storm" in batch.payload(i) for i in range(len(batch)))
+    return sum(f"nlbus storm {MARK}".encode() in batch.payload(i) for i in range(len(batch)))
 
 
 # -- all of them --------------------------------------------------------------------------------------
@@ -247,11 +250,11 @@ def of_audit(batch: Batch) -> int:
 def storms() -> Iterator[Storm]:
     yield Storm("route", None, up, routes, where("type", RTM_NEWROUTE, RTM_DELROUTE))
     yield Storm("conntrack", None, track, connect, where("group", 1))
-    yield Storm("proc", None, nothing, fork, ForksOfOne(), home=True)
-    yield Storm("uevent", None, nothing, change_null, of_null)
+    yield Storm("proc", None, nothing, fork, ForksOfOne(), home=True, shared=True)
+    yield Storm("uevent", None, nothing, change_null, of_null, shared=True)
     yield Storm("nflog", ("1",), log_packets, send_packets, every, other_groups=("2",))
     yield Storm("nftables", None, table, add_elements, where("type", 10 << 8 | 12))
     yield Storm("xfrm", None, nothing, policies, every)
     yield Storm("genl:netdev", None, nothing, devices, come_and_gone)
     yield Storm("sock_diag", ("inet_tcp_destroy",), up, connect_and_close, every)
-    yield Storm("audit", None, nothing, audit, of_audit, home=True)
+    yield Storm("audit", None, nothing, audit, of_audit, home=True, shared=True)

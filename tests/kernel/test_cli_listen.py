@@ -4,11 +4,8 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,67 +15,8 @@ from nlbus import Publisher
 from nlbus.cli.main import commands
 from nlbus.cli.rtnetlink import Rtnetlink
 from nlbus.netns import inside
+from tests.kernel.cli_helpers import Listen
 from tests.kernel.helpers import Child, Sender, ip, plain
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-class Listen:
-    """`nlbus listen`, which has joined its groups when this returns."""
-
-    def __init__(self, *args: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "nlbus", "listen", *args],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-        assert self.process.stderr is not None
-        self.greeting = self.process.stderr.readline()
-        while "listening to" not in self.greeting:
-            more = self.process.stderr.readline()
-            assert more, f"it ended: {self.greeting}"
-            self.greeting += more
-
-    def line(self) -> str:
-        """The next line, while it runs."""
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().rstrip("\n")
-
-    def record(self) -> dict[str, Any]:
-        return dict(json.loads(self.line()))
-
-    def end(self, number: int | None = None) -> tuple[int, list[str], str]:
-        """Exit code, the other lines of stdout, stderr; after this signal, or by itself."""
-        if number is not None:
-            self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=30)
-        return self.process.returncode, out.splitlines(), err
-
-    def stop(self) -> None:
-        """Let it sleep, so that its buffer overflows."""
-        self.process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
-
-    def go_on(self) -> None:
-        self.process.send_signal(signal.SIGCONT)
-
-
-@pytest.fixture
-def listen() -> Iterator[Callable[..., Listen]]:
-    started: list[Listen] = []
-
-    def start(*args: str) -> Listen:
-        started.append(Listen(*args))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.process.kill()
-        one.process.communicate()
-
 
 Start = Callable[..., Listen]
 

@@ -7,6 +7,7 @@ import pytest
 
 from nlbus import KernelError, PermissionDenied, Subscriber
 from nlbus.netns import inside
+from nlbus.opening import DEFAULT_BUFFER
 from tests.kernel.helpers import Child, proc_netlink
 from tests.kernel.storms import Storm, storms
 
@@ -53,15 +54,21 @@ def test_a_storm(storm: Storm, subscribe: Subscribe, child: Callable[..., Child]
     made = maker.result()
     ours, theirs = sub.stats(), tiny.stats()
 
-    assert ours["dropped"] == ours["lost"] == ours["unbuilt"] == 0
-    assert ours["malformed"] == ours["truncated"] == ours["untrusted"] == 0
-    assert seen == made
-
     dropped = inside(where, lambda: proc_netlink(tiny).drops)
     assert told == theirs["dropped"] == dropped
     assert dropped > 0, "this was no storm"
     arrived = theirs["datagrams"] - before[1] + dropped
-    if storm.home:  # where other processes have events too
+    if storm.shared:
         assert arrived >= made
     else:
-        assert arrived == ours["datagrams"] - before[0]
+        assert arrived == ours["datagrams"] - before[0] + ours["dropped"]
+
+    assert ours["lost"] == ours["unbuilt"] == 0
+    assert ours["malformed"] == ours["truncated"] == ours["untrusted"] == 0
+    if ours["dropped"] and ours["buffer_size"] < DEFAULT_BUFFER:
+        pytest.skip(
+            f"losing nothing needs a receive buffer of {DEFAULT_BUFFER} bytes, the kernel grants "
+            f"{ours['buffer_size']}: raise net.core.rmem_max, or run as root"
+        )
+    assert ours["dropped"] == 0
+    assert seen == made

@@ -298,8 +298,10 @@ def test_an_endless_stream_of_forgeries_does_not_keep_others_from_joining(
             while True:
                 sender.send(b"forged" * 10, 1)
 
-    for _ in range(3):
-        child(flood, uid=NOBODY)
+    floods = [child(flood, uid=NOBODY) for _ in range(3)]
+    wait_until(lambda: bool(nlbus.wait([sub], 0)) or not floods[0].running(), 20)
+    if not floods[0].running():
+        floods[0].result()  # says why
     thread, outcome = blocked(sub, sub.recv)
     wait_until(lambda: sub._receiver.busy)
     time.sleep(0.2)

@@ -25,7 +25,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
 
 
-@pytest.mark.parametrize("command", ["sources", "listen", "publish", "stats", "demo"])
+@pytest.mark.parametrize("command", ["sources", "listen", "snapshot", "publish", "replay", "stats", "demo"])
 def test_help_teaches_by_example(command: str) -> None:
     result = invoke(command, "--help")
     assert result.exit_code == 0
@@ -50,6 +50,12 @@ def test_help_names_the_exit_codes() -> None:
         ["listen", "route", "-o", "xml"],
         ["listen", "nflog", "--option", "copy_range"],
         ["listen", "nflog", "--option", "copy_range=all"],
+        ["listen", "route", "--where", "mtu"],
+        ["listen", "route", "--table", ""],
+        ["listen", "route", "--raw", "--table", "link"],
+        ["snapshot"],
+        ["snapshot", "route"],
+        ["snapshot", "route", "link", "-o", "xml"],
         ["publish"],
         ["stats", "--netns", "blue", "--here"],
         ["stats", "--pid", "0"],
@@ -76,6 +82,15 @@ def test_wrong_usage_exits_with_2(args: list[str]) -> None:
         (["listen", "nflog", "--option", "copyrange=1"], "(did you mean 'copy_range'?)"),
         (["listen", "nflog", "--option", "copy_range=nan"], "from 0 to 65531"),
         (["listen", "route", "--option", "x=1"], "no option 'x' of route"),
+        (["listen", "route", "--table", "lnk"], "no table 'lnk' of route (did you mean 'link'?)"),
+        (["listen", "route", "--columns", "mtuu"], "no column 'mtuu' in any table of route (did you mean"),
+        (["listen", "bus", "-g", "1", "--table", "x"], "bus has no tables"),
+        (["sources", "route", "lnk"], "no table 'lnk' of route (did you mean 'link'?)"),
+        (["sources", "rout"], "no source 'rout' (did you mean 'route'?)"),
+        (["sources", "bus"], "bus has no tables"),
+        (["snapshot", "route", "lnk"], "no table 'lnk' of route (did you mean 'link'?)"),
+        (["snapshot", "route", "link", "--columns", "mtuu"], "no column 'mtuu'"),
+        (["snapshot", "route", "prefix"], "no snapshot of route prefix"),
         (["publish", "-g", "0"], "no group 0"),
         (["stats", "uevnt"], "no source 'uevnt' (did you mean 'uevent'?)"),
         (["publish", "-g", "1", "--type", "-1"], "type=-1"),
@@ -126,6 +141,36 @@ def test_sources_shows_options_and_what_else_there_is_to_know() -> None:
     assert "groups by number, *0" in text
     assert "--option threshold=1  packets to gather" in text
     assert "one listener each" in text
+
+
+def test_the_tables_of_a_source() -> None:
+    lines = invoke("sources", "route").stdout.splitlines()
+    assert lines[0].split()[:2] == ["TABLE", "SNAPSHOT"]
+    assert lines[1].split() == ["link", "yes", "network", "interfaces"]
+    assert lines[2].split() == ["key", "ifindex"]
+    assert max(map(len, lines)) <= 80
+    assert "no key: each row is an event of its own" in invoke("sources", "proc").stdout
+    records = [json.loads(line) for line in invoke("sources", "route", "-o", "json").stdout.splitlines()]
+    assert [record["name"] for record in records] == list(find("route").tables)
+    assert (records[0]["key"], records[0]["groups"], records[0]["snapshot"]) == (["ifindex"], ["link"], True)
+
+
+def test_the_columns_of_a_table() -> None:
+    lines = {
+        line.split()[0]: line.split()[1:] for line in invoke("sources", "route", "link").stdout.splitlines()
+    }
+    assert lines["ifindex*"] == ["s32", "-", "-", "ifindex"]
+    assert lines["mtu"] == ["u32", "bytes", "null", "IFLA_MTU"]
+    assert lines["operstate"][:7] == ["enum", "u8", "-", "null", "IFLA_OPERSTATE", "unknown", "notpresent"]
+    assert lines["address"][:3] == ["lladdr", "mac", "null"]
+    records = [
+        json.loads(line) for line in invoke("sources", "route", "link", "-o", "json").stdout.splitlines()
+    ]
+    assert [record["name"] for record in records] == [
+        column.name for column in nlbus.schema("route", "link").columns
+    ]
+    (state,) = (record for record in records if record["name"] == "operstate")
+    assert (state["enum"]["6"], state["flags"], state["nullable"], state["key"]) == ("up", None, True, False)
 
 
 def test_without_click_it_is_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
