@@ -272,14 +272,11 @@ struct table *columns_of(int kind, const uint8_t *base, const struct message *m,
 	};
 	static const uint32_t counts[] = { ROUTES, LINKS, CONNECTIONS, FORKS };
 	uint32_t rows = 0, row = 0;
-	size_t bytes = 0;
 	struct table *t;
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count; i++)
 		rows += happened(kind, &m[i], base + m[i].offset) >= 0;
-		bytes += m[i].length;
-	}
-	t = table_new(columns[kind], counts[kind], rows, bytes);
+	t = table_new(columns[kind], counts[kind], rows);
 	for (size_t i = 0; i < count; i++) {
 		const uint8_t *data = base + m[i].offset;
 		int op = happened(kind, &m[i], data);

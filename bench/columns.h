@@ -30,6 +30,7 @@ struct table {
 	uint32_t *nl_row, *nl_group;
 	int32_t *nl_nsid;
 	uint8_t *nl_op, *damaged, *memory;
+	size_t room[96]; /* of bytes and lists */
 };
 
 #define ROUTE(X) \
@@ -105,8 +106,8 @@ static inline size_t lines(size_t size)
 	return (size + 63) & ~(size_t)63;
 }
 
-/* All columns as one piece of zeros; bytes and lists have room for all that the messages hold. */
-static inline struct table *table_new(const struct column *columns, uint32_t count, uint32_t rows, size_t bytes)
+/* All columns as one piece of zeros; bytes and lists grow on their own. */
+static inline struct table *table_new(const struct column *columns, uint32_t count, uint32_t rows)
 {
 	struct table *t = calloc(1, sizeof(*t));
 	size_t total = 4 * lines(4 * (size_t)rows + 4) + lines(rows);
@@ -126,7 +127,8 @@ static inline struct table *table_new(const struct column *columns, uint32_t cou
 	for (uint32_t i = 0; i < count; i++) {
 		if (columns[i].shape >= BYTES) {
 			TAKE(offsets[i], 4 * (size_t)rows + 4);
-			t->values[i] = malloc(bytes);
+			t->room[i] = 32 * (size_t)rows;
+			t->values[i] = malloc(t->room[i]);
 		} else {
 			TAKE(values[i], (size_t)rows * columns[i].width);
 		}
@@ -211,6 +213,10 @@ static inline void put_bytes(struct table *t, int column, uint32_t row, const vo
 {
 	uint32_t begin = t->offsets[column][row];
 
+	if (begin + length > t->room[column]) {
+		t->room[column] = 2 * (begin + length);
+		t->values[column] = realloc(t->values[column], t->room[column]);
+	}
 	memcpy(t->values[column] + begin, data, length);
 	t->offsets[column][row + 1] = begin + length;
 	t->valid[column][row] = 1;
