@@ -126,11 +126,13 @@ cdef inline bint plain(const slot *s, const uint8_t *at, size_t length, int64_t 
     cdef uint16_t u16
     cdef uint32_t u32
     cdef uint64_t u64
-    if s.kind == PLAIN_4:
+    if cython.likely(s.kind == PLAIN_4):  # most are; a test is cheaper than a jump by a table
         if length < 4:
             return False
         memcpy(s.data + 4 * row, at, 4)
-    elif s.kind == PLAIN_8:
+        s.valid[row] = 1
+        return True
+    if s.kind == PLAIN_8:
         if length < 8:
             return False
         memcpy(s.data + 8 * row, at, 8)
