@@ -112,7 +112,7 @@ cdef inline int cell_bytes(cell *c, int64_t row, const uint8_t *at, size_t lengt
         c.item_valid[c.items - 1] = 1
     else:
         cell_begin(c, row)
-    if c.used + <int64_t> length > c.room:
+    if c.used + <int64_t> length >= c.room:  # some room even for nothing: memcpy wants no NULL
         if c.used + <int64_t> length > MOST:
             return -1
         room = 2 * (c.used + <int64_t> length) + 64

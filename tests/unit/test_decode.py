@@ -271,6 +271,17 @@ def test_a_table_in_a_cycle_is_freed() -> None:
         assert gone() is None
 
 
+def test_the_collector_stays_away_from_what_frees_memory_itself() -> None:
+    batch = Batch.from_datagrams("route", [message(16, bytes(16), tree=[(3, b"eth0")])])
+    [chunk] = batch.table("link")._chunks
+    assert not gc.is_tracked(chunk._decoded)  # type: ignore[attr-defined]
+
+
+def test_an_empty_text_after_none() -> None:
+    batch = Batch.from_datagrams("route", [message(16, bytes(16), tree=[(3, b"")])])
+    assert next(iter(batch.table("link").iter_rows()))["ifname"] == ""
+
+
 def test_nothing_waits_for_the_collector() -> None:
     batch = Batch.from_datagrams("route", [message(16, bytes(16), tree=[(3, b"eth0")])] * 10)
 
