@@ -45,7 +45,7 @@ OPTIONS = (
     ),
     click.option(
         "-t", "--table", "--tables", "tables", type=name_list, multiple=True, metavar="T,...",
-        help="Only these tables (`nlbus sources SOURCE` lists them); without --group, groups that bring them.",
+        help="Only these tables (`nlbus sources SOURCE` lists them); without --group, their groups.",
     ),
     click.option(
         "--columns", type=name_list, multiple=True, metavar="C,...",
