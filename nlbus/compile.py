@@ -32,12 +32,18 @@ KINDS = {
     for number, name in enumerate(
         (
             "SKIP", "UINT", "SINT", "UINT_BE", "SINT_BE", "VARINT", "FLAG", "FIXED", "ADDRESS", "VIA", "TEXT",
-            "BYTES", "NEST", "STRUCT", "LIST", "ELEMENTS", "SELECT", "PLAIN_U32", "PLAIN_ADDRESS",
+            "BYTES", "NEST", "STRUCT", "LIST", "ELEMENTS", "SELECT", "PLAIN_1", "PLAIN_2", "PLAIN_4", "PLAIN_8",
+            "PLAIN_BE_2", "PLAIN_BE_4", "PLAIN_BE_8", "PLAIN_ADDRESS",
         )
     )
 }  # fmt: skip
 # The decoder has a short way for these; without a change of width, a sign does not matter.
-PLAIN = {"u32": "PLAIN_U32", "s32": "PLAIN_U32", "address": "PLAIN_ADDRESS"}
+PLAIN = {
+    ("UINT", 1): "PLAIN_1", ("UINT", 2): "PLAIN_2", ("UINT", 4): "PLAIN_4", ("UINT", 8): "PLAIN_8",
+    ("SINT", 1): "PLAIN_1", ("SINT", 2): "PLAIN_2", ("SINT", 4): "PLAIN_4", ("SINT", 8): "PLAIN_8",
+    ("UINT_BE", 2): "PLAIN_BE_2", ("UINT_BE", 4): "PLAIN_BE_4", ("UINT_BE", 8): "PLAIN_BE_8",
+    ("SINT_BE", 4): "PLAIN_BE_4", ("ADDRESS", 4): "PLAIN_ADDRESS",
+}  # fmt: skip
 APPEND, SELECTS, MAY_LACK = 1, 2, 4
 NOWHERE = -1
 CASE_TEXT = 20
@@ -207,8 +213,10 @@ class _Builder:
         for field in fields:
             cell = self.cell.get(_joined(lead, field.name), NOWHERE) if field.name else NOWHERE
             if cell >= 0:
-                op = _op(field.type.kind, size=field.type.size, at=at, cell=cell)
+                kind = _fastest(field.type, self.columns[_joined(lead, field.name)])
+                op = _op(kind, size=field.type.size, at=at, cell=cell)
                 if field.absent is not None:
+                    op |= {"kind": KINDS[field.type.kind]}
                     op |= {"flags": MAY_LACK, "absent": field.absent & (1 << 8 * field.type.size) - 1}
                 ops.append(op)
             at += field.type.size
@@ -229,10 +237,7 @@ class _Builder:
         if isinstance(entry, Attr):
             if cell < 0 and not entry.selects:
                 return _op("SKIP")
-            column = self.columns[name]
-            kind = entry.type.kind
-            if column.dtype == entry.type.dtype and column.nullable and not column.list:
-                kind = PLAIN.get(entry.type.name, kind)
+            kind = _fastest(entry.type, self.columns[name]) if cell >= 0 else entry.type.kind
             return _op(kind, size=entry.type.size, cell=cell, flags=SELECTS if entry.selects else 0)
         if isinstance(entry, List):
             if cell < 0:
@@ -291,6 +296,12 @@ class _Builder:
 def _op(kind: str, **fields: int) -> dict[str, int]:
     op = dict.fromkeys(OP_FIELDS, 0) | {"kind": KINDS[kind], "cell": NOWHERE}
     return op | fields
+
+
+def _fastest(type: Type, column: Column) -> str:
+    """The kind by which the decoder stores such a value."""
+    straight = column.dtype.itemsize == type.dtype.itemsize and column.nullable and not column.list
+    return PLAIN.get((type.kind, type.size), type.kind) if straight else type.kind
 
 
 def _kind(column: Column) -> tuple[str, bool, str]:

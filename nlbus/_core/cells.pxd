@@ -58,14 +58,14 @@ cdef inline void cell_begin(cell *c, int64_t row) noexcept nogil:
         c.valid[row] = 1
 
 
-# One more item of the list that was begun, absent so far.
-cdef inline int cell_item(cell *c) noexcept nogil:
+# Room for so many more items.
+cdef inline int cell_reserve(cell *c, int64_t count) noexcept nogil:
     cdef int64_t room
     cdef void *grown
-    if c.items + 1 >= c.item_room:
-        if c.items >= MOST:
+    if c.items + count >= c.item_room:
+        if c.items + count > MOST:
             return -1
-        room = 2 * c.item_room + 16
+        room = 2 * (c.item_room + count) + 16
         grown = realloc(c.item_valid, room)
         if grown == NULL:
             return -1
@@ -82,12 +82,31 @@ cdef inline int cell_item(cell *c) noexcept nogil:
             c.item_offsets = <int32_t *> grown
             c.item_offsets[0] = 0
         c.item_room = room
+    return 0
+
+
+# One more item of the list that was begun, absent so far.
+cdef inline int cell_item(cell *c) noexcept nogil:
+    if cell_reserve(c, 1) < 0:
+        return -1
     c.item_valid[c.items] = 0
     if c.width:
         memset(c.data + c.items * c.width, 0, c.width)
     else:
         c.item_offsets[c.items + 1] = <int32_t> c.used
     c.items += 1
+    return 0
+
+
+# So many items of the list that was begun, as they stand.
+cdef inline int cell_items(cell *c, const uint8_t *at, int64_t count) noexcept nogil:
+    if count == 0:
+        return 0
+    if cell_reserve(c, count) < 0:
+        return -1
+    memset(c.item_valid + c.items, 1, count)
+    memcpy(c.data + c.items * c.width, at, count * c.width)
+    c.items += count
     return 0
 
 
@@ -112,7 +131,7 @@ cdef inline int cell_bytes(cell *c, int64_t row, const uint8_t *at, size_t lengt
         c.item_valid[c.items - 1] = 1
     else:
         cell_begin(c, row)
-    if c.used + <int64_t> length >= c.room:  # some room even for nothing: memcpy wants no NULL
+    if c.used + <int64_t> length > c.room or c.data == NULL:
         if c.used + <int64_t> length > MOST:
             return -1
         room = 2 * (c.used + <int64_t> length) + 64

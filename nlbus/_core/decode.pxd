@@ -25,9 +25,23 @@ cdef enum kind:
     LIST                          # first: what each item is
     ELEMENTS                      # first, count: fields; level; lists, list_count: the columns
     SELECT                        # first, count: cases
-    PLAIN_U32                     # UINT of 4 bytes, to a column of 4 that is no list and may be absent
-    PLAIN_ADDRESS                 # ADDRESS to such a column
+    # To a column of that width, which is no list and may be absent:
+    PLAIN_1                       # UINT or SINT
+    PLAIN_2
+    PLAIN_4
+    PLAIN_8
+    PLAIN_BE_2                    # UINT_BE or SINT_BE
+    PLAIN_BE_4
+    PLAIN_BE_8
+    PLAIN_ADDRESS
+    # Of slots:
     NOTHING                       # the schema has no such attribute
+    FIRST                         # nothing has come yet: its column has no memory
+
+
+cdef enum:
+    LINE = 64                     # bytes of a cache line
+    PIECES = 48                   # slabs: each is as large as all before it, so address space ends first
 
 
 cdef enum op_flag:
@@ -50,7 +64,7 @@ cdef struct op:                   # OP of nlbus/compile.py
     uint64_t absent               # as many bits as `size` has
 
 
-cdef struct slot:                 # what an attribute's number leads to, in the batch at hand
+cdef struct slot:                 # what an attribute's number, or an op's, leads to, in the batch at hand
     int32_t kind
     const op *op
     uint8_t *data
@@ -85,6 +99,9 @@ cdef class Program:
     cdef int32_t *lists           # cells that ELEMENTS fill side by side
     cdef readonly int cells
     cdef int numbers              # items of map
+    cdef int op_count
+    cdef size_t bytes_before      # of a row of the batch before this one
+    cdef size_t lines_before      # and what its columns lost to alignment
     cdef int rule_count
     cdef int field_first
     cdef int field_count
@@ -102,9 +119,14 @@ cdef class Program:
 
 cdef class Decoded:
     cdef Program program
-    cdef uint8_t *slab
-    cdef cell *cells
-    cdef slot *slots              # as the program's map
+    cdef uint8_t *slabs[PIECES]   # what is there for each row
+    cdef int slab_count
+    cdef size_t used              # of the last slab
+    cdef size_t room              # of the last slab
+    cdef size_t total             # of all slabs
+    cdef uint8_t *zeros           # what all columns have in common that no message had
+    cdef cell *cells              # with memory as soon as there is a value
+    cdef slot *slots              # as the program's map, then as its ops
     cdef readonly Py_ssize_t rows
     cdef readonly uint64_t unknown        # attributes
     cdef readonly uint64_t malformed      # messages too short for their header
@@ -117,13 +139,16 @@ cdef class Decoded:
     cdef size_t selector_length
 
     cdef int allocate(self, Py_ssize_t rows) except -1
+    cdef int make(self, int number) noexcept nogil
+    cdef void remember(self) noexcept
     cdef int field(self, const op *o, Rows rows) noexcept nogil
-    cdef int fields(self, const op *o, int count, const uint8_t *at, size_t length,
-                    int64_t row) noexcept nogil
+    cdef int fields(self, int first, int count, const uint8_t *at, size_t length, int64_t row) noexcept nogil
+    cdef int take(self, slot *s, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int walk(self, int32_t which, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int put(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int put_list(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int put_elements(self, const op *o, const uint8_t *at, size_t length,
                           int64_t row) noexcept nogil
+    cdef nothing(self, int i, dtype)
     cdef view(self, void *at, Py_ssize_t count, dtype)
     cdef int put_case(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil

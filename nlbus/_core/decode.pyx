@@ -7,12 +7,12 @@ an attribute that does not fit marks its row, and what is not known is counted.
 
 cimport cython
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcmp, memcpy, memset
 
 from nlbus._core.arena cimport Block
 from nlbus._core.cells cimport (
-    cell, cell_begin, cell_bytes, cell_fill, cell_integer, cell_item, cell_place, spec,
+    cell, cell_begin, cell_bytes, cell_fill, cell_integer, cell_item, cell_items, cell_place, spec,
 )
 from nlbus._core.gather cimport Rows, array_of
 from nlbus._core.walk cimport message
@@ -49,6 +49,7 @@ cdef class Program:
         self.specs = <spec *> address(specs, sizeof(spec))
         self.lists = <int32_t *> address(lists, sizeof(int32_t))
         self.numbers = len(map)
+        self.op_count = len(ops)
         self.rule_count = len(rules)
         self.cells = len(specs)
         self.field_first, self.field_count, self.text_count = fields
@@ -120,11 +121,66 @@ cdef inline uint64_t load_big(const uint8_t *at, int size) noexcept nogil:
     return value
 
 
+cdef inline bint plain(const slot *s, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
+    """Store a value that goes straight to its column, as most do; False where it is none of these."""
+    cdef uint16_t u16
+    cdef uint32_t u32
+    cdef uint64_t u64
+    if s.kind == PLAIN_4:
+        if length < 4:
+            return False
+        memcpy(s.data + 4 * row, at, 4)
+    elif s.kind == PLAIN_8:
+        if length < 8:
+            return False
+        memcpy(s.data + 8 * row, at, 8)
+    elif s.kind == PLAIN_1:
+        if length < 1:
+            return False
+        s.data[row] = at[0]
+    elif s.kind == PLAIN_2:
+        if length < 2:
+            return False
+        memcpy(s.data + 2 * row, at, 2)
+    elif s.kind == PLAIN_BE_4:
+        if length < 4:
+            return False
+        memcpy(&u32, at, 4)
+        u32 = be32toh(u32)
+        memcpy(s.data + 4 * row, &u32, 4)
+    elif s.kind == PLAIN_BE_8:
+        if length < 8:
+            return False
+        memcpy(&u64, at, 8)
+        u64 = be64toh(u64)
+        memcpy(s.data + 8 * row, &u64, 8)
+    elif s.kind == PLAIN_BE_2:
+        if length < 2:
+            return False
+        memcpy(&u16, at, 2)
+        u16 = be16toh(u16)
+        memcpy(s.data + 2 * row, &u16, 2)
+    elif s.kind == PLAIN_ADDRESS:
+        if length != 4:
+            return False
+        memcpy(s.data + 16 * row, IPV4_MAPPED, 12)
+        memcpy(s.data + 16 * row + 12, at, 4)
+    else:
+        return False
+    s.valid[row] = 1
+    return True
+
+
 cdef inline bint lacks(const op *o, const uint8_t *at) noexcept nogil:
     """Whether the integer says that there is none."""
     if o.kind == UINT_BE or o.kind == SINT_BE:
         return load_big(at, o.size) == o.absent
     return load(at, o.size) == o.absent
+
+
+cdef inline size_t in_lines(size_t size) noexcept nogil:
+    """As many bytes, in whole cache lines."""
+    return (size + LINE - 1) & ~<size_t> (LINE - 1)
 
 
 # The collector would take away what __dealloc__ still needs; there are no cycles to collect.
@@ -139,10 +195,9 @@ cdef class Decoded:
     def __cinit__(self, Program program not None, Block block not None, selected):
         cdef Rows rows = Rows(block, selected)
         cdef const message *m
-        cdef const op *texts
         cdef Py_ssize_t i, n = 0
         cdef int64_t row = 0
-        cdef int what, failed = 0
+        cdef int what, texts, failed = 0
         cdef size_t start
         self.program = program
         with nogil:
@@ -163,7 +218,7 @@ cdef class Decoded:
                 self.nl_op[row] = <uint8_t> what
                 row += 1
             # Where an attribute tells the same as a field, it counts: so the fields first.
-            texts = program.ops + program.field_first + program.field_count - program.text_count
+            texts = program.field_first + program.field_count - program.text_count
             for i in range(program.field_count - program.text_count if n else 0):
                 failed |= self.field(&program.ops[program.field_first + i], rows)
             start = (program.header + 3) & ~3
@@ -179,6 +234,8 @@ cdef class Decoded:
                     cell_fill(&self.cells[i], n)
         if failed:
             raise MemoryError("no memory for the columns of a batch")
+        if n:
+            self.remember()
 
     def __dealloc__(self):
         cdef int i
@@ -190,66 +247,93 @@ cdef class Decoded:
                 free(self.cells[i].item_offsets)
         free(self.cells)
         free(self.slots)
-        free(self.slab)
+        for i in range(self.slab_count):
+            free(self.slabs[i])
+        free(self.zeros)
 
     def __len__(self):
         return self.rows
 
     cdef int allocate(self, Py_ssize_t rows) except -1:
-        """All that has a size known beforehand, in one piece of zeros."""
-        cdef size_t size, total
-        cdef uint8_t *at = NULL
+        """What has a size known beforehand; columns get their memory when the first value comes."""
+        cdef size_t size = 4 * rows
         cdef const spec *s
         cdef const op *o
-        cdef cell *c
-        cdef int i, number, turn
+        cdef int i, number
         self.rows = rows
         self.cells = <cell *> calloc(self.program.cells + 1, sizeof(cell))
-        self.slots = <slot *> calloc(self.program.numbers + 1, sizeof(slot))
-        if self.cells == NULL or self.slots == NULL:
+        self.slots = <slot *> calloc(self.program.numbers + self.program.op_count + 1, sizeof(slot))
+        # As much as the columns of the batch before would need, in one piece: the allocator keeps that.
+        self.total = 3 * size + 2 * rows + rows * self.program.bytes_before + self.program.lines_before * LINE
+        self.slabs[0] = <uint8_t *> malloc(self.total + 2 * LINE)
+        if self.cells == NULL or self.slots == NULL or self.slabs[0] == NULL:
             raise MemoryError("no memory for the columns of a batch")
-        for turn in range(2):
-            total = 0
-            # The widest first would save padding; each column at a cache line saves thinking.
-            for i in range(self.program.cells):
-                s = &self.program.specs[i]
-                c = &self.cells[i]
-                c.width = s.width
-                c.list = s.list
-                c.ascii = True
-                c.row = -1
-                if s.list or s.width == 0:
-                    size = (rows + 1) * sizeof(int32_t)
-                    c.offsets = <int32_t *> (at + total)
-                else:
-                    size = rows * s.width
-                    c.data = at + total
-                total += (size + 63) & ~<size_t> 63
-                if s.nullable:
-                    c.valid = at + total
-                    total += (rows + 63) & ~<size_t> 63
-            size = (4 * rows + 63) & ~<size_t> 63
-            self.nl_row = <uint32_t *> (at + total)
-            self.nl_group = <uint32_t *> (at + total + size)
-            self.nl_nsid = <int32_t *> (at + total + 2 * size)
-            self.nl_op = at + total + 3 * size
-            self.damaged = self.nl_op + rows
-            total += 3 * size + 2 * rows
-            if turn == 0:
-                at = self.slab = <uint8_t *> calloc(total + 64, 1)
-                if at == NULL:
-                    raise MemoryError("no memory for the columns of a batch")
-        for i in range(self.program.numbers):
-            number = self.program.map[i]
+        self.room = self.total + 2 * LINE
+        self.slab_count = 1
+        self.nl_row = <uint32_t *> self.slabs[0]
+        self.nl_group = <uint32_t *> (self.slabs[0] + size)
+        self.nl_nsid = <int32_t *> (self.slabs[0] + 2 * size)
+        self.nl_op = self.slabs[0] + 3 * size
+        self.damaged = self.nl_op + rows
+        memset(self.damaged, 0, rows)
+        self.used = in_lines(3 * size + 2 * rows)
+        for i in range(self.program.cells):
+            s = &self.program.specs[i]
+            self.cells[i].width = s.width
+            self.cells[i].list = s.list
+            self.cells[i].ascii = True
+            self.cells[i].row = -1
+        for i in range(self.program.numbers + self.program.op_count):
+            number = self.program.map[i] if i < self.program.numbers else i - self.program.numbers
             self.slots[i].kind = NOTHING
             if number >= 0:
                 o = &self.program.ops[number]
-                self.slots[i].kind = o.kind
                 self.slots[i].op = o
-                if o.cell >= 0:
-                    self.slots[i].data = self.cells[o.cell].data
-                    self.slots[i].valid = self.cells[o.cell].valid
+                self.slots[i].kind = o.kind if o.cell < 0 else FIRST
         return 0
+
+    cdef int make(self, int number) noexcept nogil:
+        """Memory for a column, all zeros, if it has none yet: values or offsets, then validity; -1: none."""
+        cdef const spec *s = &self.program.specs[number]
+        cdef cell *c = &self.cells[number]
+        cdef bint fixed = s.width != 0 and not s.list
+        cdef size_t values = in_lines(self.rows * s.width if fixed else (self.rows + 1) * sizeof(int32_t))
+        cdef size_t size = values + (in_lines(self.rows) if s.nullable else 0)
+        cdef uint8_t *at
+        if c.offsets != NULL or (fixed and c.data != NULL):
+            return 0
+        if self.used + size > self.room:
+            # Twice as much as so far, hence few pieces.
+            self.room = max(size, self.total)
+            at = <uint8_t *> malloc(self.room)
+            if at == NULL:
+                return -1
+            self.slabs[self.slab_count] = at
+            self.slab_count += 1
+            self.total += self.room
+            self.used = 0
+        at = self.slabs[self.slab_count - 1] + self.used
+        self.used += size
+        memset(at, 0, size)
+        if fixed:
+            c.data = at
+        else:
+            c.offsets = <int32_t *> at
+        if s.nullable:
+            c.valid = at + values
+        return 0
+
+    cdef void remember(self) noexcept:
+        """What the next batch will probably need."""
+        cdef const spec *s
+        cdef int i
+        self.program.bytes_before = 0
+        self.program.lines_before = 0
+        for i in range(self.program.cells):
+            s = &self.program.specs[i]
+            if self.cells[i].data != NULL or self.cells[i].offsets != NULL:
+                self.program.bytes_before += (s.width if s.width != 0 and not s.list else sizeof(int32_t)) + 1
+                self.program.lines_before += 3
 
     # -- attributes to cells -----------------------------------------------------------------------
 
@@ -258,9 +342,12 @@ cdef class Decoded:
         cdef cell *c = &self.cells[o.cell]
         cdef const message *m = rows.messages
         cdef const uint8_t *base = rows.base + o.at
-        cdef uint8_t *to = c.data
+        cdef uint8_t *to
         cdef int64_t row
         cdef int failed = 0
+        if self.make(o.cell) < 0:
+            return 1
+        to = c.data
         if (o.kind != UINT and o.kind != SINT) or o.flags or <uint32_t> o.size != c.width or c.valid != NULL:
             for row in range(self.rows):
                 failed |= self.put(o, base + m[self.nl_row[row]].offset, o.size, row)
@@ -278,19 +365,19 @@ cdef class Decoded:
                 memcpy(to + 8 * row, base + m[self.nl_row[row]].offset, 8)
         return failed
 
-    cdef int fields(self, const op *o, int count, const uint8_t *at, size_t length,
-                    int64_t row) noexcept nogil:
-        """Those fields of a struct that are there."""
+    cdef int fields(self, int first, int count, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
+        """Those fields of a struct that are there; `first` is an op."""
+        cdef slot *s = self.slots + self.program.numbers + first
+        cdef const op *o = self.program.ops + first
         cdef int i, failed = 0
         for i in range(count):
-            if <size_t> (o[i].at + o[i].size) <= length:
-                failed |= self.put(&o[i], at + o[i].at, o[i].size, row)
+            if <size_t> (o[i].at + o[i].size) <= length and not plain(&s[i], at + o[i].at, o[i].size, row):
+                failed |= self.take(&s[i], at + o[i].at, o[i].size, row)
         return failed
 
     cdef int walk(self, int32_t which, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
         cdef const level *here = &self.program.levels[which]
-        cdef const slot *slots = self.slots + here.first
-        cdef const slot *s
+        cdef slot *slots = self.slots + here.first
         cdef int32_t number
         cdef size_t size
         cdef int failed = 0
@@ -299,24 +386,29 @@ cdef class Decoded:
             size = nla_payload(at)
             if number >= here.count:
                 self.unknown += 1
-            else:
-                s = &slots[number]
-                # Most attributes are one of the first three.
-                if s.kind == PLAIN_U32 and size >= 4:
-                    memcpy(s.data + 4 * row, nla_data(at), 4)
-                    s.valid[row] = 1
-                elif s.kind == PLAIN_ADDRESS and size == 4:
-                    memcpy(s.data + 16 * row, IPV4_MAPPED, 12)
-                    memcpy(s.data + 16 * row + 12, nla_data(at), 4)
-                    s.valid[row] = 1
-                elif s.kind == NOTHING:
-                    self.unknown += 1
-                elif s.kind != SKIP:
-                    failed |= self.put(s.op, nla_data(at), size, row)
+            elif not plain(&slots[number], nla_data(at), size, row):
+                failed |= self.take(&slots[number], nla_data(at), size, row)
             at = nla_next(at, &length)
         if length:
             self.damaged[row] = 1
         return failed
+
+    cdef int take(self, slot *s, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
+        """Whatever is not plain, or the first of its kind in this batch."""
+        if s.kind == NOTHING:
+            self.unknown += 1
+            return 0
+        if s.kind == FIRST:
+            if self.make(s.op.cell) < 0:
+                return 1
+            s.data = self.cells[s.op.cell].data
+            s.valid = self.cells[s.op.cell].valid
+            s.kind = s.op.kind
+            if plain(s, at, length, row):
+                return 0
+        if s.kind != SKIP:
+            return self.put(s.op, at, length, row)
+        return 0
 
     cdef int put(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
         cdef cell *c = &self.cells[o.cell]
@@ -332,7 +424,7 @@ cdef class Decoded:
                 cell_begin(c, row)
             if cell_item(c) < 0:
                 return 1
-        if kind == UINT or kind == PLAIN_U32:
+        if kind == UINT:
             cell_integer(c, row, load(at, o.size))
         elif kind == UINT_BE:
             cell_integer(c, row, load_big(at, o.size))
@@ -361,7 +453,7 @@ cdef class Decoded:
             else:
                 memcpy(to, at, 16)
         elif kind == STRUCT:
-            return self.fields(self.program.ops + o.first, o.count, at, length, row)
+            return self.fields(o.first, o.count, at, length, row)
         elif kind == BYTES:
             return cell_bytes(c, row, at, length) < 0
         elif kind == FIXED:
@@ -389,6 +481,8 @@ cdef class Decoded:
         cdef cell *c = &self.cells[item.cell]
         cdef int failed = 0
         cell_begin(c, row)
+        if (item.kind == UINT or item.kind == SINT) and <uint32_t> item.size == c.width:
+            return cell_items(c, at, length // item.size) < 0
         while length >= <size_t> item.size and not failed:
             failed = cell_item(c) < 0 or self.put(item, at, item.size, row)
             at += item.size
@@ -401,6 +495,8 @@ cdef class Decoded:
         cdef size_t own, head
         cdef int i, failed = 0
         for i in range(o.list_count):
+            if self.make(lists[i]) < 0:
+                return 1
             cell_begin(&self.cells[lists[i]], row)
         while length >= <size_t> o.at and not failed:
             own = load(at, 2)
@@ -410,7 +506,7 @@ cdef class Decoded:
                 failed |= cell_item(&self.cells[lists[i]]) < 0
             if failed:
                 break
-            failed = self.fields(self.program.ops + o.first, o.count, at, own, row)
+            failed = self.fields(o.first, o.count, at, own, row)
             head = (o.at + 3) & ~3
             if own > head:
                 failed |= self.walk(o.level, at + head, own - head, row)
@@ -438,6 +534,8 @@ cdef class Decoded:
         (values, valid, offsets) of a list's items."""
         cdef cell *c = &self.cells[i]
         cdef Py_ssize_t n = self.rows
+        if c.data == NULL and c.offsets == NULL:
+            return self.nothing(i, dtype)
         valid = self.view(c.valid, n, np.bool_) if c.valid != NULL else None
         if c.list:
             offsets = self.view(c.offsets, n + 1, np.int32)
@@ -454,6 +552,27 @@ cdef class Decoded:
             offsets = self.view(c.offsets, n + 1, np.int32)
             return self.view(c.data, c.used, np.uint8), valid, offsets, None, c.ascii
         return self.view(c.data, n, dtype), valid, None, None, True
+
+    cdef nothing(self, int i, dtype):
+        """The values of a column that no message had: zeros, the same for all of them."""
+        cdef Py_ssize_t n = self.rows
+        cdef size_t size = (n + 1) * sizeof(int32_t)
+        cdef int j
+        if self.zeros == NULL:
+            for j in range(self.program.cells):
+                size = max(size, <size_t> n * self.program.specs[j].width)
+            self.zeros = <uint8_t *> calloc(size, 1)
+            if self.zeros == NULL:
+                raise MemoryError("no memory for the columns of a batch")
+        valid = self.view(self.zeros, n, np.bool_) if self.program.specs[i].nullable else None
+        if self.cells[i].width and not self.cells[i].list:
+            return self.view(self.zeros, n, dtype), valid, None, None, True
+        offsets = self.view(self.zeros, n + 1, np.int32)
+        none = np.empty(0, dtype if self.cells[i].width else np.uint8)
+        if not self.cells[i].list:
+            return none, valid, offsets, None, True
+        item_offsets = None if self.cells[i].width else np.zeros(1, np.int32)
+        return None, valid, offsets, (none, np.empty(0, np.bool_), item_offsets), True
 
     @property
     def messages(self):
