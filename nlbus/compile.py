@@ -31,9 +31,9 @@ KINDS = {
     name: number
     for number, name in enumerate(
         (
-            "SKIP", "UINT", "SINT", "UINT_BE", "SINT_BE", "VARINT", "FLAG", "FIXED", "ADDRESS", "VIA", "TEXT",
-            "BYTES", "NEST", "STRUCT", "LIST", "ELEMENTS", "SELECT", "PLAIN_1", "PLAIN_2", "PLAIN_4", "PLAIN_8",
-            "PLAIN_BE_2", "PLAIN_BE_4", "PLAIN_BE_8", "PLAIN_ADDRESS",
+            "SKIP", "UINT", "SINT", "UINT_BE", "SINT_BE", "VARINT", "FLAG", "FIXED", "ADDRESS", "VIA",
+            "TEXT", "BYTES", "NEST", "STRUCT", "LIST", "ELEMENTS", "SELECT", "PLAIN_1", "PLAIN_2",
+            "PLAIN_4", "PLAIN_8", "PLAIN_BE_2", "PLAIN_BE_4", "PLAIN_BE_8", "PLAIN_ADDRESS",
         )
     )
 }  # fmt: skip
