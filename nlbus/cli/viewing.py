@@ -101,8 +101,8 @@ class View:
             self._order = sorted(found, key=lambda name: _looks_closer(reading.schema(name)))
             self._types = {name: _types(reading.schema(name)) for name in found}
             self._reading = reading
-        # Where tables were asked for, those that bring them: of the default ones, if there are any.
-        self.groups = _groups(source, self._order) if chooses else []
+        # Where tables were asked for, those that bring them.
+        self.groups = list(self._reading.groups) if chooses and self._reading else []
         self._words = Wording(source, choice.columns, choice.everything, names or Names())
 
     def records(self, batch: Batch, limit: int | None = None) -> Iterator[show.Record]:
@@ -174,14 +174,6 @@ def wanted_columns(source: Source, table: str, columns: list[str], every: bool) 
 def _types(schema: Schema | TextSchema) -> set[int]:
     # Datagrams that are no messages of netlink have type 0.
     return {op.type for op in schema.ops} if isinstance(schema, Schema) else {0}
-
-
-def _groups(source: Source, tables: list[str]) -> list[str]:
-    found: list[str] = []
-    for name in tables:
-        (groups,) = (schema.groups for schema in source.schemas if schema.name == name)
-        found += [group for group in groups if source.groups[group] in source.default] or groups
-    return list(dict.fromkeys(found))
 
 
 def _looks_closer(schema: Schema | TextSchema) -> bool:
