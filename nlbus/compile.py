@@ -175,7 +175,7 @@ class _Builder:
     def build(self) -> Compiled:
         schema = self.schema
         columns = [self.columns[name] for name in self.wanted]
-        fields = self._field_ops("", schema.header)
+        fields = self._field_ops("", schema.header, header=True)
         # Texts last: they are filled row by row, together with attributes of the same column.
         texts = [op for op in fields if columns[op["cell"]].storage != "fixed"]
         first = self._add([op for op in fields if op not in texts] + texts)
@@ -207,16 +207,19 @@ class _Builder:
             program,
         )
 
-    def _field_ops(self, lead: str, fields: Sequence[Field]) -> list[dict[str, int]]:
+    def _field_ops(
+        self, lead: str, fields: Sequence[Field], *, header: bool = False
+    ) -> list[dict[str, int]]:
         ops = []
         at = 0
         for field in fields:
             cell = self.cell.get(_joined(lead, field.name), NOWHERE) if field.name else NOWHERE
             if cell >= 0:
-                kind = _fastest(field.type, self.columns[_joined(lead, field.name)])
+                usual = header or field.absent is not None
+                column = self.columns[_joined(lead, field.name)]
+                kind = field.type.kind if usual else _fastest(field.type, column)
                 op = _op(kind, size=field.type.size, at=at, cell=cell)
                 if field.absent is not None:
-                    op |= {"kind": KINDS[field.type.kind]}
                     op |= {"flags": MAY_LACK, "absent": field.absent & (1 << 8 * field.type.size) - 1}
                 ops.append(op)
             at += field.type.size
@@ -300,7 +303,7 @@ def _op(kind: str, **fields: int) -> dict[str, int]:
 
 def _fastest(type: Type, column: Column) -> str:
     """The kind by which the decoder stores such a value."""
-    straight = column.dtype.itemsize == type.dtype.itemsize and column.nullable and not column.list
+    straight = column.dtype.itemsize == type.dtype.itemsize and not column.list
     return PLAIN.get((type.kind, type.size), type.kind) if straight else type.kind
 
 

@@ -25,7 +25,7 @@ cdef enum kind:
     LIST                          # first: what each item is
     ELEMENTS                      # first, count: fields; level; lists, list_count: the columns
     SELECT                        # first, count: cases
-    # To a column of that width, which is no list and may be absent:
+    # To a column of that width, which is no list:
     PLAIN_1                       # UINT or SINT
     PLAIN_2
     PLAIN_4
@@ -40,6 +40,7 @@ cdef enum kind:
 
 
 cdef enum:
+    STRETCH = 128                 # rows
     LINE = 64                     # bytes of a cache line
     PIECES = 48                   # slabs: each is as large as all before it, so address space ends first
 
@@ -135,13 +136,15 @@ cdef class Decoded:
     cdef int32_t *nl_nsid
     cdef uint8_t *nl_op
     cdef uint8_t *damaged
+    cdef uint8_t *scratch                 # validity that nobody asks for
     cdef const uint8_t *selector          # the last text that SELECTS
     cdef size_t selector_length
 
     cdef int allocate(self, Py_ssize_t rows) except -1
     cdef int make(self, int number) noexcept nogil
     cdef void remember(self) noexcept
-    cdef int field(self, const op *o, Rows rows) noexcept nogil
+    cdef int stretch(self, Rows rows, int64_t first, int64_t end) noexcept nogil
+    cdef int field(self, const op *o, Rows rows, int64_t first, int64_t end) noexcept nogil
     cdef int fields(self, int first, int count, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int take(self, slot *s, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int walk(self, int32_t which, const uint8_t *at, size_t length, int64_t row) noexcept nogil

@@ -6,7 +6,7 @@ an attribute that does not fit marks its row, and what is not known is counted.
 """
 
 cimport cython
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -195,43 +195,39 @@ cdef class Decoded:
     def __cinit__(self, Program program not None, Block block not None, selected):
         cdef Rows rows = Rows(block, selected)
         cdef const message *m
+        cdef int8_t *what = <int8_t *> malloc(rows.count + 1)
         cdef Py_ssize_t i, n = 0
         cdef int64_t row = 0
-        cdef int what, texts, failed = 0
-        cdef size_t start
+        cdef int failed = 0
+        if what == NULL:
+            raise MemoryError("no memory for the columns of a batch")
         self.program = program
         with nogil:
             for i in range(rows.count):
-                what = program.fits(&rows.messages[i], rows.base + rows.messages[i].offset)
-                n += what >= 0
-                self.malformed += what == -2
-        self.allocate(n)
-        with nogil:
-            for i in range(rows.count if n else 0):
-                m = &rows.messages[i]
-                what = program.fits(m, rows.base + m.offset)
-                if what < 0:
-                    continue
-                self.nl_row[row] = <uint32_t> i
-                self.nl_group[row] = m.group
-                self.nl_nsid[row] = m.nsid
-                self.nl_op[row] = <uint8_t> what
-                row += 1
-            # Where an attribute tells the same as a field, it counts: so the fields first.
-            texts = program.field_first + program.field_count - program.text_count
-            for i in range(program.field_count - program.text_count if n else 0):
-                failed |= self.field(&program.ops[program.field_first + i], rows)
-            start = (program.header + 3) & ~3
-            for row in range(n):
-                m = &rows.messages[self.nl_row[row]]
-                self.selector_length = 0
-                if program.text_count:
-                    failed |= self.fields(texts, program.text_count, rows.base + m.offset, m.length, row)
-                if start < m.length and program.root >= 0:
-                    failed |= self.walk(program.root, rows.base + m.offset + start, m.length - start, row)
-            for i in range(program.cells):
-                if self.cells[i].offsets != NULL:
-                    cell_fill(&self.cells[i], n)
+                what[i] = <int8_t> program.fits(&rows.messages[i], rows.base + rows.messages[i].offset)
+                n += what[i] >= 0
+                self.malformed += what[i] == -2
+        try:
+            self.allocate(n)
+            with nogil:
+                for i in range(rows.count):
+                    if what[i] >= 0:
+                        m = &rows.messages[i]
+                        self.nl_row[row] = <uint32_t> i
+                        self.nl_group[row] = m.group
+                        self.nl_nsid[row] = m.nsid
+                        self.nl_op[row] = <uint8_t> what[i]
+                        row += 1
+                # Some rows at a time: then their bytes are still near when the next field is read.
+                row = 0
+                while row < n and not failed:
+                    failed = self.stretch(rows, row, min(row + STRETCH, n))
+                    row += STRETCH
+                for i in range(program.cells):
+                    if self.cells[i].offsets != NULL:
+                        cell_fill(&self.cells[i], n)
+        finally:
+            free(what)
         if failed:
             raise MemoryError("no memory for the columns of a batch")
         if n:
@@ -264,7 +260,7 @@ cdef class Decoded:
         self.cells = <cell *> calloc(self.program.cells + 1, sizeof(cell))
         self.slots = <slot *> calloc(self.program.numbers + self.program.op_count + 1, sizeof(slot))
         # As much as the columns of the batch before would need, in one piece: the allocator keeps that.
-        self.total = 3 * size + 2 * rows + rows * self.program.bytes_before + self.program.lines_before * LINE
+        self.total = 3 * size + 3 * rows + rows * self.program.bytes_before + self.program.lines_before * LINE
         self.slabs[0] = <uint8_t *> malloc(self.total + 2 * LINE)
         if self.cells == NULL or self.slots == NULL or self.slabs[0] == NULL:
             raise MemoryError("no memory for the columns of a batch")
@@ -275,8 +271,9 @@ cdef class Decoded:
         self.nl_nsid = <int32_t *> (self.slabs[0] + 2 * size)
         self.nl_op = self.slabs[0] + 3 * size
         self.damaged = self.nl_op + rows
+        self.scratch = self.damaged + rows
         memset(self.damaged, 0, rows)
-        self.used = in_lines(3 * size + 2 * rows)
+        self.used = in_lines(3 * size + 3 * rows)
         for i in range(self.program.cells):
             s = &self.program.specs[i]
             self.cells[i].width = s.width
@@ -337,8 +334,26 @@ cdef class Decoded:
 
     # -- attributes to cells -----------------------------------------------------------------------
 
-    cdef int field(self, const op *o, Rows rows) noexcept nogil:
-        """A field of the header, of all rows."""
+    cdef int stretch(self, Rows rows, int64_t first, int64_t end) noexcept nogil:
+        """These rows: the fields of their headers, then attributes; where both tell the same, these count."""
+        cdef const message *m
+        cdef size_t start = (self.program.header + 3) & ~3
+        cdef int texts = self.program.field_first + self.program.field_count - self.program.text_count
+        cdef int i, failed = 0
+        cdef int64_t row
+        for i in range(self.program.field_first, texts):
+            failed |= self.field(&self.program.ops[i], rows, first, end)
+        for row in range(first, end):
+            m = &rows.messages[self.nl_row[row]]
+            self.selector_length = 0
+            if self.program.text_count:
+                failed |= self.fields(texts, self.program.text_count, rows.base + m.offset, m.length, row)
+            if start < m.length and self.program.root >= 0:
+                failed |= self.walk(self.program.root, rows.base + m.offset + start, m.length - start, row)
+        return failed
+
+    cdef int field(self, const op *o, Rows rows, int64_t first, int64_t end) noexcept nogil:
+        """A field of the header, of these rows."""
         cdef cell *c = &self.cells[o.cell]
         cdef const message *m = rows.messages
         cdef const uint8_t *base = rows.base + o.at
@@ -348,20 +363,26 @@ cdef class Decoded:
         if self.make(o.cell) < 0:
             return 1
         to = c.data
-        if (o.kind != UINT and o.kind != SINT) or o.flags or <uint32_t> o.size != c.width or c.valid != NULL:
-            for row in range(self.rows):
+        if (o.kind != UINT and o.kind != SINT) or o.flags or c.valid != NULL:
+            for row in range(first, end):
+                failed |= self.put(o, base + m[self.nl_row[row]].offset, o.size, row)
+        elif o.size == 1 and c.width == 4 and o.kind == UINT:
+            for row in range(first, end):
+                (<uint32_t *> to)[row] = base[m[self.nl_row[row]].offset]
+        elif <uint32_t> o.size != c.width:
+            for row in range(first, end):
                 failed |= self.put(o, base + m[self.nl_row[row]].offset, o.size, row)
         elif o.size == 1:
-            for row in range(self.rows):
+            for row in range(first, end):
                 to[row] = base[m[self.nl_row[row]].offset]
         elif o.size == 2:
-            for row in range(self.rows):
+            for row in range(first, end):
                 memcpy(to + 2 * row, base + m[self.nl_row[row]].offset, 2)
         elif o.size == 4:
-            for row in range(self.rows):
+            for row in range(first, end):
                 memcpy(to + 4 * row, base + m[self.nl_row[row]].offset, 4)
         else:
-            for row in range(self.rows):
+            for row in range(first, end):
                 memcpy(to + 8 * row, base + m[self.nl_row[row]].offset, 8)
         return failed
 
@@ -395,6 +416,8 @@ cdef class Decoded:
 
     cdef int take(self, slot *s, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
         """Whatever is not plain, or the first of its kind in this batch."""
+        if s.kind == NEST:
+            return self.walk(s.op.level, at, length, row)
         if s.kind == NOTHING:
             self.unknown += 1
             return 0
@@ -403,6 +426,8 @@ cdef class Decoded:
                 return 1
             s.data = self.cells[s.op.cell].data
             s.valid = self.cells[s.op.cell].valid
+            if s.valid == NULL:
+                s.valid = self.scratch
             s.kind = s.op.kind
             if plain(s, at, length, row):
                 return 0
@@ -430,8 +455,6 @@ cdef class Decoded:
             cell_integer(c, row, load_big(at, o.size))
         elif kind == SINT:
             cell_integer(c, row, extended(load(at, o.size), o.size))
-        elif kind == NEST:
-            return self.walk(o.level, at, length, row)
         elif kind == TEXT:
             length = strnlen(<const char *> at, length)
             if o.flags & SELECTS:

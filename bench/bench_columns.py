@@ -1,0 +1,254 @@
+"""Decoding from bytes in memory, beside C that stores the same columns; and tables as polars reads them."""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import struct
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import paired
+import pytest
+from cfloor import compiled
+
+from nlbus import Batch
+from nlbus.columns import Column, Values
+from nlbus.request import Requests, attribute, message
+from nlbus.table import Table
+
+BLOCK = 1 << 20  # bytes of messages: what one receive brings at most
+KINDS = {"route": 0, "link": 1, "conntrack": 2, "fork": 3}  # happened() of columns.c
+TURN_NS = 4_000_000
+BYTES = 2  # enum shape
+LIST = 3
+MANY = 1_000_000
+
+
+class CColumn(ctypes.Structure):
+    _fields_ = (("name", ctypes.c_char_p), ("width", ctypes.c_uint32), ("shape", ctypes.c_int))
+
+
+class CTable(ctypes.Structure):
+    _fields_ = (
+        ("count", ctypes.c_uint32),
+        ("rows", ctypes.c_uint32),
+        ("columns", ctypes.POINTER(CColumn)),
+        ("values", ctypes.c_void_p * 96),
+        ("valid", ctypes.c_void_p * 96),
+        ("offsets", ctypes.c_void_p * 96),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("nl_row", "nl_group", "nl_nsid", "nl_op", "damaged", "memory")
+        ),
+    )
+
+
+@cache
+def library() -> ctypes.CDLL:
+    lib = ctypes.CDLL(str(compiled("columns.so", "-shared", "-fPIC")))
+    of = (ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+    lib.columns_of.argtypes = of
+    lib.columns_of.restype = ctypes.POINTER(CTable)
+    lib.columns_free.argtypes = (ctypes.POINTER(CTable),)
+    lib.columns_run.argtypes = (*of, ctypes.c_int)
+    lib.columns_run.restype = ctypes.c_uint32
+    return lib
+
+
+# -- messages ---------------------------------------------------------------------------------------
+
+
+def u32(number: int, value: int) -> bytes:
+    return attribute(number, struct.pack("=I", value))
+
+
+def routes(count: int) -> list[bytes]:
+    """IPv4 routes by a gateway, as the kernel lists them."""
+    head = struct.pack("=BBBBBBBBI", socket.AF_INET, 24, 0, 0, 254, 3, 0, 1, 0)
+    source = attribute(7, bytes((10, 0, 0, 1)))
+    return [
+        message(
+            24,
+            head + u32(15, 254) + attribute(1, struct.pack(">I", 0x0A00_0000 + 256 * i)) + u32(6, 5) + source
+            + attribute(5, struct.pack(">I", 0x0A00_0000 + i % 256)) + u32(4, 3),
+            2,
+            i,
+        )
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def links(count: int) -> list[bytes]:
+    """The kernel's own words of a network interface."""
+    with Requests(socket.NETLINK_ROUTE) as requests:
+        (first, *_) = requests.dump(18, bytes(16), "links")
+    return [message(first.type, first.body, 2, i) for i in range(count)]
+
+
+def connections(count: int) -> list[bytes]:
+    """New TCP connections, as conntrack tells of them."""
+
+    def nest(number: int, *inner: bytes) -> bytes:
+        return attribute(0x8000 | number, b"".join(inner))
+
+    def side(number: int, sport: int, dport: int) -> bytes:
+        host = bytes((127, 0, 0, 1))
+        ports = attribute(2, struct.pack(">H", sport)), attribute(3, struct.pack(">H", dport))
+        address = nest(1, attribute(1, host), attribute(2, host))
+        return nest(number, address, nest(2, attribute(1, b"\6"), *ports))
+
+    tcp = [attribute(1, b"\1"), attribute(2, b"\x0a"), attribute(3, b"\0")]
+    state = nest(4, nest(1, *tcp, attribute(4, b"\3\0"), attribute(5, b"\0\0")))
+    rest = attribute(3, struct.pack(">I", 8)) + attribute(7, struct.pack(">I", 120)) + state
+    return [
+        message(
+            0x100,
+            b"\2\0\0\0" + side(1, i % 60000, 80) + side(2, 80, i % 60000) + u32(12, i) + rest,
+            0x600,
+            i,
+        )
+        for i in range(count)
+    ]
+
+
+def forks(count: int) -> list[bytes]:
+    """Forks, as the process connector tells of them."""
+    return [
+        message(
+            3,
+            struct.pack("=IIIIHH", 1, 1, i, 0, 40, 0)
+            + struct.pack("=IIQ4I", 1, 0, 10**12 + i, 7, 7, i, i)
+            + bytes(8),
+            0,
+            i,
+        )
+        for i in range(count)
+    ]
+
+
+MAKERS: dict[str, tuple[str, Callable[[int], list[bytes]]]] = {
+    "route": ("route", routes),
+    "link": ("route", links),
+    "conntrack": ("conntrack", connections),
+    "fork": ("proc", forks),
+}
+
+
+def batch_of(table: str) -> Batch:
+    source, make = MAKERS[table]
+    (one,) = make(1)
+    return Batch.from_datagrams(source, make(BLOCK // len(one)))
+
+
+# -- C ----------------------------------------------------------------------------------------------
+
+
+class Floor:
+    """columns.c on a batch."""
+
+    def __init__(self, table: str, batch: Batch) -> None:
+        self._kept = batch.data, np.ascontiguousarray(batch.messages)
+        self._args = (KINDS[table], self._kept[0].ctypes.data, self._kept[1].ctypes.data, len(batch))
+
+    def run(self, times: int) -> int:
+        return times * library().columns_run(*self._args, times)
+
+    def check(self, table: Table) -> None:
+        """All that C stores is what nlbus has, and nlbus has no value beyond."""
+        found = library().columns_of(*self._args)
+        c = found.contents
+        assert c.rows == len(table)
+        stored = {c.columns[i].name.decode(): i for i in range(c.count)}
+        for number, column in enumerate(table.columns):
+            values = table._chunks[0].values(number)
+            if column.name in stored:
+                self._same(c, stored.pop(column.name), column, values)
+            elif not column.name.startswith("nl_"):
+                assert values.valid is not None, column.name
+                assert not values.valid.any(), column.name
+        assert not stored
+        for name, dtype in (("nl_row", "u4"), ("nl_group", "u4"), ("nl_nsid", "i4"), ("nl_op", "u1")):
+            assert np.array_equal(table[name], array(getattr(c, name), c.rows, dtype)), name
+        library().columns_free(found)
+
+    @staticmethod
+    def _same(c: CTable, i: int, column: Column, values: Values) -> None:
+        rows, width, shape = c.rows, c.columns[i].width, c.columns[i].shape
+        data = values.values
+        if shape >= BYTES:
+            assert values.offsets is not None
+            scale = width if shape == LIST else 1
+            offsets = array(c.offsets[i], rows + 1, "i4")
+            assert np.array_equal(offsets, values.offsets * scale), column.name
+            data = values.items.values if values.items is not None else values.values
+            assert data is not None
+            assert data.tobytes() == ctypes.string_at(c.values[i], int(offsets[-1])), column.name
+        else:
+            assert data is not None
+            assert data.tobytes() == ctypes.string_at(c.values[i], rows * width), column.name
+        if c.valid[i]:
+            assert np.array_equal(values.valid, array(c.valid[i], rows, "?")), column.name
+
+
+def array(at: int, count: int, dtype: str) -> np.ndarray:
+    size = np.dtype(dtype).itemsize
+    return np.frombuffer(ctypes.string_at(at, count * size), dtype)
+
+
+# -- benchmarks -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("table", "bar"), [("route", 15), ("link", 3), ("conntrack", 5), ("fork", 20)])
+def bench_decode(benchmark, one_core, table: str, bar: float) -> None:
+    batch = batch_of(table)
+    floor = Floor(table, batch)
+    floor.check(batch.table(table))
+    times = max(1, round(TURN_NS / (200 * len(batch))))
+
+    def ours() -> int:
+        return sum(len(batch.table(table)) for _ in range(times))
+
+    def c() -> int:
+        return floor.run(times)
+
+    result = paired.Result(f"decode {table}, all {len(batch.table(table).columns)} columns", 0.50, "message")
+    paired.compare(result, paired.timed(c), paired.timed(c), paired.timed(ours))
+    rate = 1000 / float(np.median(result.ours_ns))
+    met = "met" if rate >= bar else "NOT met"
+    paired.REMARKS.append(f"decode {table}: {rate:.1f} M messages a second, the bar is {bar}: {met}")
+    benchmark.extra_info["ratio"] = result.ratio
+    benchmark.pedantic(ours, rounds=5)
+    paired.judge(result)
+
+
+def bench_polars(benchmark, one_core) -> None:
+    """A million routes as a DataFrame, beside a memcpy of all its columns."""
+    polars = pytest.importorskip("polars", reason="polars is not installed: pip install polars")
+    batch = batch_of("route")
+    tables = [batch.table("route") for _ in range(-(-MANY // len(batch)))]
+    table = Table.concat(tables)
+    sources = [
+        part for chunk in table._chunks for i in range(len(table.columns)) for part in arrays(chunk.values(i))
+    ]
+    targets = [np.empty_like(part) for part in sources]
+
+    def ours() -> int:
+        return len(polars.DataFrame(table))
+
+    def copy() -> int:
+        for target, part in zip(targets, sources, strict=True):
+            np.copyto(target, part)
+        return len(table)
+
+    result = paired.Result(f"{len(table):,} routes to polars, beside a memcpy", 1 / 1.5, "row")
+    paired.compare(result, paired.timed(copy), paired.timed(copy), paired.timed(ours))
+    benchmark.extra_info["ratio"] = result.ratio
+    benchmark.pedantic(ours, rounds=5)
+    paired.judge(result)
+
+
+def arrays(values: Values) -> list[np.ndarray]:
+    own = [each for each in (values.values, values.valid, values.offsets) if each is not None]
+    return own + (arrays(values.items) if values.items is not None else [])
