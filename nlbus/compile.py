@@ -207,9 +207,7 @@ class _Builder:
             program,
         )
 
-    def _field_ops(
-        self, lead: str, fields: Sequence[Field], *, header: bool = False
-    ) -> list[dict[str, int]]:
+    def _field_ops(self, lead: str, fields: Sequence[Field], *, header: bool = False) -> list[dict[str, int]]:
         ops = []
         at = 0
         for field in fields:
