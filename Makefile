@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+READERS := $(VENV)/.readers
 ASAN := build/asan
 
 # An ordinary user gets a user namespace, in which tests may make network namespaces, and one to come back to.
@@ -30,13 +31,17 @@ $(READY): pyproject.toml setup.py
 	$(PY) -m pip install --quiet --no-build-isolation --editable '.[cli]'
 	@touch $@
 
+$(READERS): $(READY)
+	$(PY) -m pip install --quiet --group readers
+	@touch $@
+
 demo: build ## See it work: kernel events as arrays, then the bus at full rate
 	@$(VENV)/bin/nlbus demo
 
-test: build ## Unit, property and real-kernel tests
+test: build $(READERS) ## Unit, property and real-kernel tests
 	$(UNSHARE) $(PY) -m pytest
 
-lint: build ## ruff, mypy --strict, stubtest of the compiled modules, cython-lint
+lint: build $(READERS) ## ruff, mypy --strict, stubtest of the compiled modules, cython-lint
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
@@ -47,15 +52,15 @@ format: build ## Put layout and imports right
 	$(PY) -m ruff check --fix-only .
 	$(PY) -m ruff format .
 
-bench: build ## Speed: pytest-benchmark, and the C floors beside it
+bench: build $(READERS) ## Speed: pytest-benchmark, and the C floors beside it
 	$(UNSHARE) $(PY) -m pytest bench
 
-soak: build ## The long rounds of the loss ledger
+soak: build $(READERS) ## The long rounds of the loss ledger
 	$(UNSHARE) $(PY) -m pytest -m soak
 
 # A tree of its own, so that instrumented and ordinary modules are never mixed up. The tests measure memory, hence
 # a small quarantine; and they provoke SIGSEGV, which is theirs to see.
-test-asan: build ## Unit and kernel tests under ASan and UBSan
+test-asan: build $(READERS) ## Unit and kernel tests under ASan and UBSan
 	@mkdir -p $(ASAN) && rm -rf $(ASAN)/tests
 	@tar -c --exclude-vcs --exclude=./build --exclude=./.venv --exclude='*.so' --exclude=__pycache__ . | \
 		tar -x -C $(ASAN)

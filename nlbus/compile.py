@@ -31,9 +31,9 @@ KINDS = {
     name: number
     for number, name in enumerate(
         (
-            "SKIP", "UINT", "SINT", "UINT_BE", "SINT_BE", "VARINT", "FLAG", "FIXED", "ADDRESS", "VIA", "TEXT",
-            "BYTES", "NEST", "STRUCT", "LIST", "ELEMENTS", "SELECT", "PLAIN_1", "PLAIN_2", "PLAIN_4", "PLAIN_8",
-            "PLAIN_BE_2", "PLAIN_BE_4", "PLAIN_BE_8", "PLAIN_ADDRESS",
+            "SKIP", "UINT", "SINT", "UINT_BE", "SINT_BE", "VARINT", "FLAG", "FIXED", "ADDRESS", "VIA",
+            "TEXT", "BYTES", "NEST", "STRUCT", "LIST", "ELEMENTS", "SELECT", "PLAIN_1", "PLAIN_2",
+            "PLAIN_4", "PLAIN_8", "PLAIN_BE_2", "PLAIN_BE_4", "PLAIN_BE_8", "PLAIN_ADDRESS",
         )
     )
 }  # fmt: skip
@@ -207,9 +207,7 @@ class _Builder:
             program,
         )
 
-    def _field_ops(
-        self, lead: str, fields: Sequence[Field], *, header: bool = False
-    ) -> list[dict[str, int]]:
+    def _field_ops(self, lead: str, fields: Sequence[Field], *, header: bool = False) -> list[dict[str, int]]:
         ops = []
         at = 0
         for field in fields:

@@ -53,8 +53,16 @@ class Reading:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The source's groups that bring messages of these tables."""
-        return tuple(dict.fromkeys(group for name in self._wanted for group in self._schemas[name].groups))
+        """The source's groups that bring messages of these tables: of each those of the default, if any is.
+
+        The others tell the same again (udev after the kernel), or of what few have.
+        """
+        found: list[str] = []
+        for name in self._wanted:
+            groups = self._schemas[name].groups
+            usual = [group for group in groups if self.source.groups[group] in self.source.default]
+            found += usual or groups
+        return tuple(dict.fromkeys(found))
 
     def schema(self, name: str) -> Schema | TextSchema:
         """The schema of this name. SchemaError."""

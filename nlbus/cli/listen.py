@@ -67,7 +67,7 @@ def listen(
     source = inside(where["netns"], lambda: find(where["source"]))
     names = Names(live=source.name == "route", netns=where["netns"])
     view = View(source, choice, names)
-    with subscribe(**where, tables=view.tables) as subscriber:
+    with subscribe(**where, otherwise=view.groups) as subscriber:
         names.fill()  # after it, or a change between the two would be missed
         writer = _Writer(subscriber, view)
         try:

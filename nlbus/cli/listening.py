@@ -71,14 +71,14 @@ def subscribe(
     options: tuple[tuple[str, float], ...],
     netns: str | int | None,
     all_nsid: bool,
-    tables: Sequence[str] = (),
+    otherwise: Sequence[str] = (),
 ) -> Subscriber:
     """A subscriber; stderr says that it listens, and what warnings there were. UsageError without groups.
 
-    tables: whose groups to join where none are given.
+    otherwise: the groups to join where none are given, instead of the default.
     """
     where = inside(netns, lambda: find(source))
-    if not groups and not where.default and not tables:
+    if not groups and not where.default and not otherwise:
         raise click.UsageError(f"{where.name} has no default groups: give some, as in --group 1,7")
     uids: Any = None
     if trust:
@@ -87,8 +87,7 @@ def subscribe(
         warnings.simplefilter("always")
         subscriber = Subscriber(
             where.name,
-            flat(groups) or None,
-            tables=tables or None,
+            flat(groups) or list(otherwise) or None,
             trust=uids,
             buffer_events=buffer_events,
             options=dict(options),

@@ -165,7 +165,7 @@ class _Lines:
                 cells = [name.upper(), *shown]
                 side, width = ">" if is_number(columns[name]) else "<", max(map(len, cells))
                 lines = [f"{line}  {cell:{side}{width}}" for line, cell in zip(lines, cells, strict=True)]
-        for i, line in enumerate(lines):
+        for i, line in enumerate(lines if any(lines) else []):
             text = line[2:].rstrip()
             yield click.style(text, bold=True) if not i else text, int(i > 0)
 

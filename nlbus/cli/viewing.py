@@ -101,7 +101,8 @@ class View:
             self._order = sorted(found, key=lambda name: _looks_closer(reading.schema(name)))
             self._types = {name: _types(reading.schema(name)) for name in found}
             self._reading = reading
-        self.tables = tuple(self._order) if chooses else ()  # those that were asked for
+        # Where tables were asked for, those that bring them.
+        self.groups = list(self._reading.groups) if chooses and self._reading else []
         self._words = Wording(source, choice.columns, choice.everything, names or Names())
 
     def records(self, batch: Batch, limit: int | None = None) -> Iterator[show.Record]:

@@ -279,8 +279,19 @@ def test_a_snapshot_of_devices_and_processes() -> None:
     assert done.stdout.split()[:2] == ["CHILD_TGID", own]
 
 
-def test_a_snapshot_into_a_closed_pipe_ends_quietly() -> None:
-    command = [sys.executable, "-m", "nlbus", "snapshot", "uevent", "uevent", "-o", "json"]
+def test_a_snapshot_of_nothing_is_nothing() -> None:
+    never = ("--where", "process_pid == 0")
+    assert nlbus("snapshot", "proc", "exec", *never).stdout == ""
+    assert nlbus("snapshot", "proc", "exec", "--columns", "process_pid", *never).stdout == "PROCESS_PID\n"
+    assert nlbus("snapshot", "proc", "exec", "-o", "json", *never).stdout == ""
+    assert nlbus("snapshot", "proc", "exec", "-o", "csv", *never).stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("output", ["json", "csv", "arrow", "parquet"])
+def test_a_snapshot_into_a_closed_pipe_ends_quietly(output: str) -> None:
+    if output in ("arrow", "parquet"):
+        pytest.importorskip("pyarrow")
+    command = [sys.executable, "-m", "nlbus", "snapshot", "uevent", "uevent", "-o", output]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -243,10 +243,14 @@ def test_only_these_tables_and_rows() -> None:
     assert len(shown("route", *made, tables=["link"], where="ifindex == 2")) == 1
 
 
-def test_the_tables_that_were_chosen_say_what_to_listen_to() -> None:
-    assert View(find("route"), choice()).tables == ()
-    assert View(find("route"), choice(tables=["addr"])).tables == ("addr",)
-    assert set(View(find("route"), choice(where="oif == 3")).tables) == {"route", "nexthop"}
+def test_what_was_chosen_says_what_to_listen_to() -> None:
+    assert View(find("route"), choice()).groups == []
+    assert View(find("route"), choice(tables=["addr"])).groups == ["ipv4_ifaddr", "ipv6_ifaddr"]
+    assert View(find("route"), choice(tables=["anycast"])).groups == ["ipv6_acaddr"]
+    groups = {"ipv4_route", "ipv6_route", "nexthop"}
+    assert set(View(find("route"), choice(where="oif == 3")).groups) == groups
+    # Not udev's too: that would be each event twice.
+    assert View(find("uevent"), choice(where="subsystem == net")).groups == ["kernel"]
 
 
 @pytest.mark.parametrize(
