@@ -47,7 +47,7 @@ def quiet_socket() -> socket.socket:
 
 @pytest.fixture(scope="module")
 def listed() -> int:
-    """So many routes by a gateway are in this namespace's main table."""
+    """So many routes by lo are in the main table of this namespace."""
     with quiet_socket() as sock:
         sock.send(message(RTM_SETLINK, struct.pack("=BxHiII", 0, 0, 1, 1, 1), 1, 0))
         head = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, 254, 3, 253, 1, 0)
