@@ -50,6 +50,9 @@
 
 /* nlmsg_type 0x10 to 0x1f belong to nlbus. */
 #define NLBUS_MSG_BATCH		0x10
+#define NLBUS_MSG_GET		0x11	/* these three: to the module, see below */
+#define NLBUS_MSG_SET		0x12
+#define NLBUS_MSG_STATS		0x13
 
 #define NLBUS_MAGIC		0x7375626eU	/* "nbus" on a little-endian host */
 #define NLBUS_VERSION		1
@@ -81,8 +84,10 @@
  * @time_ns:		CLOCK_REALTIME in nanoseconds, when the first event was
  *			published
  * @groups:		mask of all groups that this event goes to, never 0
- * @origin_portid:	who published, stamped by the kernel module; 0 elsewhere
- * @origin_uid:		the same for the user
+ * @origin_portid:	which socket published, stamped by the kernel module; 0 where
+ *			the kernel itself published, and on NETLINK_USERSOCK
+ * @origin_uid:		the same for the user, as the owner of the network namespace
+ *			sees it
  * @reserved:		0
  */
 struct nlbus_batch {
@@ -103,5 +108,96 @@ struct nlbus_batch {
 	__u32	origin_uid;
 	__u32	reserved;
 };
+
+/*
+ * Publishing through the module: a datagram as above is sent to portid 0, group
+ * 0, with origin_portid and origin_uid 0. It needs CAP_NET_ADMIN in the network
+ * namespace. The module checks all of it, stamps who sent it, and hands it on to
+ * each group of its mask. It looks at nlmsg_flags and nlmsg_seq of the first
+ * message only: NLM_F_ACK asks for an NLMSG_ERROR, which comes unasked where the
+ * datagram is refused. The extack says why, and NLMSGERR_ATTR_OFFS where, counted
+ * from the start of the datagram. Error ENOBUFS: a subscriber that has set
+ * NETLINK_BROADCAST_ERROR could not take it; the same datagram sent again, with
+ * the same dgram_seq, is a copy to all who could.
+ *
+ * Asking the module: NLBUS_MSG_GET, NLBUS_MSG_SET and NLBUS_MSG_STATS are
+ * requests (NLM_F_REQUEST) to portid 0, attributes follow their nlmsghdr, and an
+ * answer bears the type of its request. All is said of the socket's network
+ * namespace. Anybody may ask; NLBUS_MSG_SET needs CAP_NET_ADMIN.
+ */
+
+/**
+ * enum nlbus_param - attributes of NLBUS_MSG_GET's answer and of NLBUS_MSG_SET
+ * @NLBUS_PARAM_UNSPEC:		none
+ * @NLBUS_PARAM_CHAIN_BYTES:	u32, no datagram of several events of the kernel
+ *				gets larger; may be set, %NLBUS_MIN_CHAIN to
+ *				%NLBUS_MAX_DATAGRAM
+ * @NLBUS_PARAM_LINGER_US:	u32, microseconds that an event of the kernel may
+ *				wait for others; may be set, up to
+ *				%NLBUS_MAX_LINGER_US. Above 0, each event has its
+ *				own time (NLBUS_F_TIMES)
+ * @NLBUS_PARAM_BUFFER_BYTES:	u32, size of each CPU's buffer
+ * @NLBUS_PARAM_OPEN_RECEIVE:	u32, 1 where receiving needs no privilege
+ * @NLBUS_PARAM_LISTENERS:	u32, mask of the groups that are published to; a
+ *				group stays in it for some seconds after its last
+ *				subscriber left
+ * @__NLBUS_PARAM_MAX:		number of values
+ */
+enum nlbus_param {
+	NLBUS_PARAM_UNSPEC,
+	NLBUS_PARAM_CHAIN_BYTES,
+	NLBUS_PARAM_LINGER_US,
+	NLBUS_PARAM_BUFFER_BYTES,
+	NLBUS_PARAM_OPEN_RECEIVE,
+	NLBUS_PARAM_LISTENERS,
+	__NLBUS_PARAM_MAX
+};
+
+#define NLBUS_PARAM_MAX		(__NLBUS_PARAM_MAX - 1)
+
+#define NLBUS_MIN_CHAIN		512
+#define NLBUS_MAX_LINGER_US	10000000
+
+/**
+ * enum nlbus_stat - attributes of NLBUS_MSG_STATS's answer
+ * @NLBUS_STAT_UNSPEC:		none
+ * @NLBUS_STAT_PAD:		alignment
+ * @NLBUS_STAT_GROUP:		u32, 1..32; 0: the message that speaks of the whole
+ *				namespace
+ * @NLBUS_STAT_EVENTS:		u64, events broadcast to the group
+ * @NLBUS_STAT_BYTES:		u64, bytes of the datagrams that they were in
+ * @NLBUS_STAT_DATAGRAMS:	u64, datagrams broadcast, heartbeats among them
+ * @NLBUS_STAT_SKIPPED:		u64, events that nobody listened to
+ * @NLBUS_STAT_FAILED:		u64, datagrams that somebody's receive buffer (with
+ *				NETLINK_BROADCAST_ERROR) or memory did not take
+ * @NLBUS_STAT_OVERFLOW:	u64, events lost because a CPU's buffer was full
+ * @NLBUS_STAT_NOMEM:		u64, events lost because no memory was found
+ * @NLBUS_STAT_REFUSED:		u64, datagrams of user space that were refused
+ * @NLBUS_STAT_EVICTED:		u64, streams ended to make room for others
+ * @NLBUS_STAT_STREAMS:		u32, streams of the kernel that are open
+ * @__NLBUS_STAT_MAX:		number of values
+ *
+ * The request has NLM_F_DUMP. It is answered by a message for the namespace, with
+ * OVERFLOW and all after it, and one for each group, with EVENTS to FAILED, and
+ * OVERFLOW of the events for that group and perhaps others.
+ */
+enum nlbus_stat {
+	NLBUS_STAT_UNSPEC,
+	NLBUS_STAT_PAD,
+	NLBUS_STAT_GROUP,
+	NLBUS_STAT_EVENTS,
+	NLBUS_STAT_BYTES,
+	NLBUS_STAT_DATAGRAMS,
+	NLBUS_STAT_SKIPPED,
+	NLBUS_STAT_FAILED,
+	NLBUS_STAT_OVERFLOW,
+	NLBUS_STAT_NOMEM,
+	NLBUS_STAT_REFUSED,
+	NLBUS_STAT_EVICTED,
+	NLBUS_STAT_STREAMS,
+	__NLBUS_STAT_MAX
+};
+
+#define NLBUS_STAT_MAX		(__NLBUS_STAT_MAX - 1)
 
 #endif /* _UAPI_NLBUS_H */
