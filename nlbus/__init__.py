@@ -29,6 +29,7 @@ from nlbus.groups import Groups
 from nlbus.loss import Loss
 from nlbus.publisher import Publisher
 from nlbus.sources import Source, sources
+from nlbus.state import State
 from nlbus.subscriber import Subscriber
 from nlbus.table import Table
 from nlbus.topic import Topic
@@ -55,6 +56,7 @@ __all__ = [
     "Recorded",
     "SchemaError",
     "Source",
+    "State",
     "Subscriber",
     "Table",
     "TableSchema",

@@ -60,7 +60,7 @@ class AsyncSubscriber:
                 # Nothing is awaited between taking a batch and returning it: that makes cancelling safe.
                 batch = self._subscriber.recv(timeout=0)
                 left = deadline - time.monotonic()
-                if batch or batch.loss or left <= 0:
+                if batch or batch.loss or batch.complete or left <= 0:
                     return batch
                 await _readable(fd, left)
         finally:
@@ -147,7 +147,7 @@ class _Batches(AsyncIterator[Batch]):
             batch = await self._subscriber.recv(self._timeout)
         except ClosedError:
             raise StopAsyncIteration from None
-        if not batch and not batch.loss:
+        if not batch and not batch.loss and not batch.complete:
             raise StopAsyncIteration
         self._left -= len(batch)
         return batch

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlbus._core import gather
+from nlbus.columns import ORIGINS
+from nlbus.decoding import LIVE
 from nlbus.errors import SchemaError
 from nlbus.groups import Groups
 from nlbus.loss import Loss
@@ -46,7 +48,8 @@ SEGMENT = np.dtype(
     ]
 )  # fmt: skip
 
-BUS = 2  # enum framing of _core/arena.pxd
+FRAMINGS = ("nlmsg", "datagram", "bus")  # enum framing of _core/arena.pxd
+BUS = FRAMINGS.index("bus")
 NLBUS_MSG_BATCH = 0x10
 U1 = np.dtype("u1")
 U4 = np.dtype("<u4")
@@ -57,13 +60,22 @@ class Batch:
 
     Arrays that a batch hands out are read-only views of the memory it was received in, or copies where that
     is scattered. Views keep the memory alive; use `copy` for what you keep. `time_ns` is UTC at receive.
+    `complete`: the last batch of a snapshot, see `origin`; never a live one.
     """
 
-    __slots__ = ("_block", "_ends", "_len", "_reading", "_selected", "counts", "loss", "misfits")
+    __slots__ = (
+        "_block", "_ends", "_len", "_origin", "_reading", "_selected",
+        "complete", "counts", "loss", "misfits",
+    )  # fmt: skip
     counts: dict[str, int]
 
     def __init__(
-        self, block: Block, loss: Loss, reading: Reading, selected: Structured | None = None
+        self,
+        block: Block,
+        loss: Loss,
+        reading: Reading,
+        selected: Structured | None = None,
+        origin: int = LIVE,
     ) -> None:
         self._block = block
         self._reading = reading
@@ -71,6 +83,8 @@ class Batch:
         self._len = block.events
         self.loss = loss
         self.misfits = 0
+        self._origin = origin
+        self.complete = False
         self._ends: Array | None = None
 
     @classmethod
@@ -81,7 +95,7 @@ class Batch:
         and which batches came twice; a live batch has no counts: see Subscriber.stats.
         """
         reading = Reading(find(source))
-        kind = ("nlmsg", "datagram", "bus").index(reading.source.framing)
+        kind = FRAMINGS.index(reading.source.framing)
         block, counts = gather.from_datagrams(kind, [bytes(d) for d in datagrams], group, 0)
         batch = cls(block, Loss(block.losses), reading)
         batch.counts = counts
@@ -98,6 +112,11 @@ class Batch:
     def time_ns(self) -> int:
         """UTC in ns when the receive returned; 0 for datagrams that were given as bytes."""
         return self._block.time_ns
+
+    @property
+    def origin(self) -> str:
+        """One of "live", "snapshot" (what there was when snapshot=True began), "resync" (after a loss)."""
+        return ORIGINS[self._origin]
 
     @property
     def _is_bus(self) -> bool:
@@ -220,13 +239,19 @@ class Batch:
         else:
             rows = table[np.isin(table["group"], list(Groups.of(which)))]
         rows.flags.writeable = False  # their offsets are trusted
-        batch = Batch(self._block, self.loss, self._reading, rows)
+        batch = self._with(self._block, rows)
         batch._len = int(rows["count"].sum()) if self._is_bus else len(rows)
         return batch
 
     def copy(self) -> Batch:
         """The same batch in memory of its own, no larger than needed."""
-        return Batch(gather.compact(self._block, self._selected), self.loss, self._reading)
+        return self._with(gather.compact(self._block, self._selected))
+
+    def _with(self, block: Block, rows: Structured | None = None) -> Batch:
+        """What is true of this batch, of another block or some rows."""
+        batch = Batch(block, self.loss, self._reading, rows, self._origin)
+        batch.complete = self.complete
+        return batch
 
 
 def _runs(table: Structured, marked: npt.NDArray[np.bool_]) -> Structured:

@@ -196,6 +196,7 @@ class Schema:
     entries: Sequence[Entry] = ()
     key: Sequence[str] = ()
     groups: Sequence[str] = ()  # where such messages come
+    partial: bool = False  # "change" tells the key and what has changed; else all that there is
     selector: tuple[int, int, int] | None = None
     unless: tuple[int, int, int] | None = None  # instead of it: that must not stand there
     dump: Dump | Callable[[], Iterator[bytes]] | None = None  # the latter makes datagrams of what is there

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from time import time_ns
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from nlbus._core.arena import Block
     from nlbus._typing import Structured
 
-LIVE, SNAPSHOT = 0, 1  # ORIGINS of nlbus/columns.py
+LIVE, SNAPSHOT, RESYNC = 0, 1, 2  # ORIGINS of nlbus/columns.py
 NL_ROW, NL_TIME, NL_OP, NL_ORIGIN, NL_GROUP, NL_NSID = range(6)
 
 
@@ -54,8 +53,7 @@ class Rows:
     ) -> None:
         self._compiled = compiled
         self._decoded = decode(block, selected)
-        # What was not received, but made of what is there, is from now.
-        self._time_ns = block.time_ns or (time_ns() if origin == SNAPSHOT else 0)
+        self._time_ns = block.time_ns
         self._origin = origin
 
     def __len__(self) -> int:

@@ -1,20 +1,25 @@
-"""Snapshots: all objects of a kind that there are now, as a table."""
+"""Snapshots: all objects of a kind that there are now, as a table, or as batches before the live ones."""
 
 from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from itertools import count
+from itertools import count, islice
 from threading import Event
-from typing import TYPE_CHECKING
+from time import time_ns
+from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
+from nlbus._core import gather
 from nlbus._core.receive import Receiver
-from nlbus.batch import Batch
+from nlbus.batch import FRAMINGS, Batch
 from nlbus.columns import Dump
-from nlbus.decoding import SNAPSHOT
+from nlbus.decoding import RESYNC, SNAPSHOT
 from nlbus.errors import SchemaError, kernel_error
+from nlbus.groups import Groups
 from nlbus.loss import Loss
 from nlbus.netlink import GetFlag, MessageFlag, MessageType
 from nlbus.netns import Netns, inside
@@ -34,6 +39,8 @@ RETRIES = 16  # of a dump that changes while it is read
 MANY = 4096  # datagrams a batch, of those that do not come from a dump
 
 _numbers = count(1)
+
+T = TypeVar("T")
 
 
 def snapshot(
@@ -57,33 +64,82 @@ def snapshot(
 
 def _snapshot(source: str, table: str, where: Expression | None, columns: Iterable[str] | None) -> Table:
     reading = Reading(find(source), {table: columns}, where)
-    dump = reading.schema(table).dump
-    if dump is None:
-        able = ", ".join(schema.name for schema in reading.source.schemas if schema.dump is not None)
-        raise SchemaError(
-            f"no snapshot of {source} {table}: the kernel keeps none; there are {able or 'none'}"
-        )
+    tables = _all(reading, table, SNAPSHOT, lambda batch: reading.table(batch, table))
+    return Table.concat([reading.empty(table), *tables])
+
+
+class Snapshots:
+    """What Subscriber(snapshot=True) is told of its tables: all that there is, as batches.
+
+    SchemaError if there are no snapshots of any of these tables, or of one that was asked for by name.
+    """
+
+    def __init__(self, reading: Reading, groups: Groups, chosen: bool, netns: Netns) -> None:
+        source = reading.source
+        heard = {name for name, number in source.groups.items() if number in groups}
+        schemas = [reading.schema(name) for name in reading.tables]
+        self._tables = [
+            schema.name for schema in schemas if chosen or (schema.dump and heard.intersection(schema.groups))
+        ]
+        self._reading = reading
+        self._netns = netns
+        for name in self._tables:
+            _dump_of(reading, name)
+        if not self._tables:
+            raise SchemaError(f"no snapshot of {source.name}: there is none of any table of these groups")
+
+    def take(self, resync: bool) -> list[Batch]:
+        """What there is now, the last batch `complete`; at least one batch. The errors of `snapshot`."""
+        origin = RESYNC if resync else SNAPSHOT
+        found = inside(self._netns, lambda: self._take(origin)) or [_made(self._reading, [], origin)]
+        found[-1].complete = True
+        return found
+
+    def _take(self, origin: int) -> list[Batch]:
+        every = (_all(self._reading, name, origin, lambda batch: batch) for name in self._tables)
+        return [batch for batches in every for batch in batches if batch]
+
+
+def _all(reading: Reading, table: str, origin: int, take: Callable[[Batch], T]) -> list[T]:
+    """What `take` makes of each batch of all objects of a table."""
+    dump = _dump_of(reading, table)
     if not isinstance(dump, Dump):
-        return Table.concat([reading.empty(table), *_made(reading, table, dump())])
+        datagrams = dump()
+        return [take(_made(reading, some, origin)) for some in iter(lambda: [*islice(datagrams, MANY)], [])]
     for _ in range(RETRIES):
-        found = _dump(reading, table, dump)
+        found = _dump(reading, table, dump, origin, take)
         if found is not None:
             return found
     help = "it changes all the time: try again, or ask for less with where="
-    raise kernel_error(errno.EINTR, f"dumping {source} {table}", help)
+    raise kernel_error(errno.EINTR, f"dumping {reading.source.name} {table}", help)
 
 
-def _made(reading: Reading, table: str, datagrams: Iterator[bytes]) -> Iterator[Table]:
-    while some := [datagram for datagram, _ in zip(datagrams, range(MANY), strict=False)]:
-        yield reading.table(Batch.from_datagrams(reading.source.name, some), table, SNAPSHOT)
+def _dump_of(reading: Reading, table: str) -> Dump | Callable[[], Iterator[bytes]]:
+    dump = reading.schema(table).dump
+    if dump is None:
+        source = reading.source
+        able = ", ".join(schema.name for schema in source.schemas if schema.dump is not None)
+        raise SchemaError(
+            f"no snapshot of {source.name} {table}: the kernel keeps none; there are {able or 'none'}"
+        )
+    return dump
 
 
-def _dump(reading: Reading, table: str, dump: Dump) -> Table | None:
+def _made(reading: Reading, datagrams: list[bytes], origin: int) -> Batch:
+    """Not received, but made of what is there, now."""
+    kind = FRAMINGS.index(reading.source.framing)
+    block, _ = gather.from_datagrams(kind, datagrams, 0, 0, time_ns())
+    return Batch(block, Loss(), reading, origin=origin)
+
+
+def _dump(
+    reading: Reading, table: str, dump: Dump, origin: int, take: Callable[[Batch], T]
+) -> list[T] | None:
     """None: it was interrupted by changes."""
     action = f"dumping {reading.source.name} {table}"
     flags = MessageFlag.REQUEST | GetFlag.DUMP
     request = message(dump.type, _body(reading, table, dump), flags, next(_numbers) & 0xFFFF_FFFF)
-    tables = [reading.empty(table)]
+    found = []
     with closing(_receiver(reading, action)) as receiver:
         try:
             receiver.send(request)
@@ -93,12 +149,15 @@ def _dump(reading: Reading, table: str, dump: Dump) -> Table | None:
             block = receiver.receive(PATIENCE)
             if block is None or not block.rows:
                 raise kernel_error(errno.ETIMEDOUT, action, f"no answer in {PATIENCE:.0f} seconds")
-            batch = Batch(block, Loss(), reading)
+            batch = Batch(block, Loss(), reading, origin=origin)
             if (batch.messages["flags"] & MessageFlag.DUMP_INTR).any():
                 return None
-            tables.append(reading.table(batch, table, SNAPSHOT))
-            if _ended(batch, action):
-                return Table.concat(tables)
+            ended = _ended(batch, action)
+            if ended:
+                batch = batch.select(np.arange(len(batch)) < len(batch) - 1)
+            found.append(take(batch))
+            if ended:
+                return found
 
 
 def _receiver(reading: Reading, action: str) -> Receiver:

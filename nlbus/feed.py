@@ -74,7 +74,7 @@ class Feed(ABC):
                 batch = self.recv(timeout)
             except ClosedError:
                 return
-            if not batch and not batch.loss:
+            if not batch and not batch.loss and not batch.complete:
                 if timeout is not None:
                     return
                 continue

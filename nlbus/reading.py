@@ -7,7 +7,7 @@ from heapq import merge
 from typing import TYPE_CHECKING, Any
 
 from nlbus.columns import Schema, TextSchema
-from nlbus.decoding import LIVE, decoder
+from nlbus.decoding import decoder
 from nlbus.errors import SchemaError
 from nlbus.records import topic_columns, topic_table
 from nlbus.sources import Source, did_you_mean
@@ -96,12 +96,12 @@ class Reading:
         """Numbers that columns of this table must have, as far as `where` says so."""
         return {} if self.where is None else self.where.equalities(self._all(name))
 
-    def table(self, batch: Batch, name: str | Topic, origin: int = LIVE) -> Table:
+    def table(self, batch: Batch, name: str | Topic) -> Table:
         """The rows of one kind in a batch. SchemaError."""
         if isinstance(name, Topic):
             return topic_table(batch, name)
         found = decoder(self.schema(name), self._decoded(name))
-        table = Table(found.columns, [found.rows(batch._block, batch._selected, origin)], batch.loss)
+        table = Table(found.columns, [found.rows(batch._block, batch._selected, batch._origin)], batch.loss)
         if self.where is None:
             return table
         # First the columns: to pick rows copies what is left.

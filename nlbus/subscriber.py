@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from nlbus import handshake
 from nlbus._core.receive import Receiver
 from nlbus.batch import Batch
+from nlbus.dumping import Snapshots
 from nlbus.errors import BusyError, LossError, NlbusError, SchemaError, kernel_error
 from nlbus.feed import Feed, OnLoss
 from nlbus.groups import MASK_GROUPS, Groups, integer
@@ -44,6 +45,11 @@ class Subscriber(Feed):
     decode, names, or a dict of names to the columns wanted; None: every table. where: an expression of
     `field`; tables have only the rows for which it is true (messages, counts and losses stay).
 
+    snapshot: first come all objects of these tables that there are, as batches of `origin` "snapshot", the
+    last of them `complete`; then what has happened since the groups were joined. After each loss on a source
+    of the kernel come those again that there are then, as "resync". A key that is missing in one is gone: see
+    State. None of it counts in `stats()`. max_memory holds for one such snapshot, too.
+
     netns: listen in this network namespace, a name of `ip netns`, a path, a descriptor or a pid; any number
     of them on one thread. all_nsid: hear, beside it, the network namespaces that have an id in it; the column
     nsid says which (needs CAP_NET_BROADCAST). options: of the source.
@@ -67,6 +73,7 @@ class Subscriber(Feed):
         topics: Iterable[Topic] = (),
         tables: Tables = None,
         where: Expression | None = None,
+        snapshot: bool = False,
         netns: Netns = None,
         all_nsid: bool = False,
         options: Mapping[str, float] | None = None,
@@ -86,6 +93,11 @@ class Subscriber(Feed):
         self._reading = Reading(self._source, tables, where)
         self._groups = self._resolve(groups, chosen=tables is not None)
         self._netns = netns
+        self._snapshots: Snapshots | None = None
+        if snapshot:
+            if all_nsid:
+                raise SchemaError("snapshot with all_nsid: what there is, is told of one namespace only")
+            self._snapshots = Snapshots(self._reading, self._groups, tables is not None, netns)
         self._options = option_values(self._source, options)
         self._trust = trusted(self._source, trust)
         if not 0 <= integer(max_memory, "max_memory") <= sys.maxsize:
@@ -97,7 +109,10 @@ class Subscriber(Feed):
         self._backlog: deque[Batch] = deque()  # received while joining or leaving, not yet looked at
         self._answers = 0  # of the kernel's to handshakes: they were received, but are no events
         self._held: Batch | None = None  # LossError was raised for it; the next recv returns it
+        self._stale = False  # something was lost, and no snapshot has made up for it yet
+        self._covered = 0  # batches of the backlog that are from before such a snapshot
         self._shake_hands()
+        self._tell_what_there_is()
         granted = self._receiver.buffer()[1]
         if buffer_events is not None and granted < self._buffer_bytes:
             warnings.warn(
@@ -117,6 +132,8 @@ class Subscriber(Feed):
         """
         deadline = time.monotonic() + timeout if timeout else None
         while True:
+            if self._stale:
+                self._resync()
             if self._held is not None or self._backlog:
                 return self._take_waiting()
             try:
@@ -138,16 +155,20 @@ class Subscriber(Feed):
     def _take_waiting(self) -> Batch:
         self._receiver.check()
         batch, self._held = self._held, None
-        told = batch is not None
+        told, covered = batch is not None, self._covered > 0
         if batch is None:
             batch = self._backlog.popleft()
+            self._covered -= covered
         if not self._backlog:
             self._receiver.unsignal()
             if self._backlog:  # by another thread, meanwhile
                 self._receiver.signal()
-        return batch if told else self._deliver(batch)
+        return batch if told else self._deliver(batch, covered)
 
-    def _deliver(self, batch: Batch) -> Batch:
+    def _deliver(self, batch: Batch, covered: bool = False) -> Batch:
+        if self._snapshots is not None and not covered and (batch.loss.datagrams or batch.loss.unbuilt):
+            self._stale = True
+            self._receiver.signal()
         if batch.loss and self._on_loss != "ignore":
             if self._on_loss == "raise":
                 self._held = batch
@@ -155,6 +176,28 @@ class Subscriber(Feed):
                 raise LossError(f"{self._source.name}: {batch.loss}", batch.loss)
             self._log(self._source.name, batch.loss)
         return batch
+
+    # -- what there is ----------------------------------------------------------------------------
+
+    def _tell_what_there_is(self) -> None:
+        """At the start, before what has come since the groups were joined."""
+        if self._snapshots is None:
+            return
+        try:
+            self._backlog.extendleft(reversed(self._snapshots.take(resync=False)))
+        except BaseException:
+            self._receiver.close()
+            raise
+        self._receiver.signal()
+
+    def _resync(self) -> None:
+        """After a loss: first what was queued until now, which is older than what there is."""
+        assert self._snapshots is not None
+        with self._consumer_aside():
+            self._backlog.extend(map(self._batch, self._receiver.drain()))
+            self._covered = len(self._backlog)
+            self._backlog.extend(self._snapshots.take(resync=True))
+            self._stale = False
 
     # -- membership -------------------------------------------------------------------------------
 
@@ -264,7 +307,7 @@ class Subscriber(Feed):
             finally:
                 receiver.paused = False
                 receiver.unsignal()
-                if self._backlog or self._held is not None:
+                if self._backlog or self._held is not None or self._stale:
                     receiver.signal()
 
     # -- waiting, the end -------------------------------------------------------------------------
@@ -317,7 +360,8 @@ class Subscriber(Feed):
                 "buffer_size": size,
                 "memory": receiver.pool.pinned,
             }
-            waiting = sum(map(len, tuple(self._backlog))) + (0 if self._held is None else len(self._held))
+            live = (batch for batch in tuple(self._backlog) if batch.origin == "live")
+            waiting = sum(map(len, live)) + (0 if self._held is None else len(self._held))
             stats["delivered"] -= waiting + self._answers
         if self._source.framing == "bus":
             stats["streams"] = [dict(zip(STREAM, row, strict=True)) for row in streams]

@@ -287,7 +287,7 @@ def compact(Block block, selected):
     return copied
 
 
-def from_datagrams(int kind, list datagrams, int group, uint32_t uid):
+def from_datagrams(int kind, list datagrams, int group, uint32_t uid, int64_t time_ns=0):
     """A block of datagrams given as bytes, walked as a receiver would; and what was counted, by name."""
     cdef Py_ssize_t i, count = len(datagrams), total = 0
     cdef datagram *d = <datagram *> calloc(count + 1, sizeof(datagram))
@@ -333,6 +333,7 @@ def from_datagrams(int kind, list datagrams, int group, uint32_t uid):
     block.extent = block.rows_at = rows_at
     block.rows = w.count
     block.events = w.events
+    block.time_ns = time_ns
     block.first = w.first
     block.stride = w.stride
     block.length = w.length

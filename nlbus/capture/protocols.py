@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from nlbus.batch import FRAMINGS
 from nlbus.errors import NlbusError
 from nlbus.sources import SOURCES, find
 from nlbus.sources.raw import MAX_LINKS, PREFIX, raw_sources
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 BY_PROTOCOL = -1
 SKIPPED = -2
 MAX_UNKNOWN = 64  # names: to look each of a hostile file up would take for ever
-FRAMINGS = ("nlmsg", "datagram", "bus")  # enum framing of _core/arena.pxd
 
 
 class Sources:

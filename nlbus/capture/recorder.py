@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import numpy as np
 
 from nlbus._core.packets import Packer
+from nlbus.batch import FRAMINGS
 from nlbus.capture import pcapng
-from nlbus.capture.protocols import FRAMINGS
 from nlbus.errors import ClosedError, SchemaError, kernel_error
 from nlbus.groups import integer
 

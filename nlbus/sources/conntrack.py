@@ -289,6 +289,7 @@ CONNTRACK = Source(
             entries=CONNECTION,
             key=CONNECTION_KEY,
             groups=("new", "update", "destroy"),
+            partial=True,
             dump=Dump(NFNL_SUBSYS_CTNETLINK << 8 | 1, bytes(4), (Filter("family", 1, at=0),)),
             about="connections: new, changed, gone",
         ),
