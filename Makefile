@@ -12,7 +12,7 @@ ASAN := build/asan
 UNSHARE = $(shell test "$$(id -u)" = 0 || { unshare -Urn true && echo unshare -Urn; } 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint format bench soak test-asan clean
+.PHONY: help build demo test test-kmod guest lint format bench soak test-asan clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -40,6 +40,13 @@ demo: build ## See it work: kernel events as arrays, then the bus at full rate
 
 test: build $(READERS) ## Unit, property and real-kernel tests
 	$(UNSHARE) $(PY) -m pytest
+
+# KERNEL: a series of Debian's, several, or "debug"; ARGS: pytest's.
+test-kmod: build ## The kernel module in guests: make test-kmod KERNEL=6.12 ARGS=-x
+	$(PY) -m tests.lab test $(KERNEL:%=--kernel=%) $(ARGS)
+
+guest: build ## One command, nlbus.ko being loaded: make guest CMD='nlbus sources' KERNEL=6.1
+	@$(PY) -m tests.lab run $(KERNEL:%=--kernel=%) sh -c "$${CMD:-exec bash}"
 
 lint: build $(READERS) ## ruff, mypy --strict, stubtest of the compiled modules, cython-lint
 	$(PY) -m ruff check .

@@ -1,0 +1,93 @@
+"""The laboratory: boots kernels in which nlbus.ko is loaded, and runs tests or a command there.
+
+    python -m tests.lab test [--kernel 6.1 --kernel 6.12] [PYTEST ARGUMENTS]
+    python -m tests.lab run [--kernel 6.1] COMMAND...
+
+A kernel is a series of Debian's, fetched into ~/.cache/nlbus, or "debug", one that accuses, built there.
+"""
+
+import argparse
+import os
+import sys
+import time
+
+from tests.lab import guest, modules
+from tests.lab.apt import Unavailable
+from tests.lab.kernels import Kernel
+from tests.lab.kernels import kernel as get_kernel
+
+RESULTS = modules.ROOT / "build" / "lab"
+SKIPPED = 77
+TESTS = ("tests/guest",)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m tests.lab", description=(__doc__ or "").partition("\n")[0])
+    actions = parser.add_subparsers(required=True)
+    for name, action, what in (
+        ("test", test, "run the guest tests; more arguments are pytest's"),
+        ("run", run, "run one command as root, nlbus.ko being loaded; its files vanish but for /run/lab"),
+    ):
+        one = actions.add_parser(name, help=what, description=what)
+        one.add_argument("--kernel", action="append", help='a series of Debian\'s kernels, or "debug"')
+        one.add_argument("--timeout", type=float, default=1500, help="seconds until the guest is ended")
+        one.add_argument("--or-skip", action="store_true", help="succeed where there can be no guest")
+        one.set_defaults(action=action)
+    known, rest = parser.parse_known_args()
+    known.rest = rest
+    return known
+
+
+def boot(kernel: Kernel, command: list[str], options: argparse.Namespace, *, load: bool) -> int:
+    """The command's status; that of a kernel which reports a fault is a failure, too."""
+    built = modules.build(kernel)
+    results = RESULTS / kernel.name
+    if load and (built / "nlbus.ko").exists():
+        command = ["sh", "-ec", f'insmod {built}/nlbus.ko; exec "$@"', "sh", *command]
+    environment = {"NLBUS_KMOD": str(built), "NLBUS_GUEST": kernel.name}
+    log = results / "console.log"
+    status = guest.run(kernel, command, results=results, timeout=options.timeout, environment=environment)
+    if status == guest.TIMED_OUT:
+        print(f"the guest was ended after {options.timeout:g} seconds", file=sys.stderr)
+    elif status >= guest.FAILED:
+        print(f"the guest failed; {log} ends:", *guest.lines(log)[-40:], sep="\n", file=sys.stderr)
+    if found := guest.accusations(log):
+        print(f"the kernel reports, in {log}:", *found[:20], sep="\n    ", file=sys.stderr)
+        return status or 1
+    return status
+
+
+def run(options: argparse.Namespace) -> int:
+    """One command in one guest."""
+    return boot(get_kernel((options.kernel or ["6.1"])[0]), options.rest or ["bash"], options, load=True)
+
+
+def test(options: argparse.Namespace) -> int:
+    """The guest tests on each kernel."""
+    outcomes = []
+    pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    for name in options.kernel or ["6.1", "6.12"]:
+        start = time.monotonic()
+        kernel = get_kernel(name)
+        print(f"--- {kernel.release} ({kernel.name})", flush=True)
+        status = boot(kernel, [*pytest, *(options.rest or TESTS)], options, load=False)
+        outcomes.append((kernel, status, time.monotonic() - start))
+    for kernel, status, seconds in outcomes:
+        print(f"{kernel.release}: {'failed' if status else 'passed'} after {seconds:.0f} s")
+    return max(status for _, status, _ in outcomes)
+
+
+def main() -> int:
+    """The process's exit status."""
+    options = arguments()
+    os.chdir(modules.ROOT)
+    try:
+        status: int = options.action(options)
+    except Unavailable as why:
+        print(f"no guest kernel here: {why}", file=sys.stderr)
+        return 0 if options.or_skip and not os.environ.get("CI") else SKIPPED
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

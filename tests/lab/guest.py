@@ -1,0 +1,129 @@
+"""One guest: QEMU, the host's files in it, one command, and what came of it."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.lab.apt import Unavailable
+from tests.lab.initramfs import initramfs
+from tests.lab.kernels import Kernel
+
+LEAST, FAILED, TIMED_OUT = 16, 100, 101  # as in init.c
+ACCUSED = re.compile(
+    r"BUG[: ]|WARNING: |Oops|Kernel panic|Call Trace:|INFO: (possible|suspicious|task|rcu|trying)"
+    r"|general protection|KASAN|UBSAN:|soft lockup|kmemleak: [1-9]|unreferenced object"
+)
+VIRTIOFSD = ("/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd")
+
+
+def run(
+    kernel: Kernel,
+    command: list[str],
+    *,
+    results: Path,
+    timeout: float,
+    environment: dict[str, str] | None = None,
+) -> int:
+    """The command's exit status, run as root in the current folder. `results` gets the kernel's log and
+    is /run/lab in the guest. A guest that fails to boot, panics or hangs has a status of at least 100.
+    """
+    results.mkdir(parents=True, exist_ok=True)
+    script = results / "command.sh"
+    script.write_text(preamble(kernel, environment or {}) + f"exec {shlex.join(command)}\n")
+    log = results / "console.log"
+    log.unlink(missing_ok=True)
+    # The path of a socket has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="nlbus-") as folder:
+        image = initramfs(kernel, Path(folder))
+        socket = Path(folder) / "fs"
+        files = subprocess.Popen(
+            [*virtiofsd(), "-f", f"--socket-path={socket}", "-o", "source=/,cache=always,sandbox=chroot"],
+            stdout=subprocess.DEVNULL,
+            stderr=(results / "virtiofsd.log").open("w"),
+        )
+        try:
+            await_socket(socket, files, results)
+            append = f"console=ttyS0 panic=-1 oops=panic loglevel=6 mitigations=off {kernel.options} --"
+            append += f" {timeout:.0f} {results} /bin/sh {script}"
+            machine = subprocess.Popen(
+                [*qemu(socket, kernel.memory), "-kernel", kernel.image, "-initrd", image, "-append", append,
+                 "-serial", f"file:{log}", "-serial", "stdio"],
+                stdin=None if sys.stdin.isatty() else subprocess.DEVNULL,
+            )  # fmt: skip
+            try:
+                status = machine.wait(timeout + 60)
+            except subprocess.TimeoutExpired:
+                return TIMED_OUT
+            finally:
+                machine.kill()
+                machine.wait()
+        finally:
+            files.kill()
+            files.wait()
+    return (status >> 1) - LEAST if status & 1 and status >> 1 >= LEAST else FAILED
+
+
+def preamble(kernel: Kernel, environment: dict[str, str]) -> str:
+    """The guest's surroundings: the interpreter's, and little of this machine's."""
+    variables = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": "/root",
+        "LANG": "C.UTF-8",
+        "COLUMNS": "110",
+        **({} if sys.stdout.isatty() else {"TERM": "dumb"}),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        **environment,
+    }
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    if kernel.modules.exists():
+        lines += ["mkdir -p /lib/modules", f"mount --bind {shlex.quote(str(kernel.modules))} /lib/modules"]
+    lines += ["hostname guest", "ip link set lo up", f"cd {shlex.quote(str(Path.cwd()))}", ""]
+    return "\n".join(lines)
+
+
+def qemu(socket: Path, memory: int) -> list[str]:
+    program = "qemu-system-x86_64"
+    if shutil.which(program) is None:
+        raise Unavailable("qemu-system-x86_64 is not installed (Debian: apt-get install qemu-system-x86)")
+    return [
+        program, "-nodefaults", "-no-reboot", "-display", "none", "-machine", "q35", "-accel", "tcg",
+        "-cpu", "max", "-smp", "2", "-m", f"{memory}",
+        "-object", f"memory-backend-memfd,id=memory,size={memory}M,share=on", "-numa", "node,memdev=memory",
+        "-chardev", f"socket,id=files,path={socket}", "-device", "vhost-user-fs-pci,chardev=files,tag=host",
+        "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+    ]  # fmt: skip
+
+
+def virtiofsd() -> list[str]:
+    """The command that serves files. It wants to be root; in a user namespace of its own is enough."""
+    for path in VIRTIOFSD:
+        if Path(path).exists():
+            return [path] if os.geteuid() == 0 else ["unshare", "--map-root-user", path]
+    raise Unavailable("virtiofsd is not installed (Debian: apt-get install qemu-system-common, or virtiofsd)")
+
+
+def await_socket(path: Path, server: subprocess.Popen[bytes], results: Path) -> None:
+    give_up = time.monotonic() + 10
+    while not path.exists():
+        if server.poll() is not None or time.monotonic() > give_up:
+            raise Unavailable(f"virtiofsd does not start: {(results / 'virtiofsd.log').read_text().strip()}")
+        time.sleep(0.01)
+
+
+def accusations(log: Path) -> list[str]:
+    """Lines of the kernel's log that say that it, or our module, is broken."""
+    found = lines(log)
+    if not any("Linux version" in line for line in found):
+        return ["the kernel did not start"]
+    return [line for line in found if ACCUSED.search(line)]
+
+
+def lines(log: Path) -> list[str]:
+    return log.read_text(errors="replace").splitlines() if log.exists() else []

@@ -1,0 +1,88 @@
+"""Debian's kernels, with the headers to build modules, in a cache outside the work tree."""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab import apt
+from tests.lab.apt import Unavailable
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nlbus"
+IMAGE = r"linux-image-{series}\.\d\S*-cloud-amd64"
+PARTS = r"linux-(image|binary|modules|headers|kbuild|compiler|base)-\d\S*"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel that can be booted and built against."""
+
+    name: str  # a series of Debian's, or "debug"
+    release: str
+    image: Path  # what QEMU boots
+    headers: Path  # for make -C
+    modules: Path  # what the guest has as /lib/modules
+    options: str = ""  # for the kernel's command line
+    settings: tuple[str, ...] = ()  # for make, when modules are built
+    memory: int = 2048  # MiB of a guest
+
+
+@contextlib.contextmanager
+def alone(name: str) -> Iterator[Path]:
+    """The folder of the cache called `name`; nobody else fills it meanwhile."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield CACHE / name
+
+
+def kernel(series: str) -> Kernel:
+    """The newest kernel of a series ("6.1") that Debian has; without network, the newest fetched before."""
+    with alone(f"debian-{series}") as folder:
+        try:
+            release = fetch(series, folder)
+        except Unavailable:
+            have = [path.name for path in folder.glob("[0-9]*") if (path / ".complete").exists()]
+            if not have:
+                raise
+            release = max(have, key=apt.numbers)
+        return load(series, release, folder / release)
+
+
+def fetch(series: str, folder: Path) -> str:
+    package = apt.newest(f"linux-image-{series}.", IMAGE.format(series=re.escape(series)))
+    if package is None:
+        raise Unavailable(f"no package linux-image-{series}.*-cloud-amd64 in apt's lists; try apt-get update")
+    release = package.removeprefix("linux-image-")
+    there = folder / release
+    if (there / ".complete").exists():
+        return release
+    shutil.rmtree(there, ignore_errors=True)
+    packages = {
+        *apt.with_dependencies(package, PARTS),
+        *apt.with_dependencies(f"linux-headers-{release}", PARTS),
+    }
+    apt.unpack(sorted(packages - {f"{package}-unsigned"}), there)
+    relocate(there)
+    modules = next(there.glob(f"**/lib/modules/{release}"))
+    apt.run("depmod", "--basedir", str(modules.parents[2]), release)
+    (there / ".complete").touch()
+    return release
+
+
+def load(series: str, release: str, there: Path) -> Kernel:
+    modules = next(there.glob(f"**/lib/modules/{release}")).parent
+    image = next(there.glob(f"**/vmlinuz-{release}"))
+    return Kernel(series, release, image, there / f"usr/src/linux-headers-{release}", modules)
+
+
+def relocate(there: Path) -> None:
+    """Headers name others by where they would have been installed."""
+    for path in there.glob("usr/src/linux-headers-*/**/Makefile"):
+        text = path.read_text()
+        if "/usr/src/" in text and not path.is_symlink():
+            path.write_text(re.sub(r"(?<![\w/.])/usr/src/", f"{there}/usr/src/", text))
