@@ -4,6 +4,9 @@ import math
 
 import click
 
+from nlbus import Expression, SchemaError
+from nlbus.conditions import parse
+
 
 def group_list(value: str) -> list[str]:
     """Split group numbers or names at commas; what they mean is the source's to say."""
@@ -19,6 +22,14 @@ def name_list(value: str) -> list[str]:
     if not all(words):
         raise click.BadParameter(f"{value!r}: names, separated by commas")
     return words
+
+
+def condition(value: str) -> Expression:
+    """A condition in words, as nlbus/conditions.py reads it."""
+    try:
+        return parse(value)
+    except SchemaError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def flat(groups: tuple[list[str], ...]) -> list[str]:

@@ -11,11 +11,10 @@ import click
 
 import nlbus
 from nlbus import Expression, Table
-from nlbus.cli.conditions import condition
 from nlbus.cli.ending import Ending, discard_stdout, write_all
 from nlbus.cli.exporting import BINARY, csv_lines, export, need_pyarrow
 from nlbus.cli.names import Names
-from nlbus.cli.options import flat, name_list, namespace
+from nlbus.cli.options import condition, flat, name_list, namespace
 from nlbus.cli.viewing import prepared, wanted_columns
 from nlbus.cli.wording import NL_NAMES, Wording, is_number, value_text, words_of
 from nlbus.errors import kernel_error

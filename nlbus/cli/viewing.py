@@ -10,9 +10,8 @@ import numpy as np
 
 from nlbus import Batch, Expression, SchemaError, UnknownColumn
 from nlbus.cli import show
-from nlbus.cli.conditions import condition
 from nlbus.cli.names import Names
-from nlbus.cli.options import flat, name_list
+from nlbus.cli.options import condition, flat, name_list
 from nlbus.cli.wording import NL_NAMES, Wording, hidden
 from nlbus.columns import Schema, TextSchema
 from nlbus.reading import Reading

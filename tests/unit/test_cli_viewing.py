@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlbus import Batch, SchemaError, UnknownColumn
-from nlbus.cli.conditions import parse
 from nlbus.cli.names import Names
 from nlbus.cli.viewing import Choice, View
 from nlbus.cli.wording import duration, value_text
 from nlbus.columns import Schema
+from nlbus.conditions import parse
 from nlbus.sources import SOURCES, find
 from tests.reference import attribute, kernel_chain, message
 from tests.schemas import fitting, spoilt

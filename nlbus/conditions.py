@@ -16,8 +16,6 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import click
-
 from nlbus.errors import SchemaError
 from nlbus.expressions import Expression, Operand, field
 
@@ -49,14 +47,6 @@ DEEPEST = 50  # parentheses and nots within each other
 def parse(text: str) -> Expression:
     """The expression that this condition is. SchemaError, with the position in the text."""
     return _Parser(text).parse()
-
-
-def condition(value: str) -> Expression:
-    """The same, as click's `type=` wants it."""
-    try:
-        return parse(value)
-    except SchemaError as error:
-        raise click.BadParameter(str(error)) from None
 
 
 class _Parser:

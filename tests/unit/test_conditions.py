@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlbus import Expression, SchemaError
-from nlbus.cli.conditions import condition, parse
+from nlbus.cli.options import condition
+from nlbus.conditions import parse
 from nlbus.convert import MAPPED
 from tests.tables import address, binary, column, table_of, text
 
