@@ -240,6 +240,26 @@ class TextSchema:
     about: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RecordSchema:
+    """Events of the bus that are a struct, each of this event type: a column a field.
+
+    `needs`: of a field, the bits of the field `flags` without which it has no value.
+    """
+
+    name: str
+    type: int
+    fields: Sequence[Field]
+    needs: Mapping[str, int] = field(default_factory=dict)
+    key: Sequence[str] = ()
+    groups: Sequence[str] = ()
+    dump: None = None
+    about: str = ""
+
+
+AnySchema = Schema | TextSchema | RecordSchema
+
+
 # -- columns ----------------------------------------------------------------------------------------
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from heapq import merge
 from typing import TYPE_CHECKING, Any
 
-from nlbus.columns import Schema, TextSchema
+from nlbus.columns import AnySchema, Column, RecordSchema
 from nlbus.decoding import decoder
 from nlbus.errors import SchemaError
-from nlbus.records import topic_columns, topic_table
+from nlbus.records import record_columns, record_table, topic_columns, topic_table
 from nlbus.sources import Source, did_you_mean
 from nlbus.table import Table
 from nlbus.topic import Topic
@@ -64,7 +64,7 @@ class Reading:
             found += usual or groups
         return tuple(dict.fromkeys(found))
 
-    def schema(self, name: str) -> Schema | TextSchema:
+    def schema(self, name: str) -> AnySchema:
         """The schema of this name. SchemaError."""
         if name in self._schemas:
             return self._schemas[name]
@@ -86,11 +86,11 @@ class Reading:
         """The same table without rows. SchemaError."""
         if isinstance(name, Topic):
             return Table(topic_columns(name))
-        return Table(decoder(self.schema(name), self._wanted.get(name)).columns)
+        return Table(_columns(self.schema(name), self._wanted.get(name)))
 
     def _all(self, name: str) -> Table:
         """With the columns that `where` looks at."""
-        return Table(decoder(self.schema(name), self._decoded(name)).columns)
+        return Table(_columns(self.schema(name), self._decoded(name)))
 
     def equalities(self, name: str) -> dict[str, int]:
         """Numbers that columns of this table must have, as far as `where` says so."""
@@ -100,17 +100,21 @@ class Reading:
         """The rows of one kind in a batch. SchemaError."""
         if isinstance(name, Topic):
             return topic_table(batch, name)
-        found = decoder(self.schema(name), self._decoded(name))
-        table = Table(found.columns, [found.rows(batch._block, batch._selected, batch._origin)], batch.loss)
+        table = self._every_row(batch, self.schema(name), self._decoded(name))
         if self.where is None:
             return table
         # First the columns: to pick rows copies what is left.
         return table.select(self._shown(name)).filter(self.where.mask(table))
 
+    def _every_row(self, batch: Batch, schema: AnySchema, wanted: frozenset[str] | None) -> Table:
+        if isinstance(schema, RecordSchema):
+            return record_table(batch, self.source, schema, wanted)
+        found = decoder(schema, wanted)
+        return Table(found.columns, [found.rows(batch._block, batch._selected, batch._origin)], batch.loss)
+
     def _shown(self, name: str) -> list[str]:
         """The columns of a table, without those that only `where` looks at."""
-        columns = decoder(self.schema(name), self._wanted.get(name)).columns
-        return [column.name for column in columns]
+        return [column.name for column in _columns(self.schema(name), self._wanted.get(name))]
 
     def rows(self, batch: Batch) -> Iterator[dict[str, Any]]:
         """The rows of all tables that were asked for, in message order; nl_table says of which."""
@@ -119,6 +123,12 @@ class Reading:
     def _named(self, batch: Batch, name: str) -> Iterator[dict[str, Any]]:
         for row in self.table(batch, name).iter_rows():
             yield {"nl_table": name} | row
+
+
+def _columns(schema: AnySchema, wanted: frozenset[str] | None) -> tuple[Column, ...]:
+    if isinstance(schema, RecordSchema):
+        return record_columns(schema, wanted)
+    return decoder(schema, wanted).columns
 
 
 def _names(names: Iterable[str]) -> list[str]:

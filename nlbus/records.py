@@ -1,27 +1,43 @@
-"""Events of a topic as a table: a column a field."""
+"""Events of a topic, or of a kind that a source has, as a table: a column a field."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nlbus.columns import NL_COLUMNS, Column, Display, Values
+from nlbus.columns import NL_COLUMNS, Column, Display, RecordSchema, Values
+from nlbus.errors import SchemaError
 from nlbus.table import Table
+from nlbus.topic import Topic
 
 if TYPE_CHECKING:
     from nlbus._typing import Structured
     from nlbus.batch import Batch
-    from nlbus.topic import Topic
+    from nlbus.chunks import Mask
+    from nlbus.sources import Source
+
+NEVER_ABSENT: Mapping[str, int] = {}
 
 
 class Records:
     """Records and what is known of their events, as a chunk of a Table; it owns both."""
 
-    def __init__(self, columns: tuple[Column, ...], records: Structured, about: dict[str, Values]) -> None:
+    def __init__(
+        self,
+        columns: tuple[Column, ...],
+        records: Structured,
+        about: dict[str, Values],
+        needs: Mapping[str, int],
+        absent: Mapping[str, int],
+    ) -> None:
         self._columns = columns
         self._records = records
         self._about = about
+        self._needs = needs
+        self._absent = absent
 
     def __len__(self) -> int:
         return len(self._records)
@@ -35,7 +51,16 @@ class Records:
         field = np.ascontiguousarray(self._records[column.name])
         if column.dtype.kind == "V":
             return Values(field.view("u1").reshape(-1).view(column.dtype))
-        return Values(field.astype(column.dtype, copy=False))
+        return Values(field.astype(column.dtype, copy=False), self._valid(column.name))
+
+    def _valid(self, name: str) -> Mask | None:
+        if name in self._needs:
+            valid: Mask = self._records["flags"] & self._needs[name] != 0
+            return valid
+        if name in self._absent:
+            there: Mask = self._records[name] != self._absent[name]
+            return there
+        return None
 
 
 def topic_columns(topic: Topic) -> tuple[Column, ...]:
@@ -51,7 +76,63 @@ def topic_columns(topic: Topic) -> tuple[Column, ...]:
 
 def topic_table(batch: Batch, topic: Topic) -> Table:
     """The events of the topic that fit it."""
-    columns = topic_columns(topic)
+    return _table(batch, topic, topic_columns(topic), NEVER_ABSENT, NEVER_ABSENT)
+
+
+@cache
+def record_topic(source: Source, schema: RecordSchema) -> Topic:
+    """The topic that these events of a source are."""
+    formats = [field.type.dtype for field in schema.fields]
+    ends = np.cumsum([dtype.itemsize for dtype in formats]).tolist()
+    told = [i for i, field in enumerate(schema.fields) if field.name]
+    dtype: Any = {
+        "names": [schema.fields[i].name for i in told],
+        "formats": [("u1", (formats[i].itemsize,)) if formats[i].kind == "V" else formats[i] for i in told],
+        "offsets": [ends[i] - formats[i].itemsize for i in told],
+        "itemsize": ends[-1],
+    }
+    groups = [source.groups[name] for name in schema.groups]
+    return Topic(schema.name, np.dtype(dtype), groups=groups, type=schema.type)
+
+
+@cache
+def record_columns(schema: RecordSchema, wanted: frozenset[str] | None) -> tuple[Column, ...]:
+    """The nl_ columns and these of the schema, None for all. SchemaError for one that it lacks."""
+    own = [
+        Column(
+            name=field.name,
+            dtype=field.type.dtype,
+            type=field.type.name,
+            unit=field.unit,
+            enum=field.enum,
+            flags=field.flags,
+            nullable=field.absent is not None or field.name in schema.needs,
+            attribute=field.name,
+            display=field.display or field.type.display,
+        )
+        for field in schema.fields
+        if field.name
+    ]
+    if lacking := sorted(set(wanted or ()) - {column.name for column in (*NL_COLUMNS, *own)}):
+        known = ", ".join(column.name for column in own)
+        raise SchemaError(f"no column {lacking[0]!r} in table {schema.name}: {known}")
+    return (*NL_COLUMNS, *(column for column in own if wanted is None or column.name in wanted))
+
+
+def record_table(batch: Batch, source: Source, schema: RecordSchema, wanted: frozenset[str] | None) -> Table:
+    """These columns of a source's events of this kind."""
+    absent = {field.name: field.absent for field in schema.fields if field.absent is not None}
+    columns = record_columns(schema, wanted)
+    return _table(batch, record_topic(source, schema), columns, schema.needs, absent)
+
+
+def _table(
+    batch: Batch,
+    topic: Topic,
+    columns: tuple[Column, ...],
+    needs: Mapping[str, int],
+    absent: Mapping[str, int],
+) -> Table:
     if not batch._is_bus:
         return Table(columns, loss=batch.loss)
     segments = batch._table
@@ -66,7 +147,8 @@ def topic_table(batch: Batch, topic: Topic) -> Table:
     }
     values = {name: Values(array) for name, array in about.items()}
     values["nl_nsid"] = Values(np.full(rows, -1, np.int32), np.zeros(rows, np.bool_))
-    return Table(columns, [Records(columns, np.array(batch.records(topic)), values)], batch.loss)
+    records = np.array(batch.records(topic))
+    return Table(columns, [Records(columns, records, values, needs, absent)], batch.loss)
 
 
 def _fitting(batch: Batch, topic: Topic) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

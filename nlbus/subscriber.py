@@ -22,7 +22,7 @@ from nlbus.loss import Loss
 from nlbus.netns import Netns, inside
 from nlbus.opening import Trust, buffer_sizes, option_values, trusted
 from nlbus.reading import Reading, Tables
-from nlbus.sources import GroupsLike, Source, find, group_names, help_with, resolve_groups
+from nlbus.sources import GroupsLike, Source, find, group_names, help_with, located, resolve_groups
 from nlbus.table import Table
 from nlbus.topic import Topic
 from nlbus.truesize import truesize
@@ -86,7 +86,7 @@ class Subscriber(Feed):
         super().__init__(on_loss)
         if transport not in ("auto", "usersock"):
             raise SchemaError(f"transport={transport!r}: this version knows 'auto' and 'usersock'")
-        self._source = inside(netns, lambda: find(source))
+        self._source = inside(netns, lambda: located(find(source), f"listening to {source}"))
         if all_nsid and self._source.framing == "bus":
             raise SchemaError("all_nsid: the bus ends at its network namespace")
         self._topics = tuple(topics)
@@ -431,7 +431,7 @@ class Subscriber(Feed):
                 buffer_limit=self._buffer_limit,
                 sentinel=self._source.sentinel,
                 all_nsid=all_nsid,
-                trust_kernel=self._source.framing != "bus",
+                trust_kernel=self._source.framing != "bus" or not self._source.user_groups,
                 user_groups=self._source.user_groups,
                 trust_uids=None if self._trust is None else tuple(self._trust),
                 aside=self._aside,

@@ -20,7 +20,7 @@
 #include <linux/types.h>
 
 #define NLBUS_PACKET_TYPE		0x7061636bU
-#define NLBUS_PACKET_FINGERPRINT	0x0000000000000000ULL
+#define NLBUS_PACKET_FINGERPRINT	0xc72c3ecb00d637faULL
 
 /* Groups of the bus: the last six. Group 28 + n is hook n (NF_INET_*). */
 #define NLBUS_PACKET_GROUP_DROP		27

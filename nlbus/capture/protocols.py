@@ -53,9 +53,9 @@ class Sources:
         if self.only is not None:
             only = self[self.only]
             same = name == only.name or only.name.startswith(PREFIX)
-            return self.only if same and protocol == str(only.protocol) else SKIPPED
+            return self.only if same and (only.family or protocol == str(only.protocol)) else SKIPPED
         source = self._find(name)
-        if source is not None and str(source.protocol) == protocol:
+        if source is not None and (source.family or str(source.protocol) == protocol):
             return self._number(source)
         return self._usual[int(protocol)] if protocol in map(str, range(MAX_LINKS)) else SKIPPED
 
@@ -84,7 +84,8 @@ def _usual() -> list[Source]:
     """For each protocol the source that has it for itself, or its raw source."""
     usual = raw_sources()
     for protocol in range(MAX_LINKS):
-        named = [source for source in SOURCES.values() if source.protocol == protocol]
+        # A source of a family shares its protocol with whoever publishes there.
+        named = [source for source in SOURCES.values() if source.protocol == protocol and not source.family]
         if len(named) == 1:
             usual[protocol] = named[0]
     return usual

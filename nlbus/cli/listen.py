@@ -60,12 +60,13 @@ def listen(
     nlbus listen xfrm                      IPsec
     nlbus listen sock_diag                 sockets that end
     nlbus listen audit
+    nlbus listen packet --where 'dport == 53'   by the kernel module nlbus_packet
     nlbus listen genl:ethtool              any generic netlink family
     nlbus listen route --netns blue        in another network namespace
     nlbus listen raw:usersock --groups 5 --seconds 60 --fail-on-loss
     """
     source = inside(where["netns"], lambda: find(where["source"]))
-    names = Names(live=source.name == "route", netns=where["netns"])
+    names = Names(live=source.name in ("route", "packet"), netns=where["netns"])
     view = View(source, choice, names)
     with subscribe(**where, otherwise=view.groups) as subscriber:
         names.fill()  # after it, or a change between the two would be missed

@@ -35,23 +35,35 @@ def events(
     rows: the table and the row of messages that were decoded, by their numbers. The others, left out without
     `rest`, have "payload": bytes.
     """
-    bus = source.framing == "bus"
-    return islice(_bus_events(source, batch) if bus else _messages(source, batch, rows, rest), limit)
+    of = _bus_events if source.framing == "bus" else _messages
+    return islice(of(source, batch, rows, rest), limit)
 
 
-def _bus_events(source: Source, batch: Batch) -> Iterator[Record]:
-    rows = batch.events
-    times = np.datetime_as_string(rows["time_ns"].view("M8[ns]"), timezone="UTC").tolist()
+def _bus_events(source: Source, batch: Batch, rows: Rows, rest: bool) -> Iterator[Record]:
+    events = batch.events
+    times = np.datetime_as_string(events["time_ns"].view("M8[ns]"), timezone="UTC").tolist()
     groups_of: dict[int, list[int]] = {}
-    for i, (seq, time_ns, mask, kind, portid, uid) in enumerate(rows.tolist()):
+    for i, (seq, time_ns, mask, kind, portid, uid) in enumerate(events.tolist()):
+        decoded = rows.get(i)
+        if decoded is None and not rest:
+            continue
         groups = groups_of.get(mask) or groups_of.setdefault(mask, list(Groups.from_mask(mask)))
-        payload = batch.payload(i)
-        yield {
+        record: Record = {
             "time": times[i],
             "time_ns": time_ns,
             "source": source.name,
             "groups": groups,
             "group_names": group_names(source, groups),
+        }
+        if decoded:
+            # A record may have a time of its own, where the batch has that of its first event.
+            table, row = decoded
+            if "time_ns" in row:
+                record |= {"time": iso(row["time_ns"]), "time_ns": row["time_ns"]}
+            yield record | {"nl_table": table, "row": row}
+            continue
+        payload = batch.payload(i)
+        yield record | {
             "type": kind,
             "seq": seq,
             "portid": portid,

@@ -9,11 +9,12 @@ import click
 import numpy as np
 
 from nlbus import Batch, Expression, SchemaError, UnknownColumn
+from nlbus.batch import NLBUS_MSG_BATCH
 from nlbus.cli import show
 from nlbus.cli.names import Names
 from nlbus.cli.options import condition, flat, name_list
 from nlbus.cli.wording import NL_NAMES, Wording, hidden
-from nlbus.columns import Schema, TextSchema
+from nlbus.columns import AnySchema, RecordSchema, Schema
 from nlbus.reading import Reading
 from nlbus.sources import Source, did_you_mean
 
@@ -170,10 +171,12 @@ def wanted_columns(source: Source, table: str, columns: list[str], every: bool) 
     return [name for name in names if not hidden(source.name, table, name)]
 
 
-def _types(schema: Schema | TextSchema) -> set[int]:
+def _types(schema: AnySchema) -> set[int]:
+    if isinstance(schema, RecordSchema):
+        return {NLBUS_MSG_BATCH}
     # Datagrams that are no messages of netlink have type 0.
     return {op.type for op in schema.ops} if isinstance(schema, Schema) else {0}
 
 
-def _looks_closer(schema: Schema | TextSchema) -> bool:
+def _looks_closer(schema: AnySchema) -> bool:
     return isinstance(schema, Schema) and schema.selector is not None

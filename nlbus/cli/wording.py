@@ -10,7 +10,7 @@ from typing import Any
 import click
 import numpy as np
 
-from nlbus.cli import conntrack_line, route_words, show
+from nlbus.cli import conntrack_line, packet_line, route_words, show
 from nlbus.cli.conntrack_line import EVENTS
 from nlbus.cli.names import Names
 from nlbus.columns import NL_COLUMNS, Column
@@ -28,6 +28,7 @@ ITEMS_CAP = 16  # of a list
 ONLY: Mapping[str, Mapping[str, Iterable[str]]] = {
     "route": route_words.ONLY,
     "uevent": {"uevent": ("action", "devpath", "env")},
+    "packet": packet_line.ONLY,
 }
 # Columns that a line leaves out, unless everything is asked for.
 HIDDEN: Mapping[str, Iterable[str]] = {
@@ -64,7 +65,9 @@ class Wording:
         if "nl_nsid" in row:
             parts.append(f"[nsid {row['nl_nsid']}]")
         name = self._source.name
-        if name == "proc":
+        if name == "packet":
+            pass  # the hook begins the line
+        elif name == "proc":
             parts += [name, click.style(table, fg="cyan")]
         elif name == "uevent":
             parts += [name, click.style(",".join(record["group_names"]) or "-", fg="cyan")]
@@ -158,6 +161,7 @@ def _connection(row: Row, _: Names) -> Iterator[str]:
 WORDS: Mapping[str, Mapping[str, Words]] = {
     "route": route_words.WORDS,
     "uevent": {"uevent": _uevent},
+    "packet": packet_line.WORDS,
     "conntrack": {"conntrack": _connection},
 }
 

@@ -1,17 +1,20 @@
 """Floor 3: the table of sources, and what can be asked of it."""
 
+import errno
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
-from nlbus.errors import SchemaError, UnknownSource
+from nlbus.errors import NlbusError, SchemaError, UnknownSource, kernel_error
 from nlbus.groups import Groups, listed
 from nlbus.sources.audit import AUDIT
 from nlbus.sources.bus import BUS
 from nlbus.sources.conntrack import CONNTRACK
 from nlbus.sources.genl import PREFIX as GENL_PREFIX
-from nlbus.sources.genl import genl_source, genl_sources
+from nlbus.sources.genl import Family, find_family, genl_source, genl_sources
 from nlbus.sources.nflog import NFLOG
 from nlbus.sources.nftables import NFTABLES
+from nlbus.sources.packet import PACKET
 from nlbus.sources.probe import absent, help_with, probe
 from nlbus.sources.proc import PROC
 from nlbus.sources.raw import PREFIX as RAW_PREFIX
@@ -27,17 +30,20 @@ __all__ = [
     "GroupsLike",
     "Source",
     "did_you_mean",
+    "family_of",
     "find",
     "group_names",
     "help_with",
+    "located",
     "resolve_groups",
     "sources",
 ]
 
 SOURCES = {
     source.name: source
-    for source in (BUS, ROUTE, UEVENT, PROC, CONNTRACK, NFTABLES, NFLOG, XFRM, SOCK_DIAG, AUDIT)
+    for source in (BUS, ROUTE, UEVENT, PROC, CONNTRACK, NFTABLES, NFLOG, XFRM, SOCK_DIAG, AUDIT, PACKET)
 }
+PROTOCOL = Path("/sys/module/nlbus/parameters/protocol")
 
 GroupsLike = int | str | Groups | Iterable[int | str]
 
@@ -60,6 +66,41 @@ def find(name: str) -> Source:
         f"no source {word!r}{did_you_mean(word, SOURCES)}: there are {known}, {GENL_PREFIX}<family> and "
         f"{RAW_PREFIX}<protocol>"
     )
+
+
+def located(source: Source, action: str) -> Source:
+    """Return the source with the protocol that its module has now; of those without one, as it is.
+
+    KernelError where the module is not there; `action` begins its words. The kernel may load it.
+    """
+    if not source.family:
+        return source
+    family_of(source, action)
+    return replace(source, protocol=_module_protocol(source.protocol))
+
+
+def family_of(source: Source, action: str) -> Family:
+    """Return the generic netlink family of a source's module. KernelError, as of `located`."""
+    try:
+        found = find_family(source.family)
+    except NlbusError:
+        raise
+    except OSError as error:
+        raise kernel_error(error.errno or 0, action) from error
+    if found is None:
+        raise kernel_error(errno.EPROTONOSUPPORT, action, _not_loaded(source))
+    return found
+
+
+def _not_loaded(source: Source) -> str:
+    return f"the module {source.module} is not loaded: `modprobe {source.module}`, after `make install-kmod`"
+
+
+def _module_protocol(usual: int) -> int:
+    try:
+        return int(PROTOCOL.read_text())
+    except (OSError, ValueError):
+        return usual  # no /sys here
 
 
 def resolve_groups(source: Source, groups: GroupsLike | None) -> Groups:
@@ -94,9 +135,19 @@ def sources() -> list[Source]:
     `genl:` stands for each family that has groups, `raw:` for each protocol that the kernel answers to.
     Opens and closes sockets, which may make the kernel load a protocol's module; changes nothing else.
     """
-    named = [probe(source) or absent(source) for source in SOURCES.values()]
+    named = [_probed(source) for source in SOURCES.values()]
     others = genl_sources() + [_typed(source) for source in raw_sources()]
     return named + [source for source in map(probe, others) if source is not None]
+
+
+def _probed(source: Source) -> Source:
+    try:
+        if source.family and find_family(source.family) is None:
+            return replace(source, available=False, reason=_not_loaded(source))
+        source = located(source, f"looking for {source.name}")
+    except OSError as error:
+        return replace(source, available=False, reason=str(error.strerror))
+    return probe(source) or absent(source)
 
 
 def _typed(raw: Source) -> Source:

@@ -33,13 +33,10 @@ class Family(NamedTuple):
 def genl_source(name: str) -> Source:
     """Return the source `genl:<name>`. Asks the kernel, which may load the family's module."""
     try:
-        with Requests(NETLINK_GENERIC) as nlctrl:
-            try:
-                family = _family(nlctrl, name)
-            except KernelError as error:
-                if error.errno not in NO_SUCH_FAMILY:
-                    raise
-                raise _unknown(name, _families(nlctrl)) from error
+        family = find_family(name)
+        if family is None:
+            with Requests(NETLINK_GENERIC) as nlctrl:
+                raise _unknown(name, _families(nlctrl))
     except OSError as error:
         if isinstance(error, UnknownSource | KernelError):
             raise
@@ -56,6 +53,17 @@ def genl_sources() -> list[Source]:
             return [_source(family) for family in _families(nlctrl) if family.groups]
     except OSError:
         return []
+
+
+def find_family(name: str) -> Family | None:
+    """Return what nlctrl says of a family, None where there is none; the kernel may load its module."""
+    with Requests(NETLINK_GENERIC) as nlctrl:
+        try:
+            return _family(nlctrl, name)
+        except KernelError as error:
+            if error.errno in NO_SUCH_FAMILY:
+                return None
+            raise
 
 
 def _source(family: Family) -> Source:

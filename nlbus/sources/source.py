@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Literal, NamedTuple
 
-from nlbus.columns import Schema, TextSchema
+from nlbus.columns import AnySchema
 from nlbus.groups import Groups
 from nlbus.netlink import MessageType
 from nlbus.request import Reply
@@ -57,7 +57,7 @@ class Source:
     groups: Mapping[str, int] = field(default_factory=dict, hash=False)  # in kernel order; may be empty
     default: Groups = _NO_GROUPS  # joined when no group is asked for; empty = groups must be given
     highest: int = ALL_GROUPS  # group number
-    schemas: tuple[Schema | TextSchema, ...] = field(default=(), compare=False)
+    schemas: tuple[AnySchema, ...] = field(default=(), compare=False)
     # Groups 1..32 (a mask) on which processes may send too, believed by uid: root, and with trust_self our
     # own. On all others, and above 32, only the kernel (portid 0) is believed.
     user_groups: int = 0
@@ -76,6 +76,7 @@ class Source:
     needs: str = ""  # the privilege that joining takes, a sentence
     option: str = ""  # the kernel option that brings the source
     module: str = ""  # the module that it may be built as
+    family: str = ""  # of generic netlink, which is there when a module of nlbus's makes the source's events
     note: str = ""  # why nothing may come though all is well, and what else a listener must know
     example: str = ""  # a command
     available: bool | None = None
