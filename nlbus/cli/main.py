@@ -7,6 +7,7 @@ import click
 
 from nlbus.cli.demo import demo
 from nlbus.cli.listen import listen
+from nlbus.cli.packet import packet
 from nlbus.cli.publish import publish
 from nlbus.cli.record import record
 from nlbus.cli.replay import replay
@@ -52,6 +53,7 @@ def commands() -> None:
     nlbus record route flap.pcapng    events into a file that tshark reads too
     nlbus replay flap.pcapng          that file, as listen would have shown it
     nlbus stats                       all netlink sockets, and what they dropped
+    nlbus packet rules list           packets that the module nlbus_packet drops or samples
     nlbus demo                        all of it in ten seconds
 
     Exit codes: 0 for success, and when Ctrl-C, SIGTERM or a closed pipe ends a command; 1 for an error,
@@ -59,7 +61,7 @@ def commands() -> None:
     """
 
 
-for command in (sources, listen, snapshot, publish, record, replay, stats, demo):
+for command in (sources, listen, snapshot, publish, record, replay, stats, packet, demo):
     commands.add_command(command)
 
 
