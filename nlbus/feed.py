@@ -103,6 +103,11 @@ class Feed(ABC):
                 tables.append(table)
         return Table.concat(tables or [self._empty(name)])
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that batches can be read as: those that were asked for, or all of the source."""
+        return () if self.source is None else self.source.tables
+
     def _empty(self, name: str | Topic) -> Table:
         """A table of this name without rows."""
         if self.source is None:

@@ -399,6 +399,11 @@ class Subscriber(Feed):
         names = ", ".join(group_names(self._source, self._groups))
         return f"<Subscriber {self._source.name} ({names}){' closed' if self.closed else ''}>"
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that batches are read as: those that were asked for, or all of the source."""
+        return self._reading.tables
+
     def _empty(self, name: str | Topic) -> Table:
         return self._reading.empty(name)
 

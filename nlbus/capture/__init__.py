@@ -1,6 +1,7 @@
 """Floor 5: capture files, written and read."""
 
 from nlbus.capture.reader import Capture, open_capture
-from nlbus.capture.recorder import Recorded, Recorder, record
+from nlbus.capture.recorded import Recorded, Recording
+from nlbus.capture.recorder import Recorder, record
 
-__all__ = ["Capture", "Recorded", "Recorder", "open_capture", "record"]
+__all__ = ["Capture", "Recorded", "Recorder", "Recording", "open_capture", "record"]

@@ -1,17 +1,22 @@
-"""Recording: what a feed yields, as a pcapng file that tshark reads too."""
+"""Recording: what a feed yields, as a pcapng file that tshark reads too, or one of its tables."""
 
 from __future__ import annotations
 
 import os
 import time
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from nlbus._core.packets import Packer
 from nlbus.batch import FRAMINGS
 from nlbus.capture import pcapng
+from nlbus.capture.recorded import Recorded, Recording
+from nlbus.capture.tablefiles import SUFFIXES, Target
+from nlbus.capture.tables import TableRecorder, about, checked_roll, chosen_table
 from nlbus.errors import ClosedError, SchemaError, kernel_error
 from nlbus.groups import integer
 
@@ -19,45 +24,81 @@ if TYPE_CHECKING:
     from nlbus.batch import Batch
     from nlbus.feed import Feed
     from nlbus.sources import Source
+    from nlbus.topic import Topic
 
 File = str | os.PathLike[str] | BinaryIO
 
 
-class Recorded(NamedTuple):
-    """What a recording holds; lost are events (bus), dropped datagrams, open those that no gap explains."""
-
-    messages: int  # events on the bus
-    batches: int
-    bytes: int  # of the file
-    lost: int
-    dropped: int
-    open: int
-
-
-def record(file: File, subscriber: Feed, seconds: float | None = None, count: int | None = None) -> Recorded:
+def record(
+    file: File,
+    subscriber: Feed,
+    seconds: float | None = None,
+    count: int | None = None,
+    *,
+    table: str | Topic | None = None,
+    roll_bytes: int | None = None,
+    roll_seconds: float | None = None,
+) -> Recorded:
     """Record what `subscriber` receives from now on, until it is closed or ends.
 
-    seconds: for so long. count: exactly so many messages (events on the bus). file: a path, which is
-    overwritten, or a file open for writing bytes. Each batch is written at once: whatever ends the process,
-    the file can be read up to its last whole block. Batches of a subscriber with on_loss="raise" that lost
-    something end the recording by LossError. KernelError, SchemaError, and what recv raises.
+    A path that ends in .arrows or .parquet gets the rows of `table`, which the subscriber's tables= may tell
+    instead, by pyarrow; any other file all messages, as pcapng. seconds: for so long. count: exactly so many
+    rows, or messages (events on the bus). file: a path, which is overwritten, or a file open for writing
+    bytes, of pcapng.
+
+    pcapng: each batch is written at once, and whatever ends the process, the file can be read up to its last
+    whole block. .arrows: rows are there after a second at most, and the file can be read at all times.
+    .parquet: a file gets its name once it is whole; until then it is called NAME.part. roll_bytes,
+    roll_seconds: tables go to many files, NAME-000001.parquet and so on, each of about so many bytes, or
+    ended so long after its first row.
+
+    Batches of a subscriber with on_loss="raise" that lost something end the recording by LossError.
+    KernelError, SchemaError, MissingExtra, and what recv raises.
     """
     if count is not None and integer(count, "count") < 0:
         raise SchemaError(f"count={count}: at least 0")
     deadline = None if seconds is None else time.monotonic() + seconds
-    name = os.fspath(file) if isinstance(file, (str, os.PathLike)) else getattr(file, "name", "a file")
-    with _writable(file) as out:
-        recorder = Recorder(out, subscriber, str(name))
-        while count is None or recorder.messages < count:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+    with _recording(file, subscriber, table, roll_bytes, roll_seconds) as recording:
+        while count is None or recording.messages < count:
+            now = time.monotonic()
+            if deadline is not None and now >= deadline:
                 break
+            soon = min((at for at in (deadline, recording.due) if at is not None), default=None)
             try:
-                batch = subscriber.recv(left)
+                batch = subscriber.recv(None if soon is None else max(0.0, soon - now))
             except ClosedError:
                 break
-            recorder.write(batch, None if count is None else count - recorder.messages)
-        return recorder.recorded
+            recording.write(batch, None if count is None else count - recording.messages)
+    return recording.recorded
+
+
+@contextmanager
+def _recording(
+    file: File, feed: Feed, table: str | Topic | None, roll_bytes: int | None, roll_seconds: float | None
+) -> Iterator[Recording]:
+    """What writes to this file, by the end of its name; closed at the end."""
+    numbered = checked_roll(roll_bytes, roll_seconds)
+    path = os.fspath(file) if isinstance(file, (str, os.PathLike)) else None
+    format = None if path is None else SUFFIXES.get(Path(path).suffix)
+    if format is None:
+        if table is not None or numbered:
+            raise SchemaError("a table, and many files: of .arrows and .parquet only, pcapng has all in one")
+        with _writable(file) as out:
+            yield Recorder(out, feed, path or str(getattr(file, "name", "a file")))
+        return
+    name = chosen_table(feed, table)
+    recorder = TableRecorder(
+        Target(file, format, numbered=numbered),
+        feed._empty(name),
+        lambda batch: batch.table(name),
+        about=about(feed.source, name),
+        roll_bytes=roll_bytes,
+        roll_seconds=roll_seconds,
+    )
+    try:
+        yield recorder
+    finally:
+        recorder.close()
 
 
 class Recorder:
@@ -80,6 +121,17 @@ class Recorder:
     def recorded(self) -> Recorded:
         """What was written so far."""
         return Recorded(self.messages, self._batches, self._bytes, self._lost, self._dropped, self._open)
+
+    @property
+    def due(self) -> float | None:
+        """Nothing waits: each batch is written at once."""
+        return None
+
+    def idle(self) -> None:
+        """Nothing is due."""
+
+    def close(self) -> None:
+        """A capture has no end of its own."""
 
     def write(self, batch: Batch, limit: int | None = None) -> None:
         """Write a batch that the feed has just yielded, its first `limit` messages at most; flushed.

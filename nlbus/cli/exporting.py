@@ -1,56 +1,105 @@
-"""Tables as files for other programs: csv by Python's csv, Arrow's stream and Parquet by pyarrow."""
+"""Tables for other programs: csv by Python's csv; Arrow's stream and Parquet as recordings are."""
 
 import csv
+import errno
 import io
 import json
+import sys
 from collections.abc import Iterable, Iterator
-from importlib import import_module
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import BinaryIO
 
-from nlbus import MissingExtra, Table
+import click
+import numpy as np
+
+from nlbus import Table
+from nlbus.capture.tablefiles import Target, need_pyarrow
 from nlbus.cli.viewing import prepared
+from nlbus.errors import kernel_error
 from nlbus.sources import Source
 
-BINARY = ("arrow", "parquet")
+STDOUT = "-"
+BINARY = ("arrow", "parquet", "pcapng")
 
 
-def need_pyarrow(output: str) -> None:
-    """MissingExtra without the package."""
-    try:
-        import_module("pyarrow")
-    except ImportError as error:
-        raise MissingExtra(f"-o {output} needs pyarrow: pip install 'nlbus[parquet]'") from error
-
-
-def export(output: str, table: Table, columns: list[str], file: BinaryIO) -> None:
-    """Write a table in one of BINARY: these columns in this order, or all. BrokenPipeError."""
-    pyarrow = import_module("pyarrow")
-    data = pyarrow.table(table)
-    if columns:
-        data = data.select(columns)
-    if output == "parquet":
-        import_module("pyarrow.parquet").write_table(data, file)
+def check_binary(output: str, file: str = STDOUT) -> None:
+    """UsageError where it would be written to a terminal, MissingExtra without the package."""
+    if output not in BINARY:
         return
-    with pyarrow.ipc.new_stream(file, data.schema) as writer:
-        writer.write_table(data)
+    if file == STDOUT and sys.stdout.isatty():
+        raise click.UsageError(f"{output} is no text: redirect it, or name a file")
+    if output != "pcapng":
+        need_pyarrow(f"-o {output}")
 
 
-def csv_lines(source: Source, table: Table, columns: Iterable[str]) -> Iterator[str]:
-    """A header and a line a row: nothing where there is no value, lists and variables as JSON."""
-    names = list(columns)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="")
+def new_file(file: str, force: bool, action: str, buffering: int = -1) -> AbstractContextManager[BinaryIO]:
+    """FILE, or stdout for -. KernelError where it exists, unless forced."""
+    if file == STDOUT:
+        return nullcontext(sys.stdout.buffer)
+    try:
+        return open(file, "wb" if force else "xb", buffering)  # noqa: PTH123
+    except OSError as error:
+        raise _refused(error, file, action) from error
 
-    def line(cells: Iterable[object]) -> str:
-        text.seek(0)
-        text.truncate()
-        writer.writerow(cells)
-        return text.getvalue()
 
-    yield line(names)
-    for row in table.iter_rows():
+def refuse_existing(file: str, force: bool, action: str) -> None:
+    """KernelError where FILE exists, unless that is forced: for what gets its name later."""
+    if file != STDOUT and not force and Path(file).exists():
+        raise _refused(FileExistsError(errno.EEXIST, ""), file, action)
+
+
+def _refused(error: OSError, file: str, action: str) -> Exception:
+    help = "--force overwrites it" if isinstance(error, FileExistsError) else ""
+    return kernel_error(error.errno or 0, f"{action} {file}", help)
+
+
+def export(output: str, table: Table, file: str, force: bool) -> None:
+    """Write a table as Arrow's stream or as Parquet. BrokenPipeError, KernelError."""
+    refuse_existing(file, force, "writing to")
+    pyarrow = need_pyarrow(f"-o {output}")
+    rows = pyarrow.table(table)
+    where: str | BinaryIO = sys.stdout.buffer if file == STDOUT else file
+    target = Target(where, output, numbered=False)
+    writes = target.begin(rows.schema)
+    try:
+        writes.write(rows, {})
+        writes.close({})
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise target.failed(error) from error
+    finally:
+        target.end()
+
+
+# -- csv ------------------------------------------------------------------------------------------------
+
+
+def csv_head(table: Table) -> str:
+    """The names of the columns."""
+    return _line(column.name for column in table.columns)
+
+
+def csv_rows(source: Source, table: Table) -> Iterator[str]:
+    """A line a row: nothing where there is no value, times in UTC, lists and variables as JSON."""
+    times = {
+        column.name: np.datetime_as_string(table[column.name], timezone="UTC")
+        for column in table.columns
+        if column.display == "time" and not column.list
+    }
+    for i, row in enumerate(table.iter_rows()):
         shown = prepared(source, row)
-        yield line(_cell(shown[name]) for name in names)
+        for name, texts in times.items():
+            if shown[name] is not None:
+                shown[name] = str(texts[i])
+        yield _line(_cell(value) for value in shown.values())
+
+
+def _line(cells: Iterable[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(cells)
+    return text.getvalue()
 
 
 def _cell(value: object) -> object:

@@ -1,25 +1,24 @@
 """`nlbus listen`: events and gaps, a line each."""
 
-import time
 from typing import Unpack
 
 import click
 
-from nlbus import Subscriber
-from nlbus.cli import show
 from nlbus.cli.ending import Ending, discard_stdout
+from nlbus.cli.exporting import check_binary
 from nlbus.cli.listening import Where, listening_options, subscribe
 from nlbus.cli.names import Names
-from nlbus.cli.output import LOSS_EXIT, QUIET, Lines, totals
-from nlbus.cli.viewing import Choice, View, viewing_options
+from nlbus.cli.running import LOSS_EXIT, fail_on_loss_option, follow, totals
+from nlbus.cli.sinks import stdout_sink
+from nlbus.cli.viewing import OF_ONE_TABLE, Choice, View, choosing
 from nlbus.netns import inside
 from nlbus.sources import find
 
 
 @click.command()
 @listening_options
-@viewing_options
-@click.option("--fail-on-loss", is_flag=True, help="Exit with 3, at the end, if anything was lost.")
+@choosing("text", "json", "csv", "arrow", "pcapng")
+@fail_on_loss_option
 def listen(
     *, choice: Choice, count: int | None, seconds: float | None, fail_on_loss: bool, **where: Unpack[Where]
 ) -> None:
@@ -65,59 +64,21 @@ def listen(
     nlbus listen route --netns blue        in another network namespace
     nlbus listen raw:usersock --groups 5 --seconds 60 --fail-on-loss
     """
+    check_binary(choice.output)
     source = inside(where["netns"], lambda: find(where["source"]))
     names = Names(live=source.name in ("route", "packet"), netns=where["netns"])
     view = View(source, choice, names)
+    if choice.output in OF_ONE_TABLE:
+        view.only  # noqa: B018 - raises before anything is joined
     with subscribe(**where, otherwise=view.groups) as subscriber:
         names.fill()  # after it, or a change between the two would be missed
-        writer = _Writer(subscriber, view)
+        sink = None
         try:
+            sink = stdout_sink(choice.output, subscriber, view, lambda _: view)
             with Ending(subscriber) as ending:
-                writer.run(ending, count, seconds)
+                follow(subscriber, sink, ending, count, seconds)
         except BrokenPipeError:
             discard_stdout()
-        lost = totals(subscriber.stats(), writer.shown, subscriber.source)
+        lost = totals(subscriber.stats(), sink, subscriber.source)
     if lost and fail_on_loss:
         raise click.exceptions.Exit(LOSS_EXIT)
-
-
-class _Writer:
-    """Writes events and gaps as they come."""
-
-    def __init__(self, subscriber: Subscriber, view: View) -> None:
-        self.shown = 0
-        self._subscriber = subscriber
-        self._view = view
-        self._lines = Lines(view.line)
-        self._open = 0  # dropped datagrams that nothing explains, as far as now known
-        self._open_told = 0
-
-    def run(self, ending: Ending, count: int | None, seconds: float | None) -> None:
-        """Until `count` events were shown, `seconds` are up, or it is over. BrokenPipeError."""
-        deadline = None if seconds is None else time.monotonic() + seconds
-        while not ending.over and (count is None or self.shown < count):
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                break
-            untold = self._open > self._open_told
-            if untold and (left is None or left > QUIET):
-                left = QUIET
-            if ending.wait(left):
-                self._batch(None if count is None else count - self.shown)
-            elif untold:
-                self._tell_open()
-        self._open = self._subscriber.stats()["open"]
-        self._tell_open()
-
-    def _batch(self, limit: int | None) -> None:
-        batch = self._subscriber.recv(timeout=0)
-        self._open = batch.loss.open
-        self._open_told = min(self._open_told, self._open)
-        self._lines.write(show.gaps(batch.loss))
-        if batch:
-            self.shown += self._lines.write(self._view.records(batch, limit))
-
-    def _tell_open(self) -> None:
-        if self._open > self._open_told:
-            self._lines.write([show.open_gap(self._open)])
-            self._open_told = self._open

@@ -7,6 +7,8 @@ import click
 from nlbus import Expression, SchemaError
 from nlbus.conditions import parse
 
+SIZES = {"": 0, "K": 10, "M": 20, "G": 30}
+
 
 def group_list(value: str) -> list[str]:
     """Split group numbers or names at commas; what they mean is the source's to say."""
@@ -77,3 +79,13 @@ def uid(value: str) -> int | None:
     if value.isascii() and value.isdigit() and int(value) < 1 << 32:
         return int(value)
     raise click.BadParameter(f"{value!r}: a user's number, or any")
+
+
+def size(value: str) -> int:
+    """Bytes, also as 64K, 64M or 1G."""
+    number, unit = value[:-1], value[-1:].upper()
+    if unit not in SIZES:
+        number, unit = value, ""
+    if number.isascii() and number.isdigit() and int(number):
+        return int(number) << SIZES[unit]
+    raise click.BadParameter(f"{value!r}: bytes, such as 1000000, 64M or 1G")

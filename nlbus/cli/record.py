@@ -1,32 +1,69 @@
-"""`nlbus record`: events into a capture file."""
+"""`nlbus record`: events into a capture file, or rows of a table into files for other programs."""
 
 import sys
-import time
-from contextlib import AbstractContextManager, nullcontext
-from typing import BinaryIO, Unpack
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Unpack
 
 import click
 
 from nlbus import Subscriber
-from nlbus.capture import Recorded, Recorder
+from nlbus.capture import Recorder
+from nlbus.capture.tablefiles import SUFFIXES
 from nlbus.cli.ending import Ending, discard_stdout
+from nlbus.cli.exporting import STDOUT, check_binary, new_file, refuse_existing
 from nlbus.cli.listening import Where, listening_options, subscribe
-from nlbus.errors import kernel_error
+from nlbus.cli.options import size
+from nlbus.cli.running import LOSS_EXIT, fail_on_loss_option, follow, totals
+from nlbus.cli.sinks import RecordingSink, table_sink
+from nlbus.cli.viewing import Choice, View, choosing
+from nlbus.netns import inside
+from nlbus.sources import find
 
-STDOUT = "-"
-TICK = 0.5  # seconds between two looks of the progress line
+ACTION = "recording to"
 
 
 @click.command()
 @listening_options
 @click.argument("file")
+@choosing("auto", "pcapng", "arrow", "parquet")
+@click.option(
+    "--roll-size", type=size, metavar="SIZE", help="Begin a new file of a table after about so much: 64M, 1G."
+)
+@click.option(
+    "--roll-seconds", type=click.FloatRange(0, min_open=True), metavar="S",
+    help="Begin a new file of a table so long after its first row.",
+)  # fmt: skip
 @click.option("-f", "--force", is_flag=True, help="Overwrite FILE if it exists.")
-def record(file: str, count: int | None, seconds: float | None, force: bool, **where: Unpack[Where]) -> None:
-    """Record the events of SOURCE to FILE, a pcapng capture; - is stdout.
+@fail_on_loss_option
+def record(
+    *,
+    file: str,
+    choice: Choice,
+    count: int | None,
+    seconds: float | None,
+    roll_size: int | None,
+    roll_seconds: float | None,
+    force: bool,
+    fail_on_loss: bool,
+    **where: Unpack[Where],
+) -> None:
+    """Record the events of SOURCE to FILE; - is stdout.
 
-    tshark and Wireshark open it and decode what they know (link type NETLINK), `nlbus replay` and
+    A FILE that ends in .arrows or .parquet gets the rows of one --table, for polars, DuckDB, pandas and
+    pyarrow (pip install 'nlbus[parquet]'); any other is a pcapng capture of all messages. -o says it where
+    the name does not.
+
+    pcapng: tshark and Wireshark decode what they know (link type NETLINK), `nlbus replay` and
     `nlbus.open_capture` read it back with each event's group and sender, its time, and every loss. Each batch
     is written at once: whatever ends the recording, the file can be read up to its last whole block.
+
+    .arrows is a stream of Arrow's IPC. Rows are in it after a second at most, and it can be read at any time,
+    also while it grows and after a kill. A .parquet file can be read when it is whole; until then it is
+    called FILE.part. So let long recordings begin new files: with --roll-size or --roll-seconds x.parquet
+    becomes x-000001.parquet, and so on, after those that are there. Losses are noted by the name nlbus.loss.
 
     Ends after --count or --seconds, or with Ctrl-C or SIGTERM, which is no error. Totals come on stderr, on a
     terminal also while it goes on.
@@ -35,60 +72,54 @@ def record(file: str, count: int | None, seconds: float | None, force: bool, **w
     nlbus record route flap.pcapng --seconds 60
     nlbus record bus -g 1,7 events.pcapng --count 100000
     nlbus record route - | tshark -r -
+    nlbus record conntrack --table conntrack flows.parquet --roll-seconds 60
+    nlbus record route -t link --columns ifname,operstate links.arrows
+    python3 -c 'import polars; print(polars.read_ipc_stream("links.arrows"))'
     """
-    with subscribe(**where) as subscriber, _opened(file, force) as out:
+    format = choice.output
+    if format == "auto":
+        format = SUFFIXES.get(Path(file).suffix, "pcapng")
+    choice = replace(choice, output=format)  # raises where the one does not go with the other
+    check_binary(format, file)
+    if format == "pcapng" and (roll_size or roll_seconds):
+        raise click.UsageError("--roll-size and --roll-seconds are for tables: .arrows and .parquet")
+    if file == STDOUT and (roll_size or roll_seconds):
+        raise click.UsageError("stdout is one file: no --roll-size, --roll-seconds")
+    view = None
+    if format != "pcapng":
+        view = View(inside(where["netns"], lambda: find(where["source"])), choice)
+        view.only  # noqa: B018 - raises before anything is joined
+    sink = None
+    with subscribe(**where, otherwise=view.groups if view else ()) as subscriber:
         try:
-            recorder = Recorder(out, subscriber, "stdout" if file == STDOUT else file)
-            with Ending(subscriber) as ending:
-                _run(recorder, subscriber, ending, count, seconds)
+            with (
+                _sink(subscriber, view, file, format, force, roll_size, roll_seconds) as sink,
+                Ending(subscriber) as ending,
+            ):
+                follow(subscriber, sink, ending, count, seconds)
         except BrokenPipeError:
             discard_stdout()
             return
-        _clear()
-        click.echo(f"nlbus: {_words(recorder.recorded)}", err=True)
+        lost = totals(subscriber.stats(), sink, subscriber.source)
+    if lost and fail_on_loss:
+        raise click.exceptions.Exit(LOSS_EXIT)
 
 
-def _run(
-    recorder: Recorder, subscriber: Subscriber, ending: Ending, count: int | None, seconds: float | None
-) -> None:
-    deadline = None if seconds is None else time.monotonic() + seconds
-    progress = sys.stderr.isatty()
-    told = 0.0
-    while not ending.over and (count is None or recorder.messages < count):
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            return
-        if progress:
-            left = TICK if left is None else min(left, TICK)
-        if ending.wait(left):
-            recorder.write(subscriber.recv(timeout=0), None if count is None else count - recorder.messages)
-        if progress and time.monotonic() - told >= TICK:
-            told = time.monotonic()
-            _clear()
-            click.echo(f"nlbus: {_words(recorder.recorded)}", err=True, nl=False)
-
-
-def _words(recorded: Recorded) -> str:
-    return (
-        f"{recorded.messages} events, {recorded.bytes} bytes, {recorded.lost} lost, "
-        f"{recorded.dropped} dropped, {recorded.open} open"
-    )
-
-
-def _clear() -> None:
-    """The progress line goes."""
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", err=True, nl=False)
-
-
-def _opened(file: str, force: bool) -> AbstractContextManager[BinaryIO]:
-    if file == STDOUT:
-        if sys.stdout.isatty():
-            raise click.UsageError("a capture is no text: redirect it, or name a file")
-        return nullcontext(sys.stdout.buffer)
-    try:
+@contextmanager
+def _sink(
+    subscriber: Subscriber,
+    view: View | None,
+    file: str,
+    format: str,
+    force: bool,
+    roll_size: int | None,
+    roll_seconds: float | None,
+) -> Iterator[RecordingSink]:
+    if view is None:
         # Unbuffered, so that each batch is one write.
-        return open(file, "wb" if force else "xb", buffering=0)  # noqa: PTH123
-    except OSError as error:
-        help = "--force overwrites it" if isinstance(error, FileExistsError) else ""
-        raise kernel_error(error.errno or 0, f"recording to {file}", help) from error
+        with new_file(file, force, ACTION, buffering=0) as out:
+            yield RecordingSink(Recorder(out, subscriber, "stdout" if file == STDOUT else file))
+        return
+    if not (roll_size or roll_seconds):
+        refuse_existing(file, force, ACTION)
+    yield table_sink(sys.stdout.buffer if file == STDOUT else file, format, view, roll_size, roll_seconds)

@@ -1,28 +1,24 @@
 """`nlbus snapshot`: what there is now, for people and for other programs."""
 
 import json
-import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import Any, BinaryIO
 
 import click
 
 import nlbus
-from nlbus import Expression, Table
+from nlbus import Table
 from nlbus.cli.ending import Ending, discard_stdout, write_all
-from nlbus.cli.exporting import BINARY, csv_lines, export, need_pyarrow
+from nlbus.cli.exporting import BINARY, STDOUT, check_binary, csv_head, csv_rows, export, new_file
 from nlbus.cli.names import Names
-from nlbus.cli.options import condition, flat, name_list, namespace
-from nlbus.cli.viewing import prepared, wanted_columns
+from nlbus.cli.options import namespace
+from nlbus.cli.viewing import Choice, choosing, prepared, wanted_columns
 from nlbus.cli.wording import NL_NAMES, Wording, is_number, value_text, words_of
-from nlbus.errors import kernel_error
 from nlbus.netns import inside
 from nlbus.reading import Reading
 from nlbus.sources import Source, find
 
-STDOUT = "-"
 CHUNK = 128  # lines a write
 
 
@@ -30,38 +26,14 @@ CHUNK = 128  # lines a write
 @click.argument("source")
 @click.argument("table", required=False)
 @click.argument("file", default=STDOUT)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json", "csv", *BINARY]),
-    default="text",
-    help="Lines for people, a JSON object a line, or a file for other programs.",
-)
-@click.option(
-    "--columns",
-    type=name_list,
-    multiple=True,
-    metavar="C,...",
-    help="Only these columns, in this order (`nlbus sources SOURCE TABLE`).",
-)
-@click.option(
-    "-w",
-    "--where",
-    type=condition,
-    metavar="CONDITION",
-    help="Only rows for which this is true: 'mtu > 1500 and ifname ~ \"eth*\"'.",
-)
-@click.option("-v", "--all-columns", "everything", is_flag=True, help="Text with all that is known.")
+@choosing("text", "json", "csv", "arrow", "parquet", of_table=True)
 @click.option("--netns", type=namespace, metavar="NAME|PATH|PID", help="Of this network namespace.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite FILE if it exists.")
 def snapshot(
     source: str,
     table: str | None,
     file: str,
-    output: str,
-    columns: tuple[list[str], ...],
-    where: Expression | None,
-    everything: bool,
+    choice: Choice,
     netns: str | int | None,
     force: bool,
 ) -> None:
@@ -88,30 +60,27 @@ def snapshot(
     if table is None:
         able = ", ".join(schema.name for schema in there.schemas if schema.dump is not None)
         raise click.UsageError(f"a snapshot of which table? {source} has {able or 'none'}")
-    if output in BINARY:
-        need_pyarrow(output)
-        if file == STDOUT and sys.stdout.isatty():
-            raise click.UsageError(f"{output} is no text: redirect it, or name a file")
-    chosen = flat(columns)
+    check_binary(choice.output, file)
+    chosen, output = choice.columns, choice.output
     empty = Reading(there).empty(table)
     for name in chosen:
         empty.column(name)  # raises
-    wanted = wanted_columns(there, table, chosen, everything or output != "text")
+    wanted = wanted_columns(there, table, chosen, choice.complete)
     with Ending() as ending:
         found = ending.unless_over(
-            lambda: nlbus.snapshot(source, table, where=where, columns=wanted, netns=netns)
+            lambda: nlbus.snapshot(source, table, where=choice.where, columns=wanted, netns=netns)
         )
         if found is None:
             return
         rows = 0
         try:
-            with _opened(file, force) as out:
-                if output in BINARY:
-                    export(output, found, chosen, out or sys.stdout.buffer)
-                    rows = len(found)
-                else:
-                    lines = _Lines(there, table, chosen, everything)
-                    rows = _write(ending, lines.of(found, output, netns), out)
+            if output in BINARY:
+                export(output, found.select(chosen) if chosen else found, file, force)
+                rows = len(found)
+            else:
+                lines = _Lines(there, table, chosen, choice.everything)
+                with new_file(file, force, "writing to") as out:
+                    rows = _write(ending, lines.of(found, output, netns), None if file == STDOUT else out)
         except BrokenPipeError:
             discard_stdout()
             return
@@ -138,9 +107,11 @@ class _Lines:
         return self._words(found, netns)
 
     def _csv(self, found: Table) -> Iterator[tuple[str, int]]:
-        every = (column.name for column in found.columns if column.name not in NL_NAMES)
-        for i, line in enumerate(csv_lines(self._source, found, self._columns or every)):
-            yield line, int(i > 0)
+        every = [column.name for column in found.columns if column.name not in NL_NAMES]
+        table = found.select(self._columns or every)
+        yield csv_head(table), 0
+        for line in csv_rows(self._source, table):
+            yield line, 1
 
     def _json(self, found: Table) -> Iterator[tuple[str, int]]:
         for row in self._rows(found):
@@ -183,14 +154,3 @@ def _write(ending: Ending, lines: Iterator[tuple[str, int]], out: BinaryIO | Non
             out.write(click.unstyle(text).encode(errors="backslashreplace"))
         rows += sum(count for _, count in some)
     return rows
-
-
-def _opened(file: str, force: bool) -> AbstractContextManager[BinaryIO | None]:
-    """None for stdout."""
-    if file == STDOUT:
-        return nullcontext()
-    try:
-        return open(file, "wb" if force else "xb")  # noqa: PTH123
-    except OSError as error:
-        help = "--force overwrites it" if isinstance(error, FileExistsError) else ""
-        raise kernel_error(error.errno or 0, f"writing to {file}", help) from error

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import numpy as np
 
-from nlbus import Batch, Expression, SchemaError, UnknownColumn
+from nlbus import Batch, Expression, SchemaError, Table, UnknownColumn
 from nlbus.batch import NLBUS_MSG_BATCH
 from nlbus.cli import show
 from nlbus.cli.names import Names
@@ -18,8 +18,24 @@ from nlbus.columns import AnySchema, RecordSchema, Schema
 from nlbus.reading import Reading
 from nlbus.sources import Source, did_you_mean
 
+Command = TypeVar("Command", bound=Callable[..., None])
+
+OF_ONE_TABLE = ("csv", "arrow", "parquet")
+COMMON = ("nl_time", "nl_op")  # beside the columns that were chosen, where rows come as time goes on
+
 # Told by the rest of a record, or of no use outside of the batch.
 LEFT_OUT = ("nl_row", "nl_time", "nl_origin", "nl_group")
+
+
+FORMATS = {
+    "auto": "as FILE ends",
+    "text": "a line for people",
+    "json": "an object a line",
+    "csv": "rows of one table",
+    "arrow": "a stream of them",
+    "parquet": "a file of them",
+    "pcapng": "a capture",
+}
 
 
 @dataclass(frozen=True)
@@ -34,75 +50,97 @@ class Choice:
     raw: bool
 
     def __post_init__(self) -> None:
-        if self.raw and (self.tables or self.columns or self.where is not None):
+        if self.raw and self.chooses:
             raise click.UsageError("--raw shows messages as they come: no --table, --columns, --where")
+        if self.raw and self.output not in ("text", "json"):
+            raise click.UsageError(f"--raw is of text and json, not of {self.output}")
+        if self.output == "pcapng" and self.chooses:
+            raise click.UsageError("a capture has all messages, whole: no --table, --columns, --where")
+
+    @property
+    def chooses(self) -> bool:
+        """Whether there is more to it than the source's messages as they come."""
+        return bool(self.tables or self.columns or self.where is not None)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all columns are wanted, where none are named."""
+        return self.everything or self.output != "text"
 
 
-OPTIONS = (
-    click.option(
-        "-o", "--output", type=click.Choice(["text", "json"]), default="text",
-        help="A line for people, or a JSON object a line.",
-    ),
-    click.option(
-        "-t", "--table", "--tables", "tables", type=name_list, multiple=True, metavar="T,...",
-        help="Only these tables (`nlbus sources SOURCE` lists them); without --group, their groups.",
-    ),
-    click.option(
-        "--columns", type=name_list, multiple=True, metavar="C,...",
-        help="Only these columns, and only events that have them (`nlbus sources SOURCE TABLE`).",
-    ),
-    click.option(
-        "--where", type=condition, metavar="CONDITION",
-        help="Only events for which this is true: 'mtu > 1500 and ifname ~ \"eth*\"'.",
-    ),
-    click.option("-v", "--all-columns", "everything", is_flag=True, help="Text with all that is known."),
-    click.option("--raw", is_flag=True, help="Messages as they come, in hex."),
-)  # fmt: skip
+def choosing(*formats: str, of_table: bool = False) -> Callable[[Command], Callable[..., None]]:
+    """Give a command these options; it is called with a `choice`. of_table: the table is known already."""
+    lines = "text" in formats
+    options = [
+        click.option(
+            "-o", "--output", type=click.Choice(formats), default=formats[0], show_default=True,
+            help="; ".join(f"{name}: {FORMATS[name]}" for name in formats) + ".",
+        ),
+        click.option(
+            "--columns", type=name_list, multiple=True, metavar="C,...",
+            help="Only these columns, in this order (`nlbus sources SOURCE TABLE` lists them), and only "
+            "events that have them.",
+        ),
+        click.option(
+            "-w", "--where", type=condition, metavar="CONDITION",
+            help="Only those for which this is true: 'mtu > 1500 and ifname ~ \"eth*\"'.",
+        ),
+    ]  # fmt: skip
+    if not of_table:
+        options.insert(1, click.option(
+            "-t", "--table", "--tables", "tables", type=name_list, multiple=True, metavar="T,...",
+            help="Only these tables (`nlbus sources SOURCE` lists them); without --group, their groups.",
+        ))  # fmt: skip
+    if lines:
+        options.append(
+            click.option(
+                "-v", "--all-columns", "everything", is_flag=True, help="Text with all that is known."
+            )
+        )
+    if lines and not of_table:
+        options.append(click.option("--raw", is_flag=True, help="Messages as they come, in hex."))
 
+    def decorate(command: Command) -> Callable[..., None]:
+        @wraps(command)
+        def with_choice(
+            *,
+            output: str,
+            columns: tuple[list[str], ...],
+            where: Expression | None,
+            everything: bool = False,
+            tables: tuple[list[str], ...] = (),
+            raw: bool = False,
+            **others: Any,
+        ) -> None:
+            command(choice=Choice(output, flat(tables), flat(columns), where, everything, raw), **others)
 
-def viewing_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command these options; it is called with a `choice`."""
+        for option in reversed(options):
+            with_choice = option(with_choice)
+        return with_choice
 
-    @wraps(command)
-    def with_choice(
-        *,
-        output: str,
-        tables: tuple[list[str], ...],
-        columns: tuple[list[str], ...],
-        where: Expression | None,
-        everything: bool,
-        raw: bool,
-        **others: Any,
-    ) -> None:
-        command(choice=Choice(output, flat(tables), flat(columns), where, everything, raw), **others)
-
-    for option in reversed(OPTIONS):
-        with_choice = option(with_choice)
-    return with_choice
+    return decorate
 
 
 class View:
     """Makes records of the batches of a source, and lines of these. SchemaError, UnknownColumn."""
 
     def __init__(self, source: Source, choice: Choice, names: Names | None = None) -> None:
-        self._source = source
+        self.source = source
         self._choice = choice
-        chooses = bool(choice.tables or choice.columns or choice.where is not None)
-        self._rest = not chooses
+        self._rest = not choice.chooses
         self._reading: Reading | None = None
         self._order: list[str] = []
         self._types: dict[str, set[int]] = {}  # of messages, a table
-        if chooses or (source.schemas and not choice.raw):
+        if choice.chooses or choice.output in OF_ONE_TABLE or (source.schemas and not choice.raw):
             found = chosen_tables(source, choice)
-            every = choice.everything or choice.output == "json"
-            columns = {name: wanted_columns(source, name, choice.columns, every) for name in found}
+            columns = {name: wanted_columns(source, name, choice.columns, choice.complete) for name in found}
             reading = Reading(source, columns, choice.where)
             # A message may be of several: then it is told by the one that looks at more than its type.
             self._order = sorted(found, key=lambda name: _looks_closer(reading.schema(name)))
             self._types = {name: _types(reading.schema(name)) for name in found}
             self._reading = reading
         # Where tables were asked for, those that bring them.
-        self.groups = list(self._reading.groups) if chooses and self._reading else []
+        self.groups = list(self._reading.groups) if choice.chooses and self._reading else []
         self._words = Wording(source, choice.columns, choice.everything, names or Names())
 
     def records(self, batch: Batch, limit: int | None = None) -> Iterator[show.Record]:
@@ -114,8 +152,33 @@ class View:
                 if self._types[name].isdisjoint(there):
                     continue
                 for row in self._reading.table(batch, name).iter_rows(absent=False):
-                    rows[row["nl_row"]] = name, prepared(self._source, row)
-        return show.events(self._source, batch, limit, rows, self._rest)
+                    rows[row["nl_row"]] = name, prepared(self.source, row)
+        return show.events(self.source, batch, limit, rows, self._rest)
+
+    @property
+    def only(self) -> Table:
+        """The table, without rows, where there is but one. UsageError."""
+        if len(self._order) != 1:
+            raise click.UsageError(
+                f"{self._choice.output} has the rows of one table: --table {' or '.join(sorted(self._order))}"
+            )
+        assert self._reading is not None
+        return self._ordered(self._reading.empty(self._order[0]))
+
+    @property
+    def table_name(self) -> str:
+        """Of that one."""
+        return self._order[0]
+
+    def table(self, batch: Batch) -> Table:
+        """Its rows."""
+        assert self._reading is not None
+        return self._ordered(self._reading.table(batch, self._order[0]))
+
+    def _ordered(self, table: Table) -> Table:
+        if not self._choice.columns:
+            return table
+        return table.select(dict.fromkeys([*COMMON, *self._choice.columns]))
 
     def line(self, record: show.Record) -> str:
         """The record as a line."""

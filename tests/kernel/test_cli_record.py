@@ -201,11 +201,124 @@ def test_on_a_terminal_there_is_progress(tmp_path: Path) -> None:
     assert b"nlbus: 1 events, " in said
 
 
-def test_a_terminal_gets_no_bytes(start: Start) -> None:
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["record", "route", "-"],
+        ["record", "route", "-", "-o", "arrow", "-t", "link"],
+        ["listen", "route", "-o", "pcapng"],
+        ["listen", "route", "-t", "link", "-o", "arrow"],
+    ],
+)
+def test_a_terminal_gets_no_bytes(args: list[str]) -> None:
     ours, theirs = pty.openpty()
-    records = start("record", "route", "-", stdout=theirs)
+    command = [sys.executable, "-m", "nlbus", *args]
+    done = subprocess.run(command, check=False, stdout=theirs, stderr=subprocess.PIPE, cwd=ROOT, timeout=30)
     os.close(theirs)
-    assert records.wait(30) == 2
     os.close(ours)
-    assert records.stderr is not None
-    assert b"a capture is no text" in records.stderr.read()
+    assert done.returncode == 2
+    assert b" is no text: redirect it, or name a file" in done.stderr
+
+
+# -- tables -------------------------------------------------------------------------------------------
+
+
+def links(count: int) -> None:
+    ip(*(f"link add d{i} type ifb" for i in range(count)))
+
+
+@pytest.mark.parametrize("suffix", ["arrows", "parquet"])
+def test_a_table_by_the_name_of_the_file(suffix: str, start: Start, tmp_path: Path) -> None:
+    polars = pytest.importorskip("polars")
+    file = tmp_path / f"links.{suffix}"
+    chosen = ("--table", "link", "--columns", "ifname,mtu", "--where", 'nl_op == new and ifname ~ "d*"')
+    records = start("record", "route", file, *chosen, "--count", "3")
+    links(3)
+    code, out, said = end(records)
+    assert (code, out) == (0, b"")
+    assert said == f"nlbus: 3 events, {file.stat().st_size} bytes, 0 lost, 0 dropped, 0 open\n"
+    frame = polars.read_parquet(file) if suffix == "parquet" else polars.read_ipc_stream(file)
+    assert frame.columns == ["nl_time", "nl_op", "ifname", "mtu"]
+    assert frame.drop("nl_time").rows() == [("new", f"d{i}", 1500) for i in range(3)]
+    code, _, said = end(start("record", "route", file, *chosen))
+    assert (code, said) == (1, f"nlbus: recording to {file}: File exists; --force overwrites it\n")
+
+
+def test_an_arrow_stream_is_read_while_it_grows_and_after_a_kill(start: Start, tmp_path: Path) -> None:
+    polars = pytest.importorskip("polars")
+    file = tmp_path / "links.arrows"
+    records = start("record", "route", file, "-t", "link", "--where", "nl_op == new")
+
+    def there() -> list[str]:
+        return list(polars.read_ipc_stream(file)["ifname"]) if file.exists() else []
+
+    links(2)
+    wait_until(lambda: {"d0", "d1"} <= {*there()})
+    assert end(records, signal.SIGKILL)[0] == -signal.SIGKILL
+    assert {"d0", "d1"} <= {*there()}
+
+
+def test_many_files_of_a_table(start: Start, tmp_path: Path) -> None:
+    polars = pytest.importorskip("polars")
+    args = ("-t", "link", "--columns", "ifname", "--roll-seconds", "0.2", "--count", "2")
+    records = start("record", "route", tmp_path / "x.parquet", *args, "-w", "nl_op == new")
+    ip("link add d0 type ifb")
+    wait_until((tmp_path / "x-000001.parquet").exists)
+    ip("link add d1 type ifb")
+    code, _, said = end(records)
+    assert code == 0
+    assert " bytes in 2 files, " in said
+    files = sorted(tmp_path.iterdir())
+    assert [polars.read_parquet(file)["ifname"].to_list() for file in files] == [["d0"], ["d1"]]
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["x.parquet"], "parquet has the rows of one table: --table addr or "),
+        (["x.parquet", "-t", "link,addr"], "--table addr or link"),
+        (["x.pcapng", "--roll-size", "1M"], "--roll-size and --roll-seconds are for tables"),
+        (["x.pcapng", "--where", "mtu > 1"], "a capture has all messages"),
+        (["x.arrows", "-t", "link", "--roll-size", "big"], "bytes, such as 1000000, 64M or 1G"),
+        (["-", "-o", "arrow", "-t", "link", "--roll-size", "1M"], "stdout is one file"),
+    ],
+)
+def test_wrong_usage_joins_nothing(args: list[str], words: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "nlbus", "record", "route", *args],
+        check=False, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in " ".join(done.stderr.split())
+    assert "listening" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_in_every_format(start: Start, tmp_path: Path) -> None:
+    polars = pytest.importorskip("polars")
+    pcapng, arrows = tmp_path / "x.pcapng", tmp_path / "x.arrows"
+    chosen = ("-t", "link", "--columns", "ifname,mtu", "-w", 'nl_op == new and ifname ~ "d*"')
+    listen = ("listen", "route", "-c", "3", "-o")
+    every = {output: start(*listen, output, *chosen) for output in ("csv", "arrow")}
+    every["pcapng"] = start(*listen, "pcapng", "-g", "link")
+    links(3)
+    done = {output: end(process) for output, process in every.items()}
+    assert [code for code, _, _ in done.values()] == [0, 0, 0]
+    lines = done["csv"][1].decode().splitlines()
+    assert lines[0] == "nl_time,nl_op,ifname,mtu"
+    assert [line.split(",")[1:] for line in lines[1:]] == [["new", f"d{i}", "1500"] for i in range(3)]
+    frame = polars.read_csv(done["csv"][1], try_parse_dates=True)
+    assert frame["nl_time"].dtype.is_temporal()
+    arrows.write_bytes(done["arrow"][1])
+    assert polars.read_ipc_stream(arrows)["ifname"].to_list() == ["d0", "d1", "d2"]
+    pcapng.write_bytes(done["pcapng"][1])
+    for output, was in (("csv", done["csv"][1]), ("pcapng", done["pcapng"][1])):
+        more = chosen if output == "csv" else ()
+        again = end(start("replay", pcapng, "-o", output, *more))
+        assert again[0] == 0
+        if output == "pcapng":
+            assert again[1] == was
+        else:
+            assert [line.split(b",")[1:] for line in again[1].splitlines()] == [
+                line.split(b",")[1:] for line in was.splitlines()
+            ]

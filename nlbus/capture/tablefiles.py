@@ -1,0 +1,270 @@
+"""Files of a table: an Arrow stream can be read while it grows, a Parquet file is there when it is whole.
+
+What a killed process leaves under a file's name is always whole. A new file lies beside it as `NAME.part`,
+and gets its name by a rename: an Arrow stream once its schema is written, a Parquet file at its end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from nlbus.errors import MissingExtra, kernel_error
+
+SUFFIXES = {".arrows": "arrow", ".parquet": "parquet"}
+PREFIX = 8  # bytes before a message of Arrow's IPC: its begin, and the length of what describes it
+DIGITS = 6  # of a numbered file
+
+Notes = Mapping[str, str]
+
+
+def need_pyarrow(what: str) -> Any:
+    """The package. MissingExtra."""
+    try:
+        return import_module("pyarrow")
+    except ImportError as error:
+        raise MissingExtra(f"{what} needs pyarrow: pip install 'nlbus[parquet]'") from error
+
+
+class TableFile(Protocol):
+    """A file that rows are added to. The rows are a pyarrow.Table; OSError."""
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+
+    def write(self, rows: Any, notes: Notes) -> None:
+        """Add rows, and what is to be noted with them."""
+
+    def close(self, notes: Notes) -> None:
+        """End it, with what is to be noted about all of it."""
+
+
+class ArrowFile:
+    """A stream of Arrow's IPC. Each write is there at once, and wholly or not at all.
+
+    For the eight bytes with which a message begins are written last. Until then zeros stand there, and zeros
+    end a stream.
+    """
+
+    def __init__(self, file: BinaryIO, schema: Any, path: Path | None) -> None:
+        pyarrow = import_module("pyarrow")
+        self.size = 0
+        self._file = file
+        self._in_place = path is not None
+        self._made = _Made()
+        self._schema = schema
+        self._stream = pyarrow.ipc.new_stream(pyarrow.PythonFile(self._made, mode="w"), schema)
+        # pyarrow's own comes with the first rows only.
+        self._head = schema.serialize().to_pybytes()
+        self._add(self._head)
+        if path is not None:
+            _part(path).replace(path)
+
+    def write(self, rows: Any, notes: Notes) -> None:
+        """Rows; the notes are the custom metadata of their first batch."""
+        none = import_module("pyarrow").RecordBatch.from_pylist
+        for batch in rows.to_batches() or [none([], schema=self._schema)]:
+            self._stream.write_batch(batch, custom_metadata=dict(notes) or None)
+            self._commit()
+            notes = {}
+
+    def close(self, notes: Notes) -> None:
+        """End the stream; what is noted comes with no rows."""
+        if notes:
+            self.write(self._schema.empty_table(), notes)
+        self._stream.close()
+        self._commit()
+
+    def _commit(self) -> None:
+        made = self._made.take()
+        if self._head:
+            made, self._head = made.removeprefix(self._head), b""
+        self._add(made)
+
+    def _add(self, data: bytes) -> None:
+        if self._in_place:
+            descriptor = self._file.fileno()
+            _write_at(descriptor, data[PREFIX:], self.size + PREFIX)
+            _write_at(descriptor, data[:PREFIX], self.size)
+        else:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            self._file.flush()
+        self.size += len(data)
+
+
+class ParquetFile:
+    """A Parquet file, a row group a write. It can be read once it is closed; then it gets its name."""
+
+    def __init__(self, file: BinaryIO, schema: Any, path: Path | None) -> None:
+        self._file = file
+        self._path = path
+        self._to = _Counted(file)
+        self._writer = import_module("pyarrow.parquet").ParquetWriter(self._to, schema)
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._to.size
+
+    def write(self, rows: Any, _: Notes) -> None:
+        """A row group: a note a group is none of Parquet's."""
+        if rows.num_rows:
+            self._writer.write_table(rows)
+
+    def close(self, notes: Notes) -> None:
+        """Write the end, with the notes, and give it its name."""
+        if notes:
+            self._writer.add_key_value_metadata(dict(notes))
+        self._writer.close()
+        self._file.flush()
+        if self._path is not None:
+            _part(self._path).replace(self._path)
+
+
+class _Made:
+    """What pyarrow writes into it, to be taken."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._total = 0
+
+    def write(self, data: Any) -> int:
+        self._pieces.append(bytes(data))
+        self._total += len(self._pieces[-1])
+        return len(self._pieces[-1])
+
+    def tell(self) -> int:
+        return self._total
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True
+
+    def take(self) -> bytes:
+        taken, self._pieces = b"".join(self._pieces), []
+        return taken
+
+
+class _Counted:
+    """A file that counts what is written to it, for a pipe does not tell."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.size = 0
+        self._file = file
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
+        length = len(rest)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        self.size += length
+        return length
+
+    def tell(self) -> int:
+        return self.size
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Target:
+    """Where the files of a recording go: to one path, or to numbered ones beside it, or to an open file.
+
+    Numbers go on after those that are there. KernelError.
+    """
+
+    def __init__(self, file: str | os.PathLike[str] | BinaryIO, format: str, *, numbered: bool) -> None:
+        self.format = format
+        self.name = str(getattr(file, "name", "a file") if hasattr(file, "write") else os.fspath(file))
+        self.numbered = numbered
+        self.files = 0
+        self._path: Path | None = None
+        self._open: BinaryIO | None = None
+        if isinstance(file, (str, os.PathLike)):
+            self._path = Path(file)
+        else:
+            self._open = file
+        if numbered and self._path is not None:
+            self._number = _last(self._path)
+
+    def begin(self, schema: Any) -> TableFile:
+        """The next file."""
+        kind: Callable[[BinaryIO, Any, Path | None], TableFile]
+        kind = ArrowFile if self.format == "arrow" else ParquetFile
+        self.files += 1
+        if self._path is None:
+            assert self._open is not None
+            return kind(self._open, schema, None)
+        path = self._path
+        if self.numbered:
+            self._number += 1
+            path = path.with_name(f"{path.stem}-{self._number:0{DIGITS}}{path.suffix}")
+        try:
+            self._open = _beside(path)
+            return kind(self._open, schema, path)
+        except OSError as error:
+            raise self.failed(error) from error
+
+    def end(self) -> None:
+        """The file that was begun is finished, or given up."""
+        if self._path is not None and self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def failed(self, error: OSError) -> Exception:
+        """What is raised for it."""
+        help = "another recording writes it" if isinstance(error, BlockingIOError) else ""
+        return kernel_error(error.errno or 0, f"recording to {self.name}", help)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _beside(path: Path) -> BinaryIO:
+    """The file that will be `path`, empty and ours. One that a killed recording left is taken over."""
+    part = _part(path)
+    file = open(os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b", buffering=0)  # noqa: PTH123, SIM115
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(file.fileno()), part.stat()):
+            raise BlockingIOError(11, "renamed meanwhile")
+        file.truncate(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _last(path: Path) -> int:
+    """The highest number of the files that are numbered so."""
+    fits = re.compile(rf"{re.escape(path.stem)}-(\d{{{DIGITS},}}){re.escape(path.suffix)}")
+    try:
+        found = [fits.fullmatch(there.name) for there in path.parent.iterdir()]
+    except OSError as error:
+        raise kernel_error(error.errno or 0, f"recording to {path}") from error
+    return max((int(match[1]) for match in found if match), default=0)
+
+
+def _write_at(descriptor: int, data: bytes, at: int) -> None:
+    rest = memoryview(data)
+    while rest:
+        written = os.pwrite(descriptor, rest, at)
+        rest, at = rest[written:], at + written

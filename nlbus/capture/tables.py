@@ -1,0 +1,203 @@
+"""Recording the rows of one table: as an Arrow stream or as Parquet, in one file or in many."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from nlbus.capture.recorded import Recorded
+from nlbus.capture.tablefiles import TableFile, Target, need_pyarrow
+from nlbus.errors import SchemaError
+from nlbus.loss import Loss
+from nlbus.table import Table
+
+if TYPE_CHECKING:
+    from nlbus.batch import Batch
+    from nlbus.feed import Feed
+    from nlbus.sources import Source
+    from nlbus.topic import Topic
+
+# Rows wait for others so long, in rows and in seconds. A row group of Parquet helps nobody before the end.
+WAIT_ROWS = {"arrow": 1 << 13, "parquet": 1 << 15}
+WAIT_SECONDS = {"arrow": 1.0, "parquet": None}
+
+
+class TableRecorder:
+    """Writes the rows of a table as batches bring them.
+
+    empty: the table without rows. read: makes the table of a batch. A new file is begun once one has
+    `roll_bytes`, about, or `roll_seconds` after its first row. What was lost is noted as JSON by the name
+    nlbus.loss: with the rows that came with it (Arrow: custom metadata), or about the file (Parquet).
+    MissingExtra, KernelError.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        empty: Table,
+        read: Callable[[Batch], Table],
+        *,
+        about: dict[str, str],
+        roll_bytes: int | None = None,
+        roll_seconds: float | None = None,
+    ) -> None:
+        self._pyarrow: Any = need_pyarrow(f"recording to {target.name}")
+        self.messages = 0
+        self._batches = self._bytes = 0
+        self._target = target
+        self._read = read
+        self._roll_bytes = roll_bytes
+        self._roll_seconds = roll_seconds
+        self._schema = self._pyarrow.schema(empty).with_metadata(about)
+        self._lost = _Lost()
+        self._file: TableFile | None = None
+        self._file_lost = _Lost()
+        self._waiting: list[Table] = []
+        self._waiting_rows = 0
+        self._write_at: float | None = None  # by time.monotonic
+        self._roll_at: float | None = None
+        if not target.numbered:
+            self._begin()
+
+    @property
+    def recorded(self) -> Recorded:
+        """What was written so far; messages are rows."""
+        size = self._bytes + (0 if self._file is None else self._file.size)
+        lost = self._lost
+        return Recorded(
+            self.messages, self._batches, size, lost.events, lost.datagrams, lost.open, self._target.files
+        )
+
+    @property
+    def due(self) -> float | None:
+        """When `idle` is to be called, by time.monotonic; None: not before the next batch."""
+        return min((at for at in (self._write_at, self._roll_at) if at is not None), default=None)
+
+    def write(self, batch: Batch, limit: int | None = None) -> None:
+        """The rows of a batch, its first `limit` at most. KernelError, and what reading raises."""
+        self.idle()  # before it: a row that comes late belongs to the next file
+        table = self._read(batch)
+        if limit is not None and len(table) > limit:
+            table = table.head(limit)
+        self._lost.add(table.loss)
+        if len(table) or table.loss:
+            self._waiting.append(table)
+            self._waiting_rows += len(table)
+            self.messages += len(table)
+            self._batches += 1
+            wait = WAIT_SECONDS[self._target.format]
+            if self._write_at is None and wait is not None:
+                self._write_at = time.monotonic() + wait
+            if self._roll_at is None and self._roll_seconds is not None:
+                self._roll_at = time.monotonic() + self._roll_seconds
+            if self._waiting_rows >= WAIT_ROWS[self._target.format]:
+                self._flush()
+
+    def idle(self) -> None:
+        """Do what is due."""
+        now = time.monotonic()
+        if self._roll_at is not None and now >= self._roll_at:
+            self._end()
+        elif self._write_at is not None and now >= self._write_at:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what waits, and end the file. KernelError."""
+        self._end()
+
+    def _begin(self) -> TableFile:
+        self._file = self._target.begin(self._schema)
+        return self._file
+
+    def _flush(self) -> None:
+        self._write_at = None
+        if not self._waiting:
+            return
+        table = Table.concat(self._waiting)
+        self._waiting, self._waiting_rows = [], 0
+        lost = _Lost()
+        for each in (lost, self._file_lost):
+            each.add(table.loss)
+        file = self._file or self._begin()
+        try:
+            file.write(self._pyarrow.table(table), lost.notes())
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise self._target.failed(error) from error
+        if self._roll_bytes is not None and file.size >= self._roll_bytes:
+            self._end()
+
+    def _end(self) -> None:
+        self._roll_at = None
+        self._flush()
+        file, self._file = self._file, None
+        if file is None:
+            return
+        try:
+            file.close(self._file_lost.notes() if self._target.format == "parquet" else {})
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise self._target.failed(error) from error
+        finally:
+            self._target.end()
+            self._file_lost = _Lost()
+        self._bytes += file.size
+
+
+class _Lost:
+    """How much was lost, and between which times (ns UTC): not more memory for more losses."""
+
+    def __init__(self) -> None:
+        self.events = self.datagrams = self.unbuilt = self.open = 0
+        self._between: tuple[int, int] | None = None
+
+    def add(self, loss: Loss) -> None:
+        self.open = loss.open
+        if not loss:
+            return
+        self.events += loss.events
+        self.datagrams += loss.datagrams
+        self.unbuilt += loss.unbuilt
+        rows = loss.rows
+        if len(rows):
+            earliest, latest = int(rows["earliest"].min()), int(rows["latest"].max())
+            before = self._between or (earliest, latest)
+            self._between = min(before[0], earliest), max(before[1], latest)
+
+    def notes(self) -> dict[str, str]:
+        counts = {name: getattr(self, name) for name in ("events", "datagrams", "unbuilt", "open")}
+        if not any(counts.values()):
+            return {}
+        if self._between is not None:
+            counts |= {"earliest": self._between[0], "latest": self._between[1]}
+        return {"nlbus.loss": json.dumps(counts)}
+
+
+def checked_roll(size: int | None, seconds: float | None) -> bool:
+    """Whether there will be many files. SchemaError for bounds that are none."""
+    if size is not None and size < 1:
+        raise SchemaError(f"roll_bytes={size}: at least 1")
+    if seconds is not None and not seconds > 0:
+        raise SchemaError(f"roll_seconds={seconds}: above 0")
+    return size is not None or seconds is not None
+
+
+def chosen_table(feed: Feed, table: str | Topic | None) -> str | Topic:
+    """The table to record: the one that was named, or the only one that there is. SchemaError."""
+    if table is not None:
+        return table
+    names = feed.tables
+    if len(names) == 1:
+        return names[0]
+    source = "a capture of no known source" if feed.source is None else feed.source.name
+    raise SchemaError(f"which table of {source}? table= one of {', '.join(names) or 'none'}")
+
+
+def about(source: Source | None, table: str | Topic) -> dict[str, str]:
+    """What stands in the schema of a file."""
+    name = table if isinstance(table, str) else table.name
+    return {"nlbus.source": "" if source is None else source.name, "nlbus.table": name}

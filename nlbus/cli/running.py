@@ -1,0 +1,103 @@
+"""Running: from a subscriber or a capture to a sink, with progress and totals on stderr."""
+
+import os
+import stat
+import sys
+import time
+from typing import Any
+
+import click
+
+from nlbus import Subscriber
+from nlbus.capture import Recorded
+from nlbus.cli.ending import Ending
+from nlbus.cli.sinks import RecordingSink, Sink
+from nlbus.feed import Feed
+from nlbus.sources import Source
+
+LOSS_EXIT = 3
+TICK = 0.5  # seconds between two looks of the progress line
+RARE = ("unbuilt", "malformed", "foreign", "untrusted", "truncated", "requests", "skipped")
+
+fail_on_loss_option = click.option(
+    "--fail-on-loss", is_flag=True, help="Exit with 3, at the end, if anything was lost."
+)
+
+
+def follow(
+    subscriber: Subscriber, sink: Sink, ending: Ending, count: int | None, seconds: float | None
+) -> None:
+    """Until `count` events were shown, `seconds` are up, or it is over. BrokenPipeError."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    progress = Progress(subscriber, sink)
+    try:
+        while not ending.over and (count is None or sink.shown < count):
+            now = time.monotonic()
+            if deadline is not None and now >= deadline:
+                break
+            soon = min((at for at in (deadline, sink.due, progress.due) if at is not None), default=None)
+            if ending.wait(None if soon is None else max(0.0, soon - now)):
+                limit = None if count is None else count - sink.shown
+                sink.write(subscriber.recv(timeout=0), subscriber.source, limit)
+            else:
+                sink.idle()
+            progress.idle()
+    finally:
+        progress.clear()
+        sink.close(subscriber.stats()["open"])
+
+
+class Progress:
+    """A line on the terminal that says how far it is, where what is written goes elsewhere."""
+
+    def __init__(self, feed: Feed, sink: Sink) -> None:
+        self._feed = feed
+        self._sink = sink
+        self.due: float | None = time.monotonic() if sys.stderr.isatty() and _writes_a_file(sink) else None
+        self._before = time.monotonic(), sink.shown
+
+    def idle(self) -> None:
+        """Tell it, when it is time."""
+        now = time.monotonic()
+        if self.due is None or now < self.due:
+            return
+        self.due = now + TICK
+        (began, shown), self._before = self._before, (now, self._sink.shown)
+        rate = (self._sink.shown - shown) / (now - began) if now > began else 0.0
+        self.clear()
+        words = _words(self._feed.stats(), self._sink)
+        click.echo(f"nlbus: {words}, {rate:,.0f} events a second", err=True, nl=False)
+
+    def clear(self) -> None:
+        """The line goes."""
+        if self.due is not None:
+            click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def totals(stats: dict[str, Any], sink: Sink | None, source: Source | None) -> bool:
+    """Say on stderr what was shown and what not; whether anything was lost."""
+    click.echo(f"nlbus: {_words(stats, sink)}", err=True)
+    lost = stats["lost"] or stats["open"] or stats.get("unbuilt", 0)
+    # On the bus a dropped datagram may have been one of several copies: the ledger knows.
+    return bool(lost or (stats["dropped"] and (source is None or source.framing != "bus")))
+
+
+def _words(stats: dict[str, Any], sink: Sink | None) -> str:
+    parts = [f"{0 if sink is None else sink.shown} events"]
+    if isinstance(sink, RecordingSink):
+        recorded: Recorded = sink.recording.recorded
+        parts.append(
+            f"{recorded.bytes} bytes" + (f" in {recorded.files} files" if recorded.files > 1 else "")
+        )
+    parts += [f"{stats['lost']} lost", f"{stats['dropped']} dropped", f"{stats['open']} open"]
+    return ", ".join(parts + [f"{stats[name]} {name}" for name in RARE if stats.get(name)])
+
+
+def _writes_a_file(sink: Sink) -> bool:
+    """Whether the terminal stays free: a recording, or a stdout that is a file."""
+    if isinstance(sink, RecordingSink):
+        return True
+    try:
+        return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
