@@ -21,7 +21,7 @@ class Type:
     """How a value stands on the wire, and in a column."""
 
     name: str
-    kind: str  # of enum kind in _core/decode.pxd
+    kind: str  # of enum kind in _core/program.pxd
     size: int = 0  # bytes on the wire, at least
     dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype("V1"))  # of a fixed value in its column
     storage: Storage = "fixed"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nlbus._core.decode import Program
+from nlbus._core.program import Program
 from nlbus.columns import (
     NL_COLUMNS,
     U16,
@@ -26,14 +26,15 @@ from nlbus.columns import (
 )
 from nlbus.errors import SchemaError
 
-# enum kind of _core/decode.pxd
+# enum kind of _core/program.pxd
 KINDS = {
     name: number
     for number, name in enumerate(
         (
             "SKIP", "UINT", "SINT", "UINT_BE", "SINT_BE", "VARINT", "FLAG", "FIXED", "ADDRESS", "VIA",
-            "TEXT", "BYTES", "NEST", "STRUCT", "LIST", "ELEMENTS", "SELECT", "PLAIN_1", "PLAIN_2",
-            "PLAIN_4", "PLAIN_8", "PLAIN_BE_2", "PLAIN_BE_4", "PLAIN_BE_8", "PLAIN_ADDRESS",
+            "TEXT", "BYTES", "NEST", "STRUCT", "LIST", "ELEMENTS", "SELECT", "NOTHING", "FIRST",
+            "PLAIN_4", "PLAIN_8", "PLAIN_1", "PLAIN_2", "PLAIN_BE_2", "PLAIN_BE_4", "PLAIN_BE_8",
+            "PLAIN_ADDRESS",
         )
     )
 }  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 
 from nlbus._core.decode import Decoded
 from nlbus._core.keyvalue import Texts
+from nlbus._core.store import Store
 from nlbus.chunks import Chunk
 from nlbus.columns import Column, Schema, TextSchema, Values
 from nlbus.compile import Compiled, compiled
@@ -46,7 +47,7 @@ class Rows:
     def __init__(
         self,
         compiled: Compiled | CompiledText,
-        decode: Callable[[Block, Structured | None], Decoded | Texts],
+        decode: Callable[[Block, Structured | None], Store],
         block: Block,
         selected: Structured | None,
         origin: int,
@@ -80,7 +81,7 @@ class Rows:
         if cell < 0:
             return self._about_the_message(i)
         column = self._compiled.columns[i]
-        values, valid, offsets, items, _ = self._decoded.values(cell, column.dtype)
+        values, valid, offsets, items = self._decoded.values(cell, column.dtype)
         if items is None:
             return Values(values, valid, offsets)
         item_values, item_valid, item_offsets = items

@@ -22,16 +22,17 @@ cdef struct spec:                 # SPEC of nlbus/compile.py: a cell, as the sch
 cdef struct cell:
     uint32_t width
     bint list
-    bint ascii                    # so far
     uint8_t *data                 # values of rows, or of items; or bytes
     uint8_t *valid                # a byte a row; NULL: all are
     int32_t *offsets              # of lists, or of values of any length: one more than rows
     int64_t row                   # the last one that was begun, -1
     int64_t used                  # bytes
     int64_t room
+    int64_t first_room            # how much memory it gets when the first bytes, or items, come
     # Of lists:
     int64_t items
     int64_t item_room
+    int64_t first_items
     uint8_t *item_valid
     int32_t *item_offsets         # of values of any length: one more than items
 
@@ -65,7 +66,7 @@ cdef inline int cell_reserve(cell *c, int64_t count) noexcept nogil:
     if c.items + count >= c.item_room:
         if c.items + count > MOST:
             return -1
-        room = 2 * (c.item_room + count) + 16
+        room = max(2 * (c.item_room + count) + 16, c.first_items)
         grown = realloc(c.item_valid, room)
         if grown == NULL:
             return -1
@@ -124,8 +125,6 @@ cdef inline uint8_t *cell_place(cell *c, int64_t row) noexcept nogil:
 cdef inline int cell_bytes(cell *c, int64_t row, const uint8_t *at, size_t length) noexcept nogil:
     cdef int64_t room
     cdef void *grown
-    cdef size_t i
-    cdef uint8_t high = 0
     if c.list:
         c.used = c.item_offsets[c.items - 1]
         c.item_valid[c.items - 1] = 1
@@ -134,15 +133,12 @@ cdef inline int cell_bytes(cell *c, int64_t row, const uint8_t *at, size_t lengt
     if c.used + <int64_t> length > c.room or c.data == NULL:
         if c.used + <int64_t> length > MOST:
             return -1
-        room = 2 * (c.used + <int64_t> length) + 64
+        room = max(2 * (c.used + <int64_t> length) + 64, c.first_room)
         grown = realloc(c.data, room)
         if grown == NULL:
             return -1
         c.data = <uint8_t *> grown
         c.room = room
-    for i in range(length):
-        high |= at[i]
-    c.ascii = c.ascii and high < 0x80
     memcpy(c.data + c.used, at, length)
     c.used += length
     if c.list:

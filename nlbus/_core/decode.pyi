@@ -1,56 +1,12 @@
 """The column decoder: messages to columns, by tables that a schema was compiled to."""
 
-from typing import Any, Self, TypeAlias, final
-
-import numpy as np
+from typing import Self, final
 
 from nlbus._core.arena import Block
-from nlbus._typing import Array, Structured
-
-_Array: TypeAlias = np.ndarray[tuple[int], np.dtype[Any]]
-_Items: TypeAlias = tuple[_Array, _Array, _Array | None]
-
-@final
-class Program:
-    def __new__(
-        cls,
-        *,
-        ops: Structured,
-        levels: Structured,
-        map: Array,
-        cases: Structured,
-        rules: Structured,
-        specs: Structured,
-        lists: Array,
-        fields: tuple[int, int, int],
-        header: int,
-        root: int,
-        selector: tuple[int, int, int],
-        others: bool,
-    ) -> Self: ...
-    @property
-    def cells(self) -> int: ...
+from nlbus._core.program import Program
+from nlbus._core.store import Store
+from nlbus._typing import Structured
 
 @final
-class Decoded:
+class Decoded(Store):
     def __new__(cls, program: Program, block: Block, selected: Structured | None) -> Self: ...
-    def __len__(self) -> int: ...
-    @property
-    def rows(self) -> int: ...
-    @property
-    def unknown(self) -> int: ...
-    @property
-    def malformed(self) -> int: ...
-    @property
-    def messages(self) -> _Array: ...
-    @property
-    def groups(self) -> _Array: ...
-    @property
-    def nsids(self) -> _Array: ...
-    @property
-    def happened(self) -> _Array: ...
-    @property
-    def marks(self) -> _Array: ...
-    def values(
-        self, i: int, dtype: np.dtype[Any]
-    ) -> tuple[_Array | None, _Array | None, _Array | None, _Items | None, bool]: ...

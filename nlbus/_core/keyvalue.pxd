@@ -1,8 +1,8 @@
 """The decoder of text: datagrams of KEY=VALUE to columns, by tables that a schema was compiled to."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
-from nlbus._core.cells cimport cell, spec
+from nlbus._core.store cimport Plan, Store
 
 
 cdef enum:
@@ -35,13 +35,11 @@ cdef struct span:                 # bytes; none where `at` is NULL
     size_t length
 
 
-cdef class Keys:
+cdef class Keys(Plan):
     cdef const key *keys
     cdef int key_count
     cdef const word *words
     cdef int word_count
-    cdef const spec *specs
-    cdef readonly int cells
     cdef uint8_t slots[SLOTS]     # 1 + the number of a key; 0: none
     cdef int env                  # cell, or -1
     cdef int op_key               # or -1
@@ -51,28 +49,15 @@ cdef class Keys:
     cdef size_t envelope          # its size; 0: there is none
     cdef size_t start_at
     cdef size_t length_at
-    cdef tuple kept               # what all this points into
 
     cdef int find(self, const uint8_t *name, size_t length) noexcept nogil
     cdef bint open(self, const uint8_t *at, size_t length, span *text) noexcept nogil
     cdef uint8_t happened(self, const span *values) noexcept nogil
 
 
-cdef class Texts:
+cdef class Texts(Store):
     cdef Keys keys
-    cdef uint8_t *slab
-    cdef cell *cells
-    cdef readonly Py_ssize_t rows
-    cdef readonly uint64_t unknown        # strings that are no KEY=VALUE
-    cdef readonly uint64_t malformed      # messages
-    cdef uint32_t *nl_row
-    cdef uint32_t *nl_group
-    cdef int32_t *nl_nsid
-    cdef uint8_t *nl_op
-    cdef uint8_t *damaged
 
-    cdef int allocate(self, Py_ssize_t rows) except -1
     cdef bint split(self, const span *text, span *values) noexcept nogil
     cdef int put(self, const span *values, int64_t row) noexcept nogil
     cdef int put_env(self, const span *text, int64_t row) noexcept nogil
-    cdef view(self, void *at, Py_ssize_t count, Py_ssize_t size, dtype)

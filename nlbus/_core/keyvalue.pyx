@@ -6,17 +6,14 @@ envelope that lies, has no row and is counted; a number that is none marks its r
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_FillInfo
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from nlbus._core.arena cimport Block
-from nlbus._core.cells cimport cell, cell_begin, cell_bytes, cell_fill, cell_integer, cell_item, spec
+from nlbus._core.cells cimport cell, cell_begin, cell_bytes, cell_integer, cell_item
 from nlbus._core.gather cimport Rows
+from nlbus._core.store cimport address
 from nlbus._core.walk cimport message
-
-import numpy as np
 
 cdef enum:
     CHANGE = 1                    # OPS of nlbus.columns
@@ -27,7 +24,7 @@ cdef enum:
 
 
 @cython.final
-cdef class Keys:
+cdef class Keys(Plan):
     """A compiled TextSchema: arrays of nlbus/compile_text.py, kept as they are. ValueError.
 
     `envelope` is (begin, magic, size, start, length) as in nlbus.columns.Envelope, or None. env: the cell of
@@ -39,13 +36,12 @@ cdef class Keys:
         cdef bytes begin, magic
         if len(keys) > MAX_KEYS:
             raise ValueError(f"{len(keys)} keys: there may be {MAX_KEYS}")
-        self.kept = (keys, words, specs, envelope)
+        self.know(specs)
+        self.kept += [keys, words, envelope]
         self.keys = <const key *> address(keys, sizeof(key))
         self.words = <const word *> address(words, sizeof(word))
-        self.specs = <const spec *> address(specs, sizeof(spec))
         self.key_count = len(keys)
         self.word_count = len(words)
-        self.cells = len(specs)
         self.env = env
         self.op_key = op_key
         self.title = title
@@ -117,17 +113,6 @@ cdef inline int slot(const uint8_t *name, size_t length) noexcept nogil:
     return <int> ((length * 7 + name[0] * 31 + name[length - 1]) % SLOTS)
 
 
-cdef void *address(array, size_t size) except? NULL:
-    """Where the items of a C-contiguous array are; ValueError if they have another size."""
-    cdef const uint8_t[::1] view
-    if array.dtype.itemsize != size:
-        raise ValueError(f"items of {array.dtype.itemsize} bytes, not {size}")
-    if len(array) == 0:
-        return NULL
-    view = array.view(np.uint8)
-    return <void *> &view[0]
-
-
 # -- strings ---------------------------------------------------------------------------------------------
 
 
@@ -189,23 +174,10 @@ cdef inline bint number(const span *text, uint32_t width, bint signed, uint64_t 
 # -- messages to columns ---------------------------------------------------------------------------------
 
 
-@cython.final
-@cython.no_gc
-cdef class Share:
-    """Part of what a Texts holds, for numpy to look at."""
-    cdef Texts owner
-    cdef void *at
-    cdef Py_ssize_t size
-
-    def __getbuffer__(self, Py_buffer *view, int flags):
-        # numpy asks for a writable one first: an error would cost it more than the array.
-        PyBuffer_FillInfo(view, self, self.at, self.size, True, flags & ~PyBUF_WRITABLE)
-
-
 # The collector would take away what __dealloc__ still needs; there are no cycles to collect.
 @cython.final
 @cython.no_gc
-cdef class Texts:
+cdef class Texts(Store):
     """The columns of a batch's datagrams, a row each, in the order they came: as `decode.Decoded`.
 
     `unknown`: strings that are no KEY=VALUE; `malformed`: datagrams without a row.
@@ -225,7 +197,11 @@ cdef class Texts:
             total += rows.messages[i].length
         if total > INT32_LIMIT:
             raise MemoryError(f"a batch of {total} bytes of text: its columns end at 2 GiB")
-        self.allocate(rows.count)
+        self.begin(keys, rows.count)
+        for i in range(keys.cells):
+            failed |= self.make(<int> i)
+        if failed:
+            raise MemoryError("no memory for the columns of a batch")
         with nogil:
             for i in range(rows.count):
                 m = &rows.messages[i]
@@ -240,62 +216,8 @@ cdef class Texts:
                 if keys.env >= 0:
                     failed |= self.put_env(&text, row)
                 row += 1
-            for i in range(keys.cells):
-                if self.cells[i].offsets != NULL:
-                    cell_fill(&self.cells[i], row)
         self.rows = row
-        if failed:
-            raise MemoryError("no memory for the columns of a batch")
-
-    def __dealloc__(self):
-        cdef int i
-        if self.cells != NULL:
-            for i in range(self.keys.cells):
-                if self.cells[i].offsets != NULL:
-                    free(self.cells[i].data)
-                free(self.cells[i].item_valid)
-                free(self.cells[i].item_offsets)
-        free(self.cells)
-        free(self.slab)
-
-    def __len__(self):
-        return self.rows
-
-    cdef int allocate(self, Py_ssize_t rows) except -1:
-        """All that has a size known beforehand, in one piece of zeros; the columns that grow begin empty."""
-        cdef const spec *s
-        cdef cell *c
-        cdef size_t total, line = (rows + 1 + 63) & ~<size_t> 63
-        cdef int i
-        self.cells = <cell *> calloc(self.keys.cells + 1, sizeof(cell))
-        # Of each column: presence, and values of up to 8 bytes or offsets.
-        total = (self.keys.cells * 9 + 3 * 4 + 2) * line
-        self.slab = <uint8_t *> calloc(total, 1)
-        if self.cells == NULL or self.slab == NULL:
-            raise MemoryError("no memory for the columns of a batch")
-        total = 0
-        for i in range(self.keys.cells):
-            s = &self.keys.specs[i]
-            c = &self.cells[i]
-            c.width = s.width
-            c.list = s.list
-            c.ascii = True
-            c.row = -1
-            if s.list or s.width == 0:
-                c.offsets = <int32_t *> (self.slab + total)
-                total += 4 * line
-            else:
-                c.data = self.slab + total
-                total += s.width * line
-            if s.nullable:
-                c.valid = self.slab + total
-                total += line
-        self.nl_row = <uint32_t *> (self.slab + total)
-        self.nl_group = <uint32_t *> (self.slab + total + 4 * line)
-        self.nl_nsid = <int32_t *> (self.slab + total + 8 * line)
-        self.nl_op = self.slab + total + 12 * line
-        self.damaged = self.nl_op + line
-        return 0
+        self.end(failed)
 
     cdef bint split(self, const span *text, span *values) noexcept nogil:
         """The value of each key; False: one that is required is not there."""
@@ -345,60 +267,3 @@ cdef class Texts:
                     cell_item(c) < 0 or cell_bytes(c, row, name.at, name.length + 1 + value.length) < 0):
                 return 1
         return 0
-
-    # -- cells to arrays ---------------------------------------------------------------------------
-
-    def values(self, int i, dtype):
-        """(values, valid, offsets, items, ascii) of cell i, as nlbus.columns.Values has them; items is
-        (values, valid, offsets) of a list's items."""
-        cdef cell *c = &self.cells[i]
-        cdef Py_ssize_t n = self.rows
-        valid = self.view(c.valid, n, 1, np.bool_) if c.valid != NULL else None
-        if c.offsets == NULL:
-            return self.view(c.data, n, c.width, dtype), valid, None, None, True
-        offsets = self.view(c.offsets, n + 1, 4, np.int32)
-        text = self.view(c.data, c.used, 1, np.uint8)
-        if not c.list:
-            return text, valid, offsets, None, c.ascii
-        # No list has ever begun: there are no offsets of items yet.
-        item_offsets = (self.view(c.item_offsets, c.items + 1, 4, np.int32) if c.items
-                        else np.zeros(1, np.int32))
-        items = text, self.view(c.item_valid, c.items, 1, np.bool_), item_offsets
-        return None, valid, offsets, items, c.ascii
-
-    @property
-    def messages(self):
-        """The number of each row's message in the batch."""
-        return self.view(self.nl_row, self.rows, 4, np.uint32)
-
-    @property
-    def groups(self):
-        """The group that each row's message came by."""
-        return self.view(self.nl_group, self.rows, 4, np.uint32)
-
-    @property
-    def nsids(self):
-        """The namespace of each row, -1: this one."""
-        return self.view(self.nl_nsid, self.rows, 4, np.int32)
-
-    @property
-    def happened(self):
-        """What each row's message says has happened: OPS of nlbus.columns."""
-        return self.view(self.nl_op, self.rows, 1, np.uint8)
-
-    @property
-    def marks(self):
-        """Whether a value in the row's message should be a number, and is none that fits."""
-        return self.view(self.damaged, self.rows, 1, np.bool_)
-
-    cdef view(self, void *at, Py_ssize_t count, Py_ssize_t size, dtype):
-        cdef Share share
-        if count == 0:
-            return np.empty(0, dtype)
-        share = Share.__new__(Share)
-        share.owner = self
-        share.at = at
-        share.size = count * size
-        array = np.frombuffer(share, dtype, count)
-        array.flags.writeable = False
-        return array

@@ -41,3 +41,20 @@ def test_any_columns_have_the_same_values_as_all(rng: Random) -> None:
     wanted = frozenset(name for name in names if rng.random() < 0.4)
     found = rows_of(schema, decode(schema, batch, wanted), wanted)
     assert found == [{name: value for name, value in row.items() if name in wanted} for row in every]
+
+
+@FUZZ
+@given(randoms)
+def test_messages_of_one_shape_and_their_damaged_neighbours(rng: Random) -> None:
+    """The decoder knows again the shape of the message before; whatever differs must be seen."""
+    schema = any_schema(rng)
+    kind, flags, payload = fitting(rng, schema)
+    messages = []
+    for _ in range(rng.randint(2, 8)):
+        other = bytearray(payload)
+        for _ in range(rng.randint(0, 2) if payload else 0):
+            other[rng.randrange(len(other))] ^= 1 << rng.randrange(8)
+        messages += rng.randint(1, 2) * [(kind, flags, bytes(other))]
+        if rng.random() < 0.3:
+            messages.append(spoilt(rng, (kind, flags, payload)))
+    agree(schema, messages)
