@@ -5,8 +5,8 @@ then each attribute by one look into a table; what nobody asked for is stepped o
 an attribute that does not fit marks its row, and what is not known is counted.
 
 Most messages of a batch are of few shapes: the same attributes, of the same lengths, in the same places.
-Walking is slow, since where an attribute begins is known only when the one before has been read; so some shapes
-are kept, and where a message has one of them, its attributes are taken from where they must be.
+Walking is slow, since where an attribute begins is known only when the one before has been read; so some
+shapes are kept, and where a message has one of them, its attributes are taken from where they must be.
 """
 
 cimport cython
