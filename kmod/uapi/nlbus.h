@@ -113,10 +113,11 @@ struct nlbus_batch {
  * Publishing through the module: a datagram as above is sent to portid 0, group
  * 0, with origin_portid and origin_uid 0. It needs CAP_NET_ADMIN in the network
  * namespace. The module checks all of it, stamps who sent it, and hands it on to
- * each group of its mask. It looks at nlmsg_flags and nlmsg_seq of the first
- * message only: NLM_F_ACK asks for an NLMSG_ERROR, which comes unasked where the
- * datagram is refused. The extack says why, and NLMSGERR_ATTR_OFFS where, counted
- * from the start of the datagram. Error ENOBUFS: a subscriber that has set
+ * each group of its mask. NLM_F_ACK in the first message asks for an NLMSG_ERROR
+ * with that message's nlmsg_seq. One comes unasked where the datagram is refused,
+ * with the nlmsg_seq of the message at fault: the extack says why, and, unless it
+ * is in the nlmsghdr, NLMSGERR_ATTR_OFFS where, counted from that message's start.
+ * Error ENOBUFS says that a subscriber that has set
  * NETLINK_BROADCAST_ERROR could not take it; the same datagram sent again, with
  * the same dgram_seq, is a copy to all who could.
  *

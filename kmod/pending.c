@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The datagram that a stream is filling: batches of events, built in place.
+ *
+ * Events of one type and length are packed as they come. Where lengths differ, or
+ * each event has its time, the arrays that say so are kept beside, and are put in
+ * their place when the batch is complete.
+ */
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "internal.h"
+
+static u8 *slab(const struct nlbus_pending *p)
+{
+	return p->skb->data;
+}
+
+/* What a batch of so many bytes and events takes, its header included. */
+static u32 batch_size(u32 bytes, u32 count, bool varying, bool timed)
+{
+	u32 used = bytes + (varying ? 4 * (count + 1) : 0);
+
+	if (timed)
+		used = ALIGN(used, 8) + 4 * count;
+	return NLBUS_HEAD + used;
+}
+
+/* Write the 96 bytes before a body. What never differs between batches is set here. */
+void nlbus_put_head(void *at, struct nlbus_batch *head, u32 body_len)
+{
+	struct nlmsghdr message = {
+		.nlmsg_len = NLBUS_HEAD + body_len,
+		.nlmsg_type = NLBUS_MSG_BATCH,
+	};
+
+	head->magic = NLBUS_MAGIC;
+	head->version = NLBUS_VERSION;
+	head->header_len = sizeof(*head);
+	memcpy(at, &message, sizeof(message));
+	memcpy(at + sizeof(message), head, sizeof(*head));
+}
+
+/* Complete the open batch: its offsets go before its bytes, its times behind. */
+static void close_batch(struct nlbus_pending *p)
+{
+	u8 *body = slab(p) + p->at + NLBUS_HEAD;
+	u32 used = p->bytes, offsets, pad;
+
+	if (p->varying) {
+		offsets = 4 * (p->count + 1);
+		memmove(body + offsets, body, used);
+		memset(body, 0, 4);
+		memcpy(body + 4, p->ends, offsets - 4);
+		used += offsets;
+		p->head.flags |= NLBUS_F_VAR;
+		p->head.record_size = 0;
+	}
+	if (p->timed) {
+		pad = ALIGN(used, 8) - used;
+		memset(body + used, 0, pad);
+		memcpy(body + used + pad, p->times, 4 * p->count);
+		used += pad + 4 * p->count;
+		p->head.flags |= NLBUS_F_TIMES;
+	}
+	p->head.count = p->count;
+	nlbus_put_head(slab(p) + p->at, &p->head, used);
+	p->newest = p->at;
+	p->at += NLBUS_HEAD + used;
+	p->events += p->count;
+	p->count = 0;
+	p->bytes = 0;
+}
+
+/* Make room for a batch behind the complete ones: the message before it is padded to its place. */
+static void open_batch(struct nlbus_pending *p, const struct nlbus_record *event, bool timed)
+{
+	struct nlmsghdr *before;
+	u32 pad = ALIGN(p->at, 8) - p->at;
+
+	if (pad) {
+		before = (struct nlmsghdr *)(slab(p) + p->newest);
+		memset(slab(p) + p->at, 0, pad);
+		before->nlmsg_len += pad;
+		p->at += pad;
+	}
+	p->head = (struct nlbus_batch) {
+		.record_size = event->len,
+		.type = event->type,
+		.fingerprint = nlbus_fingerprint(event->type),
+		.time_ns = event->time_ns,
+	};
+	p->varying = false;
+	p->timed = timed;
+}
+
+/* Memory for a datagram of at most @room bytes. */
+static int start(struct nlbus_pending *p, u32 room)
+{
+	p->skb = alloc_skb(room, GFP_KERNEL);
+	if (!p->skb)
+		return -ENOMEM;
+	p->limit = room;
+	p->at = 0;
+	p->events = 0;
+	p->count = 0;
+	p->bytes = 0;
+	return 0;
+}
+
+/* Memory for what is kept beside: every end and every time takes 4 bytes of the datagram, too. */
+static int start_beside(struct nlbus_pending *p)
+{
+	const size_t most = NLBUS_MAX_DATAGRAM / 4;
+
+	p->ends = kvmalloc_array(2 * most, sizeof(*p->ends), GFP_KERNEL);
+	if (!p->ends)
+		return -ENOMEM;
+	p->times = p->ends + most;
+	return 0;
+}
+
+/* Whether the event can only begin a new batch. */
+static bool unlike(const struct nlbus_pending *p, const struct nlbus_record *event, bool timed)
+{
+	/* Events of several CPUs: time may fall. */
+	return p->head.type != event->type || p->count == NLBUS_MAX_COUNT || p->timed != timed ||
+	       (timed && event->time_ns - p->head.time_ns > U32_MAX);
+}
+
+/*
+ * Put one event behind the others. @room is what it and those that are known to follow may take. -ENOSPC: it
+ * does not fit with the others, send them first; never where nothing is pending. -ENOMEM.
+ */
+int nlbus_pending_add(struct nlbus_pending *p, const struct nlbus_record *event, u32 room, u32 chain_bytes,
+		      bool timed)
+{
+	u32 alone = batch_size(event->len, 1, !event->len, timed), used, i;
+	bool varying;
+	int error;
+
+	/* No room for a time beside it: it has that of its batch. */
+	if (alone > NLBUS_MAX_DATAGRAM) {
+		timed = false;
+		alone = batch_size(event->len, 1, !event->len, timed);
+	}
+	if (!p->skb) {
+		error = start(p, max(alone, min(room, chain_bytes)));
+		if (error)
+			return error;
+	}
+	if (p->count && unlike(p, event, timed))
+		close_batch(p);
+
+	/* An event without bytes is one of varying length: the wire knows no records of size 0. */
+	varying = !event->len || (p->count && (p->varying || p->head.record_size != event->len));
+	used = batch_size(p->bytes + event->len, p->count + 1, varying, timed);
+	if ((p->count ? p->at : ALIGN(p->at, 8)) + used > p->limit)
+		return -ENOSPC;
+	if ((varying || timed) && !p->ends) {
+		error = start_beside(p);
+		if (error)
+			return error;
+	}
+	if (!p->count)
+		open_batch(p, event, timed);
+	if (varying && !p->varying) {
+		for (i = 0; i < p->count; i++)
+			p->ends[i] = (i + 1) * p->head.record_size;
+		p->varying = true;
+	}
+	memcpy(slab(p) + p->at + NLBUS_HEAD + p->bytes, event->data, event->len);
+	p->bytes += event->len;
+	if (p->varying)
+		p->ends[p->count] = p->bytes;
+	if (timed)
+		p->times[p->count] = event->time_ns - p->head.time_ns;
+	p->count++;
+	return 0;
+}
+
+/* Complete the datagram and number it. Returns its events. */
+u32 nlbus_pending_seal(struct nlbus_pending *p, const struct nlbus_stream *s)
+{
+	u64 first_seq = s->next_seq;
+	struct nlbus_batch *head;
+	struct nlmsghdr *message;
+	u32 at = 0;
+
+	if (p->count)
+		close_batch(p);
+	skb_put(p->skb, p->at);
+	while (at < p->at) {
+		message = (struct nlmsghdr *)(slab(p) + at);
+		head = nlmsg_data(message);
+		head->groups = s->groups;
+		head->instance = s->instance;
+		head->dgram_seq = s->next_dgram;
+		head->first_seq = first_seq;
+		first_seq += head->count;
+		at += NLMSG_ALIGN(message->nlmsg_len);
+	}
+	return p->events;
+}
+
+void nlbus_pending_free(struct nlbus_pending *p)
+{
+	kfree_skb(p->skb);
+	kvfree(p->ends);
+	p->skb = NULL;
+	p->ends = NULL;
+}
