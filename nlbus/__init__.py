@@ -34,6 +34,7 @@ from nlbus.subscriber import Subscriber
 from nlbus.table import Table
 from nlbus.topic import Topic
 from nlbus.waiting import wait
+from nlbus.windows import Window
 
 __all__ = [
     "ArenaFull",
@@ -63,6 +64,7 @@ __all__ = [
     "Topic",
     "UnknownColumn",
     "UnknownSource",
+    "Window",
     "field",
     "netlink_sockets",
     "open_capture",

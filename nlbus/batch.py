@@ -238,6 +238,10 @@ class Batch:
             rows = table[table["groups"] & np.uint32(Groups.of(which).mask) != 0]
         else:
             rows = table[np.isin(table["group"], list(Groups.of(which)))]
+        return self._picked(rows)
+
+    def _picked(self, rows: Structured) -> Batch:
+        """The batch of these rows of `_table`, in any order."""
         rows.flags.writeable = False  # their offsets are trusted
         batch = self._with(self._block, rows)
         batch._len = int(rows["count"].sum()) if self._is_bus else len(rows)

@@ -12,6 +12,7 @@ from nlbus.errors import ClosedError, SchemaError
 from nlbus.loss import Loss
 from nlbus.reading import Reading
 from nlbus.table import Table
+from nlbus.windows import Window, windows
 
 if TYPE_CHECKING:
     from nlbus.batch import Batch
@@ -32,6 +33,8 @@ class Feed(ABC):
     on_loss: "log" (logger "nlbus", at most once a second), "raise" LossError (the next recv then returns the
     batch), "ignore". SchemaError for anything else.
     """
+
+    live = True  # time passes while nothing comes; in a capture only from batch to batch
 
     def __init__(self, on_loss: OnLoss) -> None:
         if on_loss not in ("log", "raise", "ignore"):
@@ -113,6 +116,15 @@ class Feed(ABC):
         if self.source is None:
             raise SchemaError(f"no table {name!r}: nothing says of which source this is")
         return Reading(self.source).empty(name)
+
+    def windows(self, name: str | Topic, seconds: float) -> Iterator[Window]:
+        """The rows of a table in windows of `seconds`, one after the other, until the end; silence too.
+
+        Windows end at whole multiples of `seconds` of UTC; the first begins now (a capture's with its first
+        batch), and the last ends where the feed does. A row is in the window in which it was received. Where
+        the clock is set back, a window stays open until it has caught up. SchemaError, and what recv raises.
+        """
+        return windows(self, name, seconds)
 
     def __iter__(self) -> Iterator[Batch]:
         try:

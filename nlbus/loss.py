@@ -10,6 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from nlbus._typing import Structured
 
+LossRow = tuple[str, int, int, bool, int, int]  # as Loss.rows has them
 CAUSES = ("gap", "overrun", "unbuilt")
 
 _RAW = np.dtype(
@@ -46,7 +47,7 @@ class Loss:
         self.grew = grew
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[str, int, int, bool, int, int]], open: int, grew: bool) -> Loss:
+    def of(cls, rows: Iterable[LossRow], open: int, grew: bool) -> Loss:
         """The loss with these rows, each as `rows` has it."""
         raw = [
             (stream, count, earliest, latest, CAUSES.index(cause), exact, b"")

@@ -14,7 +14,7 @@ from nlbus.capture.pcapng import Interface, Malformed, Origin, Statistics
 from nlbus.capture.protocols import BY_PROTOCOL, SKIPPED, Sources
 from nlbus.errors import CaptureError
 from nlbus.groups import Groups
-from nlbus.loss import Loss
+from nlbus.loss import Loss, LossRow
 from nlbus.reading import Reading
 from nlbus.sources import Source
 
@@ -50,7 +50,7 @@ class Batches:
         self._interfaces: list[Described] = []  # of this section
         self._ours = False  # the section is nlbus's
         self._linktypes: set[int] = set()  # of all sections
-        self._rows: list[pcapng.LossRow] = []  # losses of the batch that is being gathered
+        self._rows: list[LossRow] = []  # losses of the batch that is being gathered
         self._open = (0, False)
         self._dropped: dict[int, int] = {}  # by interface, as others count: since the capture began
         self.input = Input(file)
@@ -250,7 +250,7 @@ class Batches:
             self._open = still_open
         return True
 
-    def _others_dropped(self, found: Statistics, interface: Interface) -> pcapng.LossRow | None:
+    def _others_dropped(self, found: Statistics, interface: Interface) -> LossRow | None:
         """What dumpcap says that the kernel dropped; it counts from the start of the capture."""
         before = self._dropped.get(found.interface, 0)
         if found.dropped <= before:

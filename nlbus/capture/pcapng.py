@@ -25,7 +25,7 @@ from nlbus.loss import CAUSES
 from nlbus.sources import group_names
 
 if TYPE_CHECKING:
-    from nlbus.loss import Loss
+    from nlbus.loss import Loss, LossRow
     from nlbus.sources import Source
 
 SECTION = 0x0A0D0D0A
@@ -43,8 +43,6 @@ NANOSECONDS = 9  # if_tsresol: 10 ** -9 seconds
 FINEST = 1 << 33  # units a second that the scanner can multiply
 WORD = "nlbus"
 U32, U64 = 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF
-
-LossRow = tuple[str, int, int, bool, int, int]  # as Loss.rows has them
 
 
 class Malformed(ValueError):  # noqa: N818 - a finding; what the user gets is a CaptureError

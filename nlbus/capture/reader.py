@@ -37,6 +37,8 @@ class Capture(Feed):
     damage first. KernelError, UnknownSource.
     """
 
+    live = False
+
     def __init__(
         self,
         file: str | os.PathLike[str] | BinaryIO,
