@@ -12,7 +12,7 @@ ASAN := build/asan
 UNSHARE = $(shell test "$$(id -u)" = 0 || { unshare -Urn true && echo unshare -Urn; } 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-kmod guest lint format bench soak test-asan clean
+.PHONY: help build demo kmod install-kmod test test-kmod guest lint format bench soak test-asan clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -34,6 +34,14 @@ $(READY): pyproject.toml setup.py
 $(READERS): $(READY)
 	$(PY) -m pip install --quiet --group readers
 	@touch $@
+
+# KDIR: the kernel's headers, if not those of the running one.
+kmod: ## Build nlbus.ko, in build/kmod/VERSION of the running kernel
+	@mkdir -p build/kmod/$(shell uname -r) && cp -ru kmod/. build/kmod/$(shell uname -r)
+	@$(MAKE) --no-print-directory -C build/kmod/$(shell uname -r) modules
+
+install-kmod: ## Build and install it by DKMS, for later kernels too (as root)
+	@$(MAKE) --no-print-directory -C kmod install
 
 demo: build ## See it work: kernel events as arrays, then the bus at full rate
 	@$(VENV)/bin/nlbus demo

@@ -18,7 +18,8 @@ static const struct nla_policy set_policy[NLBUS_PARAM_MAX + 1] = {
 	[NLBUS_PARAM_LISTENERS] = READ_ONLY,
 };
 
-static int set(struct nlbus_net *nn, struct sk_buff *skb, const struct nlmsghdr *nlh, struct netlink_ext_ack *extack)
+static int set(struct nlbus_net *nn, struct sk_buff *skb, const struct nlmsghdr *nlh,
+	       struct netlink_ext_ack *extack)
 {
 	struct nlattr *attrs[NLBUS_PARAM_MAX + 1];
 	int error;
@@ -67,6 +68,7 @@ static int put_count(struct sk_buff *skb, int attr, u64 value)
 
 static int put_total(struct sk_buff *skb, struct nlbus_net *nn)
 {
+	/* Pairs with listen(). */
 	struct nlbus_streams *streams = smp_load_acquire(&nn->streams);
 
 	return nla_put_u32(skb, NLBUS_STAT_GROUP, 0) ?:
@@ -101,7 +103,8 @@ static int dump_stats(struct sk_buff *skb, struct netlink_callback *cb)
 	struct nlmsghdr *nlh;
 
 	for (; cb->args[0] <= NLBUS_GROUPS; cb->args[0]++) {
-		nlh = nlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, NLBUS_MSG_STATS, 0, NLM_F_MULTI);
+		nlh = nlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, NLBUS_MSG_STATS, 0,
+				NLM_F_MULTI);
 		if (!nlh)
 			break;
 		if (cb->args[0] ? put_group(skb, nn, cb->args[0]) : put_total(skb, nn)) {

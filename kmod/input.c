@@ -205,7 +205,8 @@ static void stamp(struct sk_buff *copy, u32 portid, u32 uid)
 }
 
 /* *quote: in, the first message; out, the one to quote in the answer. */
-static int publish(struct nlbus_net *nn, struct sk_buff *skb, struct nlmsghdr **quote, struct netlink_ext_ack *extack)
+static int publish(struct nlbus_net *nn, struct sk_buff *skb, struct nlmsghdr **quote,
+		   struct netlink_ext_ack *extack)
 {
 	struct chain c = { .nlh = *quote, .extack = extack };
 	struct sk_buff *copy;
@@ -232,7 +233,8 @@ static int publish(struct nlbus_net *nn, struct sk_buff *skb, struct nlmsghdr **
 }
 
 /* Quote the header alone: the message is not as long as it says. */
-static void ack_header(struct sk_buff *skb, const struct nlmsghdr *nlh, int error, const struct netlink_ext_ack *extack)
+static void ack_header(struct sk_buff *skb, const struct nlmsghdr *nlh, int error,
+		       const struct netlink_ext_ack *extack)
 {
 	struct sk_buff *quoted = alloc_skb(NLMSG_HDRLEN, GFP_KERNEL);
 	struct nlmsghdr *header;

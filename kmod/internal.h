@@ -214,8 +214,8 @@ struct nlbus_net {
 	struct sock *sk;
 	u32 chain_bytes;
 	u32 linger_us;
-	struct mutex setup;
-	spinlock_t bind_lock;
+	struct mutex setup;	/* while rings and streams are allocated */
+	spinlock_t bind_lock;	/* when listeners change */
 	u64 bound_ns;
 
 	struct work_struct work;

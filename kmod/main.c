@@ -61,7 +61,7 @@ static int listen(struct nlbus_net *nn)
 		error = -ENOMEM;
 		goto out;
 	}
-	/* From now on the worker may go through the rings. */
+	/* The rings before this: now the worker may go through them. */
 	smp_store_release(&nn->streams, streams);
 out:
 	mutex_unlock(&nn->setup);

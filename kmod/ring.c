@@ -9,7 +9,7 @@
  * are complete, and @committed says so to the worker.
  */
 #include <linux/ktime.h>
-#include <linux/log2.h>
+#include <linux/err.h>
 #include <linux/mm.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
@@ -23,10 +23,19 @@ static struct nlbus_net *pernet_sched(const struct net *net)
 	return rcu_dereference_sched(net->gen)->ptr[nlbus_net_id];
 }
 
-static void count_skipped(struct nlbus_net *nn, u32 groups)
+/* Most events of most modules end here: nobody listens. */
+static __always_inline int skip(struct nlbus_net *nn, u32 groups)
 {
-	while (groups)
-		this_cpu_inc(nn->cpu->skipped[nlbus_next_group(&groups) - 1]);
+	u32 left = groups;
+
+	while (left)
+		this_cpu_inc(nn->cpu->skipped[nlbus_next_group(&left) - 1]);
+	return groups ? -ESRCH : -EINVAL;
+}
+
+static __always_inline bool listening(const struct nlbus_net *nn, u32 groups)
+{
+	return READ_ONCE(nn->listeners) & groups;
 }
 
 /* Have the worker called, from NMI even. */
@@ -126,36 +135,29 @@ static struct nlbus_record *claim(struct nlbus_ring *ring, u32 size)
 	return record;
 }
 
-/* Preemption is off, and stays so where this succeeds. */
-static void *reserve(struct net *net, u32 groups, u32 type, u32 len, int *error)
+/* Somebody listens. Preemption is off, and the ring is ours until commit(). */
+static void *reserve(struct nlbus_net *nn, u32 groups, u32 type, u32 len)
 {
-	struct nlbus_net *nn = pernet_sched(net);
+	struct nlbus_ring *ring = rcu_dereference_sched(this_cpu_ptr(nn->cpu)->ring);
 	struct nlbus_record *record;
-	struct nlbus_ring *ring;
 
-	if (!(READ_ONCE(nn->listeners) & groups))
-		goto out_skip;
-	ring = rcu_dereference_sched(this_cpu_ptr(nn->cpu)->ring);
-	if (!ring)
-		goto out_skip;
+	if (unlikely(len > NLBUS_MAX_EVENT))
+		return ERR_PTR(-EMSGSIZE);
+	/* The first subscriber is about to come: its mask was seen before its rings. */
+	if (unlikely(!ring))
+		return ERR_PTR(skip(nn, groups));
 	enter(ring);
 	record = claim(ring, ALIGN(sizeof(*record) + len, 8));
 	if (unlikely(!record)) {
 		count_lost(ring, groups);
 		leave(ring);
-		*error = -ENOBUFS;
-		return NULL;
+		return ERR_PTR(-ENOBUFS);
 	}
 	record->groups = groups;
 	record->type = type;
 	record->len = len;
 	record->ring = ring;
 	return record->data;
-
-out_skip:
-	count_skipped(nn, groups);
-	*error = -ESRCH;
-	return NULL;
 }
 
 static void commit(void *event)
@@ -165,6 +167,17 @@ static void commit(void *event)
 
 	record->time_ns = ktime_get_real_fast_ns();
 	leave(ring);
+}
+
+static noinline int publish(struct nlbus_net *nn, u32 groups, u32 type, const void *data, u32 len)
+{
+	void *event = reserve(nn, groups, type, len);
+
+	if (IS_ERR(event))
+		return PTR_ERR(event);
+	memcpy(event, data, len);
+	commit(event);
+	return 0;
 }
 
 /**
@@ -182,19 +195,15 @@ static void commit(void *event)
  */
 int nlbus_publish(struct net *net, u32 groups, u32 type, const void *data, u32 len)
 {
-	int error = 0;
-	void *event;
+	struct nlbus_net *nn;
+	int error;
 
-	if (unlikely(!groups))
-		return -EINVAL;
-	if (unlikely(len > NLBUS_MAX_EVENT))
-		return -EMSGSIZE;
 	preempt_disable_notrace();
-	event = reserve(net, groups, type, len, &error);
-	if (event) {
-		memcpy(event, data, len);
-		commit(event);
-	}
+	nn = pernet_sched(net);
+	if (unlikely(listening(nn, groups)))
+		error = publish(nn, groups, type, data, len);
+	else
+		error = skip(nn, groups);
 	preempt_enable_notrace();
 	return error;
 }
@@ -216,16 +225,19 @@ EXPORT_SYMBOL_GPL(nlbus_publish);
  */
 void *nlbus_reserve(struct net *net, u32 groups, u32 type, u32 len)
 {
+	struct nlbus_net *nn;
 	void *event;
-	int error;
 
-	if (unlikely(!groups || len > NLBUS_MAX_EVENT))
-		return NULL;
 	preempt_disable_notrace();
-	event = reserve(net, groups, type, len, &error);
-	if (!event)
-		preempt_enable_notrace();
-	return event;
+	nn = pernet_sched(net);
+	if (unlikely(listening(nn, groups)))
+		event = reserve(nn, groups, type, len);
+	else
+		event = ERR_PTR(skip(nn, groups));
+	if (!IS_ERR(event))
+		return event;
+	preempt_enable_notrace();
+	return NULL;
 }
 EXPORT_SYMBOL_GPL(nlbus_reserve);
 
@@ -269,12 +281,12 @@ EXPORT_SYMBOL_GPL(nlbus_discard);
  */
 bool nlbus_listening(struct net *net, u32 groups)
 {
-	bool listening;
+	bool any;
 
 	preempt_disable_notrace();
-	listening = READ_ONCE(pernet_sched(net)->listeners) & groups;
+	any = listening(pernet_sched(net), groups);
 	preempt_enable_notrace();
-	return listening;
+	return any;
 }
 EXPORT_SYMBOL_GPL(nlbus_listening);
 

@@ -272,7 +272,7 @@ void nlbus_work(struct work_struct *work)
 	unsigned int cpu;
 	u64 next;
 
-	/* Nobody ever listened. */
+	/* Nobody ever listened; pairs with listen(). */
 	if (!smp_load_acquire(&nn->streams))
 		return;
 	if (nn->timer_ns <= ktime_get_ns())
