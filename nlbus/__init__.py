@@ -26,6 +26,7 @@ from nlbus.errors import (
 )
 from nlbus.expressions import Expression, field
 from nlbus.groups import Groups
+from nlbus.listener import Listener
 from nlbus.loss import Loss
 from nlbus.publisher import Publisher
 from nlbus.sources import Source, sources
@@ -47,6 +48,7 @@ __all__ = [
     "Expression",
     "Groups",
     "KernelError",
+    "Listener",
     "Loss",
     "LossError",
     "MissingExtra",

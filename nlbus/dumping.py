@@ -71,15 +71,15 @@ def _snapshot(source: str, table: str, where: Expression | None, columns: Iterab
 class Snapshots:
     """What Subscriber(snapshot=True) is told of its tables: all that there is, as batches.
 
-    SchemaError if there are no snapshots of any of these tables, or of one that was asked for by name.
+    tables: their names; none: all that these groups bring and of which there is a snapshot. SchemaError.
     """
 
-    def __init__(self, reading: Reading, groups: Groups, chosen: bool, netns: Netns) -> None:
+    def __init__(self, reading: Reading, tables: Iterable[str], groups: Groups, netns: Netns) -> None:
         source = reading.source
         heard = {name for name, number in source.groups.items() if number in groups}
         schemas = [reading.schema(name) for name in reading.tables]
-        self._tables = [
-            schema.name for schema in schemas if chosen or (schema.dump and heard.intersection(schema.groups))
+        self._tables = list(tables) or [
+            schema.name for schema in schemas if schema.dump and heard.intersection(schema.groups)
         ]
         self._reading = reading
         self._netns = netns

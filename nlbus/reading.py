@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from heapq import merge
 from typing import TYPE_CHECKING, Any
 
-from nlbus.columns import AnySchema, Column, RecordSchema
+from nlbus.columns import AnySchema, Column, RecordSchema, Schema
 from nlbus.decoding import decoder
-from nlbus.errors import SchemaError
+from nlbus.errors import SchemaError, UnknownColumn
 from nlbus.records import record_columns, record_table, topic_columns, topic_table
 from nlbus.sources import Source, did_you_mean
 from nlbus.table import Table
@@ -129,6 +129,32 @@ def _columns(schema: AnySchema, wanted: frozenset[str] | None) -> tuple[Column, 
     if isinstance(schema, RecordSchema):
         return record_columns(schema, wanted)
     return decoder(schema, wanted).columns
+
+
+def tables_with(source: Source, tables: Iterable[str], columns: Iterable[str]) -> list[str]:
+    """These tables, or if none is named those that have all these columns. SchemaError, UnknownColumn."""
+    named, asked = list(tables), dict.fromkeys(columns)
+    reading = Reading(source, named or None)
+    if not reading.tables:
+        raise SchemaError(f"{source.name} has no tables: its messages are not decoded")
+    have = {name: {column.name for column in reading.empty(name).columns} for name in reading.tables}
+    for column in asked:
+        if not any(column in names for names in have.values()):
+            known = {name for names in have.values() for name in names}
+            where = f"table {reading.tables[0]}" if len(have) == 1 else "any of these tables"
+            raise UnknownColumn(
+                f"no column {column!r} in {where if named else 'any table'} of {source.name}"
+                f"{did_you_mean(column, sorted(known))}"
+            )
+    found = [name for name, names in have.items() if named or names.issuperset(asked)]
+    if not found:
+        raise SchemaError(f"no table of {source.name} has all of {', '.join(asked)}")
+    return found
+
+
+def looks_closer(schema: AnySchema) -> bool:
+    """Whether it looks at more than a message's type: then what is of two tables is this one's."""
+    return isinstance(schema, Schema) and schema.selector is not None
 
 
 def _names(names: Iterable[str]) -> list[str]:

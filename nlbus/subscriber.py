@@ -45,10 +45,10 @@ class Subscriber(Feed):
     decode, names, or a dict of names to the columns wanted; None: every table. where: an expression of
     `field`; tables have only the rows for which it is true (messages, counts and losses stay).
 
-    snapshot: first come all objects of these tables that there are, as batches of `origin` "snapshot", the
-    last of them `complete`; then what has happened since the groups were joined. After each loss on a source
-    of the kernel come those again that there are then, as "resync". A key that is missing in one is gone: see
-    State. None of it counts in `stats()`. max_memory holds for one such snapshot, too.
+    snapshot: True, or the names of tables: first come all objects of them that there are, as batches of
+    `origin` "snapshot", the last one `complete`; then what has happened since the groups were joined.
+    After each loss on a source of the kernel all come again that there are then, as "resync". A key that one
+    of these lacks is gone: see State. None of it counts in `stats()`, or in what max_memory bounds.
 
     netns: listen in this network namespace, a name of `ip netns`, a path, a descriptor or a pid; any number
     of them on one thread. all_nsid: hear, beside it, the network namespaces that have an id in it; the column
@@ -73,7 +73,7 @@ class Subscriber(Feed):
         topics: Iterable[Topic] = (),
         tables: Tables = None,
         where: Expression | None = None,
-        snapshot: bool = False,
+        snapshot: bool | Iterable[str] = False,
         netns: Netns = None,
         all_nsid: bool = False,
         options: Mapping[str, float] | None = None,
@@ -97,7 +97,9 @@ class Subscriber(Feed):
         if snapshot:
             if all_nsid:
                 raise SchemaError("snapshot with all_nsid: what there is, is told of one namespace only")
-            self._snapshots = Snapshots(self._reading, self._groups, tables is not None, netns)
+            chosen = () if tables is None else self._reading.tables
+            named = chosen if isinstance(snapshot, bool) else snapshot
+            self._snapshots = Snapshots(self._reading, named, self._groups, netns)
         self._options = option_values(self._source, options)
         self._trust = trusted(self._source, trust)
         if not 0 <= integer(max_memory, "max_memory") <= sys.maxsize:

@@ -6,6 +6,7 @@ import click
 
 from nlbus.cli.ending import Ending, discard_stdout
 from nlbus.cli.exporting import check_binary
+from nlbus.cli.handling import Handling, handling_options, run_program
 from nlbus.cli.listening import Where, listening_options, subscribe
 from nlbus.cli.names import Names
 from nlbus.cli.running import LOSS_EXIT, fail_on_loss_option, follow, totals
@@ -18,9 +19,16 @@ from nlbus.sources import find
 @click.command()
 @listening_options
 @choosing("text", "json", "csv", "arrow", "pcapng")
+@handling_options
 @fail_on_loss_option
 def listen(
-    *, choice: Choice, count: int | None, seconds: float | None, fail_on_loss: bool, **where: Unpack[Where]
+    *,
+    choice: Choice,
+    handling: Handling,
+    count: int | None,
+    seconds: float | None,
+    fail_on_loss: bool,
+    **where: Unpack[Where],
 ) -> None:
     """Print the events of SOURCE, one of those below (see `nlbus sources`).
 
@@ -42,6 +50,17 @@ def listen(
     "count", "unit", "exact", "earliest_ns", "latest_ns" and "stream". A line on stderr says that listening
     has begun, another one the totals at the end.
 
+    With --exec, nothing is printed: a program is run for each event, those of one device, or key of a row,
+    one after the other. It finds the event in its environment: of uevent the variables of the device, as
+    programs of udev rules do; elsewhere the columns that have a value. NLBUS_SOURCE, NLBUS_TABLE, NLBUS_OP
+    (new, change, del), NLBUS_ORIGIN (live; snapshot, of --initial; resync, after a loss), NLBUS_GROUP and
+    NLBUS_TIME_NS tell more; NLBUS_LOST how many were lost since the last one, NLBUS_COUNT of how many a
+    debounced one is the last. Keys that programs obey, such as PATH or LD_PRELOAD, come as NLBUS_EVENT_PATH;
+    what is too large is named in NLBUS_OMITTED. Exit codes other than 0 come on stderr. At the end, programs
+    get SIGTERM, and SIGKILL 2 seconds later; --count and --seconds let them finish.
+
+    Of uevent, group kernel (the default) is heard before the rules of udev, group udev after them.
+
     Ends after --count or --seconds; or with Ctrl-C or SIGTERM, or when nobody reads its output any more,
     which is no error: exit code 0, as with udevadm monitor and tcpdump.
 
@@ -52,6 +71,8 @@ def listen(
     nlbus listen route --table route --where 'dst in 10.0.0.0/8'
     nlbus listen route --where 'mtu > 1500' --columns ifname,mtu
     nlbus listen uevent --count 1
+    nlbus listen uevent -m SUBSYSTEM=net -m 'ACTION=add|remove' --exec ./plug
+    nlbus listen route --where 'operstate == down' --exec 'logger down' --initial
     nlbus listen proc                      processes: fork, exec, exit ...
     nlbus listen conntrack -g new,destroy  connections, as netfilter sees them
     nlbus listen nftables                  rules and sets as they change
@@ -64,13 +85,20 @@ def listen(
     nlbus listen route --netns blue        in another network namespace
     nlbus listen raw:usersock --groups 5 --seconds 60 --fail-on-loss
     """
+    if handling.program is not None:
+        lost = run_program(choice, handling, count, seconds, where)
+        if lost and fail_on_loss:
+            raise click.exceptions.Exit(LOSS_EXIT)
+        return
     check_binary(choice.output)
+    if handling.initial and choice.output == "pcapng":
+        raise click.UsageError("a capture has only what happened: no --initial")
     source = inside(where["netns"], lambda: find(where["source"]))
     names = Names(live=source.name in ("route", "packet"), netns=where["netns"])
     view = View(source, choice, names)
     if choice.output in OF_ONE_TABLE:
         view.only  # noqa: B018 - raises before anything is joined
-    with subscribe(**where, otherwise=view.groups) as subscriber:
+    with subscribe(**where, otherwise=view.groups, snapshot=view.present(handling.initial)) as subscriber:
         names.fill()  # after it, or a change between the two would be missed
         sink = None
         try:

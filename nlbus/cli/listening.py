@@ -6,10 +6,10 @@ from typing import Any, TypedDict, TypeVar
 
 import click
 
-from nlbus import Subscriber
+from nlbus import Groups, Subscriber
 from nlbus.cli.options import flat, group_list, namespace, setting, uid
 from nlbus.netns import inside
-from nlbus.sources import find, group_names
+from nlbus.sources import Source, find, group_names
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -72,6 +72,7 @@ def subscribe(
     netns: str | int | None,
     all_nsid: bool,
     otherwise: Sequence[str] = (),
+    snapshot: bool | Sequence[str] = False,
 ) -> Subscriber:
     """A subscriber; stderr says that it listens, and what warnings there were. UsageError without groups.
 
@@ -80,24 +81,37 @@ def subscribe(
     where = inside(netns, lambda: find(source))
     if not groups and not where.default and not otherwise:
         raise click.UsageError(f"{where.name} has no default groups: give some, as in --group 1,7")
-    uids: Any = None
-    if trust:
-        uids = "any" if None in trust else trust
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         subscriber = Subscriber(
             where.name,
             flat(groups) or list(otherwise) or None,
-            trust=uids,
+            trust=trusted_uids(trust),
             buffer_events=buffer_events,
             options=dict(options),
             netns=netns,
             all_nsid=all_nsid,
+            snapshot=snapshot,
             on_loss="ignore",
         )
     for warning in caught:
         click.echo(f"nlbus: {warning.message}", err=True)
-    names = ", ".join(group_names(where, subscriber.groups))
-    place = "" if netns is None else f", in network namespace {netns}"
-    click.echo(f"nlbus: listening to {where.name}, groups {names}{place}", err=True)
+    greet(where, subscriber.groups, netns)
     return subscriber
+
+
+def trusted_uids(trust: tuple[int | None, ...]) -> Any:
+    """What --trust says, as a Subscriber wants it."""
+    if not trust:
+        return None
+    return "any" if None in trust else trust
+
+
+def greet(source: Source, groups: Groups, netns: str | int | None) -> None:
+    """Say on stderr that it has begun, and of devices, at which end of udev."""
+    place = "" if netns is None else f", in network namespace {netns}"
+    moment = ""
+    if source.name == "uevent":
+        moment = " (after udev's rules)" if 2 in groups else " (before udev's rules; -g udev: after them)"
+    names = ", ".join(group_names(source, groups))
+    click.echo(f"nlbus: listening to {source.name}, groups {names}{place}{moment}", err=True)

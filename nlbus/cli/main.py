@@ -11,9 +11,11 @@ from nlbus.cli.packet import packet
 from nlbus.cli.publish import publish
 from nlbus.cli.record import record
 from nlbus.cli.replay import replay
+from nlbus.cli.run import run
 from nlbus.cli.snapshot import snapshot
 from nlbus.cli.sources import sources
 from nlbus.cli.stats import stats
+from nlbus.cli.test import test
 from nlbus.errors import NlbusError
 
 
@@ -52,6 +54,8 @@ def commands() -> None:
     nlbus publish --groups 1          a line of stdin, an event
     nlbus record route flap.pcapng    events into a file that tshark reads too
     nlbus replay flap.pcapng          that file, as listen would have shown it
+    nlbus run rules.toml              programs for events, in the manner of udev rules
+    nlbus test rules.toml flap.pcapng what they would run
     nlbus stats                       all netlink sockets, and what they dropped
     nlbus packet rules list           packets that the module nlbus_packet drops or samples
     nlbus demo                        all of it in ten seconds
@@ -61,7 +65,7 @@ def commands() -> None:
     """
 
 
-for command in (sources, listen, snapshot, publish, record, replay, stats, packet, demo):
+for command in (sources, listen, snapshot, publish, record, replay, run, test, stats, packet, demo):
     commands.add_command(command)
 
 

@@ -34,6 +34,14 @@ def condition(value: str) -> Expression:
         raise click.BadParameter(str(error)) from None
 
 
+def key_glob(value: str) -> tuple[str, str]:
+    """KEY=GLOB."""
+    key, sign, glob = value.partition("=")
+    if not key or not sign:
+        raise click.BadParameter(f"{value!r}: a key and a glob, such as SUBSYSTEM=net or ifname='eth*'")
+    return key, glob
+
+
 def flat(groups: tuple[list[str], ...]) -> list[str]:
     """The words of an option that was given several times."""
     return [word for words in groups for word in words]

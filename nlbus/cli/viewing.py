@@ -1,22 +1,23 @@
 """What of the events is shown, and how: as rows of tables, some of them, or as they come."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, TypeVar
 
 import click
 import numpy as np
 
-from nlbus import Batch, Expression, SchemaError, Table, UnknownColumn
+from nlbus import Batch, Expression, Table
 from nlbus.batch import NLBUS_MSG_BATCH
 from nlbus.cli import show
 from nlbus.cli.names import Names
-from nlbus.cli.options import condition, flat, name_list
+from nlbus.cli.options import condition, flat, key_glob, name_list
 from nlbus.cli.wording import NL_NAMES, Wording, hidden
 from nlbus.columns import AnySchema, RecordSchema, Schema
-from nlbus.reading import Reading
-from nlbus.sources import Source, did_you_mean
+from nlbus.listener.events import Match
+from nlbus.reading import Reading, looks_closer, tables_with
+from nlbus.sources import Source
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -48,19 +49,22 @@ class Choice:
     where: Expression | None
     everything: bool
     raw: bool
+    match: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.raw and self.chooses:
-            raise click.UsageError("--raw shows messages as they come: no --table, --columns, --where")
+            raise click.UsageError(
+                "--raw shows messages as they come: no --table, --columns, --where, --match"
+            )
         if self.raw and self.output not in ("text", "json"):
             raise click.UsageError(f"--raw is of text and json, not of {self.output}")
         if self.output == "pcapng" and self.chooses:
-            raise click.UsageError("a capture has all messages, whole: no --table, --columns, --where")
+            raise click.UsageError("a capture has all messages, whole: no --table, --columns, --where ...")
 
     @property
     def chooses(self) -> bool:
         """Whether there is more to it than the source's messages as they come."""
-        return bool(self.tables or self.columns or self.where is not None)
+        return bool(self.tables or self.columns or self.where is not None or self.match)
 
     @property
     def complete(self) -> bool:
@@ -98,6 +102,13 @@ def choosing(*formats: str, of_table: bool = False) -> Callable[[Command], Calla
             )
         )
     if lines and not of_table:
+        options.append(
+            click.option(
+                "-m", "--match", type=key_glob, multiple=True, metavar="KEY=GLOB",
+                help="Only those of which this key fits a glob, as SUBSYSTEM=net or ifname='eth*|wlan*'; all "
+                "must, if given several times.",
+            )
+        )  # fmt: skip
         options.append(click.option("--raw", is_flag=True, help="Messages as they come, in hex."))
 
     def decorate(command: Command) -> Callable[..., None]:
@@ -110,9 +121,11 @@ def choosing(*formats: str, of_table: bool = False) -> Callable[[Command], Calla
             everything: bool = False,
             tables: tuple[list[str], ...] = (),
             raw: bool = False,
+            match: tuple[tuple[str, str], ...] = (),
             **others: Any,
         ) -> None:
-            command(choice=Choice(output, flat(tables), flat(columns), where, everything, raw), **others)
+            choice = Choice(output, flat(tables), flat(columns), where, everything, raw, dict(match))
+            command(choice=choice, **others)
 
         for option in reversed(options):
             with_choice = option(with_choice)
@@ -127,21 +140,30 @@ class View:
     def __init__(self, source: Source, choice: Choice, names: Names | None = None) -> None:
         self.source = source
         self._choice = choice
+        self._match = Match(choice.match)
         self._rest = not choice.chooses
         self._reading: Reading | None = None
         self._order: list[str] = []
         self._types: dict[str, set[int]] = {}  # of messages, a table
         if choice.chooses or choice.output in OF_ONE_TABLE or (source.schemas and not choice.raw):
-            found = chosen_tables(source, choice)
-            columns = {name: wanted_columns(source, name, choice.columns, choice.complete) for name in found}
+            looked_at = sorted(() if choice.where is None else choice.where.columns)
+            keys = ["env"] if choice.match and source.name == "uevent" else list(choice.match)
+            found = tables_with(source, choice.tables, [*choice.columns, *looked_at, *keys])
+            columns = {
+                name: wanted_columns(source, name, choice.columns, choice.complete, keys) for name in found
+            }
             reading = Reading(source, columns, choice.where)
             # A message may be of several: then it is told by the one that looks at more than its type.
-            self._order = sorted(found, key=lambda name: _looks_closer(reading.schema(name)))
+            self._order = sorted(found, key=lambda name: looks_closer(reading.schema(name)))
             self._types = {name: _types(reading.schema(name)) for name in found}
             self._reading = reading
         # Where tables were asked for, those that bring them.
         self.groups = list(self._reading.groups) if choice.chooses and self._reading else []
         self._words = Wording(source, choice.columns, choice.everything, names or Names())
+
+    def present(self, wanted: bool) -> bool | list[str]:
+        """What to ask for of that which is there: the tables that are shown, or all of the groups'."""
+        return self._order if wanted and self.groups else wanted
 
     def records(self, batch: Batch, limit: int | None = None) -> Iterator[show.Record]:
         """A record an event, in the order of arrival, `limit` at most."""
@@ -151,8 +173,9 @@ class View:
             for name in self._order:
                 if self._types[name].isdisjoint(there):
                     continue
-                for row in self._reading.table(batch, name).iter_rows(absent=False):
-                    rows[row["nl_row"]] = name, prepared(self.source, row)
+                for row in self._rows(self._reading.table(batch, name)):
+                    if self._fits(row):
+                        rows[row["nl_row"]] = name, row
         return show.events(self.source, batch, limit, rows, self._rest)
 
     @property
@@ -173,7 +196,16 @@ class View:
     def table(self, batch: Batch) -> Table:
         """Its rows."""
         assert self._reading is not None
-        return self._ordered(self._reading.table(batch, self._order[0]))
+        table = self._reading.table(batch, self._order[0])
+        if self._choice.match:
+            table = table.filter(np.fromiter(map(self._fits, self._rows(table)), np.bool_, len(table)))
+        return self._ordered(table)
+
+    def _rows(self, table: Table) -> Iterator[dict[str, Any]]:
+        return (prepared(self.source, row) for row in table.iter_rows(absent=False))
+
+    def _fits(self, row: dict[str, Any]) -> bool:
+        return self._match(row["env"] if "env" in row and self.source.name == "uevent" else row)
 
     def _ordered(self, table: Table) -> Table:
         if not self._choice.columns:
@@ -203,35 +235,16 @@ def prepared(source: Source, row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def chosen_tables(source: Source, choice: Choice) -> list[str]:
-    """The tables that are asked for, else those with all columns that are. SchemaError if there is none."""
-    reading = Reading(source, choice.tables or None)
-    if not reading.tables:
-        raise SchemaError(f"{source.name} has no tables: its messages are not decoded")
-    have = {name: {column.name for column in reading.empty(name).columns} for name in reading.tables}
-    asked = dict.fromkeys([*choice.columns, *sorted(() if choice.where is None else choice.where.columns)])
-    for column in asked:
-        if not any(column in names for names in have.values()):
-            known = {name for names in have.values() for name in names}
-            where = f"table {reading.tables[0]}" if len(have) == 1 else "any of these tables"
-            raise UnknownColumn(
-                f"no column {column!r} in {where if choice.tables else 'any table'} of {source.name}"
-                f"{did_you_mean(column, sorted(known))}"
-            )
-    found = [name for name, names in have.items() if choice.tables or names.issuperset(asked)]
-    if not found:
-        raise SchemaError(f"no table of {source.name} has all of {', '.join(asked)}")
-    return found
-
-
-def wanted_columns(source: Source, table: str, columns: list[str], every: bool) -> list[str] | None:
-    """What is decoded of a table; None: all."""
+def wanted_columns(
+    source: Source, table: str, columns: list[str], every: bool, keys: Sequence[str] = ()
+) -> list[str] | None:
+    """What is decoded of a table, `keys` in any case; None: all."""
     if not columns and every:
         return None
     names = [column.name for column in Reading(source).empty(table).columns if column.name not in NL_NAMES]
     if columns:
-        return [name for name in names if name in columns]
-    return [name for name in names if not hidden(source.name, table, name)]
+        return [name for name in names if name in columns or name in keys]
+    return [name for name in names if name in keys or not hidden(source.name, table, name)]
 
 
 def _types(schema: AnySchema) -> set[int]:
@@ -239,7 +252,3 @@ def _types(schema: AnySchema) -> set[int]:
         return {NLBUS_MSG_BATCH}
     # Datagrams that are no messages of netlink have type 0.
     return {op.type for op in schema.ops} if isinstance(schema, Schema) else {0}
-
-
-def _looks_closer(schema: AnySchema) -> bool:
-    return isinstance(schema, Schema) and schema.selector is not None

@@ -25,7 +25,9 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
 
 
-@pytest.mark.parametrize("command", ["sources", "listen", "snapshot", "publish", "replay", "stats", "demo"])
+@pytest.mark.parametrize(
+    "command", ["sources", "listen", "snapshot", "publish", "replay", "run", "test", "stats", "demo"]
+)
 def test_help_teaches_by_example(command: str) -> None:
     result = invoke(command, "--help")
     assert result.exit_code == 0
@@ -53,6 +55,16 @@ def test_help_names_the_exit_codes() -> None:
         ["listen", "route", "--where", "mtu"],
         ["listen", "route", "--table", ""],
         ["listen", "route", "--raw", "--table", "link"],
+        ["listen", "uevent", "--match", "SUBSYSTEM"],
+        ["listen", "uevent", "--shell"],
+        ["listen", "uevent", "--timeout", "5"],
+        ["listen", "uevent", "--exec", "true", "-o", "json"],
+        ["listen", "uevent", "--exec", "true", "--columns", "action"],
+        ["listen", "uevent", "--exec", "true", "--timeout", "0"],
+        ["listen", "route", "--exec", "true", "--all-nsid"],
+        ["listen", "uevent", "--raw", "--match", "ACTION=add"],
+        ["run"],
+        ["test", "rules.toml"],
         ["snapshot"],
         ["snapshot", "route"],
         ["snapshot", "route", "link", "-o", "xml"],

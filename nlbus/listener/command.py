@@ -1,0 +1,181 @@
+"""Programs as handlers: an event in the environment, no shell, an end after its time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import shlex
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from nlbus.errors import NlbusError, SchemaError
+from nlbus.listener.events import Event, as_text
+from nlbus.listener.rule import Failed
+
+if TYPE_CHECKING:
+    from nlbus.listener.rule import Rule
+
+TIMEOUT = 60.0  # seconds
+GRACE = 2.0  # seconds from SIGTERM to SIGKILL
+
+# The kernel allows 128 KiB a variable, and all of them together about 2 MiB, with the arguments.
+LONGEST_VALUE = 32 << 10  # bytes
+LARGEST_TOTAL = 256 << 10
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+# What linkers, shells and interpreters obey: no event shall set it.
+UNSAFE = re.compile(
+    r"PATH|IFS|ENV|CDPATH|SHELLOPTS|PS4|BASH.*|LD_.*|GLIBC_.*|GCONV_PATH|LOCPATH|NLSPATH|(LUA|PERL|PYTHON|RUBY).*"
+    r"|NODE_.*|PHP.*|JAVA_.*|_?JDK_.*|CLASSPATH|GIT_.*|SYSTEMD_.*|NOTIFY_SOCKET|NLBUS_.*"
+)
+
+
+class Command:
+    """A program that is run for each event, with the event in its environment.
+
+    words: the program and its arguments; a text is taken apart as a shell would, but nothing in it is
+    expanded; with `shell` it is a script of /bin/sh. folder: where it runs, and what a relative path is of.
+    It gets /dev/null as stdin, our stdout and stderr, and a session of its own. After `timeout` seconds the
+    whole of its process group gets SIGTERM, and SIGKILL after GRACE. SchemaError.
+    """
+
+    def __init__(
+        self,
+        words: str | Sequence[str],
+        *,
+        shell: bool = False,
+        timeout: float = TIMEOUT,
+        folder: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if not timeout > 0:
+            raise SchemaError(f"timeout={timeout}: seconds, above 0")
+        if shell and not isinstance(words, str):
+            raise SchemaError(f"a shell takes one text, not the words {list(words)!r}")
+        try:
+            plain = shlex.split(words) if isinstance(words, str) else list(words)
+        except ValueError as error:
+            raise SchemaError(f"{words!r}: {error}") from None
+        if not plain or not all(isinstance(word, str) and "\0" not in word for word in plain):
+            raise SchemaError(f"{words!r}: a program and its arguments, as texts")
+        self.words = ["/bin/sh", "-c", str(words)] if shell else plain
+        self._name = str(words) if shell else shlex.join(plain)
+        self._timeout = timeout
+        self._folder = folder
+
+    def check(self) -> None:
+        """NlbusError if there is no such program, or none that may be run."""
+        program = self.words[0]
+        there = os.path.join(self._folder or "", program) if "/" in program else program  # noqa: PTH118
+        if shutil.which(there) is None:
+            why = "no such program, or it may not be run"
+            raise NlbusError(f"{program}: {why}{'' if '/' in program else ' (it is looked for in PATH)'}")
+
+    def handle(self, rule: Rule, event: Event, ending: int) -> None:
+        """Run it to its end. Failed says how it ended if not well."""
+        environment = variables(rule, event, os.environ)
+        try:
+            # Without preexec_fn it is vfork and exec, which other threads cannot disturb.
+            process = subprocess.Popen(
+                self.words,
+                env=environment,
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise Failed(f"cannot be run: {error.strerror}") from error
+        code, why = self._wait(process, ending)
+        if why:
+            raise Failed(f"{why}: {_ended(code)}", timeout="longer" in why)
+        if code:
+            raise Failed(_ended(code))
+
+    def _wait(self, process: subprocess.Popen[bytes], ending: int) -> tuple[int | None, str]:
+        """Its exit code, and why it was ended if it was."""
+        end = os.pidfd_open(process.pid)
+        try:
+            ready, why = _readable([end, ending], self._timeout), ""
+            if end not in ready:
+                why = "ended with us" if ending in ready else f"took longer than {self._timeout:g} s"
+                ready = _end_group(process.pid, end)
+            # Not before: as long as it is not waited for, its number is nobody else's.
+            return (process.wait() if end in ready else None), why
+        finally:
+            os.close(end)
+
+    def __str__(self) -> str:
+        return self._name
+
+
+def _readable(fds: list[int], seconds: float) -> list[int]:
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return [fd for fd, _ in poll.poll(min(seconds, 1e6) * 1000)]
+
+
+def _end_group(group: int, end: int) -> list[int]:
+    """Politely, then for sure, and those of its processes that did not listen. [end] when it has ended."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(PermissionError):  # it has become another user
+            os.killpg(group, number)
+        ready = _readable([end], GRACE)
+    return ready
+
+
+def _ended(code: int | None) -> str:
+    if code is None:
+        return "it does not end"
+    return f"exit code {code}" if code >= 0 else f"ended by {signal.Signals(-code).name}"
+
+
+# -- the environment ----------------------------------------------------------------------------------
+
+
+def variables(rule: Rule, event: Event, base: Mapping[str, str]) -> dict[str, str]:
+    """What a program is told: our own environment, the event by its keys, NLBUS_* for what is about it.
+
+    A key that programs obey (PATH, LD_PRELOAD ...), or that would replace what is in our environment, comes
+    as NLBUS_EVENT_<key>. What is no name of a variable, or too large, is left out, and NLBUS_OMITTED says so.
+    The keys that this kind of event has always come from it: where it lacks one, there is none.
+    """
+    about = {
+        "NLBUS_RULE": str(rule),
+        "NLBUS_SOURCE": rule.source,
+        "NLBUS_TABLE": event.get("nl_table"),
+        "NLBUS_OP": event.get("nl_op"),
+        "NLBUS_ORIGIN": event.get("nl_origin"),
+        "NLBUS_GROUP": event.get("nl_group"),
+        "NLBUS_NSID": event.get("nl_nsid"),
+        "NLBUS_TIME_NS": event.get("nl_time"),
+        "NLBUS_LOST": event.get("nl_lost"),
+        "NLBUS_COUNT": event.get("nl_count"),
+    }
+    found = {
+        key: value for key, value in base.items() if key not in rule.keys and not key.startswith("NLBUS_")
+    }
+    found |= {name: _plain(value) for name, value in about.items() if value is not None}
+    room, omitted = LARGEST_TOTAL, []
+    for key, value in event.items():
+        if key.startswith("nl_"):
+            continue
+        text = _plain(value)
+        size = len(key) + len(os.fsencode(text)) + 2
+        if not NAME.fullmatch(key) or size > min(LONGEST_VALUE, room):
+            omitted.append(key if NAME.fullmatch(key) else "?")
+            continue
+        obeyed = UNSAFE.fullmatch(key) or (key in base and key not in rule.keys)
+        found[f"NLBUS_EVENT_{key}" if obeyed else key] = text
+        room -= size
+    if omitted:
+        found["NLBUS_OMITTED"] = " ".join(omitted)[:1024]
+    return found
+
+
+def _plain(value: object) -> str:
+    return as_text(value).replace("\0", "")

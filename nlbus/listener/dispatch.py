@@ -1,0 +1,142 @@
+"""Who handles events: a few threads, a bounded queue, what has the same key one after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import NamedTuple
+
+from nlbus.feed import log
+from nlbus.listener.events import Event
+from nlbus.listener.rule import Failed, Rule
+
+
+class Job(NamedTuple):
+    """An event for a rule; `key` is of those that stay in order."""
+
+    rule: Rule
+    event: Event
+    key: Hashable
+
+
+class Dispatcher:
+    """Hands jobs to `workers` threads. `wake` is called when there is room again, or all is done."""
+
+    def __init__(self, workers: int, room: int, wake: Callable[[], None]) -> None:
+        self._room = room
+        self._wake = wake
+        self._lock = threading.Condition()
+        self._waiting: dict[Hashable, deque[Job]] = {}  # by key; also those of which one is at work
+        self._ready: deque[Hashable] = deque()  # keys of which none is at work
+        self._queued = self._running = 0
+        self._over = False
+        self._ending, self._ender = os.pipe2(os.O_CLOEXEC)
+        self._threads = [
+            threading.Thread(target=self._work, name=f"nlbus-worker-{number}", daemon=True)
+            for number in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing runs."""
+        with self._lock:
+            return not self._queued and not self._running
+
+    def room(self) -> int:
+        """How many jobs would be taken now."""
+        with self._lock:
+            return self._room - self._queued
+
+    def submit(self, job: Job) -> bool:
+        """Queue a job; False if there is no room."""
+        with self._lock:
+            if self._queued >= self._room:
+                return False
+            self._queued += 1
+            if job.key in self._waiting:
+                self._waiting[job.key].append(job)
+            else:
+                self._waiting[job.key] = deque([job])
+                self._ready.append(job.key)
+                self._lock.notify()
+            return True
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                while not self._ready and not self._over:
+                    self._lock.wait()
+                if self._over:
+                    return
+                key = self._ready.popleft()
+                job = self._waiting[key].popleft()
+                self._queued -= 1
+                self._running += 1
+                full = self._queued == self._room - 1
+            if full:
+                self._wake()
+            try:
+                handle(job, self._ending)
+            finally:
+                with self._lock:
+                    self._running -= 1
+                    if self._waiting[key]:
+                        self._ready.append(key)
+                        self._lock.notify()
+                    else:
+                        del self._waiting[key]
+                    done = not self._queued and not self._running
+                if done:
+                    self._wake()
+
+    def end(self, patience: float) -> int:
+        """End: what runs is told to, what waits is forgotten: how many. Threads that hang are left behind."""
+        with self._lock:
+            self._over = True
+            forgotten, self._queued = self._queued, 0
+            self._lock.notify_all()
+        os.write(self._ender, b"\0")
+        deadline = time.monotonic() + patience
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if hanging := [thread.name for thread in self._threads if thread.is_alive()]:
+            # They may still look at the descriptors.
+            log.error("handlers do not end, in the threads %s", ", ".join(hanging))
+        else:
+            os.close(self._ending)
+            os.close(self._ender)
+        return forgotten
+
+
+def handle(job: Job, ending: int) -> None:
+    """Let the rule's handler handle an event. What it raises is logged and counted."""
+    rule = job.rule
+    try:
+        rule.handler.handle(rule, job.event, ending)
+    except Failed as failure:
+        rule.count("timeouts" if failure.timeout else "failed")
+        log.warning("%s: %s (%s)", rule, failure, told(job.event))
+    except Exception:
+        rule.count("failed")
+        log.exception("%s: raised, for %s", rule, told(job.event))
+    else:
+        rule.count("handled")
+
+
+def told(event: Event) -> str:
+    """What tells an event from others, for a line of the log."""
+    if "DEVPATH" in event:
+        return f"{event.get('ACTION')} {event['DEVPATH']}"
+    names = [event.get("nl_table"), event.get("nl_op")]
+    for key in ("ifname", "dst", "orig_dst", "process_tgid", "child_tgid", "type_name"):
+        if key in event:
+            with contextlib.suppress(ValueError):
+                names.append(f"{key} {event[key]}")
+            break
+    return " ".join(str(name) for name in names if name is not None) or "event"

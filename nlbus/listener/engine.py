@@ -1,0 +1,241 @@
+"""The loop of a listener: receive, match, hand over, until it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import select
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from nlbus.errors import SchemaError
+from nlbus.feed import log
+from nlbus.groups import Groups, integer
+from nlbus.listener.debounce import Debounce
+from nlbus.listener.dispatch import Dispatcher, Job
+from nlbus.listener.plan import jobs, lost_with
+from nlbus.listener.rule import Rule
+from nlbus.subscriber import Subscriber
+
+PATIENCE = 6.0  # seconds that handlers have to end; programs are killed before
+LOG_EVERY = 1.0  # seconds between two lines about what did not fit
+
+Place = tuple[Any, ...]
+
+
+class Engine:
+    """Receives what some rules want and lets their handlers handle it.
+
+    workers: handlers at a time. queue: events that wait for one; more than these overflow="block" leaves in
+    the kernel's buffer, which may overrun, and "drop" drops: both are told by the next event's nl_lost.
+    every: seconds, and what is called that often. SchemaError.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        *,
+        workers: int = 4,
+        queue: int = 1024,
+        overflow: str = "block",
+        every: tuple[float, Callable[[], None]] | None = None,
+    ) -> None:
+        if integer(workers, "workers") < 1 or integer(queue, "queue") < 1:
+            raise SchemaError(f"workers={workers}, queue={queue}: at least 1 each")
+        if overflow not in ("block", "drop"):
+            raise SchemaError(f"overflow={overflow!r}: 'block' or 'drop'")
+        self.rules = list(rules)
+        self.events = 0  # that were matched
+        self.lost = 0  # events and datagrams, on the way to us
+        self._replaced: list[Rule] = []
+        self._queue = queue
+        self._drops = overflow == "drop"
+        self._every = every
+        self._subscribers: dict[Place, Subscriber] = {}
+        self._debounce = Debounce()
+        self._jobs: deque[Job] = deque()  # received, and not yet in the queue
+        self._calls: deque[Callable[[], None]] = deque()
+        self._stopped = False
+        self._dropped = 0  # not yet told
+        self._told = 0.0
+        self._subscribe()
+        self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._dispatcher = Dispatcher(workers, queue, self.wake)
+
+    # -- from other threads, and signal handlers ----------------------------------------------------
+
+    def wake(self) -> None:
+        """Let the loop look around."""
+        with contextlib.suppress(BlockingIOError, OSError):
+            os.write(self._waker, b"\0")
+
+    def stop(self) -> None:
+        """Let `run` return soon: programs get SIGTERM, events that wait are forgotten."""
+        self._stopped = True
+        self.wake()
+
+    def call(self, work: Callable[[], None]) -> None:
+        """Let the loop do something between two batches."""
+        self._calls.append(work)
+        self.wake()
+
+    def counts(self) -> dict[str, int]:
+        """What all rules counted, those too that were replaced."""
+        every = [rule.counts for rule in (*self.rules, *self._replaced)]
+        return {name: sum(counts[name] for counts in every) for name in every[0]}
+
+    # -- rules --------------------------------------------------------------------------------------
+
+    def replace(self, rules: Sequence[Rule]) -> None:
+        """Other rules from now on; within `call`. If their sources cannot be opened, nothing has changed.
+
+        Sources that go on being heard miss nothing, and tell nothing of what was there before.
+        """
+        before, self.rules = self.rules, list(rules)
+        try:
+            self._subscribe()
+        except BaseException:
+            self.rules = before
+            raise
+        self._replaced += before
+
+    def _subscribe(self) -> None:
+        """Open what the rules need and is not open; then close what they do not."""
+        wanted: dict[Place, Groups] = {}
+        for rule in self.rules:
+            wanted[_place(rule)] = wanted.get(_place(rule), Groups()) | rule.members
+        opened: dict[Place, Subscriber] = {}
+        try:
+            for place, groups in wanted.items():
+                if place not in self._subscribers:
+                    opened[place] = _open(place, groups)
+                elif new := groups - self._subscribers[place].groups:
+                    self._subscribers[place].join(new)
+        except BaseException:
+            for subscriber in opened.values():
+                subscriber.close()
+            raise
+        for place in self._subscribers.keys() - wanted.keys():
+            self._subscribers.pop(place).close()
+        for place, subscriber in self._subscribers.items():
+            if old := subscriber.groups - wanted[place]:
+                subscriber.leave(old)
+        self._subscribers |= opened
+
+    # -- the loop -----------------------------------------------------------------------------------
+
+    def run(self, count: int | None = None, seconds: float | None = None) -> None:
+        """Until `stop`; or until so many events were matched, or so many seconds are up, and all is handled.
+
+        KernelError, KeyboardInterrupt; whatever `every` and `call` raise.
+        """
+        deadline = math.inf if seconds is None else time.monotonic() + seconds
+        most = math.inf if count is None else count
+        beat = time.monotonic() if self._every else math.inf
+        with self._signals():
+            while not self._stopped:
+                while self._calls:
+                    self._calls.popleft()()
+                now = time.monotonic()
+                if self._every is not None and now >= beat:
+                    self._every[1]()
+                    beat = now + self._every[0]
+                over = now >= deadline or self.events >= most
+                self._jobs.extend(self._debounce.take(math.inf if over else now))
+                self._hand_over()
+                if over and not self._jobs and self._dispatcher.idle:
+                    return
+                until = min(math.inf if over else deadline, self._debounce.due(), beat)
+                for place in self._wait(until, not over):
+                    if not self._stopped and self.events < most:
+                        self._receive(place, None if count is None else count - self.events)
+
+    def close(self) -> int:
+        """End all; how many events were still to be handled."""
+        for subscriber in self._subscribers.values():
+            subscriber.close()
+        forgotten = len(self._jobs) + self._debounce.forget() + self._dispatcher.end(PATIENCE)
+        self._jobs.clear()
+        wake, waker, self._waker = self._wake, self._waker, -1
+        os.close(wake)
+        os.close(waker)
+        return forgotten
+
+    def _wait(self, until: float, receive: bool) -> list[Place]:
+        """Until something is to be done; the places whose subscribers have news."""
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        places: dict[int, Place] = {}
+        if receive and not self._jobs and len(self._debounce) < self._queue:
+            for place, subscriber in self._subscribers.items():
+                places[subscriber.fileno()] = place
+                poll.register(subscriber.fileno(), select.POLLIN)
+        timeout = None if until == math.inf else max(0.0, until - time.monotonic()) * 1000
+        ready = [fd for fd, _ in poll.poll(timeout)]
+        if self._wake in ready:
+            os.read(self._wake, 4096)
+        return [places[fd] for fd in ready if fd in places]
+
+    def _receive(self, place: Place, limit: int | None) -> None:
+        batch = self._subscribers[place].recv(timeout=0)
+        self.lost += lost_with(batch)
+        rules = [rule for rule in self.rules if _place(rule) == place]
+        now = time.monotonic()
+        for job in jobs(rules, batch, limit):
+            self.events += 1
+            if job.rule.debounce:
+                self._debounce.add(job, now)
+            else:
+                self._jobs.append(job)
+
+    def _hand_over(self) -> None:
+        while self._jobs:
+            if self._dispatcher.submit(self._jobs[0]):
+                self._jobs.popleft()
+            elif self._drops:
+                job = self._jobs.popleft()
+                job.rule.count("dropped")
+                job.rule.lost += 1 + job.event.get("nl_lost", 0)
+                self._dropped += 1
+            else:
+                break
+        now = time.monotonic()
+        if self._dropped and now - self._told > LOG_EVERY:
+            log.warning("the queue is full: %d events dropped", self._dropped)
+            self._dropped, self._told = 0, now
+
+    @contextlib.contextmanager
+    def _signals(self) -> Any:
+        """In the main thread a signal wakes the loop, even one that comes just before it waits."""
+        mine = threading.current_thread() is threading.main_thread()
+        previous = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False) if mine else -1
+        try:
+            yield
+        finally:
+            if mine:
+                signal.set_wakeup_fd(previous)
+
+
+def _place(rule: Rule) -> Place:
+    """What rules must have in common to hear through one subscriber."""
+    how = ((name, _frozen(value)) for name, value in sorted(rule.how.items()))
+    return (rule.source, rule.netns, tuple(how), tuple(rule.snapshot))
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return tuple(sorted(value.items()))
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _open(place: Place, groups: Groups) -> Subscriber:
+    source, netns, how, tables = place
+    keywords: dict[str, Any] = {
+        name: dict(value) if name == "options" else value for name, value in how if value is not None
+    }
+    return Subscriber(source, groups, snapshot=tables, netns=netns, **keywords)

@@ -1,0 +1,111 @@
+"""Functions as handlers, sync ones in the worker, async ones in one event loop for all."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import threading
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from nlbus.errors import SchemaError
+from nlbus.listener.events import Event
+from nlbus.listener.rule import Failed
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from nlbus.listener.rule import Rule
+
+
+class Function:
+    """A function that takes an event, or a coroutine function, which `loop` runs."""
+
+    def __init__(self, function: Callable[[Event], Any], loop: Loop, name: str = "") -> None:
+        self.function = function
+        self._name = name or getattr(function, "__qualname__", repr(function))
+        self._async = inspect.iscoroutinefunction(function)
+        self._loop = loop
+
+    def handle(self, rule: Rule, event: Event, ending: int) -> None:
+        """Call it. Whatever it raises."""
+        if self._async:
+            self._loop.run(self.function, event)
+        else:
+            self.function(event)
+
+    def __str__(self) -> str:
+        return self._name
+
+
+class Loop:
+    """An event loop in a thread of its own, between `begin` and `end`; the first coroutine starts it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._over = True
+
+    def begin(self) -> None:
+        """From now on coroutines may run."""
+        self._over = False
+
+    def run(self, function: Callable[[Event], Coroutine[Any, Any, Any]], event: Event) -> None:
+        """Run it to its end, from another thread. What it raises; Failed if the loop ends first."""
+        # Half of what importing nlbus would take, and most have no coroutines.
+        import asyncio  # noqa: PLC0415
+        from concurrent.futures import CancelledError  # noqa: PLC0415
+
+        with self._lock:
+            if self._over:
+                raise Failed("ended with us")
+            if self._loop is None:
+                loop = self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=_serve, args=[loop], name="nlbus-asyncio", daemon=True)
+                self._thread.start()
+            future = asyncio.run_coroutine_threadsafe(function(event), self._loop)
+        try:
+            future.result()
+        except (CancelledError, asyncio.CancelledError):
+            raise Failed("ended with us") from None
+
+    def end(self, patience: float) -> None:
+        """Cancel what runs, and end the thread."""
+        with self._lock:
+            self._over = True
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(patience)
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    import asyncio  # noqa: PLC0415
+
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
+
+
+def entry_point(text: str) -> Callable[[Event], Any]:
+    """The function that `module:name` says. SchemaError."""
+    module, _, name = text.partition(":")
+    if not module or not name:
+        raise SchemaError(f"{text!r}: a module and a function of it, as in alarms:flap")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # whatever the module does
+        raise SchemaError(f"{text}: {type(error).__name__}: {error}") from error
+    if not callable(found):
+        raise SchemaError(f"{text}: no function, but {type(found).__name__}")
+    return found  # type: ignore[no-any-return]

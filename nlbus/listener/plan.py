@@ -1,0 +1,52 @@
+"""Which events give which rules something to do, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from nlbus.listener.debounce import Debounce
+from nlbus.listener.dispatch import Job
+from nlbus.listener.events import order_of
+from nlbus.listener.rule import Rule
+
+if TYPE_CHECKING:
+    from nlbus.batch import Batch
+    from nlbus.feed import Feed
+
+
+def planned(rules: Sequence[Rule], feed: Feed) -> Iterator[Job]:
+    """What a capture gives to do, in that order; debounced events when it was quiet in the capture."""
+    debounce = Debounce()
+    for batch in feed:
+        source, now = feed.source, batch.time_ns / 1e9
+        yield from debounce.take(now)
+        for job in jobs((rule for rule in rules if source and rule.where_from.name == source.name), batch):
+            if job.rule.debounce:
+                debounce.add(job, now)
+            else:
+                yield job
+    yield from debounce.take()
+
+
+def jobs(rules: Iterable[Rule], batch: Batch, limit: int | None = None) -> list[Job]:
+    """What a batch gives these rules to do, in the order of events, the rules' order for each."""
+    lost = lost_with(batch)
+    found: list[tuple[int, int, Job]] = []
+    for number, rule in enumerate(rules):
+        rule.lost += lost
+        for row, event in rule.events(batch):
+            key = (rule.source, order_of(rule.where_from, event))
+            found.append((row, number, Job(rule, event, key)))
+    found.sort(key=lambda each: each[:2])
+    chosen = [job for _, _, job in found[:limit]]
+    for job in chosen:
+        job.rule.count("matched")
+        if job.rule.lost:
+            job.event["nl_lost"], job.rule.lost = job.rule.lost, 0
+    return chosen
+
+
+def lost_with(batch: Batch) -> int:
+    """What a batch tells to be lost, events or datagrams."""
+    return batch.loss.events + batch.loss.datagrams + batch.loss.unbuilt

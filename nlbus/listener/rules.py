@@ -1,0 +1,268 @@
+"""Files of rules: TOML, checked whole before anything runs, with the line of what is wrong.
+
+workers = 4                    # handlers at a time
+queue = 1024                   # events that wait for one
+overflow = "block"             # or "drop"
+
+[[rule]]
+name = "hotplug"
+source = "uevent"
+groups = ["udev"]              # as of a Subscriber; also table, netns, options, trust, buffer_events
+match = { ACTION = "add", SUBSYSTEM = "net" }
+where = "ifindex > 1"
+exec = "./hotplug.sh --fast"   # or a list of words; with shell = true a script of /bin/sh
+timeout = 30                   # seconds
+debounce = 0.5                 # seconds
+initial = true
+
+[[rule]]
+source = "route"
+table = "link"
+python = "alarms:flap"         # a function of a module, found beside the file too
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nlbus.conditions import parse
+from nlbus.errors import NlbusError, SchemaError, kernel_error
+from nlbus.listener.command import TIMEOUT, Command
+from nlbus.listener.function import Function, Loop, entry_point
+from nlbus.listener.rule import Rule
+from nlbus.sources import did_you_mean
+
+if TYPE_CHECKING:
+    from nlbus.expressions import Expression
+    from nlbus.listener.events import Event
+
+LARGEST = 256 << 10  # bytes of a file
+
+Kinds = Mapping[str, tuple[type, ...]]
+
+NUMBER = (int, float)
+TOP: Kinds = {"workers": (int,), "queue": (int,), "overflow": (str,), "rule": (list,)}
+RULE: Kinds = {
+    "name": (str,), "source": (str,), "groups": (list, str, int), "table": (str, list), "match": (dict,),
+    "where": (str,), "exec": (str, list), "shell": (bool,), "timeout": NUMBER, "python": (str,),
+    "debounce": NUMBER, "initial": (bool,), "netns": (str, int), "options": (dict,),
+    "trust": (list, str), "buffer_events": (int,),
+}  # fmt: skip
+HOW = ("options", "trust", "buffer_events")  # keywords of a Subscriber
+WORDS = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
+    dict: "a table",
+    bool: "true or false",
+}
+
+
+class RulesError(SchemaError):
+    """A file of rules is wrong: `.path`, `.line` (from 1; 0: none in particular)."""
+
+    def __init__(self, path: str, line: int, words: str) -> None:
+        super().__init__(f"{path}:{line}: {words}" if line else f"{path}: {words}")
+        self.path = path
+        self.line = line
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a file says: the rules, and the limits of all."""
+
+    rules: list[Rule]
+    workers: int
+    queue: int
+    overflow: str
+
+
+def load_rules(path: str | os.PathLike[str], loop: Loop, *, ready: bool = True) -> Rules:
+    """Read a file of rules. RulesError, KernelError if it cannot be read.
+
+    ready: programs must be there and modules can be imported; without it, neither is looked for.
+    """
+    file = Path(path)
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise kernel_error(error.errno or 0, f"reading {file}") from error
+    return _File(file, raw, loop, ready).rules()
+
+
+class _File:
+    def __init__(self, path: Path, raw: bytes, loop: Loop, ready: bool) -> None:
+        self._path = path
+        self._loop = loop
+        self._ready = ready
+        if len(raw) > LARGEST:
+            raise RulesError(str(path), 0, f"{len(raw)} bytes: a file of rules has at most {LARGEST}")
+        try:
+            self._text = raw.decode()
+        except UnicodeDecodeError as error:
+            line = raw.count(b"\n", 0, error.start) + 1
+            raise RulesError(str(path), line, "no UTF-8") from None
+        try:
+            self._parsed: dict[str, Any] = tomllib.loads(self._text)
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            found = re.search(r"at line (\d+)", str(error))
+            line = int(found[1]) if found else self._text.count("\n") + 1
+            raise RulesError(str(path), line, f"no TOML: {error}") from None
+
+    def rules(self) -> Rules:
+        """All of it, checked."""
+        top = self._checked(self._parsed, TOP, None)
+        tables = top.get("rule", [])
+        if not tables:
+            raise self._error("no [[rule]] in it", None)
+        found = [self._rule(number, table) for number, table in enumerate(tables)]
+        workers, queue, overflow = top.get("workers", 4), top.get("queue", 1024), top.get("overflow", "block")
+        for name, number in (("workers", workers), ("queue", queue)):
+            if number < 1:
+                raise self._error(f"{name} = {number}: at least 1", None, name)
+        if overflow not in ("block", "drop"):
+            raise self._error(f"overflow = {overflow!r}: block or drop", None, "overflow")
+        return Rules(found, workers, queue, overflow)
+
+    def _rule(self, number: int, table: Any) -> Rule:
+        if not isinstance(table, dict):
+            raise self._error("rule is a list of tables: [[rule]]", None, "rule")
+        values = self._checked(table, RULE, number)
+        if "source" not in values:
+            raise self._error("a rule needs a source", number)
+        if ("exec" in values) == ("python" in values):
+            raise self._error("a rule needs either exec or python", number)
+        handler = self._handler(number, values)
+        where = self._condition(number, values["where"]) if "where" in values else None
+        try:
+            return Rule(
+                source=values["source"],
+                handler=handler,
+                name=values.get("name", ""),
+                groups=values.get("groups"),
+                tables=values.get("table"),
+                match={key: str(glob) for key, glob in values.get("match", {}).items()},
+                where=where,
+                debounce=values.get("debounce", 0.0),
+                initial=values.get("initial", False),
+                netns=values.get("netns"),
+                how={name: values[name] for name in HOW if name in values},
+            )
+        except NlbusError as error:
+            raise self._error(_words(error), number, self._suspect(error, values)) from error
+
+    def _handler(self, number: int, values: Mapping[str, Any]) -> Command | Function:
+        if "python" in values:
+            if given := [name for name in ("shell", "timeout") if name in values]:
+                raise self._error(f"{given[0]} is of exec, not of python", number, given[0])
+            return self._function(number, values["python"])
+        folder = self._path.absolute().parent
+
+        try:
+            command = Command(
+                values["exec"],
+                shell=values.get("shell", False),
+                timeout=values.get("timeout", TIMEOUT),
+                folder=folder,
+            )
+            if self._ready:
+                command.check()
+        except NlbusError as error:
+            raise self._error(
+                _words(error), number, "timeout" if "timeout" in str(error) else "exec"
+            ) from error
+        return command
+
+    def _function(self, number: int, name: str) -> Function:
+        folder = str(self._path.absolute().parent)
+        if self._ready and folder not in sys.path:
+            sys.path.append(folder)
+        try:
+            return Function(entry_point(name) if self._ready else _nothing, self._loop, name)
+        except NlbusError as error:
+            raise self._error(_words(error), number, "python") from error
+
+    def _condition(self, number: int, text: str) -> Expression:
+        try:
+            return parse(text)
+        except NlbusError as error:
+            raise self._error(_words(error), number, "where") from error
+
+    def _checked(self, table: dict[str, Any], known: Kinds, number: int | None) -> dict[str, Any]:
+        for key, value in table.items():
+            if key not in known:
+                hint = f"{did_you_mean(key, known)}: there are {', '.join(known)}"
+                raise self._error(f"no key {key!r}{hint}", number, key)
+            kinds = known[key]
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                words = " or ".join(WORDS[kind] for kind in kinds if kind is not int or float not in kinds)
+                raise self._error(f"{key} = {value!r}: it is {words}", number, key)
+        return table
+
+    def _suspect(self, error: NlbusError, values: Mapping[str, Any]) -> str:
+        """The key that the error is most likely about."""
+        words = _words(error)
+        for key, value in values.items():
+            names: Iterable[object] = value if isinstance(value, dict | list) else [value]
+            if key == "where":
+                names = parse(value).columns
+            if any(isinstance(name, str) and name and repr(name) in words for name in names):
+                return key
+        return next((key for key in values if words.startswith(key)), "source")
+
+    # -- where it stands ----------------------------------------------------------------------------
+
+    def _error(self, words: str, number: int | None, key: str = "") -> RulesError:
+        return RulesError(str(self._path), self._line(number, key), words)
+
+    def _line(self, number: int | None, key: str) -> int:
+        """The line of a key, of the rule with this number or of the file, else the rule's; 0: none.
+
+        tomllib tells no lines. But a line has the key if what stands before it is TOML without it, and what
+        ends with it has it.
+        """
+        lines = self._text.splitlines(keepends=True)
+        start = 0
+        if number is not None:
+            start = _first(lines, 0, "[[", lambda parsed: len(parsed.get("rule", [])) > number)
+        if not key:
+            return start
+        found = _first(
+            lines, start, "", lambda parsed: key in (parsed if number is None else parsed["rule"][number])
+        )
+        return found or start
+
+
+def _first(lines: list[str], start: int, prefix: str, there: Callable[[dict[str, Any]], bool]) -> int:
+    """The first line, from 1, with which the text has something: where its value begins. 0: none.
+
+    Looked for at lines that begin with `prefix` alone, behind the first `start`.
+    """
+    last = start
+    for end in range(start + 1, len(lines) + 1):
+        if not lines[end - 1].startswith(prefix):
+            continue
+        try:
+            parsed = tomllib.loads("".join(lines[:end]))
+        except (tomllib.TOMLDecodeError, RecursionError):
+            continue
+        if there(parsed):
+            return end if prefix else last + 1
+        last = end
+    return 0
+
+
+def _words(error: NlbusError) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _nothing(event: Event) -> None:
+    """Stands for what is not called."""

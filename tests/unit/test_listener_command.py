@@ -1,0 +1,200 @@
+"""Programs for events: what they find in their environment, and how they end."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nlbus import NlbusError, SchemaError
+from nlbus.listener import command as module
+from nlbus.listener.command import LARGEST_TOTAL, LONGEST_VALUE, Command, variables
+from nlbus.listener.events import Event
+from nlbus.listener.rule import Failed, Rule
+
+
+def rule_for(command: Command, source: str = "uevent") -> Rule:
+    return Rule(source=source, handler=command, name="r")
+
+
+RULE = rule_for(Command("true"))
+
+
+@pytest.fixture
+def ending() -> Iterator[tuple[int, int]]:
+    """The pipe that tells a command to end: (reader, writer)."""
+    reader, writer = os.pipe()
+    yield reader, writer
+    os.close(reader)
+    os.close(writer)
+
+
+def handle(command: Command, event: Event, ending: int) -> None:
+    command.handle(rule_for(command), event, ending)
+
+
+# -- the environment ----------------------------------------------------------------------------------
+
+
+def test_a_program_finds_the_event_in_its_environment(tmp_path: Path, ending: tuple[int, int]) -> None:
+    out = tmp_path / "out"
+    event: Event = {
+        "ACTION": "add", "DEVPATH": "/a b", "nl_table": "uevent", "nl_op": "new", "nl_origin": "live",
+        "nl_group": "kernel", "nl_time": 5, "nl_lost": 3,
+    }  # fmt: skip
+    handle(Command(f'env > "{out}"; exit 0', shell=True), event, ending[0])
+    found = dict(line.split("=", 1) for line in out.read_text().splitlines() if "=" in line)
+    assert found["DEVPATH"] == "/a b"
+    assert {key: value for key, value in found.items() if key.startswith("NLBUS_")} == {
+        "NLBUS_RULE": "r", "NLBUS_SOURCE": "uevent", "NLBUS_TABLE": "uevent", "NLBUS_OP": "new",
+        "NLBUS_ORIGIN": "live", "NLBUS_GROUP": "kernel", "NLBUS_TIME_NS": "5", "NLBUS_LOST": "3",
+    }  # fmt: skip
+    assert found["PATH"] == os.environ["PATH"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["LD_PRELOAD", "PATH", "IFS", "BASH_ENV", "ENV", "PYTHONPATH", "PERL5OPT", "NLBUS_SOURCE", "GCONV_PATH"],
+)
+def test_what_programs_obey_is_set_aside(key: str) -> None:
+    found = variables(RULE, {key: "/tmp/evil"}, {"PATH": "/bin"})
+    assert found.get(key) != "/tmp/evil"
+    assert found[f"NLBUS_EVENT_{key}"] == "/tmp/evil"
+    assert found["PATH"] == "/bin"
+
+
+def test_what_is_in_our_environment_is_not_replaced_but_by_what_such_events_have() -> None:
+    base = {"HOME": "/root", "INTERFACE": "stale", "TOKEN": "x"}
+    found = variables(RULE, {"HOME": "/tmp", "INTERFACE": "eth0"}, base)
+    assert (found["HOME"], found["NLBUS_EVENT_HOME"]) == ("/root", "/tmp")
+    assert (found["INTERFACE"], found["TOKEN"]) == ("eth0", "x")
+    assert "INTERFACE" not in variables(RULE, {"ACTION": "add"}, base)
+    assert "NLBUS_LOST" not in variables(RULE, {"ACTION": "add"}, {"NLBUS_LOST": "9"})
+
+
+def test_columns_come_by_their_names_and_lists_as_words() -> None:
+    rule = rule_for(Command("true"), "route")
+    event: Event = {
+        "ifname": "eth0",
+        "mtu": 1500,
+        "flags": ["up", "lower_up"],
+        "address": "02:00:00:00:00:01",
+    }
+    found = variables(rule, event, {})
+    assert (found["ifname"], found["mtu"], found["flags"]) == ("eth0", "1500", "up lower_up")
+
+
+def test_what_is_too_large_or_no_name_is_left_out_and_told() -> None:
+    event: Event = {"BIG": "x" * LONGEST_VALUE, "A-B": "1", "": "2", "GOOD": "3"}
+    found = variables(RULE, event, {})
+    assert found["GOOD"] == "3"
+    assert found["NLBUS_OMITTED"] == "BIG ? ?"
+    many: Event = {f"K{i}": "x" * 30_000 for i in range(20)}
+    found = variables(RULE, many, {})
+    assert sum(len(key) + len(value) for key, value in found.items()) < LARGEST_TOTAL + 2048
+    assert "K19" in found["NLBUS_OMITTED"]
+
+
+@given(st.dictionaries(st.text(max_size=10), st.one_of(st.text(max_size=20), st.binary(max_size=20))))
+def test_whatever_an_event_has_is_an_environment(event: Event) -> None:
+    found = variables(RULE, event, os.environ)
+    assert found["PATH"] == os.environ["PATH"]
+    for key, value in found.items():
+        assert "\0" not in key + value
+        assert "=" not in key
+        os.fsencode(value)
+
+
+# -- how it ends --------------------------------------------------------------------------------------
+
+
+def test_an_exit_code_is_told(ending: tuple[int, int]) -> None:
+    handle(Command("true"), {}, ending[0])
+    with pytest.raises(Failed, match=r"^exit code 3$"):
+        handle(Command("exit 3", shell=True), {}, ending[0])
+    with pytest.raises(Failed, match=r"^ended by SIGKILL$"):
+        handle(Command("kill -KILL $$", shell=True), {}, ending[0])
+    with pytest.raises(Failed, match="cannot be run: No such file"):
+        handle(Command("/no/such"), {}, ending[0])
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_program_that_hangs_ends_after_its_timeout_with_all_it_started(
+    tmp_path: Path, ending: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "GRACE", 0.3)
+    out = tmp_path / "pid"
+    script = f'trap "" TERM; sleep 600 & echo $! > "{out}"; wait; sleep 600'
+    began = time.monotonic()
+    with pytest.raises(Failed, match=r"took longer than 0.5 s: ended by SIGKILL") as failed:
+        handle(Command(script, shell=True, timeout=0.5), {}, ending[0])
+    assert failed.value.timeout
+    assert 0.5 < time.monotonic() - began < 5
+    assert not alive(int(out.read_text()))
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)  # no zombie is left
+
+
+def test_a_polite_program_ends_at_once_when_we_end(ending: tuple[int, int]) -> None:
+    os.write(ending[1], b"\0")
+    began = time.monotonic()
+    with pytest.raises(Failed, match=r"^ended with us: ended by SIGTERM$") as failed:
+        handle(Command("sleep 600"), {}, ending[0])
+    assert not failed.value.timeout
+    assert time.monotonic() - began < 1.5
+
+
+def test_it_hears_no_signal_of_our_terminal_and_has_an_empty_stdin(ending: tuple[int, int]) -> None:
+    code = "import os, sys; sys.exit(os.getsid(0) != os.getpid() or sys.stdin.read() != '')"
+    handle(Command([sys.executable, "-c", code]), {}, ending[0])
+
+
+def test_it_inherits_no_descriptor_and_no_blocked_signal(ending: tuple[int, int]) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "fds = {int(fd) for fd in os.listdir('/proc/self/fd')}\n"
+        "sys.exit(len(fds - {0, 1, 2}) > 1 or bool(signal.pthread_sigmask(signal.SIG_BLOCK, [])))"
+    )
+    inherited = os.open("/dev/null", os.O_RDONLY)
+    os.set_inheritable(inherited, True)
+    try:
+        handle(Command([sys.executable, "-c", code]), {}, ending[0])
+    finally:
+        os.close(inherited)
+
+
+def test_it_runs_in_its_folder(tmp_path: Path, ending: tuple[int, int]) -> None:
+    script = tmp_path / "here.sh"
+    script.write_text("#!/bin/sh\n[ $(pwd) = $(dirname $(readlink -f $0)) ]\n")
+    script.chmod(0o755)
+    command = Command("./here.sh", folder=tmp_path)
+    command.check()
+    handle(command, {}, ending[0])
+    with pytest.raises(NlbusError, match="no such program"):
+        Command("./here.sh").check()
+    with pytest.raises(NlbusError, match="looked for in PATH"):
+        Command("no-such-program").check()
+
+
+@pytest.mark.parametrize(
+    ("words", "more"),
+    [("", {}), ("'open", {}), ([], {}), ("true", {"timeout": 0}), (["true"], {"shell": True}), (["a\0"], {})],
+)
+def test_what_is_no_command_says_so(words: object, more: dict[str, object]) -> None:
+    with pytest.raises(SchemaError):
+        Command(words, **more)  # type: ignore[arg-type]
+
+
+def test_words_are_split_as_a_shell_would_and_nothing_is_expanded() -> None:
+    assert Command("a 'b c' $HOME *").words == ["a", "b c", "$HOME", "*"]
+    assert str(Command(["a", "b c"])) == "a 'b c'"

@@ -1,0 +1,194 @@
+"""Who handles what, when: threads, order, room, quiet."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from nlbus import SchemaError
+from nlbus.listener.debounce import LONGEST, Debounce
+from nlbus.listener.dispatch import Dispatcher, Job
+from nlbus.listener.events import Event
+from nlbus.listener.function import Function, Loop, entry_point
+from nlbus.listener.rule import Rule
+
+
+def rule(function: Callable[[Event], None], **more: object) -> Rule:
+    return Rule(source="uevent", handler=Function(function, Loop()), **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def dispatchers() -> Iterator[Callable[..., Dispatcher]]:
+    made: list[Dispatcher] = []
+
+    def make(workers: int = 4, room: int = 100) -> Dispatcher:
+        made.append(Dispatcher(workers, room, lambda: None))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end(5)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("nlbus-worker")]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.005)
+
+
+def test_what_has_one_key_is_handled_in_order_and_the_rest_at_once(
+    dispatchers: Callable[..., Dispatcher],
+) -> None:
+    seen: list[tuple[int, int]] = []
+    at_work: set[int] = set()
+    most = 0
+
+    def work(event: Event) -> None:
+        nonlocal most
+        assert event["key"] not in at_work
+        at_work.add(event["key"])
+        most = max(most, len(at_work))
+        time.sleep(0.002)
+        at_work.discard(event["key"])
+        seen.append((event["key"], event["n"]))
+
+    dispatcher, one = dispatchers(workers=4), rule(work)
+    for n in range(80):
+        assert dispatcher.submit(Job(one, {"key": n % 8, "n": n}, n % 8))
+    until(lambda: dispatcher.idle)
+    assert one.counts["handled"] == 80
+    for key in range(8):
+        assert [n for k, n in seen if k == key] == list(range(key, 80, 8))
+    assert 1 < most <= 4
+
+
+def test_there_is_room_for_so_many_and_no_more(dispatchers: Callable[..., Dispatcher]) -> None:
+    gate = threading.Event()
+    dispatcher, one = dispatchers(workers=1, room=3), rule(lambda _: gate.wait(10) and None)
+    assert dispatcher.submit(Job(one, {}, 0))
+    until(lambda: dispatcher.room() == 3)
+    assert [dispatcher.submit(Job(one, {}, n)) for n in range(5)] == [True] * 3 + [False] * 2
+    gate.set()
+    until(lambda: dispatcher.idle)
+    assert one.counts["handled"] == 4
+
+
+def test_one_that_raises_is_logged_and_counted(
+    dispatchers: Callable[..., Dispatcher], caplog: pytest.LogCaptureFixture
+) -> None:
+    dispatcher = dispatchers()
+    failing = rule(lambda event: event["missing"], name="failing")
+    with caplog.at_level(logging.WARNING, "nlbus"):
+        for _ in range(3):
+            dispatcher.submit(Job(failing, {"ACTION": "add", "DEVPATH": "/a"}, 0))
+        until(lambda: dispatcher.idle)
+    assert (failing.counts["failed"], failing.counts["handled"]) == (3, 0)
+    assert caplog.messages == ["failing: raised, for add /a"] * 3
+    assert caplog.records[0].exc_info is not None
+
+
+def test_the_end_forgets_what_waits_and_says_how_many() -> None:
+    gate = threading.Event()
+    dispatcher, one = Dispatcher(1, 10, lambda: None), rule(lambda _: gate.wait(10) and None)
+    for n in range(5):
+        dispatcher.submit(Job(one, {}, n))
+    until(lambda: dispatcher.room() == 6)
+    threading.Timer(0.1, gate.set).start()
+    assert dispatcher.end(10) == 4
+    assert one.counts["handled"] == 1
+
+
+def test_one_that_hangs_is_left_behind_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    gate = threading.Event()
+    dispatcher, one = Dispatcher(1, 10, lambda: None), rule(lambda _: gate.wait(10) and None)
+    dispatcher.submit(Job(one, {}, 0))
+    until(lambda: dispatcher.room() == 10)
+    assert dispatcher.end(0.05) == 0
+    assert caplog.messages == ["handlers do not end, in the threads nlbus-worker-0"]
+    gate.set()
+    until(lambda: "nlbus-worker-0" not in [thread.name for thread in threading.enumerate()])
+
+
+# -- quiet --------------------------------------------------------------------------------------------
+
+
+def test_the_last_one_counts_once_it_is_quiet() -> None:
+    debounce, one = Debounce(), rule(lambda _: None, debounce=1.0)
+    for n, now in enumerate((0.0, 0.5, 1.2)):
+        debounce.add(Job(one, {"n": n}, "a"), now)
+    debounce.add(Job(one, {"n": 9, "nl_lost": 4}, "b"), 1.3)
+    assert debounce.due() == 2.2
+    assert list(debounce.take(2.1)) == []
+    assert [job.event for job in debounce.take(2.25)] == [{"n": 2, "nl_count": 3}]
+    assert [job.event for job in debounce.take()] == [{"n": 9, "nl_lost": 4, "nl_count": 1}]
+    assert (len(debounce), one.counts["merged"]) == (0, 2)
+
+
+def test_losses_of_those_that_it_stands_for_are_not_forgotten() -> None:
+    debounce, one = Debounce(), rule(lambda _: None, debounce=1.0)
+    for lost in ({"nl_lost": 2}, {}, {"nl_lost": 3}):
+        debounce.add(Job(one, dict(lost), "a"), 0)
+    assert [job.event for job in debounce.take()] == [{"nl_lost": 5, "nl_count": 3}]
+
+
+def test_what_is_never_quiet_is_told_all_the_same() -> None:
+    debounce, one, now = Debounce(), rule(lambda _: None, debounce=1.0), 0.0
+    while not list(debounce.take(now)):
+        debounce.add(Job(one, {}, "a"), now)
+        now += 0.5
+    assert now == LONGEST
+
+
+# -- functions ----------------------------------------------------------------------------------------
+
+
+def test_coroutines_run_in_one_thread_and_are_cancelled_at_the_end() -> None:
+    loop, threads, cancelled = Loop(), set[str](), list[str]()
+
+    async def work(event: Event) -> None:
+        import asyncio
+
+        threads.add(threading.current_thread().name)
+        try:
+            await asyncio.sleep(event["seconds"])
+        except asyncio.CancelledError:
+            cancelled.append("yes")
+            raise
+
+    one = Rule(source="uevent", handler=Function(work, loop))
+    loop.begin()
+    dispatcher = Dispatcher(4, 10, lambda: None)
+    for n in range(4):
+        dispatcher.submit(Job(one, {"seconds": 0.01}, n))
+    until(lambda: dispatcher.idle)
+    dispatcher.submit(Job(one, {"seconds": 600}, 0))
+    until(lambda: dispatcher.room() == 10 and len(threads) == 1)
+    time.sleep(0.05)
+    loop.end(5)
+    dispatcher.end(5)
+    assert threads == {"nlbus-asyncio"}
+    assert cancelled == ["yes"]
+    assert (one.counts["handled"], one.counts["failed"]) == (4, 1)
+    assert "nlbus-asyncio" not in [thread.name for thread in threading.enumerate()]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("os.path", "a module and a function"),
+        ("no_such_module_:f", "ModuleNotFoundError"),
+        ("os:no_such", "AttributeError"),
+        ("os:name", "no function, but str"),
+    ],
+)
+def test_an_entry_point_that_is_none_says_why(text: str, words: str) -> None:
+    with pytest.raises(SchemaError, match=words):
+        entry_point(text)
+
+
+def test_an_entry_point_is_found() -> None:
+    assert entry_point("os.path:join") is __import__("os").path.join
