@@ -194,6 +194,6 @@ BATCH = np.dtype(
         ("magic", "<u4"), ("version", "<u2"), ("header_len", "<u2"), ("flags", "<u4"), ("record_size", "<u4"),
         ("count", "<u4"), ("type", "<u4"), ("fingerprint", "<u8"), ("instance", "<u8"), ("first_seq", "<u8"),
         ("dgram_seq", "<u8"), ("time_ns", "<u8"), ("groups", "<u4"), ("origin_portid", "<u4"),
-        ("origin_uid", "<u4"), ("reserved", "<u4"),
+        ("origin_uid", "<u4"), ("repeats", "<u4"),
     ]
 )  # fmt: skip

@@ -15,6 +15,7 @@ import numpy as np
 
 from nlbus._core import gather
 from nlbus._core.receive import Receiver
+from nlbus._core.socket import Socket
 from nlbus.batch import FRAMINGS, Batch
 from nlbus.columns import Dump
 from nlbus.decoding import RESYNC, SNAPSHOT
@@ -170,20 +171,17 @@ def _receiver(reading: Reading, action: str) -> Receiver:
 
 
 def _open(reading: Reading) -> Receiver:
-    return Receiver(
+    socket = Socket(
         reading.source.protocol,
         "nlmsg",
         (),
-        max_memory=MEMORY,
         buffer_bytes=BUFFER,
         buffer_limit=BUFFER,
         trust_kernel=True,
         user_groups=0,
         trust_uids=(),
-        sentinel=False,
-        all_nsid=False,
-        aside=Event(),
     )
+    return Receiver(socket, max_memory=MEMORY, aside=Event())
 
 
 def _ended(batch: Batch, action: str) -> bool:

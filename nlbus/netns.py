@@ -7,6 +7,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from nlbus._core.netsock import enter_netns
@@ -14,6 +15,7 @@ from nlbus.errors import SchemaError, kernel_error
 
 CLONE_NEWNET = 0x40000000
 NS_GET_NSTYPE = 0xB703  # <linux/nsfs.h>
+SIOCGSKNS = 0x894C  # <linux/sockios.h>
 NAMED = "/run/netns"  # where `ip netns add` puts them
 
 T = TypeVar("T")
@@ -73,6 +75,19 @@ def inside(netns: Netns, work: Callable[[], T]) -> T:
     if failure:
         raise failure[0]
     return result[0]
+
+
+def home_of(socket: int) -> int | None:
+    """A new descriptor of the network namespace of a socket; None where it is ours, or we may not know."""
+    try:
+        ours = Path("/proc/thread-self/ns/net").stat()
+        fd = fcntl.ioctl(socket, SIOCGSKNS)
+    except OSError:
+        return None
+    if os.path.samestat(os.fstat(fd), ours):
+        os.close(fd)
+        return None
+    return fd
 
 
 def _open(netns: str | os.PathLike[str] | int | HasFileno) -> int:

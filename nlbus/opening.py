@@ -1,14 +1,23 @@
-"""What a subscriber is asked to be, checked: whom to believe, how large a buffer, which options."""
+"""What a subscriber is asked to be, checked: whom to believe, how large a buffer, which options. And opening
+its sockets."""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from threading import Event
 from typing import Literal
 
-from nlbus.errors import SchemaError
-from nlbus.groups import integer
-from nlbus.sources import Source, did_you_mean
+from nlbus import transport
+from nlbus._core.receive import Receiver
+from nlbus._core.socket import Socket
+from nlbus.errors import NlbusError, PermissionDenied, SchemaError, kernel_error
+from nlbus.groups import Groups, integer
+from nlbus.netns import Netns, home_of, inside
+from nlbus.sources import Source, did_you_mean, group_names, help_with
+from nlbus.transport import Transport, module_protocol
 from nlbus.truesize import truesize
 
 DEFAULT_BUFFER = 64 << 20  # of truesize; the kernel takes it from memory only as it fills
@@ -18,6 +27,136 @@ MAX_TRUSTED = 16  # TRUSTED of _core/scatter.pxd
 NO_UID = 0xFFFF_FFFF  # (uid_t) -1
 
 Trust = Literal["any"] | Iterable[int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """The sockets of one subscriber: of its source, or on the bus those of its transport.
+
+    SchemaError for what does not go together.
+    """
+
+    source: Source
+    transport: Transport
+    reliable: bool
+    netns: Netns
+    all_nsid: bool
+    trust: frozenset[int] | None
+    buffer_bytes: int
+    buffer_limit: int
+
+    def __post_init__(self) -> None:
+        transport.checked(self.transport)
+        if self.source.framing == "bus":
+            if self.all_nsid:
+                raise SchemaError("all_nsid: the bus ends at its network namespace")
+            if self.reliable and self.transport == "usersock":
+                raise SchemaError("reliable: over NETLINK_USERSOCK the kernel tells no sender who is full")
+        elif self.transport != "auto" or self.reliable:
+            raise SchemaError(f"transport and reliable are of the bus, not of {self.source.name}")
+
+    def receiver(self, groups: Groups, max_memory: int, aside: Event) -> Receiver:
+        """Open what can be opened now. In "auto" the receiver expects the module, if that is not loaded.
+
+        PermissionDenied, KernelError.
+        """
+        return inside(self.netns, lambda: self._receiver(groups, max_memory, aside))
+
+    def _receiver(self, groups: Groups, max_memory: int, aside: Event) -> Receiver:
+        if self.transport == "module":
+            return Receiver(self._module(groups), max_memory=max_memory, aside=aside)
+        if self.transport == "usersock" or self.source.framing != "bus":
+            return Receiver(self._own(groups), max_memory=max_memory, aside=aside)
+        try:
+            expected = transport.arrival()  # before we look, or we might miss it
+        except OSError as error:
+            raise self.refused(error, "joining", groups) from error
+        module = self._module(groups) if module_protocol() is not None else None
+        try:
+            first = self._own(groups)
+        except PermissionDenied:
+            if module is None:
+                raise
+            return Receiver(module, max_memory=max_memory, aside=aside)  # which open_receive allows
+        receiver = Receiver(first, max_memory=max_memory, aside=aside)
+        if module is None:
+            receiver.expect(expected)
+        else:
+            receiver.attach(module)
+        return receiver
+
+    def join_module(self, receiver: Receiver, groups: Groups) -> bool:
+        """Hear the module, too, where `receiver` is at home; False: it is not ready. PermissionDenied,
+        KernelError."""
+        if module_protocol() is None:
+            return False
+        home = home_of(receiver.sockets[0].fd)
+        try:
+            module = inside(home, lambda: self._module(groups))
+        except NlbusError as error:
+            if isinstance(error, OSError) and error.errno == errno.EPROTONOSUPPORT:
+                return False
+            raise
+        finally:
+            if home is not None:
+                os.close(home)
+        receiver.attach(module)
+        return True
+
+    def _own(self, groups: Groups) -> Socket:
+        """The socket on the source's own protocol."""
+        try:
+            return Socket(
+                self.source.protocol,
+                self.source.framing,
+                groups if self.source.membership else Groups(),
+                buffer_bytes=self.buffer_bytes,
+                buffer_limit=self.buffer_limit,
+                sentinel=self.source.sentinel,
+                all_nsid=self.all_nsid,
+                trust_kernel=self.source.framing != "bus",
+                user_groups=self.source.user_groups,
+                trust_uids=self._uids,
+            )
+        except OSError as error:
+            if error.strerror == "NETLINK_LISTEN_ALL_NSID":
+                action = f"listening to {self.source.name} in all network namespaces"
+                help = "needs CAP_NET_BROADCAST: run as root"
+                raise kernel_error(error.errno or 0, action, help) from error
+            raise self.refused(error, "joining", groups) from error
+
+    def _module(self, groups: Groups) -> Socket:
+        """The socket on the protocol of nlbus.ko. There the kernel itself publishes, too."""
+        protocol = module_protocol()
+        action = f"joining {self.source.name} ({', '.join(group_names(self.source, groups))}) through nlbus.ko"
+        if protocol is None:
+            raise kernel_error(errno.EPROTONOSUPPORT, action, transport.NOT_LOADED)
+        try:
+            return Socket(
+                protocol,
+                self.source.framing,
+                groups,
+                buffer_bytes=self.buffer_bytes,
+                buffer_limit=self.buffer_limit,
+                trust_kernel=True,
+                user_groups=self.source.user_groups,
+                trust_uids=self._uids,
+                stamped=True,
+                reliable=self.reliable,
+            )
+        except OSError as error:
+            raise kernel_error(error.errno or 0, action, help_with(self.source, error.errno or 0)) from error
+
+    @property
+    def _uids(self) -> tuple[int, ...] | None:
+        return None if self.trust is None else tuple(self.trust)
+
+    def refused(self, error: OSError, action: str, groups: Groups) -> NlbusError:
+        """The error that says what was tried, where, and what would help."""
+        where = "" if self.netns is None else f" in network namespace {self.netns!r}"
+        names = ", ".join(group_names(self.source, groups))
+        number = error.errno or 0
+        return kernel_error(number, f"{action} {self.source.name} ({names}){where}", help_with(self.source, number))
 
 
 def buffer_sizes(events: int | None, event_bytes: int) -> tuple[int, int]:

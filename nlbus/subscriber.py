@@ -9,23 +9,23 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from nlbus import handshake
-from nlbus._core.receive import Receiver
 from nlbus.batch import Batch
 from nlbus.dumping import Snapshots
 from nlbus.errors import BusyError, LossError, NlbusError, SchemaError, kernel_error
-from nlbus.feed import Feed, OnLoss
+from nlbus.feed import Feed, OnLoss, log
+from nlbus.figures import explanation, figures, transport_name
 from nlbus.groups import MASK_GROUPS, Groups, integer
 from nlbus.loss import Loss
 from nlbus.netns import Netns, inside
-from nlbus.opening import Trust, buffer_sizes, option_values, trusted
+from nlbus.opening import Opening, Trust, buffer_sizes, option_values, trusted
 from nlbus.reading import Reading, Tables
 from nlbus.sources import GroupsLike, Source, find, group_names, help_with, located, resolve_groups
 from nlbus.table import Table
 from nlbus.topic import Topic
-from nlbus.truesize import truesize
+from nlbus.transport import Transport, expect, expected_no_more
 
 if TYPE_CHECKING:
     from nlbus._core.arena import Block
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 DEFAULT_EVENT_BYTES = 64
 HEADER_BYTES = 96  # nlmsghdr and nlbus_batch
 NO_LOSS = Loss()
-STREAM = ("portid", "uid", "instance", "groups", "delivered", "lost", "next_seq", "next_dgram", "time_ns")
 
 
 class Subscriber(Feed):
@@ -53,6 +52,11 @@ class Subscriber(Feed):
     netns: listen in this network namespace, a name of `ip netns`, a path, a descriptor or a pid; any number
     of them on one thread. all_nsid: hear, beside it, the network namespaces that have an id in it; the column
     nsid says which (needs CAP_NET_BROADCAST). options: of the source.
+
+    transport: on the bus, "usersock", "module" (nlbus.ko), or "auto": both, each from when it is there, so that
+    no publisher is missed. A module that is loaded later is joined by the next recv, at once by one that waits,
+    and before a publisher of this process uses it. reliable: let publishers with reliable=True wait for us
+    where our buffer is full (module only): one that does not read stalls them all.
 
     buffer_events: the kernel's receive buffer holds at least so many events sent one by one, of the topics'
     size or 64 bytes; a warning says if the kernel grants less. None: 64 MiB, and up to 256 MiB after
@@ -78,21 +82,17 @@ class Subscriber(Feed):
         all_nsid: bool = False,
         options: Mapping[str, float] | None = None,
         trust: Trust = None,
-        transport: Literal["auto", "usersock"] = "auto",
+        transport: Transport = "auto",
+        reliable: bool = False,
         buffer_events: int | None = None,
         max_memory: int = 256 << 20,
         on_loss: OnLoss = "log",
     ) -> None:
         super().__init__(on_loss)
-        if transport not in ("auto", "usersock"):
-            raise SchemaError(f"transport={transport!r}: this version knows 'auto' and 'usersock'")
         self._source = inside(netns, lambda: located(find(source), f"listening to {source}"))
-        if all_nsid and self._source.framing == "bus":
-            raise SchemaError("all_nsid: the bus ends at its network namespace")
         self._topics = tuple(topics)
         self._reading = Reading(self._source, tables, where)
         self._groups = self._resolve(groups, chosen=tables is not None)
-        self._netns = netns
         self._snapshots: Snapshots | None = None
         if snapshot:
             if all_nsid:
@@ -101,25 +101,36 @@ class Subscriber(Feed):
             named = chosen if isinstance(snapshot, bool) else snapshot
             self._snapshots = Snapshots(self._reading, named, self._groups, netns)
         self._options = option_values(self._source, options)
-        self._trust = trusted(self._source, trust)
         if not 0 <= integer(max_memory, "max_memory") <= sys.maxsize:
             raise SchemaError(f"max_memory={max_memory}: bytes, from 0 to {sys.maxsize}")
-        self._buffer_bytes, self._buffer_limit = buffer_sizes(buffer_events, self._event_bytes())
+        buffer_bytes, buffer_limit = buffer_sizes(buffer_events, self._event_bytes())
+        self._opening = Opening(
+            source=self._source,
+            transport=transport,
+            reliable=reliable,
+            netns=netns,
+            all_nsid=all_nsid,
+            trust=trusted(self._source, trust),
+            buffer_bytes=buffer_bytes,
+            buffer_limit=buffer_limit,
+        )
         self._gate = threading.RLock()  # held by whoever changes the membership
         self._aside = threading.Event()  # the consumer has noticed
-        self._receiver = inside(netns, lambda: self._open(max_memory, all_nsid))
+        self._receiver = self._opening.receiver(self._groups, max_memory, self._aside)
         self._backlog: deque[Batch] = deque()  # received while joining or leaving, not yet looked at
         self._answers = 0  # of the kernel's to handshakes: they were received, but are no events
         self._held: Batch | None = None  # LossError was raised for it; the next recv returns it
         self._stale = False  # something was lost, and no snapshot has made up for it yet
         self._covered = 0  # batches of the backlog that are from before such a snapshot
         self._shake_hands()
+        if self._receiver.expecting:
+            expect(self)
         self._tell_what_there_is()
-        granted = self._receiver.buffer()[1]
-        if buffer_events is not None and granted < self._buffer_bytes:
+        granted = self._receiver.sockets[0].buffer()[1]
+        if buffer_events is not None and granted < buffer_bytes:
             warnings.warn(
                 f"the kernel grants a receive buffer of {granted} bytes, {buffer_events} events need "
-                f"{self._buffer_bytes}: raise net.core.rmem_max, or run with CAP_NET_ADMIN in the first "
+                f"{buffer_bytes}: raise net.core.rmem_max, or run with CAP_NET_ADMIN in the first "
                 "user namespace",
                 RuntimeWarning,
                 stacklevel=2,
@@ -146,6 +157,8 @@ class Subscriber(Feed):
                 return (
                     self._deliver(self._batch(block)) if block.lossy else Batch(block, NO_LOSS, self._reading)
                 )
+            if self._receiver.arrived:
+                self._join_module()
             with self._gate:  # until the change of membership is done
                 if self._receiver.paused:
                     raise BusyError("a signal handler may not receive amid a change of groups")
@@ -229,14 +242,13 @@ class Subscriber(Feed):
             except NlbusError:
                 raise
             except OSError as error:
-                raise self._refused(error, "joining" if join else "leaving", groups) from error
+                raise self._opening.refused(error, "joining" if join else "leaving", groups) from error
             finally:
-                ledger = self._receiver.ledger
-                ledger.set_members(Groups(*(g for g in self._groups if g <= MASK_GROUPS)).mask)
+                self._receiver.set_members(Groups(*(g for g in self._groups if g <= MASK_GROUPS)).mask)
                 if groups and not join and self._source.framing == "bus":
                     # What was queued until now is of streams that are about to be forgotten.
                     self._backlog.extend(map(self._batch, self._receiver.drain()))
-                    ledger.forget()
+                    self._receiver.forget()
 
     def _join(self, group: int) -> None:
         if self._source.membership:
@@ -258,6 +270,19 @@ class Subscriber(Feed):
             self._receiver.change(group, join=False)
         self._groups -= {group}
         self._prepare_farewell(self._groups)
+
+    def _join_module(self) -> None:
+        """nlbus.ko was loaded: hear what comes through it, too, from now on."""
+        with self._consumer_aside():
+            if not self._receiver.expecting:
+                return  # another thread was faster
+            try:
+                if not self._opening.join_module(self._receiver, self._groups):
+                    return
+            except (NlbusError, OSError) as error:
+                log.warning("%s; what is published through the module is not heard", error)
+            self._receiver.expect(None)
+            expected_no_more(self)
 
     def _prepare_farewell(self, groups: Groups) -> None:
         """What the kernel is told at the end: of the groups that it granted, each once. It counts."""
@@ -337,65 +362,34 @@ class Subscriber(Feed):
 
     @property
     def transport(self) -> str:
-        """How events come: "usersock" on the bus, "netlink" elsewhere."""
-        return "usersock" if self._source.framing == "bus" else "netlink"
+        """How events come: "usersock" or "module" on the bus, "netlink" elsewhere.
+
+        With transport="auto", "module" is said once nlbus.ko was joined: what comes by USERSOCK is heard beside.
+        """
+        return transport_name(self._receiver.sockets[-1], self._source)
 
     def stats(self) -> dict[str, Any]:
-        """Counters since the start, by name.
+        """Counters since the start, by name; of both sockets, where there are two.
 
         delivered: events (messages elsewhere). lost: events, exactly (bus). dropped: datagrams, by the
         socket's counter. open: those of them that no gap explains yet. malformed, foreign, untrusted, copies,
         truncated: what came and was not delivered, and why. unbuilt: times that the kernel told of events it
         could not build (route, netfilter, generic netlink). buffer_used, buffer_size, buffer_peak: bytes of
         truesize, now, granted, and about the most ever queued; buffer_grown: times that overruns made
-        the buffer larger. memory: bytes that batches hold. streams (bus): portid, uid, instance, groups (a
-        mask), delivered, lost, next_seq, next_dgram, time_ns of each. ClosedError.
+        the buffer larger. memory: bytes that batches hold. streams (bus): portid (0 is the kernel), uid,
+        instance, groups (a mask), delivered, lost, next_seq, next_dgram, time_ns and transport of each.
+        ClosedError.
         """
         with self._consumer_aside():
-            receiver = self._receiver
-            used, size = receiver.buffer()
-            streams = receiver.ledger.stream_rows()
-            stats: dict[str, Any] = receiver.counters() | {
-                "lost": receiver.ledger.lost,
-                "open": receiver.open_drops(),
-                "buffer_used": used,
-                "buffer_size": size,
-                "memory": receiver.pool.pinned,
-            }
+            self._receiver.check()
             live = (batch for batch in tuple(self._backlog) if batch.origin == "live")
             waiting = sum(map(len, live)) + (0 if self._held is None else len(self._held))
-            stats["delivered"] -= waiting + self._answers
-        if self._source.framing == "bus":
-            stats["streams"] = [dict(zip(STREAM, row, strict=True)) for row in streams]
-        return stats
+            return figures(self._receiver, self._source, waiting + self._answers)
 
     def explain(self) -> str:
         """What was opened and what the kernel granted, in words."""
         self._receiver.check()
-        names = ", ".join(group_names(self._source, self._groups)) or "none"
-        used, size = self._receiver.buffer()
-        fits = size // truesize(self._event_bytes())
-        fixed = self._buffer_limit == self._buffer_bytes
-        if self._trust is None:
-            believed = "any process"
-        else:
-            believed = f"processes of uid {', '.join(map(str, sorted(self._trust)))}"
-        if not self._source.user_groups:
-            believed = "the kernel alone"
-        elif self._source.framing != "bus":
-            believed = f"the kernel, and {believed} on groups {Groups.from_mask(self._source.user_groups)!r}"
-        return "\n".join(
-            [
-                f"source {self._source.name}: {self._source.kernel_name} ({self._source.protocol}), "
-                f"portid {self._receiver.portid}",
-                f"groups {names}" + ("" if self._netns is None else f" in network namespace {self._netns!r}"),
-                f"believes {believed}",
-                f"receive buffer {size} bytes (asked for {self._buffer_bytes}"
-                f"{'' if fixed else f', may grow to {self._buffer_limit}'}), {used} used: "
-                f"{fits} single events of {self._event_bytes()} bytes",
-                f"batches may hold {self._receiver.pool.limit} bytes, and hold {self._receiver.pool.pinned}",
-            ]
-        )
+        return explanation(self._receiver, self._opening, self._groups, self._event_bytes())
 
     def __repr__(self) -> str:
         names = ", ".join(group_names(self._source, self._groups))
@@ -426,36 +420,6 @@ class Subscriber(Feed):
     def _event_bytes(self) -> int:
         size = max((topic.dtype.itemsize for topic in self._topics), default=DEFAULT_EVENT_BYTES)
         return size + (HEADER_BYTES if self._source.framing == "bus" else 0)
-
-    def _open(self, max_memory: int, all_nsid: bool) -> Receiver:
-        try:
-            return Receiver(
-                self._source.protocol,
-                self._source.framing,
-                self._groups if self._source.membership else Groups(),
-                max_memory=max_memory,
-                buffer_bytes=self._buffer_bytes,
-                buffer_limit=self._buffer_limit,
-                sentinel=self._source.sentinel,
-                all_nsid=all_nsid,
-                trust_kernel=self._source.framing != "bus" or not self._source.user_groups,
-                user_groups=self._source.user_groups,
-                trust_uids=None if self._trust is None else tuple(self._trust),
-                aside=self._aside,
-            )
-        except OSError as error:
-            if error.strerror == "NETLINK_LISTEN_ALL_NSID":
-                action = f"listening to {self._source.name} in all network namespaces"
-                raise kernel_error(
-                    error.errno or 0, action, "needs CAP_NET_BROADCAST: run as root"
-                ) from error
-            raise self._refused(error, "joining", self._groups) from error
-
-    def _refused(self, error: OSError, action: str, groups: Groups) -> Exception:
-        where = "" if self._netns is None else f" in network namespace {self._netns!r}"
-        names = ", ".join(group_names(self._source, groups))
-        action = f"{action} {self._source.name} ({names}){where}"
-        return kernel_error(error.errno or 0, action, help_with(self._source, error.errno or 0))
 
     def _batch(self, block: Block) -> Batch:
         return Batch(block, Loss(block.losses, block.open, block.grew), self._reading)

@@ -30,7 +30,7 @@ BATCH_FIELDS = [
     "groups",
     "origin_portid",
     "origin_uid",
-    "reserved",
+    "repeats",
 ]
 
 MSG_BATCH = 0x10

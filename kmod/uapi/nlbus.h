@@ -41,6 +41,10 @@
  * with count 0 is a heartbeat: it has a dgram_seq of its own, and its
  * first_seq tells how far the stream has come. It is sent when a stream falls
  * idle and when it is closed.
+ *
+ * A datagram may be sent again, with the same dgram_seq, for those who could not
+ * take it: it is a copy to all others. @repeats, which has grown by 1, then lets
+ * readers tell the drops that were made good from losses.
  */
 #ifndef _UAPI_NLBUS_H
 #define _UAPI_NLBUS_H
@@ -88,7 +92,9 @@
  *			the kernel itself published, and on NETLINK_USERSOCK
  * @origin_uid:		the same for the user, as the owner of the network namespace
  *			sees it
- * @reserved:		0
+ * @repeats:		datagrams of the stream that were sent again so far, with the same
+ *			dgram_seq, by a publisher that waits for full subscribers;
+ *			0 elsewhere
  */
 struct nlbus_batch {
 	__u32	magic;
@@ -106,7 +112,7 @@ struct nlbus_batch {
 	__u32	groups;
 	__u32	origin_portid;
 	__u32	origin_uid;
-	__u32	reserved;
+	__u32	repeats;
 };
 
 /*

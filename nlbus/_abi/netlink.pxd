@@ -38,7 +38,12 @@ cdef extern from "<linux/netlink.h>" nogil:
         NETLINK_LISTEN_ALL_NSID
         NETLINK_EXT_ACK
         NETLINK_GET_STRICT_CHK
+        NETLINK_BROADCAST_ERROR
+        NETLINK_CAP_ACK
+        NETLINK_KOBJECT_UEVENT
         NLA_F_NESTED
         NLA_F_NET_BYTEORDER
         NLA_TYPE_MASK
         NLM_F_REQUEST
+        NLM_F_ACK
+        NLMSG_ERROR

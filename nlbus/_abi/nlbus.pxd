@@ -9,7 +9,7 @@ cdef extern from "nlbus.h" nogil:
     _Static_assert(sizeof(struct nlbus_batch) == 80, "nlbus_batch");
     _Static_assert(offsetof(struct nlbus_batch, fingerprint) == 24, "nlbus_batch.fingerprint");
     _Static_assert(offsetof(struct nlbus_batch, groups) == 64, "nlbus_batch.groups");
-    _Static_assert(offsetof(struct nlbus_batch, reserved) == 76, "nlbus_batch.reserved");
+    _Static_assert(offsetof(struct nlbus_batch, repeats) == 76, "nlbus_batch.repeats");
     """
     struct nlbus_batch:
         uint32_t magic
@@ -27,7 +27,7 @@ cdef extern from "nlbus.h" nogil:
         uint32_t groups
         uint32_t origin_portid
         uint32_t origin_uid
-        uint32_t reserved
+        uint32_t repeats
 
     enum:
         NLBUS_MSG_BATCH

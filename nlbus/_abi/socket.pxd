@@ -84,6 +84,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int getsockopt(int fd, int level, int option, void *value, uint32_t *length)
     int setsockopt(int fd, int level, int option, const void *value, uint32_t length)
     ssize_t send(int fd, const void *data, size_t length, int flags)
+    ssize_t recv(int fd, void *buffer, size_t length, int flags)
     int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, void *timeout)
     int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags)
     cmsghdr *CMSG_FIRSTHDR(msghdr *message)
@@ -112,8 +113,13 @@ cdef extern from "<linux/filter.h>" nogil:
         sock_filter *filter
 
     enum:
-        BPF_RET
+        BPF_ABS
+        BPF_B
+        BPF_JEQ
+        BPF_JMP
         BPF_K
+        BPF_LD
+        BPF_RET
 
 
 cdef extern from "<sched.h>" nogil:
@@ -148,6 +154,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLLIN
         EPOLL_CLOEXEC
         EPOLL_CTL_ADD
+        EPOLL_CTL_DEL
 
     int epoll_create1(int flags)
     int epoll_ctl(int epfd, int op, int fd, epoll_event *event)
@@ -182,6 +189,7 @@ cdef extern from "<time.h>" nogil:
 cdef extern from "<sys/timerfd.h>" nogil:
     enum:
         TFD_CLOEXEC
+        TFD_NONBLOCK
         TFD_TIMER_ABSTIME
 
     int timerfd_create(int clock, int flags)
@@ -212,7 +220,19 @@ cdef extern from "<pthread.h>" nogil:
                        void (*child)() noexcept nogil)
 
 
+cdef extern from "<fcntl.h>" nogil:
+    enum:
+        F_SETFL
+        O_NONBLOCK
+
+    int fcntl(int fd, int command, int value)
+
+
 cdef extern from "<unistd.h>" nogil:
+    enum:
+        F_OK
+
+    int access(const char *path, int mode)
     int close(int fd)
     ssize_t read(int fd, void *buffer, size_t length)
     ssize_t write(int fd, const void *buffer, size_t length)

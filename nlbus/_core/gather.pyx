@@ -317,7 +317,8 @@ def from_datagrams(int kind, list datagrams, int group, uint32_t uid, int64_t ti
             d[i].uid = uid
             d[i].nsid = -1
             to += (len(item) + 7) & ~7
-        w.malformed = w.foreign = w.copies = 0
+        w.malformed = w.foreign = w.copies = w.unstamped = 0
+        w.stamped = False
         walk_start(&w, memory, memory + rows_at)
         walk_any(&w, kind, d, count, ledger)
         # Never 0, for then realloc would free it.

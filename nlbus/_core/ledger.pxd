@@ -27,7 +27,8 @@ cdef struct stream:
     int64_t time_ns               # of the newest batch
     uint64_t serial               # of the newest datagram, counting all that this ledger saw
     uint32_t held                 # groups that we were in at the newest datagram, and did not join since
-    uint32_t seen                 # copies of the newest datagram that came
+    uint32_t seen                 # copies of the newest datagram that came, since it was last sent
+    uint32_t repeats              # how often datagrams were sent again, up to the newest copy that came
     bint left                     # we belong to none of its groups, or have heard nothing since we did
     uint32_t uid
 
@@ -61,6 +62,7 @@ cdef class Ledger:
 
     cdef verdict see(self, const nlbus_batch *head, uint32_t portid, uint32_t uid,
                      uint32_t group) noexcept nogil
+    cdef void missed(self, stream *s, uint64_t missing, uint32_t by) noexcept nogil
     cdef void next_datagram(self) noexcept nogil
     cdef void drained(self) noexcept nogil
     cdef void add_row(self, cause why, uint64_t stream, uint64_t count, bint exact,

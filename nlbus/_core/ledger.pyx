@@ -29,6 +29,12 @@ cdef inline uint32_t hash_stream(uint32_t portid, uint64_t instance, uint32_t gr
     return <uint32_t> (mixed >> 32)
 
 
+cdef inline uint32_t repeated(const stream *s, uint32_t repeats) noexcept nogil:
+    """How often datagrams were sent again since the newest one that came; never less than not at all."""
+    cdef uint32_t again = repeats - s.repeats
+    return again if again < <uint32_t> 1 << 31 else 0
+
+
 @cython.final
 cdef class Ledger:
     def __cinit__(self, uint32_t members=0):
@@ -79,8 +85,8 @@ cdef class Ledger:
         cdef stream *s = self.find(portid, head.instance, head.groups)
         # We belonged to that group when it was sent, even if we have left it since.
         cdef uint32_t by = <uint32_t> 1 << (group - 1) if group else 0
-        cdef uint32_t copies, held
-        cdef uint64_t missing, gap
+        cdef uint32_t again
+        cdef uint64_t gap
         if s == NULL:
             s = self.open(portid, uid, head.instance, head.groups)
             if s == NULL:
@@ -95,21 +101,19 @@ cdef class Ledger:
                     return STRAY
             else:
                 if head.dgram_seq == s.next_dgram - 1 and head.first_seq + head.count == s.next_seq:
-                    s.seen += 1
+                    again = repeated(s, head.repeats)
+                    if again:
+                        self.missed(s, again - 1, by)
+                        s.repeats = head.repeats
+                    else:
+                        s.seen += 1
                 return COPY
         else:
             if head.first_seq < s.next_seq:
                 return STRAY
-            missing = head.dgram_seq - s.next_dgram
-            copies = popcount(s.held & (self.members | by))
-            # Numbers may lie, so far that the product would wrap.
-            self.explained += min(missing, <uint64_t> 1 << 32) * copies
-            if s.seen < copies:
-                self.explained += copies - s.seen
-            self.lost_datagrams += missing
-            held = s.groups & (self.stable | by)
-            s.seen = ALL if held & ~s.held else 1
-            s.held |= held
+            self.missed(s, head.dgram_seq - s.next_dgram + repeated(s, head.repeats), by)
+            self.lost_datagrams += head.dgram_seq - s.next_dgram
+            s.repeats = head.repeats
             s.next_dgram = head.dgram_seq + 1
             s.serial = self.serial
         gap = head.first_seq - s.next_seq
@@ -121,6 +125,17 @@ cdef class Ledger:
         s.delivered += head.count
         s.time_ns = <int64_t> head.time_ns
         return FRESH
+
+    cdef void missed(self, stream *s, uint64_t missing, uint32_t by) noexcept nogil:
+        """A datagram came by the groups `by`, and `missing` ones before it did not: that explains drops."""
+        cdef uint32_t copies = popcount(s.held & (self.members | by))
+        cdef uint32_t held = s.groups & (self.stable | by)
+        # Numbers may lie, so far that the product would wrap.
+        self.explained += min(missing, <uint64_t> 1 << 32) * copies
+        if s.seen < copies:
+            self.explained += copies - s.seen
+        s.seen = ALL if held & ~s.held else 1
+        s.held |= held
 
     cdef void add_row(self, cause why, uint64_t stream, uint64_t count, bint exact,
                       int64_t earliest, int64_t latest) noexcept nogil:
@@ -212,6 +227,7 @@ cdef class Ledger:
         s.delivered = s.lost = 0
         s.next_dgram = head.dgram_seq + 1
         s.next_seq = head.first_seq
+        s.repeats = head.repeats
         s.serial = self.serial
         s.held = s.groups & (self.stable | by)
         s.seen = ALL

@@ -2,10 +2,14 @@
 
 from libc.stdint cimport int64_t
 
+from nlbus._abi.socket cimport pollfd
+
 
 cdef enum:
     FIRST_SLEEP = 20              # milliseconds, before looking for signals of Unix
     MAX_SLEEP = 1000
+    CALLED = 2                    # what `wait` returns for `call`
+    WATCHED = 5                   # two sockets, a sentinel, what else may call, and `wake`
 
 
 cdef class Identities:
@@ -14,11 +18,14 @@ cdef class Identities:
 
 
 cdef class Waker:
-    cdef int fd                   # the receiver's sockets, not ours
-    cdef int sentinel
+    cdef pollfd fds[WATCHED]      # the first is `wake`; the others are not ours
+    cdef int count
+    cdef int call                 # the one among them that has nothing to receive
     cdef int wake                 # eventfd: readable when somebody called `set`
     cdef int epoll                # all of them, for whoever waits elsewhere
 
+    cdef int watch(self, int fd, short events) except -1
+    cdef void unwatch(self, int fd) noexcept
     cdef int wait(self, int64_t deadline, int64_t *patience) noexcept nogil
     cdef void set(self) noexcept
     cdef void clear(self) noexcept

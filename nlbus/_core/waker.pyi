@@ -1,4 +1,4 @@
-"""Waiting for a socket: and which objects were waited for."""
+"""Waiting for sockets: and which objects were waited for."""
 
 from typing import Any, Self, final
 
@@ -9,4 +9,4 @@ class Identities:
 
 @final
 class Waker:
-    def __new__(cls, fd: int, sentinel: int) -> Self: ...
+    def __new__(cls) -> Self: ...

@@ -1,12 +1,12 @@
-"""Waiting for a socket, and being woken from elsewhere."""
+"""Waiting for sockets, and being woken from elsewhere."""
 
 cimport cython
-from libc.errno cimport EINTR, errno
+from libc.errno cimport EINTR, EMFILE, errno
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from nlbus._abi.socket cimport (
-    CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLIN, POLLIN, clock_ns,
+    CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, POLLIN, clock_ns,
     close, epoll_create1, epoll_ctl, epoll_event, eventfd, poll, pollfd, read, write,
 )
 
@@ -40,45 +40,67 @@ cdef class Identities:
 
 @cython.final
 cdef class Waker:
-    """fd: wait for this to be readable; sentinel: and for an error of this (-1: none). OSError."""
+    """Wakes whoever waits for what is watched. OSError."""
 
-    def __cinit__(self, int fd, int sentinel):
-        self.fd = fd
-        self.sentinel = sentinel
-        self.epoll = -1
+    def __cinit__(self):
+        self.epoll = self.call = -1
         self.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         if self.wake < 0:
             raise OSError(errno, "eventfd")
+        self.watch(self.wake, POLLIN)
 
     def __dealloc__(self):
         for fd in (self.wake, self.epoll):
             if fd >= 0:
                 close(fd)
 
+    cdef int watch(self, int fd, short events) except -1:
+        """Wait for this one, too. events: POLLIN, or 0 for errors alone. OSError."""
+        if self.count == WATCHED:
+            raise OSError(EMFILE, "poll")
+        if self.epoll >= 0:
+            self.add(fd, EPOLLIN if events else 0)
+        self.fds[self.count].fd = fd
+        self.fds[self.count].events = events
+        self.count += 1
+        return 0
+
+    cdef void unwatch(self, int fd) noexcept:
+        cdef int i
+        for i in range(self.count):
+            if self.fds[i].fd == fd:
+                self.count -= 1
+                self.fds[i] = self.fds[self.count]
+                break
+        if self.epoll >= 0:
+            # Closing it would not do, where a fork has it too.
+            epoll_ctl(self.epoll, EPOLL_CTL_DEL, fd, NULL)
+
     cdef int wait(self, int64_t deadline, int64_t *patience) noexcept nogil:
-        """1: something to read; 0: woken; -EINTR: time is up, or it is time to look for signals of Unix.
+        """1: something to read; CALLED: `call` is readable, and nothing else; 0: woken; -EINTR: time is up, or
+        it is time to look for signals of Unix.
 
         Those that another thread caught, or that came just before poll, do not interrupt it: so it sleeps for
         `patience` milliseconds at most, each time longer.
         """
-        cdef pollfd fds[3]
         cdef int64_t left
-        cdef int ready
-        fds[0].fd = self.fd
-        fds[1].fd = self.wake
-        fds[2].fd = self.sentinel
-        fds[0].events = fds[1].events = POLLIN
-        fds[2].events = 0  # an error is always told
-        fds[0].revents = fds[1].revents = fds[2].revents = 0
+        cdef int i, ready, found = 0
         left = patience[0]
         patience[0] = min(2 * left, MAX_SLEEP)
         if deadline > 0:
             # Rounded up, so as not to spin through the last millisecond.
             left = min(left, (max(deadline - clock_ns(CLOCK_MONOTONIC), 0) + 999999) // 1000000)
-        ready = poll(fds, 2 + (self.sentinel >= 0), <int> left)
+        ready = poll(self.fds, self.count, <int> left)
         if ready == 0:
             return -EINTR
-        return -errno if ready < 0 else (fds[0].revents or fds[2].revents) != 0
+        if ready < 0:
+            return -errno
+        for i in range(1, self.count):
+            if self.fds[i].revents:
+                if self.fds[i].fd != self.call:
+                    return 1
+                found = CALLED
+        return found
 
     cdef void set(self) noexcept:
         """Wake who waits, and keep fileno() readable until `clear`."""
@@ -97,15 +119,14 @@ cdef class Waker:
 
     cdef int fileno(self) except -1:
         """An epoll descriptor, readable while `wait` would return at once. OSError."""
+        cdef int i
         if self.epoll < 0:
             self.epoll = epoll_create1(EPOLL_CLOEXEC)
             if self.epoll < 0:
                 raise OSError(errno, "epoll")
             try:
-                self.add(self.fd, EPOLLIN)
-                self.add(self.wake, EPOLLIN)
-                if self.sentinel >= 0:
-                    self.add(self.sentinel, 0)
+                for i in range(self.count):
+                    self.add(self.fds[i].fd, EPOLLIN if self.fds[i].events else 0)
             except OSError:
                 close(self.epoll)
                 self.epoll = -1

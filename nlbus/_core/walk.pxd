@@ -60,6 +60,8 @@ cdef struct walk:
     uint64_t malformed            # messages
     uint64_t foreign              # messages on the bus that are not nlbus's
     uint64_t copies               # batches that came by another group before
+    uint64_t unstamped            # batches of processes that do not bear their sender's address and uid
+    bint stamped                  # such are not believed
 
 
 cdef void walk_start(walk *w, const uint8_t *base, void *rows) noexcept nogil

@@ -130,6 +130,9 @@ cdef inline void take_batch(walk *w, const datagram *d, const uint8_t *batch, co
             or (d.group and (d.group > 32 or not head.groups >> (d.group - 1) & 1))):
         w.malformed += 1
         return
+    if w.stamped and d.portid and (head.origin_portid != d.portid or head.origin_uid != d.uid):
+        w.unstamped += 1
+        return
     what = ledger.see(&head, d.portid, d.uid, d.group)
     if what == COPY:
         w.copies += 1

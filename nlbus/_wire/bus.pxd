@@ -138,7 +138,7 @@ cdef inline uint32_t bus_put(uint8_t *at, nlbus_batch *head, uint32_t body_len) 
     head.magic = NLBUS_MAGIC
     head.version = NLBUS_VERSION
     head.header_len = sizeof(nlbus_batch)
-    head.reserved = 0
+    head.repeats = 0
     memcpy(at, &message, sizeof(nlmsghdr))
     memcpy(at + sizeof(nlmsghdr), head, sizeof(nlbus_batch))
     return message.nlmsg_len

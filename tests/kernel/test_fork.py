@@ -9,6 +9,7 @@ import pytest
 
 from nlbus import ClosedError, Publisher, SchemaError, Subscriber
 from nlbus._core.receive import Receiver
+from nlbus._core.socket import Socket
 from tests.kernel.helpers import Child, drain, payloads, wait_until
 
 Subscribe = Callable[..., Subscriber]
@@ -168,10 +169,15 @@ def test_what_cannot_be_opened_in_the_child_closes_nothing_of_its_own(child: For
     def work() -> bool:
         for wrong in (-1, 1 << 70):
             with pytest.raises(OverflowError):
-                Receiver(
-                    2, "bus", (1,), max_memory=wrong, buffer_bytes=0, buffer_limit=0, trust_kernel=False,
-                    user_groups=1, trust_uids=None, sentinel=False, all_nsid=False, aside=threading.Event(),
+                Socket(
+                    2, "bus", (1,), buffer_bytes=wrong, buffer_limit=0, trust_kernel=False, user_groups=1,
+                    trust_uids=None,
                 )  # fmt: skip
+            socket = Socket(
+                2, "bus", (1,), buffer_bytes=0, buffer_limit=0, trust_kernel=False, user_groups=1, trust_uids=None
+            )
+            with pytest.raises(OverflowError):
+                Receiver(socket, max_memory=wrong, aside=threading.Event())
             with pytest.raises(SchemaError, match="max_memory"):
                 Subscriber(groups=1, max_memory=wrong)
         os.fstat(0)

@@ -285,7 +285,7 @@ def test_what_comes_too_late_for_a_close_is_closederror(sub: Subscriber) -> None
     receiver = sub._receiver
     with sub._consumer_aside():  # which has found it open
         sub.close()
-        for call in (lambda: receiver.change(3, True), lambda: receiver.send(b""), receiver.buffer):
+        for call in (lambda: receiver.change(3, True), lambda: receiver.send(b""), receiver.fileno):
             with pytest.raises(ClosedError):
                 call()
 

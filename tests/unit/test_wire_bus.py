@@ -47,7 +47,7 @@ FINE = {
         None,
     ),
     "the highest group": (bus_batch(groups=1 << 31), [], None),
-    "reserved may come to mean something": (bus_batch(reserved=5), [], None),
+    "a datagram that was sent again": (bus_batch(repeats=5), [], None),
 }
 
 
@@ -184,7 +184,7 @@ FIELDS = {name: 0x0101 * (i + 1) for i, name in enumerate(reference.BATCH_FIELDS
 
 def test_put_batch_writes_what_the_oracle_writes() -> None:
     prefix, length = wire.put_batch(FIELDS, 8)
-    fixed = ("magic", "version", "header_len", "reserved")
+    fixed = ("magic", "version", "header_len", "repeats")
     values: dict[str, Any] = {name: value for name, value in FIELDS.items() if name not in fixed}
     assert length == 104
     assert prefix + bytes(8) == bus_batch(trailing=bytes(8), **values)
