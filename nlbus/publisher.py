@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import weakref
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from nlbus import transport as ways
 from nlbus._core.send import Sender
-from nlbus.errors import NlbusError, SchemaError, kernel_error
+from nlbus.errors import SchemaError, kernel_error
 from nlbus.groups import Groups
+from nlbus.request import messages, refusal
 from nlbus.sources.bus import BUS
+from nlbus.sources.source import NEEDS_ADMIN
 from nlbus.topic import Topic
+from nlbus.transport import Transport
 
 if TYPE_CHECKING:
     from nlbus._typing import Array
@@ -21,23 +26,33 @@ if TYPE_CHECKING:
 DATAGRAM_BYTES = 32_448  # NLBUS_MAX_DATAGRAM: one more byte would cost receivers twice the buffer
 MIN_DATAGRAM_BYTES = 128
 MAX_LINGER = 1.0
+RELIABLE_SECONDS = 5  # PATIENCE of _core/multicast.pyx
 
 
 class Publisher:
-    """Publishes on the bus of this network namespace. No privilege is needed; threads may share one.
+    """Publishes on the bus of this network namespace; threads may share one.
+
+    transport: "usersock" (NETLINK_USERSOCK, needs no privilege), "module" (nlbus.ko, needs CAP_NET_ADMIN and
+    hands an event for many groups on in one go), or "auto": the module where it is loaded and we may, else
+    USERSOCK. A publisher stays with what it began with: a module that is loaded later is for later ones.
+
+    reliable: wait for those subscribers that have reliable=True too, up to 5 seconds where one is full, before
+    the next datagram; then KernelError. Through the module only, and one stuck subscriber stalls all reliable
+    publishers of its groups.
 
     linger: seconds that a single event may wait for others of its groups, to go in one datagram; 0 sends at
     the end of each call, up to 1. datagram_bytes: the size that datagrams are filled to, at most 32,448.
 
     An event goes to all its groups, and each subscriber gets it once. A full subscriber loses it, and
-    knows: publishing never waits for anybody.
+    knows: publishing waits for nobody, unless it is reliable. SchemaError, PermissionDenied, KernelError.
     """
 
     def __init__(
         self,
         linger: float = 0.0,
         *,
-        transport: Literal["auto", "usersock"] = "auto",
+        transport: Transport = "auto",
+        reliable: bool = False,
         datagram_bytes: int = DATAGRAM_BYTES,
     ) -> None:
         if not 0 <= linger <= MAX_LINGER:
@@ -46,13 +61,22 @@ class Publisher:
             raise SchemaError(
                 f"datagram_bytes={datagram_bytes}: from {MIN_DATAGRAM_BYTES} to {DATAGRAM_BYTES}"
             )
-        if transport not in ("auto", "usersock"):
-            raise SchemaError(f"transport={transport!r}: this version knows 'auto' and 'usersock'")
-        self.transport = "usersock"
+        module = _module(ways.checked(transport), reliable)
+        self.transport = "usersock" if module is None else "module"
+        self._place = "NETLINK_USERSOCK" if module is None else "nlbus.ko"
+        if module is not None:
+            ways.arrived()  # subscribers of ours that have not heard of it yet would miss what comes
         try:
-            self._sender = Sender(BUS.protocol, limit=datagram_bytes, linger=linger, portid=self._portid)
+            self._sender = Sender(
+                BUS.protocol if module is None else module,
+                limit=datagram_bytes,
+                linger=linger,
+                portid=self._portid,
+                relayed=module is not None,
+                acked=reliable,
+            )
         except OSError as error:
-            raise kernel_error(error.errno or 0, "opening a publisher on NETLINK_USERSOCK") from error
+            raise kernel_error(error.errno or 0, f"opening a publisher on {self._place}") from error
         self._masks: dict[object, int] = {}
         # It must not hold the publisher alive: it knows the sender alone.
         timer = threading.Thread(target=_run_timer, args=(self._sender,), name="nlbus-publisher", daemon=True)
@@ -87,7 +111,7 @@ class Publisher:
         try:
             self._sender.publish(data, 1, size, mask or self._mask(groups), None, type, fingerprint)
         except OSError as error:
-            raise _refused(error) from error
+            raise self._refused(error, "publishing") from error
 
     def publish_many(
         self,
@@ -127,7 +151,7 @@ class Publisher:
         try:
             self._sender.publish(_bytes(records), len(records), size, mask, masks, type, fingerprint)
         except OSError as error:
-            raise _refused(error) from error
+            raise self._refused(error, "publishing") from error
 
     def flush(self) -> None:
         """Send what lingers. ClosedError, KernelError."""
@@ -135,14 +159,14 @@ class Publisher:
         try:
             self._sender.flush()
         except OSError as error:
-            raise _refused(error) from error
+            raise self._refused(error, "publishing") from error
 
     def close(self) -> None:
         """Send what lingers and a last heartbeat a stream, then close. Closing twice is fine. KernelError."""
         try:
             self._close()
         except OSError as error:
-            raise kernel_error(error.errno or 0, "closing a publisher on NETLINK_USERSOCK") from error
+            raise self._refused(error, "closing a publisher") from error
 
     def stats(self) -> dict[str, Any]:
         """What was sent: `streams` has groups (a mask), instance, events and datagrams of each stream.
@@ -169,6 +193,18 @@ class Publisher:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _refused(self, error: OSError, doing: str) -> Exception:
+        """What the kernel or the module has against it."""
+        number = error.errno or 0
+        action = f"{doing} on {self._place}"
+        help = ""
+        if self.transport == "module" and number == errno.ENOBUFS:
+            help = f"a reliable subscriber was full for {RELIABLE_SECONDS} seconds: the others have got it"
+        for reply, _ in messages(self._sender.refusal()):
+            if refused := refusal(reply, action, help):
+                return refused
+        return kernel_error(number, action, help)
+
     def _mask(self, groups: int | Iterable[int] | None) -> int:
         if groups is None:
             raise SchemaError("to whom? give groups=, or a topic, which has some")
@@ -190,8 +226,23 @@ class Publisher:
         return topic.groups if groups is None else groups, topic.type, topic.fingerprint
 
 
-def _refused(error: OSError) -> NlbusError:
-    return kernel_error(error.errno or 0, "publishing on NETLINK_USERSOCK")
+def _module(transport: Transport, reliable: bool) -> int | None:
+    """The protocol of nlbus.ko, where that is to be used. SchemaError, PermissionDenied, KernelError."""
+    if transport == "usersock":
+        why = "transport='usersock' was asked for"
+    else:
+        protocol = ways.module_protocol()
+        if protocol is None:
+            number, why = errno.EPROTONOSUPPORT, ways.NOT_LOADED
+        elif ways.may_publish(protocol):
+            return protocol
+        else:
+            number, why = errno.EPERM, f"publishing through nlbus.ko {NEEDS_ADMIN.partition(' ')[2]}"
+        if transport == "module":
+            raise kernel_error(number, "opening a publisher on nlbus.ko", why)
+    if reliable:
+        raise SchemaError(f"reliable: over NETLINK_USERSOCK the kernel tells no sender who is full; {why}")
+    return None
 
 
 def _run_timer(sender: Sender) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import weakref
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from nlbus._core.arrival import Arrival
 from nlbus.errors import NlbusError, SchemaError
+from nlbus.netlink import MessageType
+from nlbus.request import message
 
 if TYPE_CHECKING:
     from nlbus.subscriber import Subscriber
@@ -40,6 +43,17 @@ def module_protocol() -> int | None:
         return int(PROTOCOL.read_text())
     except (OSError, ValueError):
         return None
+
+
+def may_publish(protocol: int) -> bool:
+    """Whether the kernel lets us send to anybody but itself on this protocol: the module wants the same."""
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as probe:
+            probe.bind((0, 0))
+            probe.sendto(message(MessageType.NOOP, b"", 0, 0), probe.getsockname())
+    except OSError:
+        return False
+    return True
 
 
 def arrival() -> Arrival:

@@ -84,7 +84,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int getsockopt(int fd, int level, int option, void *value, uint32_t *length)
     int setsockopt(int fd, int level, int option, const void *value, uint32_t length)
     ssize_t send(int fd, const void *data, size_t length, int flags)
-    ssize_t recv(int fd, void *buffer, size_t length, int flags)
+    ssize_t recvfrom(int fd, void *buffer, size_t length, int flags, sockaddr *address, uint32_t *room)
     int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, void *timeout)
     int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags)
     cmsghdr *CMSG_FIRSTHDR(msghdr *message)

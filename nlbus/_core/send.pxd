@@ -21,6 +21,7 @@ cdef struct outgoing:             # one stream: all events for one exact set of 
     uint64_t instance
     uint64_t next_seq
     uint64_t next_dgram
+    uint32_t repeats              # datagrams that were sent again
 
 
 cdef class Sender:

@@ -8,6 +8,7 @@ gathered in one pending datagram a stream.
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.pythread cimport (
     WAIT_LOCK, PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock,
 )
@@ -16,14 +17,13 @@ from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from nlbus._abi.bits cimport popcount
 from nlbus._abi.nlbus cimport NLBUS_MAX_COUNT, nlbus_batch
 from nlbus._abi.socket cimport (
     CLOCK_MONOTONIC, CLOCK_REALTIME, TFD_CLOEXEC, TFD_TIMER_ABSTIME, clock_ns, close, getrandom,
     itimerspec, read, timerfd_create, timerfd_settime,
 )
 from nlbus._core.arena cimport HEAD
-from nlbus._core.multicast cimport VECTOR, Multicast
+from nlbus._core.multicast cimport Multicast
 from nlbus._core.netsock cimport forks
 from nlbus._core.pending cimport pending_add, pending_clear, pending_free, pending_init, pending_seal
 from nlbus._wire.bus cimport bus_put
@@ -40,10 +40,12 @@ cdef enum:
 cdef class Sender:
     """A netlink socket that publishes batches. Threads may share it: the lock is held while no Python runs.
 
-    limit: bytes of a datagram. linger: seconds that a single event may wait for others. OSError.
+    limit: bytes of a datagram. linger: seconds that a single event may wait for others. relayed: through
+    nlbus.ko, whose protocol it is; acked: wait for reliable subscribers. OSError.
     """
 
-    def __cinit__(self, int protocol, *, uint32_t limit, double linger, uint32_t portid=0):
+    def __cinit__(self, int protocol, *, uint32_t limit, double linger, uint32_t portid=0,
+                  bint relayed=False, bint acked=False):
         self.timer = -1
         self.limit = limit
         self.linger_ns = <int64_t> (linger * 1e9)
@@ -52,7 +54,7 @@ cdef class Sender:
         self.streams = <outgoing *> calloc(MAX_STREAMS, sizeof(outgoing))
         if self.streams == NULL or self.lock == NULL:
             raise MemoryError("no memory for a sender")
-        self.out = Multicast(protocol, portid)
+        self.out = Multicast(protocol, portid, relayed, acked)
         self.portid = self.out.portid
         self.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)
         if self.timer < 0:
@@ -171,6 +173,10 @@ cdef class Sender:
         return [(self.streams[i].groups, self.streams[i].instance, self.streams[i].next_seq,
                  self.streams[i].next_dgram) for i in range(self.count)]
 
+    def refusal(self):
+        """The message by which nlbus.ko refused what was sent last; b"" where it did not."""
+        return PyBytes_FromStringAndSize(<char *> self.out.answer, self.out.answered)
+
     cdef outgoing *stream(self, uint32_t groups) noexcept nogil:
         """The stream of these groups. NULL: no memory."""
         cdef uint32_t at = hash_groups(groups)
@@ -217,13 +223,13 @@ cdef class Sender:
     cdef void restart(self, outgoing *s) noexcept nogil:
         """A new instance, from 0: nobody can mistake it for what the old one might still have to say."""
         getrandom(&s.instance, sizeof(s.instance), 0)
-        s.next_seq = s.next_dgram = 0
+        s.next_seq = s.next_dgram = s.repeats = 0
         s.dirty = False
 
     cdef int transmit(self, outgoing *s, uint32_t datagrams) noexcept nogil:
         """Send the datagrams put in self.out to the stream's groups, and account for them."""
         cdef uint32_t d, taken = 0
-        cdef int error = self.out.send(s.groups, datagrams, &taken)
+        cdef int error = self.out.send(s.groups, datagrams, &taken, &s.repeats)
         for d in range(taken):
             s.next_seq += self.out.counts[d]
         s.next_dgram += taken
@@ -246,7 +252,7 @@ cdef class Sender:
         # Events without bytes are not records on the wire: they are gathered like those that linger.
         cdef bint linger = self.linger_ns != 0 or size == 0
         cdef uint32_t per = min((self.limit - HEAD) // max(size, 1), <uint32_t> NLBUS_MAX_COUNT)
-        cdef uint32_t most = max(1, VECTOR // <uint32_t> popcount(groups)), n, k
+        cdef uint32_t most = self.out.room(groups), n, k
         cdef outgoing *s = self.stream(groups)
         cdef nlbus_batch head = like[0]
         cdef int error = 0
