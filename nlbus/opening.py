@@ -17,7 +17,8 @@ from nlbus.errors import NlbusError, PermissionDenied, SchemaError, kernel_error
 from nlbus.groups import Groups, integer
 from nlbus.netns import Netns, home_of, inside
 from nlbus.sources import Source, did_you_mean, group_names, help_with
-from nlbus.transport import Transport, module_protocol
+from nlbus.sources.bus import BUS, module_protocol
+from nlbus.transport import Transport
 from nlbus.truesize import truesize
 
 DEFAULT_BUFFER = 64 << 20  # of truesize; the kernel takes it from memory only as it fills
@@ -47,9 +48,9 @@ class Opening:
 
     def __post_init__(self) -> None:
         transport.checked(self.transport)
-        if self.source.framing == "bus":
-            if self.all_nsid:
-                raise SchemaError("all_nsid: the bus ends at its network namespace")
+        if self.all_nsid and self.source.framing == "bus":
+            raise SchemaError("all_nsid: the bus ends at its network namespace")
+        if self.source.name == BUS.name:
             if self.reliable and self.transport == "usersock":
                 raise SchemaError("reliable: over NETLINK_USERSOCK the kernel tells no sender who is full")
         elif self.transport != "auto" or self.reliable:
@@ -65,7 +66,7 @@ class Opening:
     def _receiver(self, groups: Groups, max_memory: int, aside: Event) -> Receiver:
         if self.transport == "module":
             return Receiver(self._module(groups), max_memory=max_memory, aside=aside)
-        if self.transport == "usersock" or self.source.framing != "bus":
+        if self.transport == "usersock" or self.source.name != BUS.name:
             return Receiver(self._own(groups), max_memory=max_memory, aside=aside)
         try:
             expected = transport.arrival()  # before we look, or we might miss it
@@ -114,7 +115,7 @@ class Opening:
                 buffer_limit=self.buffer_limit,
                 sentinel=self.source.sentinel,
                 all_nsid=self.all_nsid,
-                trust_kernel=self.source.framing != "bus",
+                trust_kernel=self.source.framing != "bus" or not self.source.user_groups,
                 user_groups=self.source.user_groups,
                 trust_uids=self._uids,
             )
@@ -128,7 +129,9 @@ class Opening:
     def _module(self, groups: Groups) -> Socket:
         """The socket on the protocol of nlbus.ko. There the kernel itself publishes, too."""
         protocol = module_protocol()
-        action = f"joining {self.source.name} ({', '.join(group_names(self.source, groups))}) through nlbus.ko"
+        action = (
+            f"joining {self.source.name} ({', '.join(group_names(self.source, groups))}) through nlbus.ko"
+        )
         if protocol is None:
             raise kernel_error(errno.EPROTONOSUPPORT, action, transport.NOT_LOADED)
         try:
@@ -156,7 +159,9 @@ class Opening:
         where = "" if self.netns is None else f" in network namespace {self.netns!r}"
         names = ", ".join(group_names(self.source, groups))
         number = error.errno or 0
-        return kernel_error(number, f"{action} {self.source.name} ({names}){where}", help_with(self.source, number))
+        return kernel_error(
+            number, f"{action} {self.source.name} ({names}){where}", help_with(self.source, number)
+        )
 
 
 def buffer_sizes(events: int | None, event_bytes: int) -> tuple[int, int]:

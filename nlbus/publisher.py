@@ -15,7 +15,7 @@ from nlbus._core.send import Sender
 from nlbus.errors import SchemaError, kernel_error
 from nlbus.groups import Groups
 from nlbus.request import messages, refusal
-from nlbus.sources.bus import BUS
+from nlbus.sources.bus import BUS, module_protocol
 from nlbus.sources.source import NEEDS_ADMIN
 from nlbus.topic import Topic
 from nlbus.transport import Transport
@@ -36,9 +36,8 @@ class Publisher:
     hands an event for many groups on in one go), or "auto": the module where it is loaded and we may, else
     USERSOCK. A publisher stays with what it began with: a module that is loaded later is for later ones.
 
-    reliable: wait for those subscribers that have reliable=True too, up to 5 seconds where one is full, before
-    the next datagram; then KernelError. Through the module only, and one stuck subscriber stalls all reliable
-    publishers of its groups.
+    reliable: where a subscriber that has reliable=True, too, is full, wait for it up to 5 seconds, then raise
+    KernelError. Through the module only; and one stuck subscriber stalls all reliable publishers of its groups.
 
     linger: seconds that a single event may wait for others of its groups, to go in one datagram; 0 sends at
     the end of each call, up to 1. datagram_bytes: the size that datagrams are filled to, at most 32,448.
@@ -231,7 +230,7 @@ def _module(transport: Transport, reliable: bool) -> int | None:
     if transport == "usersock":
         why = "transport='usersock' was asked for"
     else:
-        protocol = ways.module_protocol()
+        protocol = module_protocol()
         if protocol is None:
             number, why = errno.EPROTONOSUPPORT, ways.NOT_LOADED
         elif ways.may_publish(protocol):

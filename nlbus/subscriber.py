@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from nlbus import handshake
+from nlbus.aside import Aside
 from nlbus.batch import Batch
 from nlbus.dumping import Snapshots
-from nlbus.errors import BusyError, LossError, NlbusError, SchemaError, kernel_error
+from nlbus.errors import LossError, NlbusError, SchemaError, kernel_error
 from nlbus.feed import Feed, OnLoss, log
 from nlbus.figures import explanation, figures, transport_name
 from nlbus.groups import MASK_GROUPS, Groups, integer
@@ -53,10 +53,10 @@ class Subscriber(Feed):
     of them on one thread. all_nsid: hear, beside it, the network namespaces that have an id in it; the column
     nsid says which (needs CAP_NET_BROADCAST). options: of the source.
 
-    transport: on the bus, "usersock", "module" (nlbus.ko), or "auto": both, each from when it is there, so that
-    no publisher is missed. A module that is loaded later is joined by the next recv, at once by one that waits,
-    and before a publisher of this process uses it. reliable: let publishers with reliable=True wait for us
-    where our buffer is full (module only): one that does not read stalls them all.
+    transport: on the bus, "usersock", "module" (nlbus.ko), or "auto": both, the module from when it is loaded.
+    Later, it is joined by a recv that waits, at once, or by the next one; and before a publisher of this
+    process uses it. reliable: let publishers with reliable=True wait for us while our buffer is full (through
+    the module only): who does not read stalls them all.
 
     buffer_events: the kernel's receive buffer holds at least so many events sent one by one, of the topics'
     size or 64 bytes; a warning says if the kernel grants less. None: 64 MiB, and up to 256 MiB after
@@ -114,9 +114,8 @@ class Subscriber(Feed):
             buffer_bytes=buffer_bytes,
             buffer_limit=buffer_limit,
         )
-        self._gate = threading.RLock()  # held by whoever changes the membership
-        self._aside = threading.Event()  # the consumer has noticed
-        self._receiver = self._opening.receiver(self._groups, max_memory, self._aside)
+        self._aside = Aside()
+        self._receiver = self._opening.receiver(self._groups, max_memory, self._aside.noticed)
         self._backlog: deque[Batch] = deque()  # received while joining or leaving, not yet looked at
         self._answers = 0  # of the kernel's to handshakes: they were received, but are no events
         self._held: Batch | None = None  # LossError was raised for it; the next recv returns it
@@ -159,11 +158,7 @@ class Subscriber(Feed):
                 )
             if self._receiver.arrived:
                 self._join_module()
-            with self._gate:  # until the change of membership is done
-                if self._receiver.paused:
-                    raise BusyError("a signal handler may not receive amid a change of groups")
-                if self._held is None and not self._backlog:
-                    self._receiver.unsignal()  # Ctrl-C may have come before whoever wanted to
+            self._aside.pass_by(self._receiver, self._has_unread)
             if deadline is not None:
                 timeout = max(0.0, deadline - time.monotonic())
 
@@ -310,32 +305,12 @@ class Subscriber(Feed):
         if self._backlog:
             self._receiver.signal()
 
-    @contextmanager
-    def _consumer_aside(self) -> Iterator[None]:
+    def _consumer_aside(self) -> AbstractContextManager[None]:
         """Nobody receives meanwhile; whoever was at it goes on afterwards."""
-        receiver = self._receiver
-        receiver.check()  # before the lock: in a fork, it may be held by a thread of the parent's
-        with self._gate:
-            receiver.check()
-            if receiver.paused:  # by ourselves, whom a signal handler interrupted
-                if receiver.busy and receiver.consumer != threading.get_ident():
-                    raise BusyError("a signal handler interrupted what waits for another thread's recv")
-                yield
-                return
-            try:
-                receiver.paused = True
-                receiver.signal()
-                self._aside.clear()
-                # A signal handler may interrupt the consumer, which then stands still.
-                while receiver.busy and receiver.consumer != threading.get_ident():
-                    self._aside.wait()
-                    self._aside.clear()
-                yield
-            finally:
-                receiver.paused = False
-                receiver.unsignal()
-                if self._backlog or self._held is not None or self._stale:
-                    receiver.signal()
+        return self._aside.consumer_of(self._receiver, self._has_unread)
+
+    def _has_unread(self) -> bool:
+        return bool(self._backlog) or self._held is not None or self._stale
 
     # -- waiting, the end -------------------------------------------------------------------------
 
@@ -364,7 +339,7 @@ class Subscriber(Feed):
     def transport(self) -> str:
         """How events come: "usersock" or "module" on the bus, "netlink" elsewhere.
 
-        With transport="auto", "module" is said once nlbus.ko was joined: what comes by USERSOCK is heard beside.
+        "auto" is "module" once nlbus.ko was joined; what comes by USERSOCK is heard beside it.
         """
         return transport_name(self._receiver.sockets[-1], self._source)
 

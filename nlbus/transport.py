@@ -7,13 +7,13 @@ import os
 import socket
 import weakref
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from nlbus._core.arrival import Arrival
 from nlbus.errors import NlbusError, SchemaError
 from nlbus.netlink import MessageType
 from nlbus.request import message
+from nlbus.sources import bus
 
 if TYPE_CHECKING:
     from nlbus.subscriber import Subscriber
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 Transport = Literal["auto", "usersock", "module"]
 
 MODULE = "nlbus"
-PROTOCOL = Path("/sys/module/nlbus/parameters/protocol")
 NOT_LOADED = "the module nlbus is not loaded: try `modprobe nlbus`"
 NS_GET_USERNS = 0xB701  # <linux/nsfs.h>
 FIRST_USERNS = 0xEFFF_FFFD  # inode: <linux/proc_ns.h>
@@ -37,14 +36,6 @@ def checked(transport: str) -> Transport:
     return transport  # type: ignore[return-value]
 
 
-def module_protocol() -> int | None:
-    """The netlink protocol of nlbus.ko; None where it is not loaded."""
-    try:
-        return int(PROTOCOL.read_text())
-    except (OSError, ValueError):
-        return None
-
-
 def may_publish(protocol: int) -> bool:
     """Whether the kernel lets us send to anybody but itself on this protocol: the module wants the same."""
     try:
@@ -58,7 +49,7 @@ def may_publish(protocol: int) -> bool:
 
 def arrival() -> Arrival:
     """Looks out for nlbus.ko, in the network namespace of the caller. OSError."""
-    return Arrival(MODULE.encode(), os.fsencode(PROTOCOL), uevents=_hears_uevents())
+    return Arrival(MODULE.encode(), os.fsencode(bus.MODULE_PROTOCOL), uevents=_hears_uevents())
 
 
 def expect(subscriber: Subscriber) -> None:
@@ -79,7 +70,7 @@ def expected_no_more(subscriber: Subscriber) -> None:
 
 
 def _hears_uevents() -> bool:
-    """Whether the kernel tells this network namespace of modules: only where the first user namespace owns it."""
+    """Whether this network namespace is told of modules: only those of the first user namespace are."""
     try:
         net = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -3,12 +3,11 @@
 import errno
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 from nlbus.errors import NlbusError, SchemaError, UnknownSource, kernel_error
 from nlbus.groups import Groups, listed
 from nlbus.sources.audit import AUDIT
-from nlbus.sources.bus import BUS
+from nlbus.sources.bus import BUS, module_protocol
 from nlbus.sources.conntrack import CONNTRACK
 from nlbus.sources.genl import PREFIX as GENL_PREFIX
 from nlbus.sources.genl import Family, find_family, genl_source, genl_sources
@@ -43,7 +42,6 @@ SOURCES = {
     source.name: source
     for source in (BUS, ROUTE, UEVENT, PROC, CONNTRACK, NFTABLES, NFLOG, XFRM, SOCK_DIAG, AUDIT, PACKET)
 }
-PROTOCOL = Path("/sys/module/nlbus/parameters/protocol")
 
 GroupsLike = int | str | Groups | Iterable[int | str]
 
@@ -76,7 +74,7 @@ def located(source: Source, action: str) -> Source:
     if not source.family:
         return source
     family_of(source, action)
-    return replace(source, protocol=_module_protocol(source.protocol))
+    return replace(source, protocol=module_protocol() or source.protocol)  # no /sys here
 
 
 def family_of(source: Source, action: str) -> Family:
@@ -94,13 +92,6 @@ def family_of(source: Source, action: str) -> Family:
 
 def _not_loaded(source: Source) -> str:
     return f"the module {source.module} is not loaded: `modprobe {source.module}`, after `make install-kmod`"
-
-
-def _module_protocol(usual: int) -> int:
-    try:
-        return int(PROTOCOL.read_text())
-    except (OSError, ValueError):
-        return usual  # no /sys here
 
 
 def resolve_groups(source: Source, groups: GroupsLike | None) -> Groups:

@@ -1,4 +1,6 @@
-"""The bus: batches that processes multicast to each other over NETLINK_USERSOCK."""
+"""The bus: batches that processes multicast to each other over NETLINK_USERSOCK, and through nlbus.ko."""
+
+from pathlib import Path
 
 from nlbus.groups import MASK_GROUPS
 from nlbus.sources.source import ALL_GROUPS, NEEDS_ADMIN, Source
@@ -16,3 +18,12 @@ BUS = Source(
     option="CONFIG_NET",
     example="nlbus listen bus -g 1,7",
 )
+MODULE_PROTOCOL = Path("/sys/module/nlbus/parameters/protocol")
+
+
+def module_protocol() -> int | None:
+    """The netlink protocol of nlbus.ko; None where it is not loaded, or /sys is not to be seen."""
+    try:
+        return int(MODULE_PROTOCOL.read_text())
+    except (OSError, ValueError):
+        return None
