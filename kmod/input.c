@@ -122,8 +122,6 @@ static int check_head(const struct chain *c, const struct nlbus_batch *batch, si
 		return refuse(c->extack, &batch->origin_portid, "origin_portid is the module's to fill in");
 	if (batch->origin_uid)
 		return refuse(c->extack, &batch->origin_uid, "origin_uid is the module's to fill in");
-	if (batch->reserved)
-		return refuse(c->extack, &batch->reserved, "reserved is not 0");
 	return 0;
 }
 

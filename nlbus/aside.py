@@ -22,7 +22,7 @@ class Aside:
 
     @contextmanager
     def consumer_of(self, receiver: Receiver, unread: Callable[[], bool]) -> Iterator[None]:
-        """Nobody receives meanwhile; whoever was at it goes on afterwards, at once if there is something `unread`.
+        """Nobody receives meanwhile; whoever was at it goes on afterwards, at once if something is `unread`.
 
         ClosedError, BusyError.
         """
@@ -50,7 +50,7 @@ class Aside:
                     receiver.signal()
 
     def pass_by(self, receiver: Receiver, unread: Callable[[], bool]) -> None:
-        """For the consumer: wait until nothing is being changed any more. BusyError within a signal handler."""
+        """For the consumer: wait until nothing is being changed. BusyError within a signal handler."""
         with self._gate:
             if receiver.paused:
                 raise BusyError("a signal handler may not receive amid a change of groups")

@@ -129,9 +129,8 @@ class Opening:
     def _module(self, groups: Groups) -> Socket:
         """The socket on the protocol of nlbus.ko. There the kernel itself publishes, too."""
         protocol = module_protocol()
-        action = (
-            f"joining {self.source.name} ({', '.join(group_names(self.source, groups))}) through nlbus.ko"
-        )
+        names = ", ".join(group_names(self.source, groups))
+        action = f"joining {self.source.name} ({names}) through nlbus.ko"
         if protocol is None:
             raise kernel_error(errno.EPROTONOSUPPORT, action, transport.NOT_LOADED)
         try:

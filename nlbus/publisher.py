@@ -37,7 +37,7 @@ class Publisher:
     USERSOCK. A publisher stays with what it began with: a module that is loaded later is for later ones.
 
     reliable: where a subscriber that has reliable=True, too, is full, wait for it up to 5 seconds, then raise
-    KernelError. Through the module only; and one stuck subscriber stalls all reliable publishers of its groups.
+    KernelError. Through the module only; one stuck subscriber stalls all reliable publishers of its groups.
 
     linger: seconds that a single event may wait for others of its groups, to go in one datagram; 0 sends at
     the end of each call, up to 1. datagram_bytes: the size that datagrams are filled to, at most 32,448.

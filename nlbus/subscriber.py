@@ -53,7 +53,7 @@ class Subscriber(Feed):
     of them on one thread. all_nsid: hear, beside it, the network namespaces that have an id in it; the column
     nsid says which (needs CAP_NET_BROADCAST). options: of the source.
 
-    transport: on the bus, "usersock", "module" (nlbus.ko), or "auto": both, the module from when it is loaded.
+    transport: on the bus, "usersock", "module" (nlbus.ko), or "auto": both, the module once it is loaded.
     Later, it is joined by a recv that waits, at once, or by the next one; and before a publisher of this
     process uses it. reliable: let publishers with reliable=True wait for us while our buffer is full (through
     the module only): who does not read stalls them all.

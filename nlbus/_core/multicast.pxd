@@ -29,7 +29,8 @@ cdef class Multicast:
     cdef uint32_t room(self, uint32_t groups) noexcept nogil
     cdef void put(self, uint32_t i, const uint8_t *head, size_t head_len, const uint8_t *body,
                   size_t body_len, uint64_t events) noexcept nogil
-    cdef int send(self, uint32_t groups, uint32_t datagrams, uint32_t *taken, uint32_t *repeats) noexcept nogil
+    cdef int send(self, uint32_t groups, uint32_t datagrams, uint32_t *taken,
+                  uint32_t *repeats) noexcept nogil
     cdef int push(self, uint32_t first, uint32_t count) noexcept nogil
     cdef uint32_t refusals(self, int *error) noexcept nogil
     cdef int submit(self, uint32_t datagrams, uint32_t *taken, uint32_t *repeats) noexcept nogil

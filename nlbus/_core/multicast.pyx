@@ -31,12 +31,13 @@ cdef enum:
     ANSWER_MS = 1000              # the module answers at once, or never
     LONGEST_NAP = 64              # milliseconds between two attempts
 
-cdef int64_t PATIENCE = 5000000000  # ns that a full subscriber is waited for: RELIABLE_SECONDS of publisher.py
+# How many ns a full subscriber is waited for: RELIABLE_SECONDS of publisher.py.
+cdef int64_t PATIENCE = 5000000000
 
 
 @cython.final
 cdef class Multicast:
-    """relayed: through nlbus.ko, whose protocol this is; acked: wait until all reliable subscribers have room.
+    """relayed: through nlbus.ko, whose protocol this is; acked: wait until reliable subscribers have room.
     OSError."""
 
     def __cinit__(self, int protocol, uint32_t portid, bint relayed=False, bint acked=False):
@@ -75,7 +76,8 @@ cdef class Multicast:
         self.parts[i][1].iov_len = body_len
         self.counts[i] = events
 
-    cdef int send(self, uint32_t groups, uint32_t datagrams, uint32_t *taken, uint32_t *repeats) noexcept nogil:
+    cdef int send(self, uint32_t groups, uint32_t datagrams, uint32_t *taken,
+                  uint32_t *repeats) noexcept nogil:
         """Send the first `datagrams` (at most `room`), each to every group before the next one.
 
         0 or -errno; `taken` of them were accepted for one group at least. repeats: of the stream.
@@ -119,8 +121,7 @@ cdef class Multicast:
         return sent
 
     cdef uint32_t refusals(self, int *error) noexcept nogil:
-        """Read what the module has answered; returns how many datagrams it refused, the first one with `error`.
-        """
+        """Read what the module has answered: how many datagrams it refused, the first with `error`."""
         cdef uint8_t news[ANSWER]
         cdef uint32_t count = 0, request
         cdef int why

@@ -46,15 +46,13 @@ cdef class Receiver:
         self.release()
 
     def attach(self, Socket socket not None):
-        """From now on, receive from this one too. For whoever has put the consumer aside. OSError, ClosedError.
-        """
+        """Receive from this one too, from now on. The consumer stands aside. OSError, ClosedError."""
         self.check()
         self.waker.watch(socket.fd, POLLIN)
         self.second = socket
 
     def expect(self, Arrival arrival):
-        """Let `receive` look out for this, and return None with `arrived` set once it is there; None: no more.
-        """
+        """Let `receive` look out for this, and return None with `arrived` set once it is there. None: no more."""
         if self.arrival is not None:
             self.waker.unwatch(self.arrival.fd)
             self.arrival.release()
@@ -309,7 +307,7 @@ cdef class Receiver:
         """Send a message to the kernel; the answer comes among the rest. OSError, ClosedError."""
         cdef int error
         self.check()
-        error = self.first.send(request, 0)
+        error = self.first.request(request, 0)
         if error:
             raise OSError(-error, "send")
 
@@ -369,7 +367,7 @@ cdef class Receiver:
             return
         if self.opened_after == forks():
             for request in self.farewell:
-                self.first.send(request, MSG_DONTWAIT)
+                self.first.request(request, MSG_DONTWAIT)
         self.first.release()
         if self.second is not None:
             self.second.release()

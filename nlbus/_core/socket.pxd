@@ -36,5 +36,5 @@ cdef class Socket:
     cdef void look(self, uint64_t size) noexcept nogil
     cdef void discard(self) noexcept
     cdef int change(self, uint32_t group, bint join) except -1
-    cdef int send(self, bytes request, int flags) noexcept
+    cdef int request(self, bytes message, int flags) noexcept
     cdef void release(self) noexcept

@@ -188,9 +188,9 @@ cdef class Socket:
             set_option(self.gauge.sentinel, SOL_NETLINK, what, <int> group)
         return 0
 
-    cdef int send(self, bytes request, int flags) noexcept:
+    cdef int request(self, bytes message, int flags) noexcept:
         """Send a message to the kernel; 0 or -errno."""
-        return -errno if send(self.fd, <const char *> request, len(request), flags) < 0 else 0
+        return -errno if send(self.fd, <const char *> message, len(message), flags) < 0 else 0
 
     cdef void release(self) noexcept:
         """Close it."""

@@ -174,15 +174,9 @@ def test_what_cannot_be_opened_in_the_child_closes_nothing_of_its_own(child: For
                     trust_uids=None,
                 )  # fmt: skip
             socket = Socket(
-                2,
-                "bus",
-                (1,),
-                buffer_bytes=0,
-                buffer_limit=0,
-                trust_kernel=False,
-                user_groups=1,
+                2, "bus", (1,), buffer_bytes=0, buffer_limit=0, trust_kernel=False, user_groups=1,
                 trust_uids=None,
-            )
+            )  # fmt: skip
             with pytest.raises(OverflowError):
                 Receiver(socket, max_memory=wrong, aside=threading.Event())
             with pytest.raises(SchemaError, match="max_memory"):
