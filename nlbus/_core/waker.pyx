@@ -77,8 +77,8 @@ cdef class Waker:
             epoll_ctl(self.epoll, EPOLL_CTL_DEL, fd, NULL)
 
     cdef int wait(self, int64_t deadline, int64_t *patience) noexcept nogil:
-        """1: something to read; CALLED: only `call` is readable; 0: woken; -EINTR: time is up, or it is time to
-        look for signals of Unix.
+        """1: something to read; CALLED: only `call` is readable; 0: woken; -EINTR: time is up, or it is time
+        to look for signals of Unix.
 
         Those that another thread caught, or that came just before poll, do not interrupt it: so it sleeps for
         `patience` milliseconds at most, each time longer.
