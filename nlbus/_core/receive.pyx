@@ -52,7 +52,7 @@ cdef class Receiver:
         self.second = socket
 
     def expect(self, Arrival arrival):
-        """Let `receive` look out for this, and return None with `arrived` set once it is there; None: stop."""
+        """Let `receive` look out for this, and return None with `arrived` set once it is there; None: no."""
         if self.arrival is not None:
             self.waker.unwatch(self.arrival.fd)
             self.arrival.release()
