@@ -83,16 +83,21 @@ class Ending:
 
 
 def write_all(text: str) -> None:
-    """Write and flush, whole, whatever interrupts; colour on a terminal only. BrokenPipeError.
+    """Write and flush, whole, whatever interrupts; with colour on a terminal. BrokenPipeError.
 
     With PYTHONUNBUFFERED, sys.stdout.write would forget the rest of a write that a signal cut short.
     """
-    if not sys.stdout.isatty():
+    if not sys.stdout.isatty() or no_color():
         text = click.unstyle(text)
     rest = text.encode(sys.stdout.encoding, "backslashreplace")
     while rest:
         rest = rest[sys.stdout.buffer.write(rest) :]
     sys.stdout.buffer.flush()
+
+
+def no_color() -> bool:
+    """Whether the environment asks for text without colour: https://no-color.org."""
+    return bool(os.environ.get("NO_COLOR"))
 
 
 def discard_stdout() -> None:

@@ -40,13 +40,16 @@ def listen(
     change, del) and every column that is there, by its name; else "type" and more, and the payload as "text"
     if it is printable UTF-8 on the bus or of audit, else as "hex". Each line is written at once.
 
+    csv and arrow are the rows of one --table, with nl_time and nl_op before the --columns; arrow needs
+    pyarrow: pip install 'nlbus[parquet]'. pcapng is what `nlbus record` writes.
+
     --where compares columns with ==, !=, <, <=, >, >=, ~ (a glob), in (values or a network) and has (a flag);
     and, or, not and parentheses combine these; null is no value.
 
-    What was lost stands in the output too, before the events that came after it: a line `--- gap: ... ---`,
-    or an object with "type": "gap", its "cause" ("gap": events of a stream of the bus, exactly; "overrun":
-    datagrams that the kernel dropped; "unbuilt": events for which the kernel had no memory; "open": dropped
-    datagrams of the bus, and no gap has explained them so far),
+    What was lost stands in text and JSON too, before the events that came after it: a line `--- gap: ...
+    ---`, or an object with "type": "gap", its "cause" ("gap": events of a stream of the bus, exactly;
+    "overrun": datagrams that the kernel dropped; "unbuilt": events for which the kernel had no memory;
+    "open": dropped datagrams of the bus, and no gap has explained them so far),
     "count", "unit", "exact", "earliest_ns", "latest_ns" and "stream". A line on stderr says that listening
     has begun, another one the totals at the end.
 
@@ -70,6 +73,7 @@ def listen(
     nlbus listen route -g link -o json | jq -r '.ifname + " " + .operstate'
     nlbus listen route --table route --where 'dst in 10.0.0.0/8'
     nlbus listen route --where 'mtu > 1500' --columns ifname,mtu
+    nlbus listen route -t link --columns ifname,operstate -o csv > links.csv
     nlbus listen uevent --count 1
     nlbus listen uevent -m SUBSYSTEM=net -m 'ACTION=add|remove' --exec ./plug
     nlbus listen route --where 'operstate == down' --exec 'logger down' --initial

@@ -7,6 +7,7 @@ from typing import Any, TypedDict, TypeVar
 import click
 
 from nlbus import Groups, Subscriber
+from nlbus.cli.completing import group_words, source_names
 from nlbus.cli.options import flat, group_list, namespace, setting, uid
 from nlbus.netns import inside
 from nlbus.sources import Source, find, group_names
@@ -27,9 +28,10 @@ class Where(TypedDict):
 
 
 OPTIONS = (
-    click.argument("source"),
+    click.argument("source", shell_complete=source_names),
     click.option(
         "-g", "--group", "--groups", "groups", type=group_list, multiple=True, metavar="G,...",
+        shell_complete=group_words,
         help="Groups by name or number; may be given several times. Without it, the source's default groups.",
     ),
     click.option("-c", "--count", type=click.IntRange(1), metavar="N", help="End after exactly N events."),

@@ -5,7 +5,9 @@ from typing import IO, Any
 
 import click
 
+from nlbus.cli.completing import completion
 from nlbus.cli.demo import demo
+from nlbus.cli.ending import discard_stdout, no_color
 from nlbus.cli.listen import listen
 from nlbus.cli.packet import packet
 from nlbus.cli.publish import publish
@@ -17,6 +19,8 @@ from nlbus.cli.sources import sources
 from nlbus.cli.stats import stats
 from nlbus.cli.test import test
 from nlbus.errors import NlbusError
+
+BROKEN_OFF = 130  # as a shell says it of SIGINT
 
 
 class Failure(click.ClickException):
@@ -35,11 +39,17 @@ class Commands(click.Group):
     """A group whose commands may raise NlbusError."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an NlbusError becomes a Failure."""
+        """Run the command; an NlbusError becomes a Failure, the rest ends it quietly."""
+        if no_color():
+            ctx.color = False
         try:
             return super().invoke(ctx)
         except NlbusError as error:
             raise Failure(error) from error
+        except BrokenPipeError:
+            discard_stdout()
+        except KeyboardInterrupt:
+            ctx.exit(BROKEN_OFF)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,13 +69,30 @@ def commands() -> None:
     nlbus stats                       all netlink sockets, and what they dropped
     nlbus packet rules list           packets that the module nlbus_packet drops or samples
     nlbus demo                        all of it in ten seconds
+    nlbus completion bash             completion, for your shell
 
-    Exit codes: 0 for success, and when Ctrl-C, SIGTERM or a closed pipe ends a command; 1 for an error,
-    in one line on stderr; 2 for wrong usage; 3 for losses where --fail-on-loss asks for it.
+    Exit codes: 0 for success, and when Ctrl-C, SIGTERM or a closed pipe ends what would go on for ever; 1 for
+    an error, in one line on stderr; 2 for wrong usage; 3 for losses where --fail-on-loss asks for it; 130
+    when Ctrl-C breaks off what would have ended by itself.
+
+    Events go to stdout, all else to stderr. There is colour on a terminal, unless NO_COLOR is set.
     """
 
 
-for command in (sources, listen, snapshot, publish, record, replay, run, test, stats, packet, demo):
+for command in (
+    sources,
+    listen,
+    snapshot,
+    publish,
+    record,
+    replay,
+    run,
+    test,
+    stats,
+    packet,
+    demo,
+    completion,
+):
     commands.add_command(command)
 
 

@@ -27,7 +27,7 @@ ACTION = "recording to"
 
 @click.command()
 @listening_options
-@click.argument("file")
+@click.argument("file", type=click.Path())
 @choosing("auto", "pcapng", "arrow", "parquet")
 @click.option(
     "--roll-size", type=size, metavar="SIZE", help="Begin a new file of a table after about so much: 64M, 1G."

@@ -6,6 +6,7 @@ import time
 import click
 
 from nlbus import Capture, ClosedError, SchemaError, open_capture
+from nlbus.cli.completing import source_names
 from nlbus.cli.ending import Ending, discard_stdout
 from nlbus.cli.exporting import check_binary
 from nlbus.cli.options import speed as speed_factor
@@ -19,9 +20,9 @@ LONGEST_WAIT = 3600.0  # seconds, of one poll
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", type=click.Path())
 @choosing("text", "json", "csv", "arrow", "pcapng")
-@click.option("--source", metavar="SOURCE", help="Only events of this source.")
+@click.option("--source", shell_complete=source_names, metavar="SOURCE", help="Only events of this source.")
 @click.option(
     "--speed", type=speed_factor, default="full", metavar="full|original|N",
     help="As fast as it goes, in the time it took, or N times faster than that.",

@@ -9,6 +9,7 @@ import click
 
 import nlbus
 from nlbus import Table
+from nlbus.cli.completing import source_names, table_words
 from nlbus.cli.ending import Ending, discard_stdout, write_all
 from nlbus.cli.exporting import BINARY, STDOUT, check_binary, csv_head, csv_rows, export, new_file
 from nlbus.cli.names import Names
@@ -23,10 +24,11 @@ CHUNK = 128  # lines a write
 
 
 @click.command()
-@click.argument("source")
-@click.argument("table", required=False)
+@click.argument("source", shell_complete=source_names)
+@click.argument("table", required=False, shell_complete=table_words)
 @click.argument("file", default=STDOUT)
 @choosing("text", "json", "csv", "arrow", "parquet", of_table=True)
+@click.option("-c", "--count", type=click.IntRange(1), metavar="N", help="The first N rows.")
 @click.option("--netns", type=namespace, metavar="NAME|PATH|PID", help="Of this network namespace.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite FILE if it exists.")
 def snapshot(
@@ -34,6 +36,7 @@ def snapshot(
     table: str | None,
     file: str,
     choice: Choice,
+    count: int | None,
     netns: str | int | None,
     force: bool,
 ) -> None:
@@ -72,6 +75,8 @@ def snapshot(
         )
         if found is None:
             return
+        if count is not None:
+            found = found.head(count)
         rows = 0
         try:
             if output in BINARY:

@@ -9,7 +9,8 @@ import click
 
 import nlbus
 from nlbus import SchemaError
-from nlbus.cli.ending import discard_stdout, write_all
+from nlbus.cli.completing import source_names, table_words
+from nlbus.cli.ending import write_all
 from nlbus.cli.tables import columns, tables
 from nlbus.sources import Source, find
 
@@ -17,8 +18,8 @@ NAME, KERNEL, HERE = 21, 28, 6
 
 
 @click.command()
-@click.argument("source", required=False)
-@click.argument("table", required=False)
+@click.argument("source", required=False, shell_complete=source_names)
+@click.argument("table", required=False, shell_complete=table_words)
 @click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text",
     help="A table, or a JSON object a line.",
@@ -41,10 +42,7 @@ def sources(source: str | None, table: str | None, output: str) -> None:
     nlbus sources route link          the columns of one
     nlbus sources route link -o json | jq -r 'select(.unit == "bytes") | .name'
     """
-    try:
-        write_all("".join(f"{line}\n" for line in _lines(source, table, output)))
-    except BrokenPipeError:
-        discard_stdout()
+    write_all("".join(f"{line}\n" for line in _lines(source, table, output)))
 
 
 def _lines(source: str | None, table: str | None, output: str) -> Iterator[str]:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import click
 
 from nlbus import NetlinkSocket
-from nlbus.cli.ending import discard_stdout, write_all
+from nlbus.cli.completing import source_names
+from nlbus.cli.ending import write_all
 from nlbus.cli.options import namespace
 from nlbus.cli.show import escaped
 from nlbus.diag import survey
@@ -19,7 +20,7 @@ Style = dict[str, Any]
 
 
 @click.command()
-@click.argument("source", required=False)
+@click.argument("source", required=False, shell_complete=source_names)
 @click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text",
     help="A table, or a JSON object a line.",
@@ -71,10 +72,7 @@ def stats(
         and (one.portid or kernel)
     ]
     lines = [json.dumps(_record(one)) for one in chosen] if output == "json" else _table(chosen)
-    try:
-        write_all("".join(f"{line}\n" for line in lines))
-    except BrokenPipeError:
-        discard_stdout()
+    write_all("".join(f"{line}\n" for line in lines))
 
 
 def _record(one: NetlinkSocket) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from nlbus import Batch, Expression, Table
 from nlbus.batch import NLBUS_MSG_BATCH
 from nlbus.cli import show
+from nlbus.cli.completing import column_words, table_words
 from nlbus.cli.names import Names
 from nlbus.cli.options import condition, flat, key_glob, name_list
 from nlbus.cli.wording import NL_NAMES, Wording, hidden
@@ -33,9 +34,9 @@ FORMATS = {
     "text": "a line for people",
     "json": "an object a line",
     "csv": "rows of one table",
-    "arrow": "a stream of them",
-    "parquet": "a file of them",
-    "pcapng": "a capture",
+    "arrow": "the same, as Arrow's stream",
+    "parquet": "the same, as Parquet",
+    "pcapng": "a capture of all messages",
 }
 
 
@@ -82,6 +83,7 @@ def choosing(*formats: str, of_table: bool = False) -> Callable[[Command], Calla
         ),
         click.option(
             "--columns", type=name_list, multiple=True, metavar="C,...",
+            shell_complete=column_words,
             help="Only these columns, in this order (`nlbus sources SOURCE TABLE` lists them), and only "
             "events that have them.",
         ),
@@ -93,6 +95,7 @@ def choosing(*formats: str, of_table: bool = False) -> Callable[[Command], Calla
     if not of_table:
         options.insert(1, click.option(
             "-t", "--table", "--tables", "tables", type=name_list, multiple=True, metavar="T,...",
+            shell_complete=table_words,
             help="Only these tables (`nlbus sources SOURCE` lists them); without --group, their groups.",
         ))  # fmt: skip
     if lines:

@@ -1,6 +1,9 @@
 """The command line without a kernel: help, errors, exit codes, and click missing."""
 
+import contextlib
 import json
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +29,20 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["sources", "listen", "snapshot", "publish", "replay", "run", "test", "stats", "demo"]
+    "command",
+    [
+        "sources",
+        "listen",
+        "snapshot",
+        "publish",
+        "record",
+        "replay",
+        "run",
+        "test",
+        "stats",
+        "demo",
+        "completion",
+    ],
 )
 def test_help_teaches_by_example(command: str) -> None:
     result = invoke(command, "--help")
@@ -207,3 +223,48 @@ def test_python_dash_m() -> None:
     command = [sys.executable, "-m", "nlbus", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.startswith("Usage: nlbus [OPTIONS]")
+
+
+def on_a_terminal(**environment: str) -> bytes:
+    """What `nlbus sources route` writes to one."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "nlbus", "sources", "route"]
+    with subprocess.Popen(command, stdout=theirs, cwd=ROOT, env=os.environ | environment):
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # a terminal's way to say that it is over
+            while more := os.read(ours, 4096):
+                said += more
+    os.close(ours)
+    return said
+
+
+def test_colour_is_for_terminals_unless_unwanted() -> None:
+    assert b"\x1b[1mTABLE" in on_a_terminal()
+    plain = on_a_terminal(NO_COLOR="1")
+    assert plain.startswith(b"TABLE")
+    assert b"\x1b" not in plain
+    assert "\x1b" not in invoke("sources", "route").stdout
+
+
+@pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt, 130), (BrokenPipeError, 0)])
+def test_what_ends_a_command_from_outside_is_quiet(
+    raised: type[BaseException], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("nlbus.cli.sources.write_all", interrupted)
+    monkeypatch.setattr("nlbus.cli.main.discard_stdout", lambda: None)
+    result = invoke("sources", "route")
+    assert (result.exit_code, result.output) == (code, "")
+
+
+@pytest.mark.parametrize(
+    "args", [["listen", "route"], ["record", "route", "x.arrows"], ["snapshot", "route"]]
+)
+def test_one_look_for_all(args: list[str]) -> None:
+    """What is said in one place alike goes the same way everywhere."""
+    shown = invoke(args[0], "--help").stdout
+    for option in ("-o, --output", "--columns", "-w, --where", "-c, --count", "--netns"):
+        assert option in shown
