@@ -12,7 +12,7 @@ from tests.unit.test_faults import links
 
 USERS = """
 import pytest
-from nlbus import LossError
+from nlbus import Listener, LossError
 
 def flaps(feed):
     return [row["ifindex"] for batch in feed for row in batch.table("link").iter_rows()]
@@ -31,6 +31,15 @@ def test_that_raises(nlbus_replay):
     with pytest.raises(LossError):
         flaps(nlbus_replay("x.pcapng", drop=0.2, on_loss="raise"))
 
+def test_a_listener(nlbus_replay):
+    app, seen = Listener(), []
+
+    @app.on("route", table="link", match={"ifname": "v*"})
+    def link(event):
+        seen.append(event["ifindex"])
+
+    assert app.replay(nlbus_replay("x.pcapng", duplicate=0.3, seed=1)) == len(seen) > 110
+
 def test_it_is_closed(nlbus_replay):
     global feed
     feed = nlbus_replay("x.pcapng")
@@ -45,7 +54,7 @@ def test_users_tests_replay_captures(pytester: pytest.Pytester) -> None:
     record(pytester.path / "x.pcapng", Given("route", links(*[10] * 10)))
     pytester.makepyfile(USERS)
     result = pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider")
-    result.assert_outcomes(passed=5)
+    result.assert_outcomes(passed=6)
 
 
 def test_unused_it_loads_nothing() -> None:
