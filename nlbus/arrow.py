@@ -1,6 +1,7 @@
-"""Tables as Arrow streams. What is stored as Arrow has it is not copied: numbers, texts, lists.
+"""Tables as Arrow streams. What is stored as Arrow has it is not copied where chunks are large.
 
-Validity and flags become bits; numbers that have names become dictionaries of these.
+Validity and flags become bits; numbers that have names become dictionaries of these. A column without any
+value is zeros, the same memory for all of them.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from nlbus.chunks import Chunk, gathered
 from nlbus.columns import Column, Values
 from nlbus.convert import text_column, time_dtype, utf8
 
-# Smaller chunks are joined, as readers are slow with many of them. An attribute has 64 KiB at most: so many
-# stay far below the 2 GiB of Arrow's offsets.
+# Smaller chunks are joined, as readers are slow with many of them. An attribute has less than 64 KiB: so many
+# stay below the 2 GiB of Arrow's offsets.
 BATCH_ROWS = 1 << 13
 
 _FORMATS = {
@@ -26,6 +27,8 @@ _FORMATS = {
     "f2": "e", "f4": "f", "f8": "g",
 }  # fmt: skip
 _TIMES = {"s": "tss:UTC", "ms": "tsm:UTC", "us": "tsu:UTC", "ns": "tsn:UTC"}
+_VIEWS = ("vu", "vz")
+VIEW = np.dtype([("length", np.int32), ("rest", np.int32, 3)])
 _TABLE_END = 1 << 16
 
 
@@ -49,30 +52,44 @@ class Part(NamedTuple):
     dictionary: Part | None = None
 
 
+class Batch(NamedTuple):
+    """Rows of all columns. A part that is None: there is no value in it; all such columns share the zeros."""
+
+    rows: int
+    parts: Sequence[Part | None]
+    zeros: Array
+
+
 def schema(columns: Sequence[Column]) -> object:
     """The capsule "arrow_schema" of a table with these columns."""
-    return arrow.schema(_layout(columns))
+    return arrow.schema(_layout(columns, views=False))
 
 
-def stream(columns: Sequence[Column], chunks: Iterable[Chunk]) -> object:
-    """The capsule "arrow_array_stream" of these rows. Its batches are made when the reader asks for them."""
-    return arrow.stream(_layout(columns), _batches(columns, chunks))
+def stream(columns: Sequence[Column], chunks: Iterable[Chunk], *, views: bool) -> object:
+    """The capsule "arrow_array_stream" of these rows. Its batches are made when the reader asks for them.
+
+    views: texts and bytes, also those of a fixed size, as string_view and binary_view.
+    """
+    layout = _layout(columns, views)
+    return arrow.stream(layout, _batches(columns, layout, chunks))
 
 
-def _layout(columns: Sequence[Column]) -> Layout:
-    return Layout("", "+s", False, tuple(map(_column_layout, columns)))
+def _layout(columns: Sequence[Column], views: bool) -> Layout:
+    return Layout("", "+s", False, tuple(_column_layout(column, views) for column in columns))
 
 
-def _column_layout(column: Column) -> Layout:
+def _column_layout(column: Column, views: bool) -> Layout:
     name, nullable = column.name, column.nullable
     if column.list:
-        return Layout(name, "+l", nullable, (_column_layout(_item(column)),))
-    if column.storage != "fixed":
-        return Layout(name, "u" if column.storage == "text" else "z", nullable)
+        return Layout(name, "+L", nullable, (_column_layout(_item(column), views),))
+    if column.storage != "fixed" or (views and _is_raw(column)):
+        letter = "u" if column.storage == "text" else "z"
+        return Layout(name, f"v{letter}" if views else letter, nullable)
     if column.display == "time":
         return Layout(name, _TIMES[np.datetime_data(time_dtype(column))[0]], nullable)
     if column.enum is not None:
-        return Layout(name, "i", nullable, dictionary=Layout("", "u", False))
+        key = "C" if views and column.dtype == np.uint8 else "i"
+        return Layout(name, key, nullable, dictionary=Layout("", "u", False))
     if _is_raw(column):
         return Layout(name, f"w:{column.dtype.itemsize}", nullable)
     return Layout(name, _FORMATS[column.dtype.str[1:]], nullable)
@@ -93,37 +110,65 @@ def _items(column: Column, items: Values) -> Values:
         assert items.values is not None
         names = column.enum
         return text_column([names.get(n, str(n)) for n in items.values.tolist()], items.valid)
-    if _is_raw(column):
-        ends = np.arange(len(items) + 1, dtype=np.int32) * np.int32(column.dtype.itemsize)
-        return Values(items.values, items.valid, ends)
-    return items
+    return _with_offsets(column, items) if _is_raw(column) else items
 
 
 def _is_raw(column: Column) -> bool:
     return column.storage == "fixed" and column.dtype.kind == "V"
 
 
-def _batches(columns: Sequence[Column], chunks: Iterable[Chunk]) -> Iterator[Part]:
-    names = [None if column.enum is None or column.list else Names(column.enum) for column in columns]
+def _with_offsets(column: Column, values: Values) -> Values:
+    """Bytes of a fixed size as if they were of any."""
+    ends = np.arange(len(values) + 1, dtype=np.int32) * np.int32(column.dtype.itemsize)
+    return Values(values.values, values.valid, ends)
+
+
+def _batches(columns: Sequence[Column], layout: Layout, chunks: Iterable[Chunk]) -> Iterator[Batch]:
+    whole = [*zip(columns, layout.children, map(_names, columns, layout.children), strict=True)]
+    width = max([VIEW.itemsize, *(column.dtype.itemsize for column in columns)])
+    zeros = np.empty(0, np.uint8)
     for chunk in gathered(chunks, BATCH_ROWS):
-        parts = [_part(column, chunk.values(i), names[i]) for i, column in enumerate(columns)]
-        yield Part(len(chunk), 0, (None,), tuple(parts))
+        rows = len(chunk)
+        if len(zeros) < (rows + 1) * width:
+            zeros = np.zeros((rows + 1) * width, np.uint8)
+        parts: list[Part | None] = []
+        for i, (column, its, names) in enumerate(whole):
+            if not chunk.absent(i):
+                parts.append(_part(column, its, names, chunk.values(i)))
+            elif names is None:
+                parts.append(None)
+            else:
+                parts.append(Part(rows, rows, (zeros, zeros), (), names.dictionary))
+        yield Batch(rows, parts, zeros)
 
 
-def _part(column: Column, values: Values, names: Names | None) -> Part:
+def _names(column: Column, layout: Layout) -> Names | None:
+    if column.enum is None or layout.dictionary is None:
+        return None
+    # Where the dictionary has a name for every byte, the numbers themselves are the places.
+    every = range(0x100) if layout.format == "C" else ()
+    return Names({number: str(number) for number in every} | dict(column.enum))
+
+
+def _part(column: Column, layout: Layout, names: Names | None, values: Values) -> Part:
     nulls, validity = 0, None
     if values.valid is not None:
         nulls, validity = len(values) - int(np.count_nonzero(values.valid)), _bits(values.valid)
     if values.items is not None:
-        items = _part(_item(column), _items(column, values.items), None)
-        return Part(len(values), nulls, (validity, values.offsets), (items,))
+        assert values.offsets is not None
+        items = _part(_item(column), layout.children[0], None, _items(column, values.items))
+        return Part(len(values), nulls, (validity, values.offsets.astype(np.int64)), (items,))
     if column.storage == "text":
         values = utf8(values)
+    if layout.format in _VIEWS:
+        return Part(len(values), nulls, (validity, *_views(values)))
     if values.offsets is not None:
         return Part(len(values), nulls, (validity, values.offsets, values.values))
     assert values.values is not None
     if names is not None:
-        places = names.places(values.values, values.valid)
+        places = values.values
+        if layout.format != "C":
+            places = names.places(values.values, values.valid)
         return Part(len(values), nulls, (validity, places), (), names.dictionary)
     fixed = _bits(values.values) if column.dtype.kind == "b" else values.values
     return Part(len(values), nulls, (validity, fixed))
@@ -131,6 +176,18 @@ def _part(column: Column, values: Values, names: Names | None) -> Part:
 
 def _bits(flags: Array) -> Array:
     return np.packbits(flags, bitorder="little")
+
+
+def _views(values: Values) -> tuple[Array, Array, Array]:
+    """The buffers of a string_view or binary_view: where each one is, the bytes, how many there are."""
+    assert values.values is not None
+    views = np.empty(len(values), VIEW)
+    data = values.values.view(np.uint8)
+    if values.offsets is None:
+        arrow.equal_views(data, values.values.itemsize, views)
+    else:
+        arrow.views(data, values.offsets, views)
+    return views, data, np.array([len(data)], np.int64)
 
 
 class Names:
@@ -151,7 +208,7 @@ class Names:
         self.dictionary = Part(len(values), 0, (None, values.offsets, values.values))
         # The places of small numbers, by number; -1 for those that are not known.
         small = {number: place for number, place in self._places.items() if 0 <= number < _TABLE_END}
-        self._table = np.full(max(small, default=-1) + 1, -1, np.int32)
+        self._table = np.full(max([0xFF, *small]) + 1, -1, np.int32)
         self._table[list(small)] = list(small.values())
 
     def places(self, numbers: Array, valid: Array | None) -> Array:

@@ -24,6 +24,10 @@ class Chunk(Protocol):
 
     def __len__(self) -> int: ...
 
+    def absent(self, i: int, /) -> bool:
+        """Whether it is known that no row has a value in column i."""
+        ...
+
     def values(self, i: int, /) -> Values:
         """Column i: arrays made when they are asked for, of memory that never changes."""
         ...
@@ -38,6 +42,11 @@ class Stored:
 
     def __len__(self) -> int:
         return self._length
+
+    def absent(self, i: int) -> bool:
+        """Whether no row has a value in column i."""
+        valid = self._columns[i].valid
+        return valid is not None and not valid.any()
 
     def values(self, i: int) -> Values:
         """Column i."""
@@ -54,6 +63,10 @@ class Picked:
     def __len__(self) -> int:
         return len(self._chunk)
 
+    def absent(self, i: int) -> bool:
+        """Whether no row has a value in the i-th of those."""
+        return self._chunk.absent(self._columns[i])
+
     def values(self, i: int) -> Values:
         """The i-th of those."""
         return self._chunk.values(self._columns[i])
@@ -67,6 +80,10 @@ class Joined:
 
     def __len__(self) -> int:
         return sum(map(len, self._chunks))
+
+    def absent(self, i: int) -> bool:
+        """Whether no row of them all has a value in column i."""
+        return all(chunk.absent(i) for chunk in self._chunks)
 
     def values(self, i: int) -> Values:
         """Column i of them all."""

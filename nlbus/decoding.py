@@ -75,6 +75,13 @@ class Rows:
         """Rows of which something was shorter than its type, or cut."""
         return self._decoded.marks
 
+    def absent(self, i: int) -> bool:
+        """Whether no row has a value in column i."""
+        cell = self._compiled.cells[i]
+        if cell < 0:
+            return i == NL_NSID and int(self._decoded.nsids.max(initial=-1)) < 0
+        return self._decoded.absent(cell)
+
     def values(self, i: int) -> Values:
         """The values of column i."""
         cell = self._compiled.cells[i]

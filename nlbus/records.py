@@ -42,6 +42,10 @@ class Records:
     def __len__(self) -> int:
         return len(self._records)
 
+    def absent(self, i: int) -> bool:
+        """Never known before the values are looked at."""
+        return False
+
     def values(self, i: int) -> Values:
         """The values of column i."""
         column = self._columns[i]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nlbus.expressions import Expression
 
 _NONE_LOST = Loss()
+_UNNAMED = object()
 
 
 class Table:
@@ -155,8 +156,10 @@ class Table:
     def __arrow_c_schema__(self) -> object:
         return arrow.schema(self.columns)
 
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        return arrow.stream(self.columns, self._chunks)
+    def __arrow_c_stream__(self, requested_schema: object = _UNNAMED) -> object:
+        # polars and DuckDB name no schema, and hold texts and bytes as views themselves: they get these. Who
+        # passes a schema, if only None, reads by pyarrow, which could not filter or sort a table of views.
+        return arrow.stream(self.columns, self._chunks, views=requested_schema is _UNNAMED)
 
     def __repr__(self) -> str:
         rows = f"{self._length} row{'s' * (self._length != 1)}"

@@ -1,6 +1,6 @@
 """Arrays of numpy as Arrow's C streams: any library that knows these reads the memory where it lies."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self, TypeAlias, final
 
 from nlbus._typing import Array
@@ -9,13 +9,17 @@ from nlbus._typing import Array
 _Layout: TypeAlias = tuple[str, str, bool, tuple[_Layout, ...], _Layout | None]
 # length, null count, buffers (C-contiguous; None: there is none), children, dictionary
 _Part: TypeAlias = tuple[int, int, tuple[Array | None, ...], tuple[_Part, ...], _Part | None]
+# rows, a part for each column (None: no value in any row), zeros: as many as the largest buffer of these has
+_Batch: TypeAlias = tuple[int, Sequence[_Part | None], Array]
 
 @final
 class Source:
     """What a stream has still to give."""
 
-    def __new__(cls, layout: _Layout, batches: Iterable[_Part]) -> Self: ...
+    def __new__(cls, layout: _Layout, batches: Iterable[_Batch]) -> Self: ...
 
 def look_up(numbers: Array, table: Array, out: Array) -> bool: ...
+def views(data: Array, offsets: Array, out: Array) -> None: ...
+def equal_views(data: Array, size: int, out: Array) -> None: ...
 def schema(layout: _Layout) -> object: ...
-def stream(layout: _Layout, batches: Iterable[_Part]) -> object: ...
+def stream(layout: _Layout, batches: Iterable[_Batch]) -> object: ...

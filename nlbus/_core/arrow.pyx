@@ -5,21 +5,24 @@ take a child and release its parent. Consumers call from any thread, with or wit
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+cimport numpy as np
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
-from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF, PyObject
 from libc.errno cimport EIO
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT32_MAX, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset, strdup
+from libc.string cimport memcpy, memset, strdup
 
 from nlbus._abi.arrow cimport ARROW_FLAG_NULLABLE, ArrowArray, ArrowArrayStream, ArrowSchema
+
+np.import_array()
 
 cdef extern from "Python.h":
     bint Py_IsInitialized() nogil
 
 cdef enum:
-    MAX_BUFFERS = 3
+    MAX_BUFFERS = 4
+    INLINE = 12                   # bytes that a view holds itself
 
 ctypedef fused number:
     uint8_t
@@ -32,16 +35,66 @@ ctypedef fused number:
     int64_t
 
 
+cdef struct piece:                # of string_view and binary_view
+    int32_t length
+    int32_t rest[3]               # the bytes themselves, or the first 4, which buffer, and where in it
+
+
 def look_up(const number[::1] numbers, const int32_t[::1] table, int32_t[::1] out):
     """Put table[n] for each number in `out`, -1 where the table ends before; whether none is negative."""
     cdef size_t end = table.shape[0]
     cdef Py_ssize_t i
     cdef int32_t least = 0
     with nogil:
-        for i in range(numbers.shape[0]):
-            out[i] = table[numbers[i]] if <uint64_t> numbers[i] < end else -1
-            least |= out[i]
+        if number is uint8_t and end > 0xFF:
+            for i in range(numbers.shape[0]):
+                out[i] = table[numbers[i]]
+                least |= out[i]
+        else:
+            for i in range(numbers.shape[0]):
+                out[i] = table[numbers[i]] if <uint64_t> numbers[i] < end else -1
+                least |= out[i]
     return least >= 0
+
+
+def views(const uint8_t[::1] data, const int32_t[::1] offsets, piece[::1] out):
+    """Put in `out` where each piece of `data` lies, of which one begins at each offset but the last.
+
+    ValueError if one is outside.
+    """
+    cdef int32_t start = offsets[0]
+    cdef int32_t length
+    cdef Py_ssize_t i, n = out.shape[0]
+    if offsets.shape[0] != n + 1 or start < 0:
+        raise ValueError(f"{offsets.shape[0]} offsets from {start} of {n} pieces")
+    with nogil:
+        for i in range(n):
+            length = offsets[i + 1] - start
+            if length < 0 or offsets[i + 1] > data.shape[0]:
+                with gil:
+                    raise ValueError(f"piece {i} lies outside of {data.shape[0]} bytes")
+            put(&out[i], &data[0], start, length)
+            start += length
+
+
+def equal_views(const uint8_t[::1] data, int32_t size, piece[::1] out):
+    """The same for pieces of equal size."""
+    cdef Py_ssize_t i
+    if out.shape[0] * size > min(data.shape[0], <Py_ssize_t> INT32_MAX):
+        raise ValueError(f"{out.shape[0]} pieces of {size} bytes lie outside of {data.shape[0]}")
+    with nogil:
+        for i in range(out.shape[0]):
+            put(&out[i], &data[0], <int32_t> i * size, size)
+
+
+cdef inline void put(piece *to, const uint8_t *data, int32_t start, int32_t length) noexcept nogil:
+    to.length = length
+    to.rest[0] = to.rest[1] = to.rest[2] = 0
+    if length > <int32_t> sizeof(to.rest):
+        memcpy(to.rest, data + start, 4)
+        to.rest[2] = start
+    else:
+        memcpy(to.rest, data + start, length)
 
 
 def schema(layout):
@@ -130,57 +183,110 @@ cdef void destroy_schema(object capsule) noexcept:
 
 
 cdef struct holding:
-    Py_buffer views[MAX_BUFFERS]
+    PyObject *arrays[MAX_BUFFERS]
     const void *buffers[MAX_BUFFERS]
 
 
-cdef int export_array(ArrowArray *out, part) except -1:
+cdef int export_batch(ArrowArray *out, layout, batch) except -1:
     """Fill `out`, which is zero. Whatever happens: what is in it then, release_array lets go."""
-    cdef holding *held = <holding *> allocated(sizeof(holding))
     cdef ArrowArray *child
-    out.private_data = held
-    out.release = release_array
-    out.buffers = held.buffers
-    out.length, out.null_count, buffers, children, dictionary = part
+    rows, parts, zeros = batch
+    begin(out, rows, 0)
+    hold(out, None)
+    make_children(out, len(parts))
+    for part, each in zip(parts, layout[3], strict=True):
+        child = next_child(out)
+        if part is None:
+            export_nothing(child, each, rows, zeros)
+        else:
+            export_array(child, part)
+    return 0
+
+
+cdef int export_array(ArrowArray *out, part) except -1:
+    length, nulls, buffers, children, dictionary = part
+    begin(out, length, nulls)
     for buffer in buffers:
-        if out.n_buffers == MAX_BUFFERS:
-            raise ValueError(f"more than {MAX_BUFFERS} buffers")
-        if buffer is not None:
-            PyObject_GetBuffer(buffer, &held.views[out.n_buffers], PyBUF_SIMPLE)
-            held.buffers[out.n_buffers] = held.views[out.n_buffers].buf
-        out.n_buffers += 1
-    if children:
-        out.children = <ArrowArray **> allocated(len(children) * sizeof(void *))
+        hold(out, buffer)
+    make_children(out, len(children))
     for each in children:
-        child = <ArrowArray *> allocated(sizeof(ArrowArray))
-        out.children[out.n_children] = child
-        out.n_children += 1
-        export_array(child, each)
+        export_array(next_child(out), each)
     if dictionary is not None:
         out.dictionary = <ArrowArray *> allocated(sizeof(ArrowArray))
         export_array(out.dictionary, dictionary)
     return 0
 
 
+cdef int export_nothing(ArrowArray *out, layout, int64_t rows, zeros) except -1:
+    """So many rows without a value, of a layout without a dictionary."""
+    cdef int _i
+    _, format, _, children, _ = layout
+    begin(out, rows, rows)
+    for _i in range(4 if format in ("vu", "vz") else 3 if format in ("u", "z") else 2):
+        hold(out, zeros)
+    make_children(out, len(children))
+    for each in children:
+        export_nothing(next_child(out), each, 0, zeros)
+    return 0
+
+
+cdef int begin(ArrowArray *out, int64_t length, int64_t nulls) except -1:
+    cdef holding *held = <holding *> allocated(sizeof(holding))
+    out.length = length
+    out.null_count = nulls
+    out.buffers = held.buffers
+    out.private_data = held
+    out.release = release_array
+    return 0
+
+
+cdef int hold(ArrowArray *out, array) except -1:
+    """One buffer more; None: there is none."""
+    cdef holding *held = <holding *> out.private_data
+    if out.n_buffers == MAX_BUFFERS:
+        raise ValueError(f"more than {MAX_BUFFERS} buffers")
+    if array is not None:
+        if not np.PyArray_IS_C_CONTIGUOUS(<np.ndarray?> array):
+            raise ValueError("an array is not C-contiguous")
+        Py_INCREF(array)
+        held.arrays[out.n_buffers] = <PyObject *> array
+        held.buffers[out.n_buffers] = np.PyArray_DATA(<np.ndarray> array)
+    out.n_buffers += 1
+    return 0
+
+
+cdef int make_children(ArrowArray *out, Py_ssize_t count) except -1:
+    """Room for so many children, in one piece with the table of them."""
+    cdef Py_ssize_t i
+    if count:
+        out.children = <ArrowArray **> allocated(count * (sizeof(void *) + sizeof(ArrowArray)))
+        for i in range(count):
+            out.children[i] = <ArrowArray *> &out.children[count] + i
+    return 0
+
+
+cdef ArrowArray *next_child(ArrowArray *out) noexcept:
+    out.n_children += 1
+    return out.children[out.n_children - 1]
+
+
 cdef void release_array(ArrowArray *self) noexcept nogil:
+    cdef holding *held = <holding *> self.private_data
     cdef int64_t i
     for i in range(self.n_children):
-        free_array(self.children[i])
+        if self.children[i].release != NULL:
+            self.children[i].release(self.children[i])
     free(self.children)
-    free_array(self.dictionary)
+    if self.dictionary != NULL and self.dictionary.release != NULL:
+        self.dictionary.release(self.dictionary)
+    free(self.dictionary)
     # Where a consumer outlives the interpreter there is nothing left to give the memory back to.
     if Py_IsInitialized():
         with gil:
-            for i in range(self.n_buffers):
-                PyBuffer_Release(&(<holding *> self.private_data).views[i])
-    free(self.private_data)
+            for i in range(MAX_BUFFERS):
+                Py_XDECREF(held.arrays[i])
+    free(held)
     self.release = NULL
-
-
-cdef void free_array(ArrowArray *self) noexcept nogil:
-    if self != NULL and self.release != NULL:
-        self.release(self)
-    free(self)
 
 
 # -- the stream ---------------------------------------------------------------------------------------
@@ -219,7 +325,7 @@ cdef int get_next(ArrowArrayStream *self, ArrowArray *out) noexcept with gil:
     memset(out, 0, sizeof(ArrowArray))
     try:
         for batch in source.batches:
-            export_array(out, batch)
+            export_batch(out, source.layout, batch)
             break
     except BaseException as error:
         if out.release != NULL:

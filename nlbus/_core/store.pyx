@@ -165,6 +165,10 @@ cdef class Store:
 
     # -- as arrays ---------------------------------------------------------------------------------
 
+    def absent(self, int i):
+        """Whether no row has a value in cell i: it has got no memory."""
+        return self.plan.specs[i].nullable and self.cells[i].data == NULL and self.cells[i].offsets == NULL
+
     def values(self, int i, dtype):
         """(values, valid, offsets, items) of cell i, as nlbus.columns.Values has them; items is (values,
         valid, offsets) of a list's items."""

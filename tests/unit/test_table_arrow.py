@@ -12,13 +12,15 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nlbus
 from nlbus import Loss, Table
-from nlbus.arrow import BATCH_ROWS
+from nlbus._core import arrow
+from nlbus.arrow import BATCH_ROWS, VIEW
 from nlbus.chunks import Stored
 from nlbus.columns import Column, Values
 from nlbus.convert import to_python
@@ -32,7 +34,19 @@ Reader = Callable[[Table], dict[str, list[Any]]]
 
 
 def by_pyarrow(table: Table) -> dict[str, list[Any]]:
-    read = pa.table(table)
+    return cells_in(pa.table(table), table)
+
+
+def by_views(table: Table) -> dict[str, list[Any]]:
+    """pyarrow, of what polars and DuckDB are given."""
+    return cells_in(unnamed(table), table)
+
+
+def unnamed(table: Table) -> pa.Table:
+    return pa.RecordBatchReader._import_from_c_capsule(table.__arrow_c_stream__()).read_all()
+
+
+def cells_in(read: pa.Table, table: Table) -> dict[str, list[Any]]:
     read.validate(full=True)
     # Times as integers: datetime ends at microseconds.
     columns = {
@@ -81,7 +95,7 @@ def by_duckdb(table: Table) -> dict[str, list[Any]]:
     return {each.name: list(column) for each, column in zip(table.columns, cells, strict=True)}
 
 
-READERS = [by_pyarrow, by_polars, by_pandas, by_duckdb]
+READERS = [by_pyarrow, by_views, by_polars, by_pandas, by_duckdb]
 all_readers = pytest.mark.parametrize("read", READERS)
 
 
@@ -193,7 +207,7 @@ def test_any_rows_are_read_alike_by_pyarrow_polars_and_duckdb() -> None:
     @given(st.lists(rows, max_size=4))
     def check(chunks: list[list[tuple[Any, ...]]]) -> None:
         table = table_of(MIXED, *chunks)
-        for read in (by_pyarrow, by_polars, by_duckdb):
+        for read in (by_pyarrow, by_views, by_polars, by_duckdb):
             assert read(table) == expected(table)
 
     check()
@@ -229,7 +243,11 @@ def test_types_are_those_users_expect() -> None:
     assert schema.field("text").nullable
     assert [str(each) for each in schema.types] == [
         "uint32", "dictionary<values=string, indices=int32, ordered=0>", "string", "timestamp[ns, tz=UTC]",
-        "fixed_size_binary[16]", "binary", "list<item: uint32>", "uint32",
+        "fixed_size_binary[16]", "binary", "large_list<item: uint32>", "uint32",
+    ]  # fmt: skip
+    assert [str(each) for each in unnamed(table).schema.types] == [
+        "uint32", "dictionary<values=string, indices=uint8, ordered=0>", "string_view",
+        "timestamp[ns, tz=UTC]", "binary_view", "binary_view", "large_list<item: uint32>", "uint32",
     ]  # fmt: skip
     assert pl.DataFrame(table).dtypes == [
         pl.UInt32, pl.Categorical, pl.String, pl.Datetime("ns", "UTC"), pl.Binary, pl.Binary,
@@ -238,6 +256,45 @@ def test_types_are_those_users_expect() -> None:
     frame = pd.DataFrame.from_arrow(table)
     assert isinstance(frame["name"].dtype, pd.CategoricalDtype)
     assert frame["time"].dtype == pd.DatetimeTZDtype("ns", "UTC")
+
+
+def test_pyarrow_is_given_what_it_can_filter_and_sort() -> None:
+    table = table_of([text("dev"), address("dst")], [["lo", V4], ["eth0", None], [None, V4]])
+    read = pa.table(table).sort_by([("dst", "ascending"), ("dev", "ascending")])
+    assert read["dev"].to_pylist() == ["lo", None, "eth0"]
+    assert read.filter(pc.field("dev") == "eth0").num_rows == 1
+    assert read.filter(pc.field("dst") == V4).num_rows == 2
+
+
+def test_polars_and_duckdb_are_given_bytes_where_they_lie() -> None:
+    stored = np.zeros(BATCH_ROWS, "V16")
+    table = Table([address("x")], [Stored(len(stored), [Values(stored)])])
+    _, views, data = unnamed(table).column("x").chunk(0).buffers()
+    assert data.address == stored.ctypes.data
+    assert views.size == 16 * BATCH_ROWS
+
+
+def test_columns_without_a_value_share_their_memory() -> None:
+    absent = np.zeros(BATCH_ROWS, np.bool_)
+    columns = [column("x"), address("y"), column("z", "u8")]
+    stored = [Values(np.zeros(BATCH_ROWS, each.dtype), absent) for each in columns]
+    found = pa.table(Table(columns, [Stored(BATCH_ROWS, stored)]))
+    buffers = [buffer for each in found.columns for buffer in each.chunk(0).buffers()]
+    assert len({buffer.address for buffer in buffers}) == 1
+    assert [each.null_count for each in found.columns] == [BATCH_ROWS] * 3
+
+
+@pytest.mark.parametrize(
+    ("offsets", "pieces"), [([0, 9], 1), ([0, 3, 2], 2), ([-1, 2], 1), ([0, 1, 2], 1), ([0, 9, 2], 2)]
+)
+def test_pieces_that_lie_outside_are_refused(offsets: list[int], pieces: int) -> None:
+    with pytest.raises(ValueError, match=r"pieces|outside"):
+        arrow.views(np.zeros(8, np.uint8), np.array(offsets, np.int32), np.zeros(pieces, VIEW))
+
+
+def test_equal_pieces_that_lie_outside_are_refused() -> None:
+    with pytest.raises(ValueError, match="lie outside of 31"):
+        arrow.equal_views(np.zeros(31, np.uint8), 16, np.zeros(2, VIEW))
 
 
 @all_readers
@@ -320,7 +377,8 @@ def test_a_failure_while_reading_is_an_error_and_no_end() -> None:
         def values(self, i: int) -> Values:
             raise ValueError("no memory of it")
 
-    table = Table([column("x")], [big(9)._chunks[0], Failing(BATCH_ROWS, [])])
+    stored = Values(np.zeros(BATCH_ROWS, np.int64))
+    table = Table([column("x")], [big(9)._chunks[0], Failing(BATCH_ROWS, [stored])])
     with pytest.raises(OSError, match="ValueError: no memory of it"):
         pa.RecordBatchReader.from_stream(table).read_all()
     with pytest.raises(pl.exceptions.ComputeError, match="no memory of it"):
