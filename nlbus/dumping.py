@@ -37,6 +37,7 @@ CHUNK = 32 << 10  # bytes of a datagram, that the kernel fills if it may
 MEMORY = 256 << 20
 PATIENCE = 10.0  # seconds until a dump counts as stuck
 RETRIES = 16  # of a dump that changes while it is read
+INTERRUPTED = np.uint16(MessageFlag.DUMP_INTR)
 MANY = 4096  # datagrams a batch, of those that do not come from a dump
 
 _numbers = count(1)
@@ -151,7 +152,7 @@ def _dump(
             if block is None or not block.rows:
                 raise kernel_error(errno.ETIMEDOUT, action, f"no answer in {PATIENCE:.0f} seconds")
             batch = Batch(block, Loss(), reading, origin=origin)
-            if (batch.messages["flags"] & MessageFlag.DUMP_INTR).any():
+            if (batch.messages["flags"] & INTERRUPTED).any():
                 return None
             ended = _ended(batch, action)
             if ended:
@@ -159,6 +160,7 @@ def _dump(
             found.append(take(batch))
             if ended:
                 return found
+            del block, batch  # its memory, unless somebody keeps it, is warm for what comes next
 
 
 def _receiver(reading: Reading, action: str) -> Receiver:
