@@ -123,6 +123,7 @@ struct nlbus_cpu {
  * @head:	of the open batch
  * @count:	events in the open batch; 0: none is open
  * @bytes:	of event data in the open batch
+ * @fast:	so many events more surely fit, if they are like the last one
  * @varying:	its events differ in length
  * @timed:	each of its events has a time
  * @ends:	where each of them ends; kept if @varying
@@ -137,6 +138,7 @@ struct nlbus_pending {
 	struct nlbus_batch head;
 	u32 count;
 	u32 bytes;
+	u32 fast;
 	bool varying;
 	bool timed;
 	u32 *ends;
@@ -153,6 +155,7 @@ struct nlbus_pending {
  * @used:	when it was last looked for, in ticks of the table
  * @due_ns:	when @pending must go, CLOCK_MONOTONIC
  * @moved_ns:	when its numbers last changed
+ * @usual:	bytes of its last datagram
  * @pending:	the datagram that it is filling
  */
 struct nlbus_stream {
@@ -164,6 +167,7 @@ struct nlbus_stream {
 	u64 used;
 	u64 due_ns;
 	u64 moved_ns;
+	u32 usual;
 	struct nlbus_pending pending;
 };
 
@@ -268,6 +272,7 @@ void nlbus_streams_free(struct nlbus_net *nn);
 int nlbus_pending_add(struct nlbus_pending *p, const struct nlbus_record *event, u32 room, u32 chain_bytes,
 		      bool timed);
 u32 nlbus_pending_seal(struct nlbus_pending *p, const struct nlbus_stream *s);
+bool nlbus_pending_again(struct nlbus_pending *p, const struct nlbus_record *event);
 void nlbus_pending_free(struct nlbus_pending *p);
 void nlbus_put_head(void *at, struct nlbus_batch *head, u32 body_len);
 

@@ -110,7 +110,7 @@ static int __net_init nlbus_net_init(struct net *net)
 	sk = netlink_kernel_create(net, protocol, &cfg);
 	if (!sk) {
 		free_percpu(nn->cpu);
-		return -EADDRINUSE;
+		return -ENOMEM;
 	}
 	WRITE_ONCE(nn->sk, sk);
 	return 0;
@@ -177,8 +177,8 @@ static int __init nlbus_init(void)
 		return -ENOMEM;
 	error = register_pernet_subsys(&nlbus_net_ops);
 	if (error) {
-		pr_err("netlink protocol %u: %s\n", protocol,
-		       error == -EADDRINUSE ? "in use, or no memory; try protocol=23 to 31" : "no memory");
+		pr_err("no socket of netlink protocol %u: another module's (try protocol=%u to %u), or no memory\n",
+		       protocol, MIN_PROTOCOL, MAX_PROTOCOL);
 		destroy_workqueue(nlbus_wq);
 	}
 	return error;

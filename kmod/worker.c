@@ -39,6 +39,7 @@ static void flush(struct nlbus_net *nn, struct nlbus_stream *s)
 	if (!skb)
 		return;
 	events = nlbus_pending_seal(&s->pending, s);
+	s->usual = skb->len;
 	s->pending.skb = NULL;
 	s->due_ns = 0;
 	send(nn, s, skb, events);
@@ -143,13 +144,22 @@ static u64 due(u64 time_ns, u64 linger_ns)
 	return ktime_get_ns() + linger_ns - min(age, linger_ns);
 }
 
+/*
+ * How large a datagram may get. With the memory comes what subscribers are charged for: not for much more than is
+ * there (in a ring events take more than in a batch) or, where they are of many streams, what was there before.
+ */
+static u32 room_for(const struct nlbus_stream *s, unsigned long behind)
+{
+	return min3(NLBUS_HEAD + behind, max(2UL * s->usual, SZ_4K), (unsigned long)NLBUS_MAX_DATAGRAM);
+}
+
 /* @behind: bytes of the ring that this event and those behind it take. */
-static void append(struct nlbus_net *nn, const struct nlbus_record *event, unsigned long behind)
+static struct nlbus_stream *append(struct nlbus_net *nn, const struct nlbus_record *event, unsigned long behind)
 {
 	struct nlbus_stream *s = find_stream(nn, event->groups);
 	u32 linger_us = READ_ONCE(nn->linger_us), chain_bytes = READ_ONCE(nn->chain_bytes);
-	/* In a ring an event takes more than in a batch. Who knows what comes later, where they linger. */
-	u32 room = linger_us ? chain_bytes : min(NLBUS_HEAD + behind, NLBUS_MAX_DATAGRAM);
+	/* Who knows what else comes, where they linger. */
+	u32 room = linger_us ? chain_bytes : room_for(s, behind);
 	int error = nlbus_pending_add(&s->pending, event, room, chain_bytes, linger_us);
 
 	if (error == -ENOSPC) {
@@ -162,6 +172,13 @@ static void append(struct nlbus_net *nn, const struct nlbus_record *event, unsig
 	} else if (linger_us && !s->due_ns) {
 		s->due_ns = due(event->time_ns, linger_us * (u64)NSEC_PER_USEC);
 	}
+	return s;
+}
+
+/* The rule, and short. */
+static bool like_the_last(struct nlbus_stream *s, const struct nlbus_record *event)
+{
+	return s->groups == event->groups && nlbus_pending_again(&s->pending, event);
 }
 
 static void drain(struct nlbus_net *nn, struct nlbus_ring *ring)
@@ -169,11 +186,12 @@ static void drain(struct nlbus_net *nn, struct nlbus_ring *ring)
 	/* The records after their announcement; pairs with leave(). */
 	unsigned long tail = ring->tail, end = smp_load_acquire(&ring->committed);
 	const struct nlbus_record *record;
+	struct nlbus_stream *s = NULL;
 
 	while (tail != end) {
 		record = (struct nlbus_record *)(ring->data + (tail & (ring->size - 1)));
-		if (record->groups)
-			append(nn, record, end - tail);
+		if (record->groups && !(s && like_the_last(s, record)))
+			s = append(nn, record, end - tail);
 		tail += record->size;
 		/* Publishers may write there, now that we have read; pairs with claim(). */
 		smp_store_release(&ring->tail, tail);
