@@ -2,6 +2,7 @@
 
 import gc
 import math
+import struct
 import threading
 import weakref
 from collections.abc import Callable
@@ -18,12 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nlbus
-from nlbus import Loss, Table
+from nlbus import Batch, Loss, Table
 from nlbus._core import arrow
 from nlbus.arrow import BATCH_ROWS, VIEW
 from nlbus.chunks import Stored
 from nlbus.columns import Column, Values
 from nlbus.convert import to_python
+from nlbus.request import attribute, message
 from tests.tables import address, binary, column, one, table_of, text, values_of
 
 V4 = b"\0" * 10 + b"\xff\xff\x0a\0\0\x01"
@@ -256,6 +258,15 @@ def test_types_are_those_users_expect() -> None:
     frame = pd.DataFrame.from_arrow(table)
     assert isinstance(frame["name"].dtype, pd.CategoricalDtype)
     assert frame["time"].dtype == pd.DatetimeTZDtype("ns", "UTC")
+
+
+@all_readers
+def test_decoded_messages_are_read_with_the_columns_that_no_message_had(read: Reader) -> None:
+    header = struct.pack("=8BI", 2, 24, 0, 0, 254, 3, 0, 1, 0)
+    told = attribute(1, bytes((10, 0, 0, 0))) + attribute(4, struct.pack("=I", 3))
+    route = message(24, header + told, 2, 1)
+    table = Table.concat([Batch.from_datagrams("route", [route] * n).table("route") for n in (1, 3)])
+    assert read(table) == expected(table)
 
 
 def test_pyarrow_is_given_what_it_can_filter_and_sort() -> None:
