@@ -13,11 +13,11 @@ from nlbus.cli.packet import packet
 from nlbus.cli.publish import publish
 from nlbus.cli.record import record
 from nlbus.cli.replay import replay
-from nlbus.cli.run import run
+from nlbus.cli.run_rules import run
 from nlbus.cli.snapshot import snapshot
 from nlbus.cli.sources import sources
 from nlbus.cli.stats import stats
-from nlbus.cli.test import test
+from nlbus.cli.test_rules import test
 from nlbus.errors import NlbusError
 
 BROKEN_OFF = 130  # as a shell says it of SIGINT

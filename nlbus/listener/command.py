@@ -97,7 +97,11 @@ class Command:
 
     def _wait(self, process: subprocess.Popen[bytes], ending: int) -> tuple[int | None, str]:
         """Its exit code, and why it was ended if it was."""
-        end = os.pidfd_open(process.pid)
+        try:
+            end = os.pidfd_open(process.pid)
+        except OSError as error:  # no descriptors left: nobody could watch it
+            os.killpg(process.pid, signal.SIGKILL)
+            return process.wait(), f"could not be watched, {error.strerror}"
         try:
             ready, why = _readable([end, ending], self._timeout), ""
             if end not in ready:

@@ -159,6 +159,7 @@ class Engine:
         """End all; how many events were still to be handled."""
         for subscriber in self._subscribers.values():
             subscriber.close()
+        self._tell_dropped()
         forgotten = len(self._jobs) + self._debounce.forget() + self._dispatcher.end(PATIENCE)
         self._jobs.clear()
         wake, waker, self._waker = self._wake, self._waker, -1
@@ -204,10 +205,13 @@ class Engine:
                 self._dropped += 1
             else:
                 break
-        now = time.monotonic()
-        if self._dropped and now - self._told > LOG_EVERY:
+        if time.monotonic() - self._told > LOG_EVERY:
+            self._tell_dropped()
+
+    def _tell_dropped(self) -> None:
+        if self._dropped:
             log.warning("the queue is full: %d events dropped", self._dropped)
-            self._dropped, self._told = 0, now
+            self._dropped, self._told = 0, time.monotonic()
 
     @contextlib.contextmanager
     def _signals(self) -> Any:

@@ -145,6 +145,17 @@ def test_a_program_that_hangs_ends_after_its_timeout_with_all_it_started(
         os.waitpid(-1, os.WNOHANG)  # no zombie is left
 
 
+def test_a_program_that_nobody_can_watch_does_not_go_on(
+    ending: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(pid: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", none_left)
+    with pytest.raises(Failed, match=r"could not be watched, Too many open files: ended by SIGKILL"):
+        handle(Command("sleep 600"), {}, ending[0])
+
+
 def test_a_polite_program_ends_at_once_when_we_end(ending: tuple[int, int]) -> None:
     os.write(ending[1], b"\0")
     began = time.monotonic()

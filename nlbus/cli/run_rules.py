@@ -1,4 +1,4 @@
-"""`nlbus run`: a file of rules, as a service."""
+"""`nlbus run`: a file of rules, as a service. (A module `run` would take the place of nlbus.cli.run.)"""
 
 import signal
 import threading
