@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import pytest
 
@@ -45,18 +45,11 @@ def nlbus_replay() -> Iterator[Replay]:
     def replay(
         file: str | os.PathLike[str] | BinaryIO,
         source: str | None = None,
-        *,
-        seed: int = 0,
-        drop: float = 0.0,
-        cut: float = 0.0,
-        duplicate: float = 0.0,
-        reorder: float = 0.0,
         on_loss: OnLoss = "ignore",
+        **faults: Any,
     ) -> Feed:
-        capture = open_capture(file, source, on_loss="ignore")
-        opened.append(capture)
-        faults = {"drop": drop, "cut": cut, "duplicate": duplicate, "reorder": reorder}
-        opened.append(Faulty(capture, seed=seed, on_loss=on_loss, **faults))
+        opened.append(open_capture(file, source, on_loss="ignore"))
+        opened.append(Faulty(opened[-1], on_loss=on_loss, **faults))
         return opened[-1]
 
     yield replay

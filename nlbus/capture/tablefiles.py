@@ -6,6 +6,7 @@ and gets its name by a rename: an Arrow stream once its schema is written, a Par
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -219,8 +220,9 @@ class Target:
         try:
             self._open = _beside(path)
             return kind(self._open, schema, path)
-        except OSError as error:
-            raise self.failed(error) from error
+        except BaseException as error:
+            self.end()
+            raise self.failed(error) if isinstance(error, OSError) else error from None
 
     def end(self) -> None:
         """The file that was begun is finished, or given up."""
@@ -245,7 +247,7 @@ def _beside(path: Path) -> BinaryIO:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.path.samestat(os.fstat(file.fileno()), part.stat()):
-            raise BlockingIOError(11, "renamed meanwhile")
+            raise BlockingIOError(errno.EAGAIN, "renamed meanwhile")
         file.truncate(0)
     except BaseException:
         file.close()

@@ -39,14 +39,16 @@ def replay(
 ) -> None:
     """Print the events in FILE, a capture by `nlbus record`, or of nlmon by tcpdump; - is stdin.
 
-    Lines, gaps and the totals on stderr are those of `nlbus listen`, with the names of interfaces as far as
-    FILE tells them. Of a damaged file everything before the
-    damage is printed; then an error names the byte, and the exit code is 1.
+    Lines, formats, gaps and the totals on stderr are those of `nlbus listen`, with the names of interfaces as
+    far as FILE tells them. Of a damaged file everything before the damage is printed; then an error names the
+    byte, and the exit code is 1.
 
     \b
     nlbus replay flap.pcapng
     nlbus replay flap.pcapng -o json | jq -r .nl_table
     nlbus replay flap.pcapng --table link --where 'operstate == down'
+    nlbus replay flap.pcapng --table link -o arrow > links.arrows
+    nlbus replay day.pcapng --source route -o pcapng > route.pcapng
     nlbus replay flap.pcapng --speed original
     tcpdump -i nlmon0 -U -w - | nlbus replay - --source route
     """

@@ -63,10 +63,11 @@ class Progress:
             return
         self.due = now + TICK
         (began, shown), self._before = self._before, (now, self._sink.shown)
-        rate = (self._sink.shown - shown) / (now - began) if now > began else 0.0
-        self.clear()
         words = _words(self._feed.stats(), self._sink)
-        click.echo(f"nlbus: {words}, {rate:,.0f} events a second", err=True, nl=False)
+        if now - began > TICK / 2:  # not at the very first
+            words += f", {(self._sink.shown - shown) / (now - began):,.0f} events a second"
+        self.clear()
+        click.echo(f"nlbus: {words}", err=True, nl=False)
 
     def clear(self) -> None:
         """The line goes."""

@@ -76,13 +76,11 @@ class _Open:
             self._told = self._count
 
 
-class LineSink:
-    """Text or JSON, an event a line; losses are lines, too."""
+class _Lines:
+    """Lines on stdout: what both kinds of them have in common."""
 
-    def __init__(self, output: str, viewed: Viewed) -> None:
+    def __init__(self) -> None:
         self.shown = 0
-        self._viewed = viewed
-        self._gap = show.as_json if output == "json" else show.as_text
         self._open = _Open(lambda gap: self._gaps([gap]))
 
     @property
@@ -91,11 +89,11 @@ class LineSink:
         return self._open.due
 
     def write(self, batch: Batch, source: Source | None, limit: int | None) -> None:
-        """A line a loss, and a line an event."""
+        """What was lost, then a line an event."""
         self._open.heard(batch)
         self._gaps(show.gaps(batch.loss))
-        if batch and source is not None and (view := self._viewed(source)):
-            self.shown += write_lines(map(view.line, view.records(batch, limit)))
+        if batch and source is not None:
+            self.shown += write_lines(self._events(batch, source, limit))
 
     def idle(self) -> None:
         """Tell what is open, if it is time."""
@@ -104,45 +102,47 @@ class LineSink:
     def close(self, still_open: int) -> None:
         """Tell what is open in the end."""
         self._open.tell(still_open)
+
+    def _gaps(self, gaps: Iterable[show.Record]) -> None:
+        raise NotImplementedError
+
+    def _events(self, batch: Batch, source: Source, limit: int | None) -> Iterable[str]:
+        raise NotImplementedError
+
+
+class LineSink(_Lines):
+    """Text or JSON, an event a line; losses are lines, too."""
+
+    def __init__(self, output: str, viewed: Viewed) -> None:
+        super().__init__()
+        self._viewed = viewed
+        self._gap = show.as_json if output == "json" else show.as_text
 
     def _gaps(self, gaps: Iterable[show.Record]) -> None:
         write_lines(map(self._gap, gaps))
 
+    def _events(self, batch: Batch, source: Source, limit: int | None) -> Iterable[str]:
+        view = self._viewed(source)
+        return () if view is None else map(view.line, view.records(batch, limit))
 
-class CsvSink:
+
+class CsvSink(_Lines):
     """The rows of one table, a line each, after their names. Losses are told on stderr."""
 
     def __init__(self, view: View) -> None:
-        self.shown = 0
+        super().__init__()
         self._view = view
-        self._open = _Open(lambda gap: self._gaps([gap]))
         write_lines([csv_head(view.only)])
-
-    @property
-    def due(self) -> float | None:
-        """When what is open is to be told."""
-        return self._open.due
-
-    def write(self, batch: Batch, source: Source | None, limit: int | None) -> None:
-        """A line a row."""
-        self._open.heard(batch)
-        self._gaps(show.gaps(batch.loss))
-        if source is not None and source.name == self._view.source.name:
-            table = self._view.table(batch)
-            rows = csv_rows(self._view.source, table if limit is None else table.head(limit))
-            self.shown += write_lines(rows)
-
-    def idle(self) -> None:
-        """Tell what is open, if it is time."""
-        self._open.idle()
-
-    def close(self, still_open: int) -> None:
-        """Tell what is open in the end."""
-        self._open.tell(still_open)
 
     def _gaps(self, gaps: Iterable[show.Record]) -> None:
         for gap in gaps:
             click.echo(f"nlbus: {show.as_text(gap)}", err=True)
+
+    def _events(self, batch: Batch, source: Source, limit: int | None) -> Iterable[str]:
+        if source.name != self._view.source.name:
+            return ()
+        table = self._view.table(batch)
+        return csv_rows(self._view.source, table if limit is None else table.head(limit))
 
 
 class RecordingSink:

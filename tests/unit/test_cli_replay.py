@@ -1,6 +1,10 @@
 """`nlbus replay`: what it prints, and when."""
 
+import contextlib
 import json
+import os
+import pty
+import re
 import struct
 import subprocess
 import sys
@@ -180,3 +184,22 @@ def test_a_closed_pipe_ends_it_quietly(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert said.startswith(b"nlbus: ")
     assert b"Error" not in said
+
+
+def test_on_a_terminal_there_is_progress_while_a_file_is_written(slow: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "nlbus", "replay", str(slow), "--speed", "0.3"]
+    with out.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=theirs, cwd=ROOT) as process:
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # a terminal's way to say that it is over
+            while more := os.read(ours, 4096):
+                said += more
+    os.close(ours)
+    assert process.returncode == 0
+    assert said.count(b"\r\x1b[Knlbus: ") >= 2
+    assert re.search(rb"nlbus: \d events, 0 lost, 0 dropped, 0 open, \d+ events a second", said)
+    assert said.endswith(b"\r\x1b[Knlbus: 5 events, 0 lost, 0 dropped, 0 open\r\n")
+    assert out.read_bytes().count(b"\n") == 5
+    assert b"\x1b" not in out.read_bytes()
