@@ -28,6 +28,7 @@ from nlbus.expressions import Expression, field
 from nlbus.groups import Groups
 from nlbus.listener import Listener
 from nlbus.loss import Loss
+from nlbus.module import ModuleStats, module_stats, set_module
 from nlbus.publisher import Publisher
 from nlbus.sources import Source, sources
 from nlbus.state import State
@@ -52,6 +53,7 @@ __all__ = [
     "Loss",
     "LossError",
     "MissingExtra",
+    "ModuleStats",
     "NetlinkSocket",
     "NlbusError",
     "PermissionDenied",
@@ -68,10 +70,12 @@ __all__ = [
     "UnknownSource",
     "Window",
     "field",
+    "module_stats",
     "netlink_sockets",
     "open_capture",
     "record",
     "schema",
+    "set_module",
     "snapshot",
     "sources",
     "wait",

@@ -8,9 +8,10 @@ import click
 
 from nlbus import Groups, Subscriber
 from nlbus.cli.completing import group_words, source_names
-from nlbus.cli.options import flat, group_list, namespace, setting, uid
+from nlbus.cli.options import flat, group_list, namespace, setting, transport_option, uid
 from nlbus.netns import inside
 from nlbus.sources import Source, find, group_names
+from nlbus.transport import Transport
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -25,6 +26,7 @@ class Where(TypedDict):
     options: tuple[tuple[str, float], ...]
     netns: str | int | None
     all_nsid: bool
+    transport: Transport
 
 
 OPTIONS = (
@@ -55,6 +57,7 @@ OPTIONS = (
         "--all-nsid", is_flag=True,
         help="Hear the namespaces that have an id there, too (`ip netns list-id`).",
     ),
+    transport_option,
 )  # fmt: skip
 
 
@@ -73,6 +76,7 @@ def subscribe(
     options: tuple[tuple[str, float], ...],
     netns: str | int | None,
     all_nsid: bool,
+    transport: Transport,
     otherwise: Sequence[str] = (),
     snapshot: bool | Sequence[str] = False,
 ) -> Subscriber:
@@ -93,6 +97,7 @@ def subscribe(
             options=dict(options),
             netns=netns,
             all_nsid=all_nsid,
+            transport=transport,
             snapshot=snapshot,
             on_loss="ignore",
         )

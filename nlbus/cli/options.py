@@ -1,11 +1,13 @@
 """Values of options, as click's `type=` wants them."""
 
 import math
+from typing import get_args
 
 import click
 
 from nlbus import Expression, SchemaError
 from nlbus.conditions import parse
+from nlbus.transport import Transport
 
 SIZES = {"": 0, "K": 10, "M": 20, "G": 30}
 
@@ -97,3 +99,9 @@ def size(value: str) -> int:
     if number.isascii() and number.isdigit() and int(number):
         return int(number) << SIZES[unit]
     raise click.BadParameter(f"{value!r}: bytes, such as 1000000, 64M or 1G")
+
+
+transport_option = click.option(
+    "--transport", type=click.Choice(get_args(Transport)), default="auto",
+    help="How events of the bus travel; auto: by nlbus.ko where it is loaded, and by NETLINK_USERSOCK.",
+)  # fmt: skip

@@ -7,9 +7,10 @@ from types import FrameType
 import click
 
 from nlbus import Publisher, SchemaError
-from nlbus.cli.options import flat, group_list, number
+from nlbus.cli.options import flat, group_list, number, transport_option
 from nlbus.publisher import MAX_LINGER
 from nlbus.sources import find, resolve_groups
+from nlbus.transport import Transport
 
 
 @click.command()
@@ -22,12 +23,20 @@ from nlbus.sources import find, resolve_groups
     "--linger", type=click.FloatRange(0, MAX_LINGER), default=0.0, metavar="SECONDS",
     help="An event may wait so long for others, to share a datagram; 0 sends each at once.",
 )  # fmt: skip
-def publish(groups: tuple[list[str], ...], event_type: int, linger: float) -> None:
+@transport_option
+@click.option(
+    "--reliable", is_flag=True,
+    help="Wait for full subscribers that want it so, up to 5 seconds each time; through nlbus.ko only.",
+)  # fmt: skip
+def publish(
+    groups: tuple[list[str], ...], event_type: int, linger: float, transport: Transport, reliable: bool
+) -> None:
     """Publish each line of stdin, without its newline, as an event on the bus.
 
-    Needs no privilege. Whoever listens to one of the groups in this network namespace gets each event once,
-    and counts what it had to lose: publishing waits for nobody. Subscribers believe their own user and root
-    unless told otherwise (--trust). How much was sent is told on stderr at the end; Ctrl-C ends quietly.
+    Needs no privilege, but through nlbus.ko CAP_NET_ADMIN. Whoever listens to one of the groups in this
+    network namespace gets each event once, and counts what it had to lose: publishing waits for nobody.
+    Subscribers believe their own user and root unless told otherwise (--trust). How much was sent is told on
+    stderr at the end; Ctrl-C ends quietly.
 
     \b
     echo hello | nlbus publish --groups 1
@@ -37,7 +46,7 @@ def publish(groups: tuple[list[str], ...], event_type: int, linger: float) -> No
     lines = 0
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with Publisher(linger) as publisher:
+        with Publisher(linger, transport=transport, reliable=reliable) as publisher:
             try:
                 for line in sys.stdin.buffer:
                     lines += 1

@@ -9,6 +9,7 @@ import click
 from nlbus import NetlinkSocket
 from nlbus.cli.completing import source_names
 from nlbus.cli.ending import write_all
+from nlbus.cli.module import lines
 from nlbus.cli.options import namespace
 from nlbus.cli.show import escaped
 from nlbus.diag import survey
@@ -31,6 +32,7 @@ Style = dict[str, Any]
 @click.option("--here", is_flag=True, help="Only those of our own network namespace.")
 @click.option("--pid", type=click.IntRange(1), metavar="PID", help="Only those that this process holds.")
 @click.option("--drops", is_flag=True, help="Only those that have dropped something.")
+@click.option("--module", is_flag=True, help="What nlbus.ko counts here, or in --netns, instead of sockets.")
 @click.option("--kernel/--no-kernel", default=True, help="With the kernel's own (portid 0), or without.")
 def stats(
     *,
@@ -40,6 +42,7 @@ def stats(
     here: bool,
     pid: int | None,
     drops: bool,
+    module: bool,
     kernel: bool,
 ) -> None:
     """Show the netlink sockets of the machine, or those of SOURCE's protocol.
@@ -55,10 +58,16 @@ def stats(
     nlbus stats --drops                   who has lost something?
     nlbus stats route --no-kernel
     nlbus stats --pid 812 -o json | jq .drops
+    nlbus stats --module                  events of nlbus.ko, a line a group
     watch -n1 nlbus stats --netns blue
     """
     if netns is not None and here:
         raise click.UsageError("--netns and --here exclude each other")
+    if module:
+        if source is not None or here or pid or drops or not kernel:
+            raise click.UsageError("--module goes with --netns and --output alone")
+        _write(lines(netns, output == "json"))
+        return
     protocol = None if source is None else find(source).protocol
     found = survey(netns, here=here)
     for sentence in found.missing:
@@ -71,7 +80,10 @@ def stats(
         and (one.drops or not drops)
         and (one.portid or kernel)
     ]
-    lines = [json.dumps(_record(one)) for one in chosen] if output == "json" else _table(chosen)
+    _write([json.dumps(_record(one)) for one in chosen] if output == "json" else _table(chosen))
+
+
+def _write(lines: list[str]) -> None:
     write_all("".join(f"{line}\n" for line in lines))
 
 

@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from nlbus import AsyncSubscriber, Publisher, Subscriber
+from nlbus.sources.bus import module_protocol
 from tests.kernel.aio_helpers import AsyncSubscribe, Run, runner, watchers
 from tests.kernel.cli_helpers import Listen
 from tests.kernel.helpers import Child, here
 
 libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
+# In the laboratory's guests (tests/lab), and wherever it is loaded.
+TRANSPORTS = ["usersock"] + ["module"] * (module_protocol() is not None or "NLBUS_KMOD" in os.environ)
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +37,16 @@ def netns() -> Iterator[int]:
         # EPERM under `unshare -Ur`: no way back into the first user namespace's network; all stay outside.
     finally:
         os.close(home)
+
+
+@pytest.fixture(params=TRANSPORTS)
+def each_transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Publishers and subscribers that are not told otherwise use this transport."""
+    if request.param == "module" and module_protocol() is None:
+        subprocess.run(["insmod", Path(os.environ["NLBUS_KMOD"], "nlbus.ko")], check=True)
+    for made in (Publisher, Subscriber):
+        monkeypatch.setitem(made.__init__.__kwdefaults__, "transport", request.param)
+    return str(request.param)
 
 
 @pytest.fixture

@@ -144,10 +144,11 @@ def portid(subscriber: Subscriber) -> int:
 
 
 def proc_netlink(subscriber: Subscriber) -> SocketRow:
-    """The kernel's row for this subscriber's socket."""
+    """The kernel's row for this subscriber's socket: of two, that of nlbus.ko."""
+    socket = subscriber._receiver.sockets[-1]
     for line in Path("/proc/thread-self/net/netlink").read_text().splitlines()[1:]:
         _, protocol, port, groups, rmem, _, _, _, drops, _ = line.split()
-        if (int(protocol), int(port)) == (subscriber._source.protocol, portid(subscriber)):
+        if (int(protocol), int(port)) == (socket.protocol, socket.portid):
             return SocketRow(int(protocol), int(port), int(groups, 16), int(rmem), int(drops))
     raise AssertionError("the kernel does not list this socket")
 

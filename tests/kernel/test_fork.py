@@ -15,7 +15,7 @@ from tests.kernel.helpers import Child, drain, payloads, wait_until
 Subscribe = Callable[..., Subscriber]
 Fork = Callable[..., Child]
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = [pytest.mark.timeout(30), pytest.mark.usefixtures("each_transport")]
 
 
 def refusals(*calls: Callable[[], object]) -> list[str]:

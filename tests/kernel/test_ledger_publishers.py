@@ -15,6 +15,8 @@ from nlbus import Groups, Publisher, Subscriber
 from nlbus.errors import KernelError
 from tests.kernel.helpers import Child, drain, payload, payloads, proc_netlink, wait_until
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 Subscribe = Callable[..., Subscriber]
 
 # Real publishers

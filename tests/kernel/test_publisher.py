@@ -15,6 +15,8 @@ from nlbus import ClosedError, Groups, Publisher, SchemaError, Subscriber, Topic
 from nlbus.topic import MAX_RECORD
 from tests.kernel.helpers import drain, events, payload, payloads, python
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 Subscribe = Callable[..., Subscriber]
 TICK = Topic("tick", [("id", "<u8"), ("px", "<f8")], groups=3, type=0x100)
 BOOK = Topic("book", [("id", "<u8"), ("qty", "<i8")], groups=(3, 4), type=0x101)
@@ -312,10 +314,10 @@ def test_a_publisher_that_is_collected_sends_what_lingers(sub: Subscriber) -> No
     assert threading.active_count() == before
 
 
-def test_the_end_of_the_interpreter_sends_what_lingers(sub: Subscriber) -> None:
-    code = """
+def test_the_end_of_the_interpreter_sends_what_lingers(sub: Subscriber, each_transport: str) -> None:
+    code = f"""
 import nlbus
-pub = nlbus.Publisher(linger=1.0)
+pub = nlbus.Publisher(linger=1.0, transport={each_transport!r})
 pub.publish(b"last words", 3)
 """
     done = subprocess.run(python(code), check=True, capture_output=True, text=True)

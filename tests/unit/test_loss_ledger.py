@@ -69,6 +69,13 @@ def test_copies_are_dropped_and_counted() -> None:
     assert not batch.loss
 
 
+def test_a_datagram_that_was_sent_again_is_a_copy_to_those_who_had_it() -> None:
+    batch = read(one(0, 0), one(1, 1), one(1, 1, repeats=1), one(1, 1, repeats=2), one(2, 2, repeats=2))
+    assert seqs(batch) == [0, 1, 2]
+    assert batch.counts["copies"] == 2
+    assert not batch.loss
+
+
 def test_a_late_copy_of_an_older_datagram_is_dropped_too() -> None:
     batch = read(one(0, 0), one(1, 1), one(0, 0), one(1, 1), one(2, 2))
     assert seqs(batch) == [0, 1, 2]
