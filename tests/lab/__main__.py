@@ -2,21 +2,25 @@
 
     python -m tests.lab test [--kernel 6.1 --kernel 6.12] [PYTEST ARGUMENTS]
     python -m tests.lab run [--kernel 6.1] COMMAND...
+    python -m tests.lab lint [--kernel 6.1]
 
 A kernel is a series of Debian's, fetched into ~/.cache/nlbus, or "debug", one that accuses, built there.
 """
 
 import argparse
 import os
+import signal
 import sys
 import time
+from pathlib import Path
 
-from tests.lab import guest, modules
+from tests.lab import coverage, debug, guest, lint, modules
 from tests.lab.apt import Unavailable
-from tests.lab.kernels import Kernel
-from tests.lab.kernels import kernel as get_kernel
+from tests.lab.kernels import ROOT, Kernel
+from tests.lab.kernels import kernel as debian_kernel
 
-RESULTS = modules.ROOT / "build" / "lab"
+RESULTS = ROOT / "build" / "lab"
+ACCUSE = Path(__file__).parent / "accuse.sh"
 SKIPPED = 77
 TESTS = ("tests/guest",)
 
@@ -26,6 +30,7 @@ def arguments() -> argparse.Namespace:
     actions = parser.add_subparsers(required=True)
     for name, action, what in (
         ("test", test, "run the guest tests; more arguments are pytest's"),
+        ("lint", check, "what sparse, gcc -W1, checkpatch and coccinelle say of the modules"),
         ("run", run, "run one command as root, nlbus.ko being loaded; its files vanish but for /run/lab"),
     ):
         one = actions.add_parser(name, help=what, description=what)
@@ -42,7 +47,7 @@ def boot(kernel: Kernel, command: list[str], options: argparse.Namespace, *, loa
     """The command's status; that of a kernel which reports a fault is a failure, too."""
     built = modules.build(kernel)
     results = RESULTS / kernel.name
-    if load and (built / "nlbus.ko").exists():
+    if load:
         command = ["sh", "-ec", f'insmod {built}/nlbus.ko; exec "$@"', "sh", *command]
     environment = {"NLBUS_KMOD": str(built), "NLBUS_GUEST": kernel.name}
     log = results / "console.log"
@@ -57,9 +62,20 @@ def boot(kernel: Kernel, command: list[str], options: argparse.Namespace, *, loa
     return status
 
 
+def get_kernel(name: str) -> Kernel:
+    return debug.kernel() if name == "debug" else debian_kernel(name)
+
+
 def run(options: argparse.Namespace) -> int:
     """One command in one guest."""
     return boot(get_kernel((options.kernel or ["6.1"])[0]), options.rest or ["bash"], options, load=True)
+
+
+def check(options: argparse.Namespace) -> int:
+    """1 where one of the kernel's tools complains."""
+    complaints = lint.lint(get_kernel((options.kernel or ["6.1"])[0]))
+    print(*complaints, sep="\n", end="\n" if complaints else "")
+    return int(bool(complaints))
 
 
 def test(options: argparse.Namespace) -> int:
@@ -70,8 +86,13 @@ def test(options: argparse.Namespace) -> int:
         start = time.monotonic()
         kernel = get_kernel(name)
         print(f"--- {kernel.release} ({kernel.name})", flush=True)
-        status = boot(kernel, [*pytest, *(options.rest or TESTS)], options, load=False)
+        command = [*pytest, *(options.rest or TESTS)]
+        if name == "debug":
+            command = ["sh", str(ACCUSE), *command]
+        status = boot(kernel, command, options, load=False)
         outcomes.append((kernel, status, time.monotonic() - start))
+        if name == "debug":
+            print(coverage.report(RESULTS / name, modules.folder(kernel)))
     for kernel, status, seconds in outcomes:
         print(f"{kernel.release}: {'failed' if status else 'passed'} after {seconds:.0f} s")
     return max(status for _, status, _ in outcomes)
@@ -80,9 +101,14 @@ def test(options: argparse.Namespace) -> int:
 def main() -> int:
     """The process's exit status."""
     options = arguments()
-    os.chdir(modules.ROOT)
+    # So that guests end with us.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    os.chdir(ROOT)
     try:
         status: int = options.action(options)
+    except modules.BuildError as error:
+        print(error, file=sys.stderr)
+        return 1
     except Unavailable as why:
         print(f"no guest kernel here: {why}", file=sys.stderr)
         return 0 if options.or_skip and not os.environ.get("CI") else SKIPPED

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab import apt
+from tests.lab import apt, trixie
 from tests.lab.apt import Unavailable
 
+ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nlbus"
 IMAGE = r"linux-image-{series}\.\d\S*-cloud-amd64"
 PARTS = r"linux-(image|binary|modules|headers|kbuild|compiler|base)-\d\S*"
@@ -29,6 +30,7 @@ class Kernel:
     options: str = ""  # for the kernel's command line
     settings: tuple[str, ...] = ()  # for make, when modules are built
     memory: int = 2048  # MiB of a guest
+    shell: tuple[str, ...] = ()  # goes before make
 
 
 @contextlib.contextmanager
@@ -54,19 +56,27 @@ def kernel(series: str) -> Kernel:
 
 
 def fetch(series: str, folder: Path) -> str:
-    package = apt.newest(f"linux-image-{series}.", IMAGE.format(series=re.escape(series)))
+    start, pattern, options = f"linux-image-{series}.", IMAGE.format(series=re.escape(series)), []
+    package = apt.newest(start, pattern)
     if package is None:
-        raise Unavailable(f"no package linux-image-{series}.*-cloud-amd64 in apt's lists; try apt-get update")
+        with alone("trixie") as newer:
+            options = trixie.lists(newer)
+            package = apt.newest(start, pattern, options)
+    if package is None:
+        raise Unavailable(f"Debian has no linux-image-{series}.*-cloud-amd64; try apt-get update")
     release = package.removeprefix("linux-image-")
     there = folder / release
     if (there / ".complete").exists():
         return release
     shutil.rmtree(there, ignore_errors=True)
     packages = {
-        *apt.with_dependencies(package, PARTS),
-        *apt.with_dependencies(f"linux-headers-{release}", PARTS),
+        *apt.with_dependencies(package, PARTS, options),
+        *apt.with_dependencies(f"linux-headers-{release}", PARTS, options),
     }
-    apt.unpack(sorted(packages - {f"{package}-unsigned"}), there)
+    apt.unpack(sorted(packages - {f"{package}-unsigned"}), there, options)
+    if options:
+        with alone("trixie") as newer:
+            (there / ".tools").symlink_to(trixie.tools(newer, options))
     relocate(there)
     modules = next(there.glob(f"**/lib/modules/{release}"))
     apt.run("depmod", "--basedir", str(modules.parents[2]), release)
@@ -76,8 +86,11 @@ def fetch(series: str, folder: Path) -> str:
 
 def load(series: str, release: str, there: Path) -> Kernel:
     modules = next(there.glob(f"**/lib/modules/{release}")).parent
-    image = next(there.glob(f"**/vmlinuz-{release}"))
-    return Kernel(series, release, image, there / f"usr/src/linux-headers-{release}", modules)
+    image = next(there.glob("**/vmlinuz*"))
+    headers = there / f"usr/src/linux-headers-{release}"
+    tools = there / ".tools"
+    shell = trixie.within(tools.resolve(), CACHE, ROOT) if tools.exists() else ()
+    return Kernel(series, release, image, headers, modules, shell=shell)
 
 
 def relocate(there: Path) -> None:

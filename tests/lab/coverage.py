@@ -1,0 +1,47 @@
+"""Which lines of the modules the tests ran, by GCOV: the guest leaves its counters in /run/lab/gcov."""
+
+import json
+import shutil
+from pathlib import Path
+
+from tests.lab import apt
+
+
+def report(results: Path, built: Path) -> str:
+    """A line a file, and the lines that no test ran."""
+    said, ran, all_lines = [], 0, 0
+    for counters in sorted((results / "gcov").glob("*.gcda")):
+        notes = built / f"{counters.stem}.gcno"
+        if not notes.exists():
+            continue
+        shutil.copy(notes, counters.parent)
+        data = json.loads(apt.run("gcov", "--json-format", "--stdout", counters.name, cwd=counters.parent))
+        for file in data["files"]:
+            source = Path(file["file"])
+            if source.parent != built or source.suffix != ".c":
+                continue
+            counts: dict[int, int] = {}
+            for line in file["lines"]:
+                counts[line["line_number"]] = counts.get(line["line_number"], 0) + line["count"]
+            missed = [number for number, count in counts.items() if not count]
+            ran += len(counts) - len(missed)
+            all_lines += len(counts)
+            said.append(
+                f"  {source.name}: {percent(len(counts) - len(missed), len(counts))}, not {spans(missed)}"
+            )
+    return "\n".join([f"lines of the modules that ran: {percent(ran, all_lines)}", *said])
+
+
+def percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} % of {whole}" if whole else "none"
+
+
+def spans(numbers: list[int]) -> str:
+    """1-3 7 for 1, 2, 3, 7."""
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return " ".join(f"{a}-{b}" if a < b else f"{a}" for a, b in found) or "nothing"

@@ -1,0 +1,72 @@
+"""What the kernel's own tools say of the modules: sparse, W=1, checkpatch.pl, coccinelle."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.lab import apt, modules
+from tests.lab.apt import Unavailable
+from tests.lab.kernels import ROOT, Kernel, alone
+
+LINE_LENGTH = 115
+# What checkpatch.pl cannot know: versions are compared in compat.h alone, and a test may busy-wait.
+IGNORED = "LINUX_VERSION_CODE,USLEEP_RANGE,FILE_PATH_CHANGES"
+
+
+def lint(kernel: Kernel) -> list[str]:
+    """All complaints about our files."""
+    scripts = kernel_scripts()
+    folders = [ROOT / "kmod", ROOT / "tests" / "guest" / "probe"]
+    sources = [path for folder in folders for path in sorted(folder.rglob("*.[ch]"))]
+    return [*compiled(kernel), *checkpatch(scripts, sources), *coccinelle(scripts, folders[0])]
+
+
+def kernel_scripts() -> Path:
+    """checkpatch.pl and the semantic patches, of Debian's kernel source."""
+    package = "linux-source-6.1"
+    with alone("scripts") as folder:
+        there = folder / package / "scripts"
+        if not (there / "checkpatch.pl").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            apt.unpack([package], folder / "package")
+            archive = next(folder.glob("package/usr/src/*.tar.xz"))
+            apt.run("tar", "--extract", "--directory", folder, "--file", archive, f"{package}/scripts")
+            shutil.rmtree(folder / "package")
+    return there
+
+
+def compiled(kernel: Kernel) -> list[str]:
+    """W=1 and sparse, of everything anew."""
+    there = modules.folder(kernel).with_name(f"{kernel.name}-lint")
+    shutil.rmtree(there, ignore_errors=True)
+    need("sparse")
+    said = modules.make(kernel, there, "W=1", "C=2", "CF=-D__CHECK_ENDIAN__ -Wcontext")
+    return [line for line in said.splitlines() if str(there) in line]
+
+
+def checkpatch(scripts: Path, sources: list[Path]) -> list[str]:
+    options = ["--no-tree", "--strict", "--terse", "--show-types", "--no-summary"]
+    options += [f"--max-line-length={LINE_LENGTH}", f"--ignore={IGNORED}", "--file"]
+    return say("perl", scripts / "checkpatch.pl", *options, *sources).splitlines()
+
+
+def coccinelle(scripts: Path, folder: Path) -> list[str]:
+    """Each of the kernel's semantic patches that reports."""
+    need("spatch", "coccinelle")
+    options = ["-D", "report", "--very-quiet", "--no-show-diff", "--dir", folder, "--cocci-file"]
+    found = []
+    for patch in sorted((scripts / "coccinelle").rglob("*.cocci")):
+        if "virtual report" in patch.read_text(errors="replace"):
+            said = say("spatch", *options, patch)
+            found += [f"{patch.name}: {line}" for line in said.splitlines() if line.strip()]
+    return found
+
+
+def say(*command: str | Path) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+def need(program: str, package: str | None = None) -> None:
+    if shutil.which(program) is None:
+        raise Unavailable(f"{program} is not installed (Debian: apt-get install {package or program})")
