@@ -12,7 +12,8 @@ ASAN := build/asan
 UNSHARE = $(shell test "$$(id -u)" = 0 || { unshare -Urn true && echo unshare -Urn; } 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo kmod install-kmod test test-kmod guest lint format bench soak test-asan clean
+.PHONY: help build demo kmod install-kmod test test-kmod test-kmod-debug guest lint lint-kmod format bench soak \
+	test-asan clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -46,12 +47,19 @@ install-kmod: ## Build and install it by DKMS, for later kernels too (as root)
 demo: build ## See it work: kernel events as arrays, then the bus at full rate
 	@$(VENV)/bin/nlbus demo
 
-test: build $(READERS) ## Unit, property and real-kernel tests
+test: build $(READERS) ## Unit, property and real-kernel tests, and those of the kernel module in guests
 	$(UNSHARE) $(PY) -m pytest
+	$(PY) -m tests.lab test --or-skip
 
 # KERNEL: a series of Debian's, several, or "debug"; ARGS: pytest's.
 test-kmod: build ## The kernel module in guests: make test-kmod KERNEL=6.12 ARGS=-x
 	$(PY) -m tests.lab test $(KERNEL:%=--kernel=%) $(ARGS)
+
+test-kmod-debug: build ## The same on a kernel that accuses: KASAN, lockdep, kmemleak, failslab; lines that ran
+	$(PY) -m tests.lab test --kernel=debug --timeout=5400 $(ARGS)
+
+lint-kmod: build ## sparse, W=1, checkpatch --strict and coccinelle on the kernel module
+	$(PY) -m tests.lab lint $(KERNEL:%=--kernel=%)
 
 guest: build ## One command, nlbus.ko being loaded: make guest CMD='nlbus sources' KERNEL=6.1
 	@$(PY) -m tests.lab run $(KERNEL:%=--kernel=%) sh -c "$${CMD:-exec bash}"

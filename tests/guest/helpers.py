@@ -1,0 +1,224 @@
+"""What the guest tests share: modules, orders to publish, and listeners that know nothing of nlbus."""
+
+import contextlib
+import os
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tests import reference
+
+BUILT = Path(os.environ.get("NLBUS_KMOD", ""))
+DEBUG = os.environ.get("NLBUS_GUEST") == "debug"  # a kernel that is ten times as slow
+SLOW = 5 if DEBUG else 1
+SYS = Path("/sys/module/nlbus/parameters")
+PROBE = Path("/sys/kernel/debug/nlbus_probe")
+GEN = Path("/sys/module/nlbus_gen/parameters")
+
+SOL_NETLINK = 270
+ADD_MEMBERSHIP, BROADCAST_ERROR, NO_ENOBUFS, CAP_ACK, EXT_ACK = 1, 4, 5, 10, 11
+SO_RCVBUFFORCE = 33
+SO_PASSCRED, SCM_CREDENTIALS = 16, 2
+MAX_DATAGRAM = 32448
+HEAD = 96  # nlmsghdr and nlbus_batch
+MAX_EVENT = MAX_DATAGRAM - HEAD
+
+# Modules
+
+
+def load(name: str, **parameters: object) -> None:
+    """Insert a module; AssertionError with what insmod says where it fails."""
+    path = BUILT / ("probe" if name == "nlbus_probe" else "") / f"{name}.ko"
+    settings = [f"{key}={value}" for key, value in parameters.items()]
+    done = subprocess.run(["insmod", path, *settings], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def unload(name: str) -> None:
+    done = subprocess.run(["rmmod", name], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def loaded(name: str) -> bool:
+    return Path("/sys/module", name).exists()
+
+
+def load_all(**parameters: object) -> None:
+    load("nlbus", **parameters)
+    load("nlbus_gen")
+    load("nlbus_probe")
+
+
+def unload_all() -> None:
+    for name in ("nlbus_probe", "nlbus_packet", "nlbus_gen", "nlbus"):
+        if loaded(name):
+            unload(name)
+
+
+def protocol() -> int:
+    return int((SYS / "protocol").read_text())
+
+
+def kernel_log() -> str:
+    return subprocess.run(["dmesg"], check=True, capture_output=True, text=True).stdout
+
+
+# Publishing from the kernel
+
+
+class Outcome(NamedTuple):
+    """How often nlbus_publish() and its like took an event, found nobody, were full, or refused."""
+
+    accepted: int
+    skipped: int
+    full: int
+    refused: int
+
+
+def mask(groups: Iterable[int]) -> int:
+    """Bit g - 1 for group g."""
+    return sum(1 << (group - 1) for group in groups)
+
+
+def order(how: str, *groups: int, type: int = 0, size: int = 8, count: int = 1, first: int = 0) -> Outcome:
+    """Have nlbus_probe.ko publish into this namespace: each event is its number, repeated."""
+    PROBE.write_text(f"{how} {mask(groups):#x} {type:#x} {size} {count} {first}")
+    *counts, wrong = map(int, PROBE.read_text().split())
+    assert wrong == 0
+    return Outcome(*counts)
+
+
+def generate(**settings: object) -> Outcome:
+    """Have nlbus_gen.ko publish into this namespace."""
+    defaults = {
+        "context": "process", "call": "publish", "count": 1000, "rate": 0, "burst": 1, "size": 64,
+        "groups": 1, "type": 0, "threads": 1,
+    }  # fmt: skip
+    for name, value in (defaults | settings).items():
+        (GEN / name).write_text(str(value))
+    (GEN / "run").write_text("1")
+    result = dict(pair.split("=") for pair in (GEN / "run").read_text().split())
+    return Outcome(*(int(result[name]) for name in ("taken", "skipped", "full", "failed")))
+
+
+def event(number: int, size: int = 8) -> bytes:
+    """What order() publishes."""
+    return (struct.pack("=Q", number) * (size // 8 + 1))[:size]
+
+
+# Listening
+
+
+class Datagram(NamedTuple):
+    """One, and what the kernel says of it."""
+
+    data: bytes
+    group: int
+    portid: int
+    uid: int
+
+    @property
+    def batches(self) -> list[reference.Batch]:
+        """All that is in it, which must be well formed."""
+        batches, malformed = reference.parse_chain(self.data)
+        assert not malformed
+        assert [batch.fault for batch in batches] == [0] * len(batches)
+        return batches
+
+    @property
+    def header(self) -> dict[str, int]:
+        """Of the first batch."""
+        header = self.batches[0].header
+        assert header is not None
+        return header
+
+
+class Tap:
+    """A netlink socket that belongs to groups of the module."""
+
+    def __init__(self, *groups: int, buffer: int = 1 << 27, error: bool = False) -> None:
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol())
+        # Who may not force it, does not need it either.
+        with contextlib.suppress(PermissionError):
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, buffer)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_PASSCRED, 1)
+        self.socket.setsockopt(SOL_NETLINK, NO_ENOBUFS, 1)
+        if error:
+            self.socket.setsockopt(SOL_NETLINK, BROADCAST_ERROR, 1)
+        self.socket.bind((0, 0))
+        for group in groups:
+            self.socket.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, group)
+        self.portid: int = self.socket.getsockname()[0]
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def receive(self, timeout: float = 0.0) -> Datagram | None:
+        """The next datagram; None where none comes in time."""
+        self.socket.settimeout(timeout)
+        try:
+            data, ancillary, _, (portid, groups) = self.socket.recvmsg(1 << 16, 64)
+        except (TimeoutError, BlockingIOError):
+            return None
+        [credentials] = [value for _, kind, value in ancillary if kind == SCM_CREDENTIALS]
+        return Datagram(data, groups.bit_length(), portid, struct.unpack("=3i", credentials)[1])
+
+    def until(self, events: int, timeout: float = 10.0) -> list[Datagram]:
+        """Datagrams until they have so many events, copies of one counting once."""
+        found, seen, give_up = [], Ledger(), time.monotonic() + timeout * SLOW
+        while seen.events < events:
+            got = self.receive(0.2)
+            assert got or time.monotonic() < give_up, f"{seen.events} of {events} events came"
+            if got:
+                seen.take(got)
+                found.append(got)
+        return found
+
+    def drain(self, timeout: float = 0.3) -> list[Datagram]:
+        """All datagrams until none comes for so long. With the default, heartbeats have come, too."""
+        return list(iter(lambda: self.receive(timeout * SLOW), None))
+
+    def dropped(self) -> int:
+        """Datagrams that did not fit into the buffer, as the kernel counts them."""
+        return int(struct.unpack("=9I", self.socket.getsockopt(socket.SOL_SOCKET, 55, 36))[8])
+
+
+class Ledger:
+    """The rules of uapi/nlbus.h for readers, in a few lines: what is a copy, what was lost."""
+
+    def __init__(self) -> None:
+        self.streams: dict[tuple[int, int, int], list[int]] = {}  # next dgram_seq, next seq
+        self.events = self.lost = self.copies = 0
+
+    def take(self, datagram: Datagram) -> list[reference.Batch]:
+        """Its batches, or nothing where it is a copy."""
+        batches = datagram.batches
+        header = datagram.header
+        stream = (datagram.portid, header["instance"], header["groups"])
+        at = self.streams.setdefault(stream, [header["dgram_seq"], header["first_seq"]])
+        if header["dgram_seq"] < at[0]:
+            self.copies += 1
+            return []
+        at[0] = header["dgram_seq"] + 1
+        for batch in batches:
+            assert batch.header is not None
+            assert batch.header["first_seq"] >= at[1]
+            self.lost += batch.header["first_seq"] - at[1]
+            self.events += batch.header["count"]
+            at[1] = batch.header["first_seq"] + batch.header["count"]
+        return batches
+
+
+def payloads(datagrams: Iterable[Datagram]) -> list[bytes]:
+    """All events once, in the order of their coming."""
+    ledger = Ledger()
+    return [one for datagram in datagrams for batch in ledger.take(datagram) for one in batch.events]
+
+
+def numbers(datagrams: Iterable[Datagram]) -> Iterator[int]:
+    """The numbers of order()."""
+    return (struct.unpack_from("=Q", one)[0] for one in payloads(datagrams))
