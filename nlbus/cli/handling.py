@@ -110,12 +110,21 @@ def run_program(
         return serve(engine, count, seconds)
 
 
-def serve(engine: Engine, count: int | None = None, seconds: float | None = None) -> bool:
-    """Run it until it ends, or SIGINT or SIGTERM ends it. Says what was done; whether anything was lost."""
+def serve(
+    engine: Engine,
+    count: int | None = None,
+    seconds: float | None = None,
+    at_end: Callable[[], None] = lambda: None,
+) -> bool:
+    """Run it until it ends, or SIGINT or SIGTERM ends it. Says what was done; whether anything was lost.
+
+    at_end: called before handlers are waited for.
+    """
     try:
         with ended_by_signals(engine):
             engine.run(count, seconds)
     finally:
+        at_end()
         forgotten = engine.close()
         total = engine.counts() | {"lost": engine.lost, "not handled": forgotten}
         words = [f"{total.pop('matched')} events"]

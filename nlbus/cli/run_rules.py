@@ -75,11 +75,7 @@ class _Service:
                 rules.rules, workers=rules.workers, queue=rules.queue, overflow=rules.overflow, every=beat
             )
             _greet(rules)
-            try:
-                self._serve(engine, rules, notifier)
-            finally:
-                notifier.stopping()
-                self._loop.end(PATIENCE)
+            self._serve(engine, rules, notifier)
 
     def _serve(self, engine: Engine, rules: Rules, notifier: Notifier) -> None:
         def reload() -> None:
@@ -96,6 +92,10 @@ class _Service:
                     log.warning("workers, queue and overflow are as they were until the next start")
             notifier.ready(_status(engine))
 
+        def end() -> None:
+            notifier.stopping()
+            self._loop.end(PATIENCE)
+
         def hang_up(number: int, frame: FrameType | None) -> None:
             engine.call(reload)
 
@@ -103,7 +103,7 @@ class _Service:
         previous = signal.signal(signal.SIGHUP, hang_up) if main else None
         try:
             notifier.ready(_status(engine))
-            serve(engine)
+            serve(engine, at_end=end)
         finally:
             if main:
                 signal.signal(signal.SIGHUP, previous)

@@ -294,6 +294,25 @@ def test_functions_are_found_beside_the_rules(run: Callable[..., Run], tmp_path:
     assert here.end(signal.SIGINT)[0] == 0
 
 
+def test_a_coroutine_that_sleeps_is_no_reason_to_wait(run: Callable[..., Run], tmp_path: Path) -> None:
+    (tmp_path / "sleepers_of_test.py").write_text(
+        "import asyncio, pathlib\n"
+        "async def link(event):\n"
+        f"    pathlib.Path({str(tmp_path / 'seen')!r}).touch()\n"
+        "    await asyncio.sleep(600)\n"
+    )
+    rules = tmp_path / "rules.toml"
+    rules.write_text(
+        '[[rule]]\nsource = "route"\ntable = "link"\npython = "sleepers_of_test:link"\ninitial = true\n'
+    )
+    here = run(str(rules))
+    wait_until((tmp_path / "seen").exists)
+    began = time.monotonic()
+    code, said = here.end(signal.SIGTERM)
+    assert time.monotonic() - began < 5
+    assert (code, "do not end" in said, "ended with us" in said) == (0, False, True)
+
+
 def test_wrong_rules_end_before_anything_runs(tmp_path: Path) -> None:
     rules = tmp_path / "rules.toml"
     rules.write_text(RULES.format(name="one"))
