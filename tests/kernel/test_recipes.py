@@ -114,7 +114,7 @@ def test_process_tree(tmp_path: Path) -> None:
 # -- links that flap --------------------------------------------------------------------------------------
 
 
-def test_link_flaps(subscribe: Subscribe, tmp_path: Path) -> None:
+def test_flaps_with_addresses(subscribe: Subscribe, tmp_path: Path) -> None:
     file = tmp_path / "flaps.pcapng"
     sub = subscribe("route", tables=["link", "addr"])
     ip("link add va type veth peer name vb", "link set va up", "link set vb up")
@@ -123,7 +123,7 @@ def test_link_flaps(subscribe: Subscribe, tmp_path: Path) -> None:
         ip("link set vb down", "link set vb up")
     ip("link add quiet type ifb")
     record(file, sub, seconds=0.3)
-    lines = [line.split() for line in both("link_flaps", file).stdout.splitlines()]
+    lines = [line.split() for line in both("flaps_with_addresses", file).stdout.splitlines()]
     (va,) = [line for line in lines if line[0] == "va"]
     assert int(va[1]) >= 6  # down and up, three times
     assert va[2:5] == ["changes,", "now", "up"]
@@ -154,7 +154,7 @@ def test_nothing_at_all_is_no_error(recipe: Callable[[str], ModuleType]) -> None
     cases: dict[str, list[Any]] = {
         "top_talkers": [none("conntrack", "conntrack")],
         "process_tree": [none("proc", "fork"), none("proc", "exit")],
-        "link_flaps": [none("route", "link"), snapshot("route", "addr")],
+        "flaps_with_addresses": [none("route", "link"), snapshot("route", "addr")],
         "group_rates": [recipe("group_rates").counts_of([])],
     }
     for name, tables in cases.items():

@@ -1,7 +1,7 @@
 """Which links flap, and whose addresses are on them? Changes of operstate, joined with addresses.
 
-python3 examples/link_flaps.py --seconds 60
-nlbus record route flap.pcapng; python3 examples/link_flaps.py flap.pcapng --with duckdb
+python3 examples/flaps_with_addresses.py --seconds 60
+nlbus record route flap.pcapng; python3 examples/flaps_with_addresses.py flap.pcapng --with duckdb
 """
 
 import duckdb
