@@ -126,7 +126,7 @@ static int start_beside(struct nlbus_pending *p)
 static bool unlike(const struct nlbus_pending *p, const struct nlbus_record *event, bool timed)
 {
 	/* Events of several CPUs: time may fall. */
-	return p->head.type != event->type || p->count == NLBUS_MAX_COUNT || p->timed != timed ||
+	return p->head.type != event->type || p->timed != timed ||
 	       (timed && event->time_ns - p->head.time_ns > U32_MAX);
 }
 
@@ -141,29 +141,32 @@ int nlbus_pending_add(struct nlbus_pending *p, const struct nlbus_record *event,
 	bool varying;
 	int error;
 
+	/* A datagram of the smallest events is full before a batch may have no more. */
+	BUILD_BUG_ON(NLBUS_MAX_DATAGRAM > NLBUS_MAX_COUNT);
 	/* No room for a time beside it: it has that of its batch. */
 	if (alone > NLBUS_MAX_DATAGRAM) {
 		timed = false;
 		alone = batch_size(event->len, 1, !event->len, timed);
-	}
-	if (!p->skb) {
-		error = start(p, max(alone, min(room, chain_bytes)));
-		if (error)
-			return error;
 	}
 	if (p->count && unlike(p, event, timed))
 		close_batch(p);
 
 	/* An event without bytes is one of varying length: the wire knows no records of size 0. */
 	varying = !event->len || (p->count && (p->varying || p->head.record_size != event->len));
-	used = batch_size(p->bytes + event->len, p->count + 1, varying, timed);
-	if ((p->count ? p->at : ALIGN(p->at, 8)) + used > p->limit)
-		return -ENOSPC;
 	if ((varying || timed) && !p->ends) {
 		error = start_beside(p);
 		if (error)
 			return error;
 	}
+	/* Last, so that what is pending is never empty. */
+	if (!p->skb) {
+		error = start(p, max(alone, min(room, chain_bytes)));
+		if (error)
+			return error;
+	}
+	used = batch_size(p->bytes + event->len, p->count + 1, varying, timed);
+	if ((p->count ? p->at : ALIGN(p->at, 8)) + used > p->limit)
+		return -ENOSPC;
 	if (!p->count)
 		open_batch(p, event, timed);
 	if (varying && !p->varying) {
@@ -180,7 +183,7 @@ int nlbus_pending_add(struct nlbus_pending *p, const struct nlbus_record *event,
 	p->count++;
 	p->fast = 0;
 	if (!p->varying && !timed)
-		p->fast = min((p->limit - p->at - used) / event->len, NLBUS_MAX_COUNT - p->count);
+		p->fast = (p->limit - p->at - used) / event->len;
 	return 0;
 }
 
