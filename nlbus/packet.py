@@ -6,6 +6,7 @@ none matches is accepted, and told to who listens to the source `packet`.
 
 from __future__ import annotations
 
+import errno
 import struct
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Literal
 
 from nlbus.convert import MAPPED
-from nlbus.errors import SchemaError
+from nlbus.errors import SchemaError, kernel_error
 from nlbus.netns import Netns, inside
 from nlbus.records import record_topic
 from nlbus.request import Reply, Requests, attribute, attributes
@@ -82,8 +83,11 @@ def add(rule: Rule, *, before: int | None = None, netns: Netns = None) -> Rule:
     body = _attributes(rule)
     if before is not None:
         body += _number("=I", A_BEFORE, before, "before")
-    [reply] = _ask(CMD_ADD, body, "adding a packet rule", netns)
-    return _rule(reply)
+    action = "adding a packet rule"
+    replies = _ask(CMD_ADD, body, action, netns)
+    if not replies:
+        raise kernel_error(errno.ENOBUFS, action, "it was added, but the answer with its handle got lost")
+    return _rule(replies[0])
 
 
 def delete(handle: int, *, netns: Netns = None) -> None:

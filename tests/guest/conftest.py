@@ -8,7 +8,8 @@ import pytest
 
 from tests.guest import helpers
 from tests.guest.helpers import Tap
-from tests.kernel.conftest import child, netns, others, publisher, subscribe  # noqa: F401
+from tests.guest.packet_scene import packets  # noqa: F401
+from tests.kernel.conftest import child, listen, netns, others, publisher, subscribe  # noqa: F401
 
 GUEST = os.environ.get("NLBUS_GUEST")  # the kernel's name in tests/lab
 
