@@ -5,6 +5,7 @@ from typing import IO, Any
 
 import click
 
+from nlbus.cli.bench import bench
 from nlbus.cli.completing import completion
 from nlbus.cli.demo import demo
 from nlbus.cli.ending import discard_stdout, no_color
@@ -67,6 +68,7 @@ def commands() -> None:
     nlbus run rules.toml              programs for events, in the manner of udev rules
     nlbus test rules.toml flap.pcapng what they would run
     nlbus stats                       all netlink sockets, and what they dropped
+    nlbus bench kmod                  the kernel module, beside plain netlink
     nlbus packet rules list           packets that the module nlbus_packet drops or samples
     nlbus demo                        all of it in ten seconds
     nlbus completion bash             completion, for your shell
@@ -80,6 +82,7 @@ def commands() -> None:
 
 
 for command in (
+    bench,
     sources,
     listen,
     snapshot,

@@ -11,36 +11,17 @@ import numpy as np
 import pytest
 
 from nlbus import Batch, KernelError, Publisher, Subscriber, module_stats, set_module
-from nlbus.sources.bus import module_protocol
+from tests.guest import helpers
 
-KMOD = Path(os.environ["NLBUS_KMOD"])
-
-
-def insmod(name: str) -> None:
-    subprocess.run(["insmod", KMOD / f"{name}.ko"], check=True)
-
-
-def rmmod(name: str) -> None:
-    subprocess.run(["rmmod", name], check=True)
+GENERATOR = Path("/sys/module/nlbus_gen/parameters")
 
 
 @pytest.fixture
-def unloaded() -> None:
-    if module_protocol() is not None:
-        rmmod("nlbus")
-
-
-@pytest.fixture
-def loaded() -> None:
-    if module_protocol() is None:
-        insmod("nlbus")
-
-
-@pytest.fixture
-def generator(loaded: None) -> Iterator[Path]:
-    insmod("nlbus_gen")
-    yield Path("/sys/module/nlbus_gen/parameters")
-    rmmod("nlbus_gen")
+def unloaded(netns: int) -> Iterator[None]:
+    helpers.unload_all()
+    yield
+    helpers.unload_all()
+    helpers.load_all()
 
 
 def received(sub: Subscriber, timeout: float = 1.0) -> list[Batch]:
@@ -63,7 +44,7 @@ def test_subscribers_that_were_there_before_the_module_hear_what_comes_through_i
         waiting.start()
         time.sleep(1)
         assert (sub.transport, old.transport) == ("usersock", "usersock")
-        insmod("nlbus")
+        helpers.load("nlbus")
         with Publisher() as new:
             assert (new.transport, sub.transport) == ("module", "module")
             new.publish(b"one", groups=(1, 7))
@@ -76,11 +57,11 @@ def test_subscribers_that_were_there_before_the_module_hear_what_comes_through_i
     assert set(got) == {b"end", b"one", b"two", b"module"} or set(got) == {b"end", b"one", b"module"}
 
 
-def test_events_of_the_kernel_are_of_portid_0(generator: Path) -> None:
+def test_events_of_the_kernel_are_of_portid_0() -> None:
     with Subscriber(groups=3, transport="module") as sub:
         for name, value in {"groups": 4, "count": 1000, "size": 64, "type": 7}.items():
-            (generator / name).write_text(str(value))
-        (generator / "run").write_text("1")
+            (GENERATOR / name).write_text(str(value))
+        (GENERATOR / "run").write_text("1")
         batches = received(sub)
         events = np.concatenate([batch.events for batch in batches])
         assert len(events) == 1000
@@ -93,7 +74,7 @@ def test_events_of_the_kernel_are_of_portid_0(generator: Path) -> None:
         assert group.events >= 1000
 
 
-def test_parameters_are_set_and_told(loaded: None) -> None:
+def test_parameters_are_set_and_told() -> None:
     before = module_stats()
     set_module(chain_bytes=4096, linger_us=100)
     try:
@@ -102,7 +83,7 @@ def test_parameters_are_set_and_told(loaded: None) -> None:
         set_module(chain_bytes=before.chain_bytes, linger_us=before.linger_us)
 
 
-def test_a_reliable_publisher_waits_for_reliable_subscribers_only(loaded: None) -> None:
+def test_a_reliable_publisher_waits_for_reliable_subscribers_only() -> None:
     counts: list[int] = []
     full = {"groups": 5, "transport": "module", "buffer_events": 50, "on_loss": "ignore"}
     with Subscriber(**full, reliable=True) as sub, Subscriber(**full) as careless:  # type: ignore[arg-type]
@@ -127,7 +108,7 @@ def test_a_reliable_publisher_waits_for_reliable_subscribers_only(loaded: None) 
         assert careless.stats()["dropped"] > 0
 
 
-def test_a_stuck_subscriber_ends_a_reliable_publishers_patience(loaded: None) -> None:
+def test_a_stuck_subscriber_ends_a_reliable_publishers_patience() -> None:
     with (
         Subscriber(groups=6, transport="module", buffer_events=10, reliable=True, on_loss="ignore"),
         Publisher(reliable=True) as pub,
@@ -142,7 +123,7 @@ def test_a_stuck_subscriber_ends_a_reliable_publishers_patience(loaded: None) ->
         other.publish(b"waits for nobody", groups=6)
 
 
-def test_what_the_module_refuses_is_told_in_its_words(loaded: None) -> None:
+def test_what_the_module_refuses_is_told_in_its_words() -> None:
     with Publisher(transport="module") as pub:
         pub.publish(b"fine", groups=1)
         assert pub.stats()["failed"] == 0

@@ -41,6 +41,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
         "test",
         "stats",
         "demo",
+        "bench",
         "completion",
     ],
 )
