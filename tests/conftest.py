@@ -5,7 +5,6 @@ import os
 import signal
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
 
 import pytest
 
@@ -16,32 +15,7 @@ GRACE = 30.0
 stderr = pytest.StashKey[int]()  # of the run: nothing is captured yet
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--transport",
-        help='of publishers and subscribers of the bus whose test does not say: "usersock", "module"',
-    )
-
-
-def default_transport(value: str) -> None:
-    """As if Publisher and Subscriber had been written so."""
-    import nlbus
-
-    def publisher(self: Any, *args: Any, **keywords: Any) -> None:
-        publisher_init(self, *args, **{"transport": value, **keywords})
-
-    def subscriber(self: Any, source: str = "bus", *args: Any, **keywords: Any) -> None:
-        if source == "bus":
-            keywords.setdefault("transport", value)
-        subscriber_init(self, source, *args, **keywords)
-
-    publisher_init, nlbus.Publisher.__init__ = nlbus.Publisher.__init__, publisher  # type: ignore[method-assign]
-    subscriber_init, nlbus.Subscriber.__init__ = nlbus.Subscriber.__init__, subscriber  # type: ignore[method-assign]
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    if transport := config.getoption("--transport"):
-        default_transport(transport)
     config.addinivalue_line("markers", f"timeout(seconds): end the test after so long (default {TIMEOUT:g})")
     config.stash[stderr] = os.dup(2)
     # A shell lets what it runs in the background ignore Ctrl-C, which tests send to their children.

@@ -4,24 +4,25 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nlbus import Batch, KernelError, Publisher, Subscriber, module_stats, set_module
-from tests.guest import helpers
+from nlbus import Batch, KernelError, Publisher, Subscriber, Topic, module_stats, set_module
+from tests import reference
+from tests.guest.control import Asker
+from tests.guest.helpers import SLOW, generate, load, order, unload_all
+from tests.kernel.helpers import NOBODY, Child
 
-GENERATOR = Path("/sys/module/nlbus_gen/parameters")
+Number = Topic("number", [("n", "<u8")], groups=3, type=0x300)
 
 
 @pytest.fixture
-def unloaded(netns: int) -> Iterator[None]:
-    helpers.unload_all()
-    yield
-    helpers.unload_all()
-    helpers.load_all()
+def unloaded(reload: Callable[..., None]) -> None:
+    """`reload` has all back in the end."""
+    unload_all()
 
 
 def received(sub: Subscriber, timeout: float = 1.0) -> list[Batch]:
@@ -44,7 +45,7 @@ def test_subscribers_that_were_there_before_the_module_hear_what_comes_through_i
         waiting.start()
         time.sleep(1)
         assert (sub.transport, old.transport) == ("usersock", "usersock")
-        helpers.load("nlbus")
+        load("nlbus")
         with Publisher() as new:
             assert (new.transport, sub.transport) == ("module", "module")
             new.publish(b"one", groups=(1, 7))
@@ -59,9 +60,7 @@ def test_subscribers_that_were_there_before_the_module_hear_what_comes_through_i
 
 def test_events_of_the_kernel_are_of_portid_0() -> None:
     with Subscriber(groups=3, transport="module") as sub:
-        for name, value in {"groups": 4, "count": 1000, "size": 64, "type": 7}.items():
-            (GENERATOR / name).write_text(str(value))
-        (GENERATOR / "run").write_text("1")
+        generate(groups=4, count=1000, size=64, type=7)
         batches = received(sub)
         events = np.concatenate([batch.events for batch in batches])
         assert len(events) == 1000
@@ -141,3 +140,51 @@ def test_what_the_module_refuses_is_told_in_its_words() -> None:
     python = Path(os.environ["PATH"].partition(":")[0]) / "python"
     said = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False)
     assert "publishing needs CAP_NET_ADMIN in the network namespace" in said.stdout, said.stderr
+
+
+def test_a_topics_fingerprint_comes_from_the_kernel_too() -> None:
+    order("register", type=Number.type, first=Number.fingerprint)
+    try:
+        with Subscriber(topics=[Number], transport="module") as sub:
+            order("publish", 3, type=Number.type, count=5)
+            got = [n for batch in received(sub) for n in batch.records(Number)["n"].tolist()]
+    finally:
+        order("unregister", type=Number.type)
+    assert got == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.timeout(300)
+def test_a_million_events_are_delivered_or_counted() -> None:
+    total = 1_000_000 // SLOW
+    with Subscriber(groups=1, transport="module", on_loss="ignore", buffer_events=2 * total) as sub:
+        outcome = generate(count=total, size=16)
+        batches = received(sub)
+    assert outcome.accepted + outcome.full == total
+    numbers = np.concatenate([batch.records([("n", "<u8"), ("rest", "<u8")])["n"] for batch in batches])
+    assert (np.diff(numbers.astype(np.int64)) > 0).all()
+    assert len(numbers) + sum(batch.loss.events for batch in batches) == total
+
+
+def test_what_the_module_did_not_stamp_is_not_believed() -> None:
+    """Root may multicast past the module, but in its own name only."""
+    with Subscriber(groups=1, transport="module") as sub, Asker() as forger:
+        for portid, uid in ((0, 0), (1, 0), (forger.portid, NOBODY)):
+            forged = reference.bus_batch(b"evil", record_size=4, origin_portid=portid, origin_uid=uid)
+            forger.socket.sendto(forged, (forger.portid, 1))
+        forger.send(reference.bus_batch(b"good", record_size=4, instance=2))
+        assert [batch.payload(i) for batch in received(sub) for i in range(len(batch))] == [b"good"]
+        assert sub.stats()["untrusted"] == 3
+
+
+def test_another_user_with_the_capability_is_believed_where_trust_says(child: Callable[..., Child]) -> None:
+    def publish() -> str:
+        with Publisher() as pub:
+            pub.publish(b"theirs", groups=1)
+            return pub.transport
+
+    with Subscriber(groups=1) as strict, Subscriber(groups=1, trust=[NOBODY]) as trusting:
+        assert child(publish, uid=NOBODY, keep_admin=True).result() == "module"
+        assert received(strict) == []
+        assert strict.stats()["untrusted"] > 0
+        [batch] = [batch for batch in received(trusting) if len(batch)]
+        assert batch.events["uid"].tolist() == [NOBODY]
