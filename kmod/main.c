@@ -68,12 +68,19 @@ out:
 	return error;
 }
 
+/* All namespaces have what they need. The first one's socket already makes the protocol known to every one. */
+static bool registered;
+
 /* Called before the subscriber belongs to the group: no event that it should get is taken for unheard. */
 static int nlbus_bind(struct net *net, int group)
 {
-	struct nlbus_net *nn = nlbus_pernet(net);
+	struct nlbus_net *nn;
 	int error;
 
+	/* As before there was the protocol. Pairs with nlbus_init(). */
+	if (!smp_load_acquire(&registered))
+		return -EPROTONOSUPPORT;
+	nn = nlbus_pernet(net);
 	if (group < 1 || group > NLBUS_GROUPS)
 		return -EINVAL;
 	error = listen(nn);
@@ -180,8 +187,10 @@ static int __init nlbus_init(void)
 		pr_err("no socket of netlink protocol %u: another module's (try protocol=%u to %u), or no memory\n",
 		       protocol, MIN_PROTOCOL, MAX_PROTOCOL);
 		destroy_workqueue(nlbus_wq);
+		return error;
 	}
-	return error;
+	smp_store_release(&registered, true);
+	return 0;
 }
 
 static void __exit nlbus_exit(void)
