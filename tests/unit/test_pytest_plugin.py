@@ -8,7 +8,7 @@ import pytest
 
 from nlbus import record
 from tests.feeds import Given
-from tests.unit.test_faults import links
+from tests.unit.test_faulty import links
 
 USERS = """
 import pytest

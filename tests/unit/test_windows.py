@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nlbus import Batch, ClosedError, Loss, SchemaError, Window
 from tests.feeds import Given, Sent, batches
 from tests.reference import kernel_chain
-from tests.unit.test_faults import link
+from tests.unit.test_faulty import link
 
 SECOND = 10**9
 
