@@ -74,8 +74,8 @@ def test_coroutines_and_functions_hear_of_links_and_those_that_raise_go_on() -> 
         ip("link add va type veth peer name vb")
         wait_until(lambda: {"va", "vb"} <= set(names))
         wait_until(lambda: app.stats()["raises"]["failed"] >= 2)
-        ip("link set va up")
         count = len(names)
+        ip("link set va up")
         wait_until(lambda: len(names) > count)
 
 
