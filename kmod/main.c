@@ -77,7 +77,7 @@ static int nlbus_bind(struct net *net, int group)
 	struct nlbus_net *nn;
 	int error;
 
-	/* As before there was the protocol. Pairs with nlbus_init(). */
+	/* As before there was the protocol; pairs with nlbus_init(). */
 	if (!smp_load_acquire(&registered))
 		return -EPROTONOSUPPORT;
 	nn = nlbus_pernet(net);
@@ -189,6 +189,7 @@ static int __init nlbus_init(void)
 		destroy_workqueue(nlbus_wq);
 		return error;
 	}
+	/* What every namespace has, before anybody may join; pairs with nlbus_bind(). */
 	smp_store_release(&registered, true);
 	return 0;
 }
