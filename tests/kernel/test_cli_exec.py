@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -170,7 +171,12 @@ def test_a_signal_ends_programs_politely_and_soon(
     assert code == 0
     assert out().count("polite") == 2
     assert "ended with us" in err
-    assert err.splitlines()[-1] == "nlbus: 8 events, 0 handled, 2 failed, 0 lost, 6 not handled"
+    told = re.fullmatch(
+        r"nlbus: (\d) events, 0 handled, 2 failed, 0 lost, (\d) not handled", err.splitlines()[-1]
+    )
+    assert told is not None, err
+    # How many of the eight had been received when the signal came, nobody knows; these are all accounted for.
+    assert int(told[1]) == 2 + int(told[2]) <= 8
 
 
 def test_programs_that_do_not_listen_are_killed(listen: Start, script: Callable[[str], str]) -> None:
