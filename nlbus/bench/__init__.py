@@ -1,7 +1,8 @@
 """The benchmark suite of `nlbus bench`: nlbus beside others, on the machine that it runs on.
 
 A *section* (transports, libraries, growth, latency, profile) measures and yields `Measurement`s; a `Report`
-keeps them, with what the machine is, and goes to JSON and back; from it come tables, comparisons and pictures.
+keeps them, with what the machine is, and goes to JSON and back; tables, comparisons and pictures are made
+of it.
 """
 
 from nlbus.bench.results import Measurement, Missing, Report

@@ -26,8 +26,8 @@ class Measurement:
     """One figure, with what came of each round.
 
     `samples` are in `unit`, one a round. Of `sent` events (copies for several readers counted one by one),
-    `delivered` were read and `lost` were not, by their sequence numbers. `ratios` are of paired rounds against
-    `reference`, above 1 where `subject` is better; `control` is the same thing beside itself (A/A).
+    `delivered` were read and `lost` were not, by their sequence numbers. `ratios` are of paired rounds
+    against `reference`, above 1 where `subject` is better; `control` is the same thing beside itself (A/A).
     """
 
     section: str
