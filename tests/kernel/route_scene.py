@@ -1,12 +1,10 @@
 """Links, addresses, routes, rules, neighbours and next hops, as many kinds of them as this kernel knows."""
 
 import json
-import os
-import shutil
 import subprocess
 from typing import Any
 
-import pytest
+from tests.kernel.monitors import tool, unsanitized
 
 # Kinds whose absence is this kernel's, not ours.
 LINKS = {
@@ -113,10 +111,7 @@ class Scene:
     """The network of a namespace that is nobody else's."""
 
     def __init__(self) -> None:
-        tool = shutil.which("ip", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-        if tool is None:
-            pytest.skip("no `ip` command: install iproute2")
-        self.tool = tool
+        self.tool = tool("ip", "iproute2")
         self.lacking: dict[str, str] = {}  # what this kernel does not know, and its words
 
     def build(self) -> None:
@@ -143,9 +138,8 @@ class Scene:
                 return
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        # `make test-asan` preloads the sanitizer, which would find faults of ip, too.
-        own = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-        return subprocess.run([self.tool, *words], check=False, capture_output=True, text=True, env=own)
+        command = [self.tool, *words]
+        return subprocess.run(command, check=False, capture_output=True, text=True, env=unsanitized())
 
     def told(self, *words: str) -> list[dict[str, Any]]:
         """What ip tells as JSON; empty objects, which it has for what it does not print, are left out."""

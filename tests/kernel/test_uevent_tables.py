@@ -1,11 +1,7 @@
 """uevent's table: what the kernel says of its devices, and udev's own messages."""
 
 import os
-import shutil
-import signal
 import struct
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,23 +122,3 @@ def test_udevs_own_messages(subscribe: Subscribe) -> None:
 
 def chunks(batch: Any) -> list[Any]:
     return list(batch.table("uevent")._chunks)
-
-
-def test_udevs_messages_are_those_of_udevadm_monitor(first_netns: None, subscribe: Subscribe) -> None:
-    tool = shutil.which("udevadm", path="/usr/bin:/bin:/usr/sbin:/sbin")
-    if tool is None or not Path("/run/udev/control").exists():
-        pytest.skip("no udev runs here: install and start systemd-udevd")
-    monitor = subprocess.Popen([tool, "monitor", "--udev", "--property"], stdout=subprocess.PIPE, text=True)
-    sub = subscribe("uevent", groups="udev")
-    time.sleep(0.5)  # it does not say when it begins to hear
-    ip("link add nlbus-ud type veth peer name nlbus-ue", "link del nlbus-ud")
-    told = [row for batch in drain(sub, 1) for row in batch.table("uevent").iter_rows()]
-    monitor.send_signal(signal.SIGTERM)
-    said = [block.splitlines()[1:] for block in monitor.communicate()[0].split("\n\n") if "UDEV" in block]
-    ours = {row["seqnum"]: sorted(row["env"]) for row in told}
-    theirs = {
-        int(next(word for word in lines if word.startswith("SEQNUM=")).removeprefix("SEQNUM=")): sorted(lines)
-        for lines in said
-        if any(word.startswith("SEQNUM=") for word in lines)
-    }
-    assert ours == theirs
