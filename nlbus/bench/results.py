@@ -113,7 +113,7 @@ class Report:
         try:
             document = json.loads(path.read_text())
             made_by, version = document.pop("format"), document.pop("version")
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ResultsError(f"{path}: no results of `nlbus bench --json`: {error}") from None
         if (made_by, version) != (FORMAT, VERSION):
             raise ResultsError(

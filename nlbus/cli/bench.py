@@ -1,196 +1,155 @@
-"""`nlbus bench kmod`: what nlbus.ko takes, beside what the kernel takes without it."""
+"""`nlbus bench`: measure on this machine, and compare what was measured."""
 
-import threading
+from __future__ import annotations
+
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
-from statistics import median
-from typing import NamedTuple
+from typing import Any, TypeVar
 
 import click
 
-from nlbus import KernelError, Subscriber, module_stats
+from nlbus.bench import Report, machine, namespace
+from nlbus.bench.comparing import compare
+from nlbus.bench.plans import SECTIONS, Section, Size
+from nlbus.bench.run import run
+from nlbus.cli.bench_kmod import kmod
+from nlbus.cli.bench_show import Progress, show_comparison, show_report
 
-GENERATOR = Path("/sys/module/nlbus_gen/parameters")
-CALLS = 1_000_000  # of those that nobody hears
-RECORD = 64
-ROOM = 128  # bytes that such an event takes of a CPU's buffer, at most
-QUIET = 0.5  # seconds without an event, after which the rest counts as lost
-FEWEST = 15
+BECAME_WORSE = 4
+BROKEN_OFF = 130
 
-CAVEATS = """\
-One machine, one run: ratios compare, nanoseconds do not. A/A: the same beside itself; in 68 % of the rounds
-it differs by no more. An event has 64 bytes; nlbus_gen.ko publishes from one kernel thread, flat out, as many
-a round as a CPU's buffer holds (larger with `insmod nlbus.ko buffer_bytes=4194304`). A round ends when Python
-has the last one as records. Where a machine is emulated (QEMU without KVM), system calls are dear.
-BPF ring buffer: not measured, for that takes clang, libbpf and a kernel with BTF, which are not brought."""
-
-
-class Shot(NamedTuple):
-    """What one run of the generator came to."""
-
-    sent: int
-    delivered: int
-    publish_ns: int
-    total_ns: int  # until the last one was received; before that is known, the clock at the start
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @click.group()
 def bench() -> None:
-    """Measure on this machine.
+    """Measure on this machine: nlbus beside others, and beside itself.
 
     \b
-    nlbus bench kmod                  the kernel module, beside plain netlink
+    nlbus bench quick --json now.json    under a minute
+    nlbus bench full --json now.json     a quarter of an hour, narrower spreads
+    nlbus bench compare old.json now.json
+    nlbus bench kmod                     the kernel module, beside plain netlink
+
+    Figures are of this machine with this load: ratios compare, nanoseconds do not. Let nothing else run.
     """
+
+
+def measuring(command: Command) -> Command:
+    """The options of `quick` and `full`."""
+    for option in reversed(
+        (
+            click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+                         help="Write all of it here, for compare and report."),
+            click.option("--only", "names", multiple=True, metavar="SECTION",
+                         type=click.Choice([section.name for section in SECTIONS]),
+                         help=f"Of: {', '.join(section.name for section in SECTIONS)}. May be repeated."),
+            click.option("--rounds", type=click.IntRange(1), help="Of each pair, other than planned."),
+        )
+    ):  # fmt: skip
+        command = option(command)
+    return command
 
 
 @bench.command()
-@click.option("--rounds", type=click.IntRange(FEWEST), default=FEWEST, help="Of each pair; at least 15.")
-def kmod(rounds: int) -> None:
-    """Measure nlbus.ko beside netlink without it, with nlbus_gen.ko's events.
-
-    Needs root, and both modules loaded.
+@measuring
+def quick(**options: Any) -> None:
+    """Measure in less than a minute.
 
     \b
-    insmod nlbus.ko && insmod nlbus_gen.ko && nlbus bench kmod
+    nlbus bench quick
+    nlbus bench quick --json quick.json
     """
-    if not (GENERATOR / "run").exists():
-        raise KernelError(0, "measuring nlbus.ko: load nlbus_gen.ko, from the folder of `make kmod`")
-    events = int(0.8 * module_stats().buffer_bytes / ROOM)
-    click.echo(f"{CAVEATS}\n")
-    unheard(rounds)
-    beside_broadcast(rounds, events)
-    fan_out(events)
+    _measure("quick", **options)
 
 
-def unheard(rounds: int) -> None:
-    """Publishing to nobody, beside asking whether there is somebody."""
+@bench.command()
+@measuring
+def full(**options: Any) -> None:
+    """Measure more, in less than a quarter of an hour.
 
-    def call(name: str) -> Callable[[], float]:
-        return lambda: generate(call=name, groups=1, count=CALLS).publish_ns / CALLS
+    \b
+    nlbus bench full --json full.json
+    nlbus bench full --only transports
+    """
+    _measure("full", **options)
 
-    sides = paired(rounds, *map(call, ("listeners", "publish", "listeners", "nothing")))
-    # What the loop itself takes is on all sides.
-    asked, published, again = ([a - b for a, b in zip(side, sides[3], strict=True)] for side in sides[:3])
-    times = median(asked) / max(median(published), 1e-3)
-    click.echo(
-        f"publish, nobody listens {median(published):8.1f} ns, netlink_has_listeners {median(asked):8.1f} ns"
+
+def _measure(size: Size, path: Path | None, names: tuple[str, ...], rounds: int | None) -> None:
+    """Ctrl-C ends it; what is known until then is shown and saved, with exit code 130."""
+    namespace.become_root()
+    if path is not None:
+        path.touch()  # better now than in a quarter of an hour
+    described = machine.describe()
+    report = Report(
+        command=f"nlbus bench {size}{''.join(f' --only {name}' for name in names)}",
+        machine=described,
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        nlbus=metadata.version("nlbus"),
+        caveats=machine.caveats(described),
     )
-    click.echo(f"    ratio {times:5.2f} (wanted 1.5)   A/A {spread(asked, again):.1%}")
+    if why := namespace.enter():
+        report.caveats.append(f"Others may have been heard, or disturbed: {why}.")
+    broken_off = False
+    start = time.monotonic()
+    with Progress() as progress:
+        try:
+            run(report, _chosen(names), size, rounds, progress.tell)
+        except KeyboardInterrupt:
+            broken_off = True
+            report.caveats.append("Broken off: some of it was not measured.")
+    report.seconds = round(time.monotonic() - start, 1)
+    if path is not None:
+        report.save(path)
+    show_report(report)
+    if broken_off:
+        click.get_current_context().exit(BROKEN_OFF)
 
 
-def beside_broadcast(rounds: int, events: int) -> None:
-    """From the kernel to records in Python, beside a netlink_broadcast an event."""
-    shots: dict[str, list[Shot]] = {"publish": [], "broadcast": []}
-    with Subscriber(groups=1, transport="module", on_loss="ignore") as sub:
-
-        def send(name: str) -> Callable[[], float]:
-            def once() -> float:
-                shots[name].append(heard([sub], call=name, groups=1, count=events))
-                return shots[name][-1].total_ns / events
-
-            return once
-
-        plain, packed, again = paired(rounds, send("broadcast"), send("publish"), send("broadcast"))
-    for name, side in (("netlink_broadcast", plain), ("nlbus_publish", packed)):
-        told = shots[name.split("_")[1]]
-        got, sent = sum(shot.delivered for shot in told), sum(shot.sent for shot in told)
-        click.echo(
-            f"{name:18} -> records {median(side):8.0f} ns an event, {1e9 / median(side):12,.0f} a second, "
-            f"delivered / sent {got / sent:.4f}"
-        )
-    click.echo(f"    ratio {ratio(plain, packed):5.1f} (wanted 20)   A/A {spread(plain, again):.1%}")
+def _chosen(names: tuple[str, ...]) -> list[Section]:
+    return [section for section in SECTIONS if not names or section.name in names]
 
 
-def fan_out(events: int) -> None:
-    """An event for 1, 8 and 32 groups, heard by 1, 4 and 16 subscribers of all of them."""
-    click.echo("\ngroups  listeners   ns an event   ns a delivery (groups x listeners)   delivered / sent")
-    for groups in (1, 8, 32):
-        for listeners in (1, 4, 16):
-            members = range(1, groups + 1)
-            subs = [
-                Subscriber(groups=members, transport="module", on_loss="ignore") for _ in range(listeners)
-            ]
-            few = max(500, events // (groups * listeners))
-            try:
-                shots = [heard(subs, groups=(1 << groups) - 1, count=few) for _ in range(3)]
-            finally:
-                for sub in subs:
-                    sub.close()
-            cost = median([shot.total_ns / events for shot in shots])
-            share = sum(shot.delivered for shot in shots) / sum(shot.sent * listeners for shot in shots)
-            click.echo(
-                f"{groups:6}  {listeners:9}  {cost:12.0f}   {cost / groups / listeners:13.1f}   {share:38.4f}"
-            )
+class Share(click.ParamType[float]):
+    """A share in per cent: "10%" or "10"."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """As a fraction of 1."""
+        try:
+            share = float(str(value).removesuffix("%")) / 100
+        except ValueError:
+            share = -1.0
+        if not 0 <= share < 10:
+            self.fail(f"{value!r}: per cent, such as 10%", param, ctx)
+        return share
 
 
-# -- one run --------------------------------------------------------------------------------------
+@bench.command("compare")
+@click.argument("before", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("after", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--fail-above", type=Share(), metavar="PERCENT",
+              help="Exit with 4 if something became worse by more, and by more than the spread.")  # fmt: skip
+def compare_command(before: Path, after: Path, fail_above: float | None) -> None:
+    """Set two runs beside each other.
+
+    \b
+    nlbus bench compare old.json new.json
+    nlbus bench compare old.json new.json --fail-above 10%
+
+    A change counts if it is more than both runs' spread: the larger of A/A (the same thing beside itself) and
+    half of what lies between the quartiles. Exit codes: 0; 1 for a file that holds no results; 4 with
+    --fail-above.
+    """
+    found = compare(Report.load(before), Report.load(after))
+    show_comparison(found)
+    if fail_above is not None and (worse := found.worse(fail_above)):
+        click.secho(f"{len(worse)} became worse by more than {fail_above:.0%}", fg="red", err=True)
+        click.get_current_context().exit(BECAME_WORSE)
 
 
-def generate(**settings: object) -> Shot:
-    """One run of the generator: events that it handed over, and how long that took."""
-    prepare(**settings)
-    return pull()
-
-
-def prepare(**settings: object) -> None:
-    """Set the generator's parameters."""
-    for name, value in ({"call": "publish", "context": "process", "size": RECORD} | settings).items():
-        (GENERATOR / name).write_text(str(value))
-
-
-def pull() -> Shot:
-    """Let it run."""
-    start = time.perf_counter_ns()
-    (GENERATOR / "run").write_text("1")
-    told = dict(pair.split("=") for pair in (GENERATOR / "run").read_text().split())
-    return Shot(sum(int(told[name]) for name in ("taken", "full")), 0, int(told["ns"]), start)
-
-
-def heard(subs: list[Subscriber], **settings: object) -> Shot:
-    """One run, read meanwhile, until all have what was sent or nothing comes any more."""
-    for sub in subs:
-        while sub.recv(timeout=0):  # what came too late
-            pass
-    prepare(**settings)
-    made: list[Shot] = []
-    publishing = threading.Thread(target=lambda: made.append(pull()))
-    missing = [int(str(settings["count"]))] * len(subs)
-    got = 0
-    last = time.perf_counter_ns()
-    publishing.start()
-    while any(count > 0 for count in missing) and time.perf_counter_ns() - last < QUIET * 1e9:
-        for i, sub in enumerate(subs):
-            # It must not keep the generator's thread from running.
-            batch = sub.recv(timeout=0.01 if missing[i] > 0 else 0)
-            if batch or batch.loss:
-                last = time.perf_counter_ns()
-                records = len(batch.records(f"V{RECORD}"))
-                got += records
-                missing[i] -= records + batch.loss.events
-    publishing.join()
-    return made[0]._replace(delivered=got, total_ns=last - made[0].total_ns)
-
-
-def paired(rounds: int, *sides: Callable[[], float]) -> list[list[float]]:
-    """What each side takes, in turns whose order changes; one round to warm up."""
-    taken: list[list[float]] = [[] for _ in sides]
-    for turn in range(rounds + 1):
-        order = list(range(len(sides)))
-        order = order[turn % len(sides) :] + order[: turn % len(sides)]
-        for i in order:
-            took = sides[i]()
-            if turn:
-                taken[i].append(took)
-    return taken
-
-
-def ratio(floor: list[float], ours: list[float]) -> float:
-    """How many times faster ours is, round by round."""
-    return median([a / max(b, 1e-9) for a, b in zip(floor, ours, strict=True)])
-
-
-def spread(side: list[float], again: list[float]) -> float:
-    """By how much the same thing differs from itself, in 68 % of the rounds."""
-    off = sorted(abs(a - b) / ((a + b) / 2) for a, b in zip(side, again, strict=True))
-    return off[int(0.68 * (len(off) - 1))]
+bench.add_command(kmod)

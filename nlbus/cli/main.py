@@ -68,7 +68,7 @@ def commands() -> None:
     nlbus run rules.toml              programs for events, in the manner of udev rules
     nlbus test rules.toml flap.pcapng what they would run
     nlbus stats                       all netlink sockets, and what they dropped
-    nlbus bench kmod                  the kernel module, beside plain netlink
+    nlbus bench quick                 how fast it is on this machine, beside others
     nlbus packet rules list           packets that the module nlbus_packet drops or samples
     nlbus demo                        all of it in ten seconds
     nlbus completion bash             completion, for your shell

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-FLOORS = {"_abi": 0, "_wire": 1, "_core": 2, "sources": 3, "cli": 6, "__main__": 6}  # packages
+FLOORS = {"_abi": 0, "_wire": 1, "_core": 2, "sources": 3, "bench": 5.8, "cli": 6, "__main__": 6}  # packages
 INTEGRATIONS = frozenset({"aio", "capture", "diag", "faults", "listener", "procfs"})  # modules of floor 5
 BASE = frozenset(
     {"_typing", "columns", "errors", "groups", "netlink", "request", "truesize"}

