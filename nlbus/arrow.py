@@ -145,9 +145,7 @@ def _batches(columns: Sequence[Column], layout: Layout, chunks: Iterable[Chunk])
 def _names(column: Column, layout: Layout) -> Names | None:
     if column.enum is None or layout.dictionary is None:
         return None
-    # Where the dictionary has a name for every byte, the numbers themselves are the places.
-    every = range(0x100) if layout.format == "C" else ()
-    return Names({number: str(number) for number in every} | dict(column.enum))
+    return Names(column.enum, dense=layout.format == "C")
 
 
 def _part(column: Column, layout: Layout, names: Names | None, values: Values) -> Part:
@@ -166,9 +164,7 @@ def _part(column: Column, layout: Layout, names: Names | None, values: Values) -
         return Part(len(values), nulls, (validity, values.offsets, values.values))
     assert values.values is not None
     if names is not None:
-        places = values.values
-        if layout.format != "C":
-            places = names.places(values.values, values.valid)
+        places = names.places(values.values, values.valid)
         return Part(len(values), nulls, (validity, places), (), names.dictionary)
     fixed = _bits(values.values) if column.dtype.kind == "b" else values.values
     return Part(len(values), nulls, (validity, fixed))
@@ -194,13 +190,16 @@ class Names:
     """The dictionary of a column whose numbers have names; a number without one is there by its digits.
 
     Such numbers are added when they are met. So each batch has all of the one before, in the same places.
+    dense: a number, of a byte, is its own place; those below it are there, too.
     """
 
     dictionary: Part  # the names in the order of their places
 
-    def __init__(self, names: Mapping[int, str]) -> None:
+    def __init__(self, names: Mapping[int, str], *, dense: bool) -> None:
         self._names = names
-        self._places = {number: place for place, number in enumerate(sorted(names))}
+        self._dense = dense
+        numbers = range(max(names, default=-1) + 1) if dense else sorted(names)
+        self._places = {number: place for place, number in enumerate(numbers)}
         self._tabulate()
 
     def _tabulate(self) -> None:
@@ -212,7 +211,13 @@ class Names:
         self._table[list(small)] = list(small.values())
 
     def places(self, numbers: Array, valid: Array | None) -> Array:
-        """The place of each number in the dictionary, 0 where there is no value."""
+        """The place of each number in the dictionary, any one where there is no value."""
+        if self._dense:
+            end = int(numbers.max(initial=0)) + 1
+            if end > len(self._places):
+                self._places = {number: number for number in range(end)}
+                self._tabulate()
+            return numbers
         places = np.empty(len(numbers), np.int32)
         if not arrow.look_up(numbers, self._table, places):
             rest = places < 0 if valid is None else (places < 0) & valid

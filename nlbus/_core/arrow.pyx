@@ -19,10 +19,11 @@ np.import_array()
 
 cdef extern from "Python.h":
     bint Py_IsInitialized() nogil
+    void prefetch "__builtin_prefetch" (const void *at) nogil
 
 cdef enum:
     MAX_BUFFERS = 4
-    INLINE = 12                   # bytes that a view holds itself
+    AHEAD = 1024                  # bytes to fetch before they are needed: the memory is what views wait for
 
 ctypedef fused number:
     uint8_t
@@ -84,16 +85,18 @@ def equal_views(const uint8_t[::1] data, int32_t size, piece[::1] out):
         raise ValueError(f"{out.shape[0]} pieces of {size} bytes lie outside of {data.shape[0]}")
     with nogil:
         for i in range(out.shape[0]):
+            prefetch(&data[0] + i * size + AHEAD)
             put(&out[i], &data[0], <int32_t> i * size, size)
 
 
 cdef inline void put(piece *to, const uint8_t *data, int32_t start, int32_t length) noexcept nogil:
     to.length = length
-    to.rest[0] = to.rest[1] = to.rest[2] = 0
     if length > <int32_t> sizeof(to.rest):
         memcpy(to.rest, data + start, 4)
+        to.rest[1] = 0
         to.rest[2] = start
     else:
+        to.rest[0] = to.rest[1] = to.rest[2] = 0
         memcpy(to.rest, data + start, length)
 
 
