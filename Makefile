@@ -97,5 +97,5 @@ test-asan: build $(READERS) ## Unit and kernel tests under ASan and UBSan
 
 clean: ## Remove whatever was made here, .venv too
 	rm -rf $(VENV) build dist .pytest_tmp *.egg-info .*_cache .hypothesis .benchmarks
-	find nlbus \( -name '*.so' -o -name '*.c' -o -name '*.html' \) -delete
+	find nlbus -name '*.so' -delete
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -7,13 +7,14 @@ import socket
 import struct
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
+import bars
 import numpy as np
-import paired
 import pytest
-from cfloor import compiled
 
 from nlbus import Batch
+from nlbus.bench.native import compiled
 from nlbus.columns import Column, Values
 from nlbus.request import Requests, attribute, message
 from nlbus.table import Table
@@ -47,7 +48,7 @@ class CTable(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL:
-    lib = ctypes.CDLL(str(compiled("columns.so", "-shared", "-fPIC")))
+    lib = ctypes.CDLL(str(compiled(Path(__file__).with_name("columns.c"), shared=True)))
     of = (ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
     lib.columns_of.argtypes = of
     lib.columns_of.restype = ctypes.POINTER(CTable)
@@ -233,14 +234,14 @@ def bench_decode(benchmark, one_core, what: str, bar: float | None) -> None:
     def c() -> int:
         return floor.run(times)
 
-    result = paired.Result(f"decode {what}, all {len(batch.table(table).columns)} columns", 0.50, "message")
-    paired.compare(result, paired.timed(c), paired.timed(c), paired.timed(ours))
+    result = bars.Result(f"decode {what}, all {len(batch.table(table).columns)} columns", 0.50, "message")
+    bars.compare(result, bars.timed(c), bars.timed(c), bars.timed(ours))
     rate = 1000 / float(np.median(result.ours_ns))
     judged = "no bar" if bar is None else f"the bar is {bar}: {'met' if rate >= bar else 'NOT met'}"
-    paired.REMARKS.append(f"decode {what}: {rate:.1f} M messages a second, {judged}")
+    bars.REMARKS.append(f"decode {what}: {rate:.1f} M messages a second, {judged}")
     benchmark.extra_info["ratio"] = result.ratio
     benchmark.pedantic(ours, rounds=5)
-    paired.judge(result)
+    bars.judge(result)
 
 
 def bench_polars(benchmark, one_core) -> None:
@@ -262,11 +263,11 @@ def bench_polars(benchmark, one_core) -> None:
             np.copyto(target, part)
         return len(table)
 
-    result = paired.Result(f"{len(table):,} routes to polars, beside a memcpy", 1 / 1.5, "row")
-    paired.compare(result, paired.timed(copy), paired.timed(copy), paired.timed(ours))
+    result = bars.Result(f"{len(table):,} routes to polars, beside a memcpy", 1 / 1.5, "row")
+    bars.compare(result, bars.timed(copy), bars.timed(copy), bars.timed(ours))
     benchmark.extra_info["ratio"] = result.ratio
     benchmark.pedantic(ours, rounds=5)
-    paired.judge(result)
+    bars.judge(result)
 
 
 def arrays(values: Values) -> list[np.ndarray]:

@@ -9,13 +9,13 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-import chains
-import paired
+import bars
 import pytest
-from bench_receive import Reader
-from cfloor import HEAD, Ears, Voice, library
 
 from nlbus import Publisher, Subscriber
+from nlbus.bench import chains
+from nlbus.bench.native.floor import HEAD, Ears, Voice, library
+from nlbus.bench.reading import Reader
 
 LENGTH = 32448
 PER = (LENGTH - HEAD) // chains.EVENT.itemsize
@@ -50,17 +50,17 @@ def bench_lock_step(benchmark, one_core, count: int) -> None:
             pub.publish_many(events, groups=OURS)
             return sum(reader.drain() for reader in readers)
 
-        result = paired.Result(f"1 publisher, {count} subscribers, {PER} a datagram", 1 / 1.2, "delivery")
-        paired.compare(
+        result = bars.Result(f"1 publisher, {count} subscribers, {PER} a datagram", 1 / 1.2, "delivery")
+        bars.compare(
             result,
-            paired.timed(c_side(FLOOR)),
-            paired.timed(c_side(AGAIN)),
-            paired.timed(ours, lambda: sum(reader.lost for reader in readers)),
+            bars.timed(c_side(FLOOR)),
+            bars.timed(c_side(AGAIN)),
+            bars.timed(ours, lambda: sum(reader.lost for reader in readers)),
             before=lambda: count * len(events),
         )
         benchmark.extra_info["ratio"] = result.ratio
         benchmark.pedantic(ours, rounds=5)
-        paired.judge(result)
+        bars.judge(result)
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -73,9 +73,9 @@ def bench_processes(benchmark, namespace: None, count: int) -> None:
         lines["nlbus"] = processes(count, "nlbus")
 
     benchmark.pedantic(both, rounds=1)
-    paired.REMARKS.append(f"processes: 1 publisher, {count} subscribers, {os.cpu_count()} cores, not paced")
+    bars.REMARKS.append(f"processes: 1 publisher, {count} subscribers, {os.cpu_count()} cores, not paced")
     for who, line in lines.items():
-        paired.REMARKS.append(f"  {who:6}{line}")
+        bars.REMARKS.append(f"  {who:6}{line}")
 
 
 def processes(count: int, side: str) -> str:

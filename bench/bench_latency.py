@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import bars
 import numpy as np
-import paired
 import pytest
-from cfloor import compiled
+
+from nlbus.bench.native import compiled
 
 TRIPS = 200  # a block
 PEER = Path(__file__).parent / "peer.py"
@@ -34,13 +35,13 @@ class Pair:
         os.sched_setaffinity(process.pid, {core})
         return process
 
-    def block(self) -> paired.Turn:
+    def block(self) -> bars.Turn:
         """The median of a block's round trips, halved: that is what counts, not the time of all."""
         self.ping.stdin.write(b"%d\n" % TRIPS)
         self.ping.stdin.flush()
         times = np.frombuffer(self.ping.stdout.read(8 * TRIPS), np.int64) / 2
         self.times.append(times)
-        return paired.Turn(float(np.median(times)), 1)
+        return bars.Turn(float(np.median(times)), 1)
 
     def percentiles(self) -> str:
         p50, p99 = np.percentile(np.concatenate(self.times), (50, 99)) / 1000
@@ -54,7 +55,7 @@ class Pair:
 
 @contextmanager
 def pairs(cores: tuple[int, int]) -> Iterator[tuple[Pair, Pair, Pair]]:
-    in_c = [str(compiled("latency"))]
+    in_c = [str(compiled("latency.c"))]
     in_python = [sys.executable, str(PEER), "nlbus"]
     running = []
     try:
@@ -73,10 +74,10 @@ def bench_latency(benchmark, namespace: None, where: str) -> None:
         pytest.skip("needs two cores")
     place = (cores[0], cores[1]) if where == "two cores" else (cores[0], cores[0])
     bar = 1 / 1.3 if where == "two cores" else 0.0
-    result = paired.Result(f"latency, one way, p50, both asleep, {where}", bar, "message")
+    result = bars.Result(f"latency, one way, p50, both asleep, {where}", bar, "message")
     with pairs(place) as (floor, again, ours):
-        paired.compare(result, floor.block, again.block, ours.block)
-        paired.REMARKS.append(f"latency, {where}: C {floor.percentiles()}; nlbus {ours.percentiles()}")
+        bars.compare(result, floor.block, again.block, ours.block)
+        bars.REMARKS.append(f"latency, {where}: C {floor.percentiles()}; nlbus {ours.percentiles()}")
         benchmark.extra_info["ratio"] = result.ratio
         benchmark.pedantic(ours.block, rounds=5)
-    paired.judge(result)
+    bars.judge(result)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import chains
+import bars
 import numpy as np
-import paired
 import pytest
-from cfloor import HEAD, Ears, Voice
 
 from nlbus import Publisher
+from nlbus.bench import chains
+from nlbus.bench.native.floor import HEAD, Ears, Voice
 from nlbus.truesize import truesize
 
 GROUP = 5
@@ -27,7 +27,7 @@ def fitting(ears: Ears, wanted: int, per: int) -> np.ndarray:
     return chains.events(per * datagrams)
 
 
-def run(benchmark, result: paired.Result, ears: Ears, sides: tuple[Callable[[], int], ...]) -> None:
+def run(benchmark, result: bars.Result, ears: Ears, sides: tuple[Callable[[], int], ...]) -> None:
     """All three sides send; the listener counts what arrived, after each of them."""
     arrived = 0
 
@@ -36,21 +36,21 @@ def run(benchmark, result: paired.Result, ears: Ears, sides: tuple[Callable[[], 
         arrived = ears.bus()
         return expected - arrived
 
-    def side(work: Callable[[], int]) -> Callable[[], paired.Turn]:
-        send = paired.timed(work)
+    def side(work: Callable[[], int]) -> Callable[[], bars.Turn]:
+        send = bars.timed(work)
 
-        def turn() -> paired.Turn:
+        def turn() -> bars.Turn:
             done = send()
             missing = heard(done.delivered)
-            return paired.Turn(done.cost, done.delivered - missing, missing)
+            return bars.Turn(done.cost, done.delivered - missing, missing)
 
         return turn
 
     ears.bus()
-    paired.compare(result, *map(side, sides))
+    bars.compare(result, *map(side, sides))
     benchmark.extra_info["ratio"] = result.ratio
     benchmark.pedantic(sides[2], setup=lambda: heard(0) and None, rounds=SHOWN)
-    paired.judge(result)
+    bars.judge(result)
 
 
 @pytest.mark.parametrize(("limit", "wanted", "bar"), [(FULL, 1024, 0.90), (ONE, 4096, 0.85)])
@@ -64,7 +64,7 @@ def bench_publish_many(benchmark, one_core, limit: int, wanted: int, bar: float)
                 pub.publish_many(events, groups=GROUP)
                 return len(events)
 
-            result = paired.Result(f"publish_many, {per} a datagram", bar)
+            result = bars.Result(f"publish_many, {per} a datagram", bar)
             sides = (lambda: floor.send(GROUP, events, per), lambda: again.send(GROUP, events, per), ours)
             run(benchmark, result, ears, sides)
 
@@ -92,5 +92,5 @@ def bench_masks(benchmark, one_core) -> None:
                 masked.publish_many(events, masks=masks)
                 return len(events)
 
-            result = paired.Result("publish_many(masks=), 8 masks shuffled, of one mask's rate", 0.50)
+            result = bars.Result("publish_many(masks=), 8 masks shuffled, of one mask's rate", 0.50)
             run(benchmark, result, ears, (one(pub), one(again), ours))

@@ -4,57 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import chains
+import bars
 import numpy as np
-import paired
 import pytest
-from cfloor import HEAD, Ears, Voice
 
 from nlbus import Publisher, Subscriber
-from nlbus.truesize import truesize
+from nlbus.bench import chains
+from nlbus.bench.native.floor import HEAD, Ears, Voice
+from nlbus.bench.reading import Reader, amount
 
 GROUP = 5
 MASK = 1 << (GROUP - 1)
 SHOWN = 5  # rounds for pytest-benchmark's own figures
 
 
-def amount(ears: Ears, wanted: int, length: int) -> int:
-    """As many datagrams as wanted, if the buffer holds them."""
-    return min(wanted, int(0.9 * ears.granted) // truesize(length))
-
-
-class Reader:
-    """The user's loop: every message and record of every batch, as arrays."""
-
-    def __init__(self, sub: Subscriber, dtype: np.dtype | None, messages: bool) -> None:
-        self.sub, self.dtype, self.messages = sub, dtype, messages
-        self.lost = 0
-
-    def drain(self) -> int:
-        sub, dtype, messages = self.sub, self.dtype, self.messages
-        seen = 0
-        self.lost = 0
-        while True:
-            batch = sub.recv(0)
-            if batch.loss:
-                self.lost += batch.loss.events + batch.loss.datagrams
-            if not len(batch):
-                return seen
-            if messages:
-                rows = batch.messages
-                assert len(rows) == len(batch)
-            if dtype is not None:
-                records = batch.records(dtype)
-                assert len(records) == len(batch)
-            else:
-                offsets, lengths = rows["offset"], rows["length"]
-                assert len(offsets) == len(lengths) == len(batch)
-            seen += len(batch)
-
-
 def run(
     benchmark,
-    result: paired.Result,
+    result: bars.Result,
     sides: tuple[Callable[[], int], Callable[[], int], Reader],
     fill: Callable[[], int],
 ) -> None:
@@ -65,16 +31,16 @@ def run(
         again()
         fill()
 
-    paired.compare(
+    bars.compare(
         result,
-        paired.timed(floor),
-        paired.timed(again),
-        paired.timed(reader.drain, lambda: reader.lost),
+        bars.timed(floor),
+        bars.timed(again),
+        bars.timed(reader.drain, lambda: reader.lost),
         before=fill,
     )
     benchmark.extra_info["ratio"] = result.ratio
     benchmark.pedantic(reader.drain, setup=absolute, rounds=SHOWN)
-    paired.judge(result)
+    bars.judge(result)
 
 
 @pytest.mark.parametrize(("per", "wanted", "bar"), [(1, 4096, 0.95), (16, 3072, 0.93), (512, 512, 0.80)])
@@ -90,7 +56,7 @@ def bench_uniform(benchmark, one_core, per: int, wanted: int, bar: float) -> Non
             return count * per
 
         with Subscriber("raw:2", groups=GROUP) as sub:
-            result = paired.Result(f"raw:2, messages and records, {per} uniform a datagram", bar, "message")
+            result = bars.Result(f"raw:2, messages and records, {per} uniform a datagram", bar, "message")
             run(benchmark, result, (floor.walk, again.walk, Reader(sub, chains.EVENT, True)), fill)
 
 
@@ -109,7 +75,7 @@ def bench_varied(benchmark, one_core) -> None:
             return count * per
 
         with Subscriber("raw:2", groups=GROUP) as sub:
-            result = paired.Result("raw:2, messages, 512 of varying length a datagram", 0.60, "message")
+            result = bars.Result("raw:2, messages, 512 of varying length a datagram", 0.60, "message")
             run(benchmark, result, (floor.walk, again.walk, Reader(sub, None, True)), fill)
 
 
@@ -124,5 +90,5 @@ def bench_bus(benchmark, one_core) -> None:
             return len(events)
 
         with Subscriber("bus", groups=GROUP) as sub:
-            result = paired.Result(f"bus, records, {per} packed a datagram", 0.90)
+            result = bars.Result(f"bus, records, {per} packed a datagram", 0.90)
             run(benchmark, result, (floor.bus, again.bus, Reader(sub, chains.EVENT, False)), fill)

@@ -21,14 +21,14 @@ from statistics import median
 from time import perf_counter_ns, thread_time_ns
 from typing import Any
 
+import bars
 import numpy as np
-import paired
 import pytest
 from bench_columns import library
-from bench_kernel import CREATE, EXCL, RTM_NEWROUTE, RTM_SETLINK, Routes
 
 import nlbus
 from nlbus import Subscriber
+from nlbus.bench.routes import CREATE, EXCL, RTM_NEWROUTE, Routes
 from nlbus.request import attribute, message
 
 LISTED = 100_000
@@ -53,7 +53,6 @@ def quiet_socket() -> socket.socket:
 def listed() -> int:
     """So many routes by lo are in the main table of this namespace."""
     with quiet_socket() as sock:
-        sock.send(message(RTM_SETLINK, struct.pack("=BxHiII", 0, 0, 1, 1, 1), 1, 0))
         head = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, 254, 3, 253, 1, 0)
         rest = attribute(4, struct.pack("=I", 1)) + attribute(6, struct.pack("=I", 5))
         for first in range(0, LISTED, 200):
@@ -113,18 +112,18 @@ def with_pyroute2() -> int:
 
 
 def bench_dump(benchmark, one_core, listed: int) -> None:
-    result = paired.Result("100,000 routes to a table, beside the bare receive", 0.90, "route")
+    result = bars.Result("100,000 routes to a table, beside the bare receive", 0.90, "route")
     with closing(Bare()) as bare, closing(Bare()) as again:
-        sides = paired.timed(bare.run), paired.timed(again.run), paired.timed(with_nlbus)
-        paired.compare(result, *sides, rounds=paired.LEAST_ROUNDS)
+        sides = bars.timed(bare.run), bars.timed(again.run), bars.timed(with_nlbus)
+        bars.compare(result, *sides, rounds=bars.LEAST_ROUNDS)
     benchmark.extra_info["ratio"] = result.ratio
     benchmark.pedantic(with_nlbus, rounds=3)
     bare_ns, decode_ns = float(np.median(result.floor_ns)), 1000 / DECODED
-    paired.REMARKS.append(
+    bars.REMARKS.append(
         f"a dump's bare receive takes {bare_ns:.0f} ns a route, decoding at the bar, {DECODED} M a second, "
         f"{decode_ns:.0f}: both together are {bare_ns / (bare_ns + decode_ns):.2f} of the bare receive"
     )
-    paired.judge(result)
+    bars.judge(result)
 
 
 def bench_dump_ip(one_core, listed: int) -> None:
@@ -140,7 +139,7 @@ def bench_dump_pyroute2(one_core, listed: int) -> None:
 
 def slower(who: str, work: Callable[[], int], bar: int) -> None:
     """How many times as fast we are, in rounds of the other and us; its time against itself is the spread."""
-    result = paired.Result(f"100,000 routes to a table, times {who}", bar, "route")
+    result = bars.Result(f"100,000 routes to a table, times {who}", bar, "route")
     most = []
     with closing(Bare()) as bare:
         for _ in range(SLOW_ROUNDS):
@@ -152,8 +151,8 @@ def slower(who: str, work: Callable[[], int], bar: int) -> None:
             result.ours_ns.append(ours / LISTED)
             most.append(theirs / least)
     result.controls = [each / result.floor_ns[0] for each in result.floor_ns]
-    paired.REMARKS.append(f"times {who}: the bare receive of the dump is {np.median(most):.1f} times as fast")
-    paired.judge(result)
+    bars.REMARKS.append(f"times {who}: the bare receive of the dump is {np.median(most):.1f} times as fast")
+    bars.judge(result)
 
 
 def cost(work: Callable[[], int]) -> int:
@@ -164,7 +163,7 @@ def cost(work: Callable[[], int]) -> int:
 
 
 def spent() -> int:
-    if paired.CLOCK is perf_counter_ns:
+    if bars.CLOCK is perf_counter_ns:
         return perf_counter_ns()
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return thread_time_ns() + int(1e9 * (ended.ru_utime + ended.ru_stime))
@@ -240,12 +239,12 @@ def bench_storm(namespace) -> None:
         seconds = Beside(storm).result
         rows, lost, cpu = counted(sub, "route")
     took = seconds()
-    paired.REMARKS.append(
+    bars.REMARKS.append(
         f"a storm of {routes.events:,} route changes in {took} s: nlbus decoded {rows:,}, lost {lost}, "
         f"{cpu / max(rows, 1) / 1000:.2f} us of CPU a change"
     )
     told = beside.result() if beside else "not installed: pip install pyroute2"
-    paired.REMARKS.append(f"    pyroute2 on the same storm: {told}")
+    bars.REMARKS.append(f"    pyroute2 on the same storm: {told}")
     routes.close()
     assert (rows, lost) == (routes.events, 0)
 
@@ -276,8 +275,6 @@ def bench_connections(namespace) -> None:
     track: Any = subprocess.run(["nft", "-f", "-"], input=rules, text=True, capture_output=True, check=False)
     if track.returncode:
         pytest.skip(f"netfilter does not track connections here: {track.stderr.strip()}")
-    with quiet_socket() as sock:
-        sock.send(message(RTM_SETLINK, struct.pack("=BxHiII", 0, 0, 1, 1, 1), 1, 0))
     with Subscriber("conntrack") as sub:
         work = Beside(connect)
         news = rows = lost = 0
@@ -289,7 +286,7 @@ def bench_connections(namespace) -> None:
             lost += bool(batch.loss)
         cpu = thread_time_ns() - start
     work.result()
-    paired.REMARKS.append(
+    bars.REMARKS.append(
         f"{CONNECTIONS:,} TCP connections through conntrack: {news:,} new, {rows:,} events decoded, "
         f"lost {lost}, {cpu / max(rows, 1) / 1000:.2f} us of CPU an event"
     )

@@ -5,12 +5,12 @@ python -m pytest bench/bench_wire.py --benchmark-autosave    and later    --benc
 
 from __future__ import annotations
 
-import chains
 import numpy as np
 import pytest
-from cfloor import HEAD, new_batch
 
 from nlbus import Batch, Publisher
+from nlbus.bench import chains
+from nlbus.bench.native.floor import HEAD, new_batch
 
 REPEATS = 1000  # inside the timed call
 EVENTS = 505

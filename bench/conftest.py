@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-import cfloor
-import paired
+import bars
 import pytest
+
+from nlbus.bench import namespace as place
 
 WHY_NOT = pytest.StashKey[str]()
 
@@ -14,7 +15,7 @@ WHY_NOT = pytest.StashKey[str]()
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("python_files", "bench_*.py")
     config.addinivalue_line("python_functions", "bench_*")
-    config.stash[WHY_NOT] = cfloor.enter_namespace()
+    config.stash[WHY_NOT] = place.enter()
 
 
 @pytest.fixture
@@ -34,9 +35,9 @@ def one_core(namespace: None):
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if paired.RESULTS:
+    if bars.RESULTS:
         terminalreporter.section("nlbus beside C, on the same datagrams")
-        for line in paired.table():
+        for line in bars.table():
             terminalreporter.write_line(line)
-    for line in paired.REMARKS:
+    for line in bars.REMARKS:
         terminalreporter.write_line(line)

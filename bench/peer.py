@@ -10,11 +10,11 @@ from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).parent.parent))
 
-import chains
 import numpy as np
-from cfloor import HEAD, Ears, Voice
 
 from nlbus import Publisher, Subscriber
+from nlbus.bench import chains
+from nlbus.bench.native.floor import HEAD, Ears, Voice
 
 GROUP = 1
 LENGTH = 32448

@@ -3,27 +3,54 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import shutil
-import socket
 import struct
 import subprocess
 import sys
+from functools import cache
 
-CLONE_NEWNET = 0x4000_0000
-SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914
-IFF_UP = 1
+from nlbus.netns import CLONE_NEWNET, inside
+from nlbus.request import Requests
+
+ROUTE = 0
+RTM_SETLINK = 19
+LOOPBACK, IFF_UP = 1, 1
+_home = -1
+
+
+def home() -> int:
+    """A descriptor of the network namespace that we were started in; -1 before `enter`."""
+    return _home
 
 
 def enter() -> str:
     """Move this process to a network namespace of its own, and those it starts. Why not, or an empty text."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNET):
+    global _home  # noqa: PLW0603 - a process has one
+    start = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    if _libc().unshare(CLONE_NEWNET):
         why = os.strerror(ctypes.get_errno())
+        os.close(start)
         return f"no private network namespace ({why}): needs CAP_SYS_ADMIN; try under `unshare -Urn`"
+    _home = start
     _raise_loopback()
     return ""
+
+
+def fresh() -> int:
+    """A descriptor of a new network namespace, for `netns=` and `inside`. OSError.
+
+    It lives as long as something is open in it.
+    """
+
+    def make() -> int:
+        if _libc().unshare(CLONE_NEWNET):
+            number = ctypes.get_errno()
+            raise OSError(number, f"making a network namespace: {os.strerror(number)}")
+        _raise_loopback()
+        return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    return inside("/proc/thread-self/ns/net", make)
 
 
 def become_root() -> None:
@@ -39,9 +66,13 @@ def become_root() -> None:
     os.execv(unshare, [unshare, "-Urn", sys.executable, "-m", "nlbus", *sys.argv[1:]])
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _raise_loopback() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anything:
-        name = struct.pack("16sH", b"lo", 0).ljust(40, b"\0")
-        (flags,) = struct.unpack_from("H", fcntl.ioctl(anything, SIOCGIFFLAGS, name), 16)
-        up = struct.pack("16sH", b"lo", flags | IFF_UP).ljust(40, b"\0")
-        fcntl.ioctl(anything, SIOCSIFFLAGS, up)
+    with Requests(ROUTE) as requests:
+        requests.ask(
+            RTM_SETLINK, struct.pack("=BxHiII", 0, 0, LOOPBACK, IFF_UP, IFF_UP), "setting lo up"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -66,8 +66,7 @@ class Measurement:
     @property
     def spread(self) -> float | None:
         """In 68 % of the rounds, the same thing beside itself differs by no more than this share."""
-        off = sorted(abs(ratio - 1) for ratio in self.control)
-        return off[int(0.68 * (len(off) - 1) + 0.5)] if off else None
+        return spread_of(self.control)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -78,6 +77,12 @@ class Measurement:
     def more_is_better(self) -> bool:
         """A rate, not a time."""
         return self.unit.endswith("/s")
+
+
+def spread_of(control: Sequence[float]) -> float | None:
+    """By how much A/A ratios differ from 1, in 68 % of the rounds; None if there are none."""
+    off = sorted(abs(ratio - 1) for ratio in control)
+    return off[int(0.68 * (len(off) - 1) + 0.5)] if off else None
 
 
 @dataclass(frozen=True)

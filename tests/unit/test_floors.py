@@ -17,7 +17,11 @@ INTEGRATIONS = frozenset({"aio", "capture", "diag", "faults", "listener", "procf
 BASE = frozenset(
     {"_typing", "columns", "errors", "groups", "netlink", "request", "truesize"}
 )  # for all, and themselves on nothing
-BUS, INTEGRATION, ROOF = 4, 5, 5.5  # ROOF: nlbus/__init__.py, which only the command line stands above
+BUS, INTEGRATION, ROOF = (
+    4,
+    5,
+    5.5,
+)  # ROOF: nlbus/__init__.py, which only benchmarks and the command line stand above
 SHARED_BY_SOURCES = frozenset({"nlbus.sources.source", "nlbus.sources.present", "nlbus.sources.probe"})
 
 CYTHON = re.compile(

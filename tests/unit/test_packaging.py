@@ -1,5 +1,7 @@
 """What leaves the checkout is whole: packages, stubs, type markers, the wire document."""
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -26,3 +28,13 @@ def test_the_package_says_that_it_is_typed() -> None:
 
 def test_numpy_is_the_only_dependency_at_run_time() -> None:
     assert [need.split(">")[0] for need in PYPROJECT["project"]["dependencies"]] == ["numpy"]
+
+
+def test_the_c_of_the_benchmarks_leaves_the_checkout_and_compiles(tmp_path: Path) -> None:
+    setup = ["setup.py", "--quiet", "egg_info", "--egg-base", str(tmp_path), "build_py"]
+    subprocess.run([sys.executable, *setup, "--build-lib", str(tmp_path / "lib")], check=True, cwd=ROOT)
+    native = tmp_path / "lib/nlbus/bench/native"
+    assert not (native / "nlbus.h").is_symlink()
+    for name in ("floor", "latency"):
+        command = ["cc", "-Werror", f"-I{native}", "-c", "-o", str(tmp_path / f"{name}.o")]
+        subprocess.run([*command, str(native / f"{name}.c")], check=True)

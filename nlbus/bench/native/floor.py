@@ -1,62 +1,54 @@
-"""The C floor: compiled when the benchmarks start, called by ctypes; and sockets like a Subscriber's."""
+"""floor.c by ctypes: sockets like those of a Subscriber and a Publisher, and loops in C that use them."""
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import os
-import shutil
 import socket
-import subprocess
 from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Self
 
 import numpy as np
 
-HERE = Path(__file__).parent
-FLAGS = ("-O3", "-std=gnu11", "-Wall", f"-I{HERE.parent / 'kmod' / 'uapi'}")
+from nlbus._typing import Array
+from nlbus.bench.native.compiling import compiled
+
 USERSOCK = 2
 SOL_NETLINK = 270
 NETLINK_NO_ENOBUFS = 5
 SO_RCVBUFFORCE = 33
 HEAD = 96  # nlmsghdr and nlbus_batch
 BUFFER = 64 << 20  # what a Subscriber asks for
-CLONE_NEWNET = 0x4000_0000
-PLACE = "NLBUS_BENCH_PLACE"
-HOME = -1  # the network namespace that we were started in
+NLBUS_MAGIC, NLBUS_VERSION = 0x7375626E, 1
+
+BATCH = np.dtype(
+    [
+        ("magic", "<u4"), ("version", "<u2"), ("header_len", "<u2"), ("flags", "<u4"), ("record_size", "<u4"),
+        ("count", "<u4"), ("type", "<u4"), ("fingerprint", "<u8"), ("instance", "<u8"), ("first_seq", "<u8"),
+        ("dgram_seq", "<u8"), ("time_ns", "<u8"), ("groups", "<u4"), ("origin_portid", "<u4"),
+        ("origin_uid", "<u4"), ("repeats", "<u4"),
+    ]
+)  # fmt: skip
 
 
 class Sum(ctypes.Structure):
+    """What a loop has seen: struct floor_sum."""
+
     _fields_ = tuple((name, ctypes.c_uint64) for name in ("datagrams", "messages", "bytes", "seq"))
-
-
-@cache
-def workshop() -> Path:
-    """The directory of what is compiled. Child processes use their parent's; the parent removes it."""
-    if PLACE not in os.environ:
-        os.environ[PLACE] = mkdtemp(prefix="nlbus-bench-")
-        atexit.register(shutil.rmtree, os.environ[PLACE], ignore_errors=True)
-    return Path(os.environ[PLACE])
-
-
-def compiled(name: str, *flags: str) -> Path:
-    target = workshop() / name
-    if not target.exists():
-        source = HERE / f"{Path(name).stem}.c"
-        command = [os.environ.get("CC", "cc"), *FLAGS, *flags, "-o", str(target), str(source)]
-        subprocess.run(command, check=True)
-    return target
+    datagrams: int
+    messages: int
+    bytes: int
+    seq: int
 
 
 @cache
 def library() -> ctypes.CDLL:
-    lib = ctypes.CDLL(str(compiled("floor.so", "-shared", "-fPIC")))
+    """floor.c. NoCompiler."""
+    lib = ctypes.CDLL(str(compiled("floor.c", shared=True)))
     lib.floor_reader.restype = ctypes.c_void_p
     lib.floor_reader.argtypes = (ctypes.c_int, ctypes.c_size_t)
     lib.floor_free.argtypes = (ctypes.c_void_p,)
-    for name in ("floor_receive", "floor_walk", "floor_bus"):
+    for name in ("floor_look", "floor_receive", "floor_walk", "floor_bus"):
         getattr(lib, name).argtypes = (ctypes.c_void_p, ctypes.POINTER(Sum))
         getattr(lib, name).restype = None
     lib.floor_fork.argtypes = (ctypes.c_long,)
@@ -73,25 +65,14 @@ def library() -> ctypes.CDLL:
     return lib
 
 
-@cache
-def libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def enter_namespace() -> str:
-    """Move this process to a network namespace of its own. Why not, or an empty text."""
-    global HOME  # noqa: PLW0603 - a process has one
-    HOME = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    if libc().unshare(CLONE_NEWNET):
-        why = os.strerror(ctypes.get_errno())
-        return f"no private network namespace ({why}): needs CAP_SYS_ADMIN; try under `unshare -Urn`"
-    return ""
-
-
 class Ears:
-    """A socket with the options of a Subscriber, read by one of the floor's loops."""
+    """A socket with the options of a Subscriber, read by the floor's loops: each empties the queue.
+
+    groups: a mask; slot: bytes of the largest datagram. NoCompiler, OSError.
+    """
 
     def __init__(self, groups: int, slot: int, protocol: int = USERSOCK) -> None:
+        library()
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self.socket.setsockopt(SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)
         if protocol == USERSOCK:
@@ -105,6 +86,7 @@ class Ears:
 
     @property
     def granted(self) -> int:
+        """Bytes of the receive buffer."""
         return self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
     def _drain(self, loop: str, *args: int) -> Sum:
@@ -112,16 +94,24 @@ class Ears:
         getattr(library(), loop)(self._reader, ctypes.byref(total), *args)
         return total
 
+    def look(self) -> int:
+        """Datagrams, of which no byte was copied: what the kernel takes to hand them over."""
+        return self._drain("floor_look").datagrams
+
     def receive(self) -> int:
+        """Datagrams, copied and not looked at."""
         return self._drain("floor_receive").datagrams
 
     def walk(self) -> int:
+        """Messages, of which every header was read."""
         return self._drain("floor_walk").messages
 
     def bus(self) -> int:
+        """Events of the bus, of which every batch header was read."""
         return self._drain("floor_bus").messages
 
     def listen(self, idle_ms: int) -> int:
+        """Events of the bus, until none has come for so long."""
         return self._drain("floor_listen", idle_ms).messages
 
     def __enter__(self) -> Self:
@@ -133,7 +123,7 @@ class Ears:
 
 
 class Voice:
-    """A socket that sends as a Publisher does."""
+    """A socket that sends as a Publisher does. NoCompiler, OSError."""
 
     def __init__(self) -> None:
         portid = ctypes.c_uint32()
@@ -141,10 +131,10 @@ class Voice:
         if self._fd < 0:
             raise OSError(-self._fd, os.strerror(-self._fd))
         self._portid = portid.value
-        self._batches: dict[int, np.ndarray] = {}
+        self._batches: dict[int, Array] = {}
 
-    def post(self, group: int, memory: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> None:
-        """Send datagrams that are complete in memory."""
+    def post(self, group: int, memory: Array, starts: Array, lengths: Array) -> None:
+        """Send datagrams that are complete in memory, at `starts` (uint64), of `lengths` (uint32)."""
         self._check(
             library().floor_post(
                 self._fd, self._portid, group, memory.ctypes.data, starts.ctypes.data, lengths.ctypes.data,
@@ -152,7 +142,7 @@ class Voice:
             )
         )  # fmt: skip
 
-    def send(self, group: int, records: np.ndarray, per: int) -> int:
+    def send(self, group: int, records: Array, per: int) -> int:
         """Send records, `per` a datagram. The events sent."""
         size = records.dtype.itemsize
         batch = self._batches.get(group)
@@ -177,23 +167,13 @@ class Voice:
         os.close(self._fd)
 
 
-def new_batch(group: int, size: int) -> np.ndarray:
+def new_batch(group: int, size: int) -> Array:
     """A struct nlbus_batch that floor_send counts up."""
     batch = np.zeros(1, BATCH)
-    batch["magic"] = 0x7375626E
-    batch["version"] = 1
+    batch["magic"] = NLBUS_MAGIC
+    batch["version"] = NLBUS_VERSION
     batch["header_len"] = BATCH.itemsize
     batch["record_size"] = size
     batch["instance"] = 0xF1004
     batch["groups"] = 1 << (group - 1)
     return batch
-
-
-BATCH = np.dtype(
-    [
-        ("magic", "<u4"), ("version", "<u2"), ("header_len", "<u2"), ("flags", "<u4"), ("record_size", "<u4"),
-        ("count", "<u4"), ("type", "<u4"), ("fingerprint", "<u8"), ("instance", "<u8"), ("first_seq", "<u8"),
-        ("dgram_seq", "<u8"), ("time_ns", "<u8"), ("groups", "<u4"), ("origin_portid", "<u4"),
-        ("origin_uid", "<u4"), ("repeats", "<u4"),
-    ]
-)  # fmt: skip

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nlbus._typing import Array
+
 PAYLOAD = 64
 EVENT = np.dtype([("id", "<u8"), ("time", "<u8"), ("value", "<f8", (6,))])  # 64 bytes
 HEADER = np.dtype([("len", "<u4"), ("type", "<u2"), ("flags", "<u2"), ("seq", "<u4"), ("pid", "<u4")])
@@ -15,18 +17,19 @@ HEADER = np.dtype([("len", "<u4"), ("type", "<u2"), ("flags", "<u2"), ("seq", "<
 class Chain:
     """Messages one behind the other; `edges` are where they start, and where the last one ends."""
 
-    memory: np.ndarray
-    edges: np.ndarray
+    memory: Array
+    edges: Array
 
-    def datagrams(self, count: int, per: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def datagrams(self, count: int, per: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Where `count` datagrams of `per` messages start in `memory`, taken at random, and their lengths."""
         first = rng.integers(0, len(self.edges) - per, count)
         starts = self.edges[first]
         return starts.astype(np.uint64), (self.edges[first + per] - starts).astype(np.uint32)
 
 
-def uniform(messages: int) -> Chain:
-    return chain(np.full(messages, PAYLOAD))
+def uniform(messages: int, payload: int = PAYLOAD) -> Chain:
+    """Payloads of one length."""
+    return chain(np.full(messages, payload))
 
 
 def varied(messages: int, rng: np.random.Generator) -> Chain:
@@ -34,7 +37,8 @@ def varied(messages: int, rng: np.random.Generator) -> Chain:
     return chain(rng.integers(16, 113, messages))
 
 
-def chain(payloads: np.ndarray) -> Chain:
+def chain(payloads: Array) -> Chain:
+    """Messages with payloads of these lengths."""
     lengths = HEADER.itemsize + payloads
     edges = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum((lengths + 3) & ~3, out=edges[1:])
@@ -48,7 +52,8 @@ def chain(payloads: np.ndarray) -> Chain:
     return Chain(memory, edges)
 
 
-def events(count: int) -> np.ndarray:
+def events(count: int) -> Array:
+    """Records of EVENT, numbered by `id`."""
     records = np.zeros(count, EVENT)
     records["id"] = np.arange(count)
     records["value"] = 0.5

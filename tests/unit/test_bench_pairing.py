@@ -1,0 +1,80 @@
+"""Paired rounds: who comes when, what is counted, and what the ratio is."""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from nlbus.bench.pairing import Pairs, Turn, alternate, compare, timed
+
+
+def writing(name: str, order: list[str], cost: float = 1.0, delivered: int = 10) -> Callable[[], Turn]:
+    def side() -> Turn:
+        order.append(name)
+        return Turn(cost, delivered)
+
+    return side
+
+
+@pytest.mark.parametrize("names", ["ab", "abc", "abcde"])
+def test_each_side_stands_at_each_place_and_follows_each_other_one(names: str) -> None:
+    order: list[str] = []
+    rounds = list(alternate([writing(name, order) for name in names], 2, warm_up=0))
+    n = len(names)
+    turns = [order[i : i + n] for i in range(0, len(order), n)]
+    assert len(turns) == 2 * n
+    for one_round in (turns[:n], turns[n:]):
+        for place in range(n):
+            assert sorted(turn[place] for turn in one_round) == sorted(names)
+    follows = Counter(pair for turn in turns for pair in itertools.pairwise(turn))
+    assert all(follows[a, b] == follows[b, a] for a, b in itertools.combinations(names, 2))
+    assert rounds == [[Turn(n, 10 * n) for _ in names]] * 2
+
+
+def test_warm_up_counts_for_nothing() -> None:
+    order: list[str] = []
+    assert len(list(alternate([writing("a", order)], 3, warm_up=2))) == 3
+    assert len(order) == 5
+
+
+def test_the_ratio_is_the_mean_of_both_floors_to_ours() -> None:
+    pairs = Pairs()
+    order: list[str] = []
+    compare(
+        pairs,
+        writing("c", order, cost=100),
+        writing("again", order, cost=120),
+        writing("ours", order, cost=220),
+        rounds=4,
+    )
+    assert pairs.ratio == 0.5
+    assert pairs.controls == [100 / 120] * 4
+    assert pairs.spread == pytest.approx(1 / 6)
+    assert (pairs.floor_ns, pairs.ours_ns) == ([11.0] * 4, [22.0] * 4)
+    measured = pairs.measurement("growth", "nlbus", "receive", reference="C")
+    assert (measured.ratio, measured.spread, measured.median) == (pairs.ratio, pairs.spread, 22.0)
+    assert (measured.sent, measured.delivered, measured.lost) == (120, 120, 0)
+
+
+def test_an_event_that_is_neither_delivered_nor_lost_ends_it() -> None:
+    sides = [writing("c", []), lambda: Turn(1, 8, 1)]
+    with pytest.raises(AssertionError, match="side 1: 8 delivered and 1 lost of 10"):
+        list(alternate(sides, 1, before=lambda: 10))
+    sides[1] = lambda: Turn(1, 8, 2)
+    assert list(alternate(sides, 1, before=lambda: 10))[0][1] == Turn(2, 16, 4)
+
+
+def test_what_comes_before_and_after_is_not_timed() -> None:
+    clock: list[str] = []
+    side = timed(lambda: clock.append("work") or 1)
+    list(
+        alternate(
+            [side, side],
+            1,
+            before=lambda: clock.append("before"),
+            after=lambda: clock.append("after"),
+            warm_up=0,
+        )
+    )
+    assert clock == ["before", "work", "after", "work", "after"] * 2
