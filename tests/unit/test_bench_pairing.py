@@ -62,7 +62,7 @@ def test_an_event_that_is_neither_delivered_nor_lost_ends_it() -> None:
     with pytest.raises(AssertionError, match="side 1: 8 delivered and 1 lost of 10"):
         list(alternate(sides, 1, before=lambda: 10))
     sides[1] = lambda: Turn(1, 8, 2)
-    assert list(alternate(sides, 1, before=lambda: 10))[0][1] == Turn(2, 16, 4)
+    assert list(alternate(sides, 1, before=lambda: 10))[-1][1] == Turn(2, 16, 4)
 
 
 def test_what_comes_before_and_after_is_not_timed() -> None:
