@@ -73,6 +73,4 @@ def _libc() -> ctypes.CDLL:
 
 def _raise_loopback() -> None:
     with Requests(ROUTE) as requests:
-        requests.ask(
-            RTM_SETLINK, struct.pack("=BxHiII", 0, 0, LOOPBACK, IFF_UP, IFF_UP), "setting lo up"
-        )
+        requests.ask(RTM_SETLINK, struct.pack("=BxHiII", 0, 0, LOOPBACK, IFF_UP, IFF_UP), "setting lo up")

@@ -110,7 +110,9 @@ class Udevd:
         while not (self.process.poll() is None and control.exists()):
             if self.process.poll() is not None:
                 _, why = self.process.communicate()
-                pytest.skip(f"udevd needs a mount namespace with /sys, /run and rules of its own: {why.strip()}")
+                pytest.skip(
+                    f"udevd needs a mount namespace with /sys, /run and rules of its own: {why.strip()}"
+                )
             assert time.monotonic() < give_up, "udevd did not begin"
             time.sleep(0.01)
         return self

@@ -140,7 +140,7 @@ def test_a_program_that_hangs_ends_after_its_timeout_with_all_it_started(
         handle(Command(script, shell=True, timeout=0.5), {}, ending[0])
     assert failed.value.timeout
     assert 0.5 < time.monotonic() - began < 5
-    # SIGKILL has been sent to the whole group, and the shell was waited for; its child dies when it gets a core.
+    # SIGKILL went to the whole group, and the shell was waited for; its child dies when it gets a core.
     orphan = int(out.read_text())
     while alive(orphan) and time.monotonic() - began < 10:
         time.sleep(0.01)
