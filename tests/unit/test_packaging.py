@@ -38,3 +38,5 @@ def test_the_c_of_the_benchmarks_leaves_the_checkout_and_compiles(tmp_path: Path
     for name in ("floor", "latency"):
         command = ["cc", "-Werror", f"-I{native}", "-c", "-o", str(tmp_path / f"{name}.o")]
         subprocess.run([*command, str(native / f"{name}.c")], check=True)
+    libraries = {path.name for path in (tmp_path / "lib/nlbus/bench/libraries").glob("*.[ch]")}
+    assert libraries == {"library.h", "libmnl.c", "libnl.c"}

@@ -1,0 +1,23 @@
+/* What libmnl.c and libnl.c offer alike, so that one Python class drives both. */
+#pragma once
+
+#include <stdint.h>
+#include <stddef.h>
+
+struct told {
+	uint64_t messages; /* of the kinds asked for: links and routes, new and gone */
+	uint64_t value;    /* the sum of their RTA_OIF and IFLA_MTU, so that each message was read */
+	uint64_t overruns; /* how often the library said ENOBUFS */
+};
+
+/* Messages that lie in memory, one behind the other. 0, or a negative error of the library. */
+int library_parse(const void *messages, size_t length, struct told *told);
+
+/* Ask for all IPv4 routes and read the answer. */
+int library_dump(struct told *told);
+
+/* A socket that has joined RTNLGRP_IPV4_ROUTE, with the library's own buffers; NULL: no. */
+void *library_open(void);
+
+/* Read until `stop` is readable and nothing has come for `quiet_ms`; closes the socket. */
+int library_listen(void *socket, int stop, int quiet_ms, struct told *told);

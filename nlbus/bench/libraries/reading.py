@@ -1,0 +1,176 @@
+"""The same bytes from memory, and the same routes from the kernel, read by each library."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import socket
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import nlbus
+from nlbus import Batch
+from nlbus.bench.libraries import kernel
+from nlbus.bench.libraries.library import LIBMNL, LIBNL, Kind, Library
+from nlbus.bench.libraries.sides import Side, Work, alternate
+from nlbus.bench.plans import Scale, Tell
+from nlbus.bench.results import Measurement, Missing
+from nlbus.request import NLMSGHDR, attributes, messages
+
+BLOCK = 32_768  # bytes of messages a datagram: the kernel's largest part of a dump
+RTA_OIF, IFLA_MTU = 4, 4
+HEADS = {"route": 12, "link": 16}  # bytes of struct rtmsg and ifinfomsg
+COLUMNS = {"route": "oif", "link": "mtu"}
+NAMES = {"route": "RTA_OIF", "link": "IFLA_MTU"}
+# Of each kind: all take them in a turn, the slowest a thousand a second.
+IN_MEMORY = {"quick": {"route": 500, "link": 50}, "full": {"route": 1_000, "link": 200}}
+LISTED = {"quick": 1_000, "full": 10_000}
+
+OURS = "every column, as arrays"
+PYROUTE2 = "objects that decode an attribute when asked for it: one was"
+JSON = "a process, its JSON read: text of all it prints"
+C_LIBMNL = "C: an index of the attributes, one of them read"
+C_LIBNL = "C: an object with all it knows of, one value read"
+
+
+def from_memory(plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
+    """NEWROUTE and NEWLINK messages of a dump, parsed again and again."""
+    count = IN_MEMORY[plan.name]
+    yield from _parsed("route", kernel.routes_told(count["route"]), "NEWROUTE", plan, tell)
+    yield from _parsed("link", kernel.links_told(count["link"]), "NEWLINK", plan, tell)
+
+
+def _parsed(table: str, told: bytes, name: str, plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
+    tell(f"libraries: {name} from memory")
+    work = _expected(f"{name} messages from memory", told, HEADS[table])
+    blocks = list(_blocks(told))
+
+    def ours() -> tuple[int, int]:
+        column = Batch.from_datagrams("route", blocks).table(table)[COLUMNS[table]]
+        return len(column), int(column.sum(dtype="u8"))
+
+    sides = [Side("nlbus", ours, OURS)]
+    pyroute2 = _pyroute2()
+    if isinstance(pyroute2, Missing):
+        yield pyroute2
+    else:
+        marshal = importlib.import_module("pyroute2.netlink.rtnl.marshal").MarshalRtnl()
+
+        def theirs() -> tuple[int, int]:
+            values = [found.get_attr(NAMES[table]) for found in marshal.parse(told)]
+            return len(values), sum(filter(None, values))
+
+        sides.append(Side("pyroute2", theirs, PYROUTE2))
+    for library in libraries():
+        if isinstance(library, Missing):
+            yield library
+        else:
+            sides.append(Side(library.name, _parse(library, told), _note(library)))
+    yield from alternate(work, sides, plan)
+
+
+def _parse(library: Library, told: bytes) -> Callable[[], tuple[int, int]]:
+    def parse() -> tuple[int, int]:
+        found = library.parse(told)
+        return found.messages, found.value
+
+    return parse
+
+
+def _dump(library: Library) -> Callable[[], tuple[int, int]]:
+    def dump() -> tuple[int, int]:
+        found = library.dump()
+        return found.messages, found.value
+
+    return dump
+
+
+def from_kernel(plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
+    """All IPv4 routes of this namespace, asked for and read: the kernel's own work is in it."""
+    count = LISTED[plan.name]
+    tell(f"libraries: a dump of {count:,} routes")
+    with kernel.listed_routes(count):
+        work = Work(f"a dump of {count:,} routes", *_our_dump())
+        sides = [Side("nlbus", _our_dump, OURS)]
+        if not isinstance(_pyroute2(), Missing):
+            sides.append(Side("pyroute2", _pyroute2_dump, PYROUTE2))
+        ip = shutil.which("ip", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+        if ip is None:
+            yield Missing("libraries", "ip -j", "no `ip`: install iproute2")
+        else:
+            sides.append(Side("ip -j", partial(_ip_dump, ip), JSON))
+        sides += [
+            Side(library.name, _dump(library), _note(library))
+            for library in libraries()
+            if not isinstance(library, Missing)
+        ]
+        yield from alternate(work, sides, plan)
+
+
+def _our_dump() -> tuple[int, int]:
+    table = nlbus.snapshot("route", "route", where=nlbus.field("family") == "inet")
+    return len(table), int(table["oif"].sum(dtype="u8"))
+
+
+def _pyroute2_dump() -> tuple[int, int]:
+    with importlib.import_module("pyroute2").IPRoute() as ipr:
+        values = [found.get_attr("RTA_OIF") for found in ipr.get_routes(family=socket.AF_INET)]
+    return len(values), sum(filter(None, values))
+
+
+def _ip_dump(ip: str) -> tuple[int, int]:
+    command = [ip, "-j", "-4", "route", "show", "table", "all"]
+    told = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    index = {name: number for number, name in socket.if_nameindex()}
+    return len(told), sum(index.get(found.get("dev", ""), 0) for found in told)
+
+
+def libraries() -> Iterator[Library | Missing]:
+    """libmnl and libnl, or what is missing."""
+    for kind in (LIBMNL, LIBNL):
+        yield _loaded(kind)
+
+
+def _loaded(kind: Kind) -> Library | Missing:
+    try:
+        return Library(kind)
+    except OSError as error:
+        return Missing("libraries", kind.name, str(error))
+
+
+def _note(library: Library) -> str:
+    return C_LIBMNL if library.name == LIBMNL.name else C_LIBNL
+
+
+def _pyroute2() -> object | Missing:
+    try:
+        return importlib.import_module("pyroute2")
+    except ImportError:
+        return Missing("libraries", "pyroute2", "not installed: pip install pyroute2")
+
+
+def _expected(name: str, told: bytes, head: int) -> Work:
+    """How many messages, and the sum of their RTA_OIF or IFLA_MTU, read by neither of them."""
+    value = count = 0
+    for found, _ in messages(told):
+        count += 1
+        if word := attributes(found.body[head:]).get(RTA_OIF):  # IFLA_MTU has the same number
+            value += struct.unpack("=I", word)[0]
+    return Work(name, count, value)
+
+
+def _blocks(told: bytes) -> Iterator[bytes]:
+    """The messages as datagrams of a dump's size."""
+    start = at = 0
+    while at < len(told):
+        (length, *_) = NLMSGHDR.unpack_from(told, at)
+        length += -length % 4
+        if at + length - start > BLOCK:
+            yield told[start:at]
+            start = at
+        at += length
+    yield told[start:]

@@ -1,0 +1,125 @@
+"""The same live storms for each listener, one at a time: what arrived, how it ended, what it cost."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from nlbus.bench.libraries import kernel, tools
+from nlbus.bench.libraries.library import LIBMNL, LIBNL
+from nlbus.bench.libraries.reading import libraries
+from nlbus.bench.plans import Scale, Tell
+from nlbus.bench.results import Measurement, Missing
+
+Maker = Callable[[int], "kernel.Storm | Missing"]
+
+EVENTS = {
+    "quick": {"route": 10_000, "uevent": 10_000, "conntrack": 1_000},
+    "full": {"route": 50_000, "uevent": 50_000, "conntrack": 10_000},
+}
+ROUNDS = {"quick": 1, "full": 3}
+NAMES = {"route": "changes of routes", "uevent": "uevents", "conntrack": "new connections"}
+MAKERS: dict[str, Maker] = {
+    "route": kernel.route_storm,
+    "uevent": kernel.uevent_storm,
+    "conntrack": kernel.connection_storm,
+}
+LISTENERS = {
+    "route": ("nlbus", "pyroute2", LIBMNL.name, LIBNL.name),
+    "uevent": ("nlbus", "pyudev"),
+    "conntrack": ("nlbus",),
+}
+PATIENCE = 60.0  # seconds for one listener
+
+
+def live(plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
+    """Each listener by itself, in a process of its own, with the settings that it has by default."""
+    compiled = {one.name for one in libraries() if not isinstance(one, Missing)}
+    for kind, maker in MAKERS.items():
+        storm = maker(EVENTS[plan.name][kind])
+        if isinstance(storm, Missing):
+            yield storm
+            continue
+        name = f"a storm of {storm.events:,} {NAMES[kind]}"
+        try:
+            for subject in LISTENERS[kind]:
+                if subject in (LIBMNL.name, LIBNL.name):
+                    if subject not in compiled:
+                        continue  # what is missing was said with the first work
+                elif importlib.util.find_spec(subject) is None:
+                    yield Missing("libraries", subject, f"not installed: pip install {subject}")
+                    continue
+                tell(f"libraries: {name}, {subject}")
+                told = [_listen(subject, kind, storm) for _ in range(ROUNDS[plan.name])]
+                yield _measured(subject, name, storm.events, told)
+            tool = tools.TOOLS[kind]
+            tell(f"libraries: {name}, {tool.subject}")
+            printed = [tools.listen(tool, storm.make) for _ in range(ROUNDS[plan.name])]
+            yield _of_tool(tool.subject, name, storm.events, printed)
+        finally:
+            storm.end()
+
+
+def _listen(subject: str, kind: str, storm: kernel.Storm) -> dict[str, Any]:
+    """Start it, make the storm, and hear what it says at its end."""
+    command = [sys.executable, "-m", "nlbus.bench.libraries.listening", subject, kind]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        if process.stdout.readline() == "ready\n":
+            storm.make()
+        out, err = process.communicate(timeout=PATIENCE)
+        if process.returncode or not out:
+            return {"events": 0, "overruns": 0, "cpu": 0.0, "ended": err.strip().rpartition("\n")[2]}
+        return dict(json.loads(out))
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _measured(subject: str, name: str, events: int, told: list[dict[str, Any]]) -> Measurement | Missing:
+    delivered = sum(one["events"] for one in told)
+    ends = {one["ended"] for one in told if "ended" in one}
+    if not delivered:
+        return Missing("libraries", subject, f"{name}: it heard nothing: {', '.join(sorted(ends))}")
+    overruns = sum(one["overruns"] for one in told)
+    lost = events * len(told) - delivered
+    if ends:
+        end = f"it ended: {', '.join(sorted(ends))}"
+    elif overruns:
+        end = f"ENOBUFS {overruns} times; it was made to go on"
+    elif lost:
+        end = "it was told of no loss"
+    else:
+        end = "all of it"
+    counted = sum(one.get("counted as lost", 0) for one in told)
+    return Measurement(
+        section="libraries",
+        subject=subject,
+        work=name,
+        unit="CPU ns/event",
+        samples=tuple(1e9 * one["cpu"] / one["events"] for one in told if one["events"]),
+        sent=events * len(told),
+        delivered=delivered,
+        lost=lost,
+        details={"overruns": overruns, "counted as lost": counted},
+        note=end if not counted else f"it counted {counted:,} as lost itself",
+    )
+
+
+def _of_tool(
+    subject: str, name: str, events: int, printed: list[tools.Printed | Missing]
+) -> Measurement | Missing:
+    """The same of a program; that it printed text is in its processor time, and so is its start."""
+    told = []
+    for one in printed:
+        if isinstance(one, Missing):
+            return one
+        told.append({"events": one.events, "overruns": one.overruns, "cpu": one.cpu})
+    return _measured(subject, name, events, told)

@@ -1,0 +1,111 @@
+"""Programs that print events: `ip monitor`, `udevadm monitor`, `conntrack -E`; what they print is counted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from nlbus.bench.libraries.listening import QUIET
+from nlbus.bench.results import Missing
+
+PATIENCE = 10.0  # seconds until it has joined
+PAUSE = 0.02
+
+
+class Tool(NamedTuple):
+    """A program, what it hears, and how an event of the storm begins or what it has in it."""
+
+    subject: str
+    command: tuple[str, ...]
+    package: str  # Debian's
+    protocol: int
+    event: bytes
+    overrun: bytes  # what it says of ENOBUFS, on stderr
+
+
+TOOLS = {
+    "route": Tool(
+        "ip monitor", ("ip", "-o", "monitor", "route"), "iproute2", 0, b"10.", b"No buffer space available"
+    ),
+    "uevent": Tool(
+        "udevadm monitor",
+        ("udevadm", "monitor", "--kernel", "--property"),
+        "udev",
+        15,
+        b"INTERFACE=lo",
+        b"No buffer space available",
+    ),
+    "conntrack": Tool(
+        "conntrack -E", ("conntrack", "-E", "-e", "NEW"), "conntrack", 12, b"[NEW]", b"ENOBUFS"
+    ),
+}
+
+
+class Printed(NamedTuple):
+    """What it printed, what it took, and its last words."""
+
+    events: int
+    overruns: int
+    cpu: float
+    words: str
+
+
+def listen(tool: Tool, make: Callable[[], object]) -> Printed | Missing:
+    """Start it, make the storm, and end it when it has printed nothing for a while."""
+    program = shutil.which(tool.command[0], path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if program is None:
+        return Missing("libraries", tool.subject, f"no `{tool.command[0]}`: install {tool.package}")
+    with TemporaryDirectory(prefix="nlbus-bench-") as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        with out.open("wb") as stdout, err.open("wb") as stderr:
+            process = subprocess.Popen([program, *tool.command[1:]], stdout=stdout, stderr=stderr)
+        try:
+            if not _joined(tool.protocol, process):
+                return Missing("libraries", tool.subject, f"it did not begin: {err.read_text().strip()}")
+            make()
+            size = -1
+            while size != out.stat().st_size:
+                size = out.stat().st_size
+                time.sleep(QUIET)
+        finally:
+            process.send_signal(signal.SIGINT)
+            _, _, used = os.wait4(process.pid, 0)
+            process.returncode = 0
+        events = sum(tool.event in line for line in out.read_bytes().splitlines())
+        said = err.read_bytes()
+        return Printed(
+            events,
+            said.count(tool.overrun),
+            used.ru_utime + used.ru_stime,
+            said.decode(errors="replace").strip().rpartition("\n")[2],
+        )
+
+
+def _joined(protocol: int, process: subprocess.Popen[bytes]) -> bool:
+    """Whether a socket of this process has joined a group, before long."""
+    give_up = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up and process.poll() is None:
+        held = _sockets(process.pid)
+        for line in Path("/proc/net/netlink").read_text().splitlines()[1:]:
+            _, number, _, groups, *_, inode = line.split()
+            if int(number) == protocol and int(groups, 16) and inode in held:
+                return True
+        time.sleep(PAUSE)
+    return False
+
+
+def _sockets(pid: int) -> set[str]:
+    """The inodes of its sockets."""
+    held = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            held.add(str(descriptor.readlink()).removeprefix("socket:[").removesuffix("]"))
+    return held

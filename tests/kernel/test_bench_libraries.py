@@ -1,0 +1,88 @@
+"""The benchmark's section `libraries`, with a few messages and small storms."""
+
+import pytest
+
+from nlbus.bench import Measurement, Missing
+from nlbus.bench.libraries import kernel, measure, reading, storms
+from nlbus.bench.libraries.sides import Side, Work, alternate
+from nlbus.bench.plans import Scale
+from nlbus.request import messages
+from tests.kernel.helpers import ip
+
+TINY = Scale("quick", 1, 1.0)
+MEMORY = {"nlbus", "pyroute2", "libmnl", "libnl"}
+DUMP = MEMORY | {"ip -j"}
+LIVE = {
+    "changes of routes": MEMORY | {"ip monitor"},
+    "uevents": {"nlbus", "pyudev", "udevadm monitor"},
+    "new connections": {"nlbus", "conntrack -E"},
+}
+
+
+def test_all_are_measured_or_named_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(reading.IN_MEMORY, "quick", {"route": 50, "link": 5})
+    monkeypatch.setitem(reading.LISTED, "quick", 50)
+    monkeypatch.setitem(storms.EVENTS, "quick", {"route": 100, "uevent": 100, "conntrack": 20})
+    ip("link set lo up")
+    said: list[str] = []
+    found = list(measure(TINY, said.append))
+    measured = [one for one in found if isinstance(one, Measurement)]
+    missing = [one for one in found if isinstance(one, Missing)]
+    for one in missing:
+        assert "install" in one.why or "needs CAP" in one.why, one
+    absent = {one.subject for one in missing}
+    by_work: dict[str, set[str]] = {}
+    for each in measured:
+        by_work.setdefault(each.work, set()).add(each.subject)
+        # A hundred events overflow nobody's buffer.
+        assert (each.delivered, each.lost) == (each.sent, 0), each
+        assert each.median > 0
+    works = {"NEWROUTE": MEMORY, "NEWLINK": MEMORY, "a dump": DUMP, **LIVE}
+    for words, subjects in works.items():
+        who = {subject for work, here in by_work.items() if words in work for subject in here}
+        if who or words not in LIVE:  # else the storm itself is missing, and named
+            assert who == subjects - absent, words
+        else:
+            assert f"a storm of {words.removeprefix('changes of ')}" in absent
+    assert any("pyroute2" in words for words in said)
+
+
+def test_an_overrun_is_loss_and_how_it_ended_is_said() -> None:
+    """libmnl's buffer is the system's default: it holds some hundreds of such events."""
+    found = storms._measured(
+        "libmnl",
+        "a storm",
+        1000,
+        [{"events": 600, "overruns": 3, "cpu": 0.006}, {"events": 1000, "overruns": 0, "cpu": 0.01}],
+    )
+    assert isinstance(found, Measurement)
+    assert (found.sent, found.delivered, found.lost) == (2000, 1600, 400)
+    assert found.samples == pytest.approx((10_000, 10_000))
+    assert "ENOBUFS 3 times" in found.note
+
+
+def test_who_hears_nothing_is_missing_with_the_last_words() -> None:
+    found = storms._measured("x", "a storm", 10, [{"events": 0, "overruns": 0, "cpu": 0.0, "ended": "Boom"}])
+    assert found == Missing("libraries", "x", "a storm: it heard nothing: Boom")
+
+
+def test_who_reads_other_values_is_not_measured() -> None:
+    sides = [
+        Side("nlbus", lambda: (3, 6), ""),
+        Side("liar", lambda: (3, 7), ""),
+        Side("broken", lambda: 1 // 0, ""),  # type: ignore[arg-type,return-value]
+    ]
+    found = list(alternate(Work("three", 3, 6), sides, TINY))
+    assert [type(one).__name__ for one in found] == ["Missing", "Missing", "Measurement"]
+    assert [one.subject for one in found] == ["liar", "broken", "nlbus"]
+
+
+def test_messages_in_memory_are_the_kernels_own() -> None:
+    ip("link set lo up")
+    routes = [one for one, _ in messages(kernel.routes_told(7))]
+    assert [one.type for one in routes] == [24] * 7
+    assert len({one.body for one in routes}) == 7
+    links = [one for one, _ in messages(kernel.links_told(30))]
+    assert [one.type for one in links] == [16] * 30
+    assert b"".join(reading._blocks(kernel.links_told(300))) == kernel.links_told(300)
+    assert max(map(len, reading._blocks(kernel.links_told(300)))) <= reading.BLOCK
