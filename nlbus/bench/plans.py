@@ -15,11 +15,15 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Scale:
-    """How much a section measures: so many paired rounds, in about so many seconds all in all."""
+    """How much a section measures: so many paired rounds, in about so many seconds all in all.
+
+    plugins: further transports, as module:Class.
+    """
 
     name: Size
     rounds: int
     seconds: float
+    plugins: tuple[str, ...] = ()
 
 
 Measure = Callable[[Scale, Tell], Iterator[Measurement | Missing]]
@@ -38,12 +42,15 @@ class Section:
     quick: Scale
     full: Scale
 
-    def measure(self, size: Size, rounds: int | None, tell: Tell) -> Generator[Measurement | Missing]:
-        """Begin. rounds: other than planned."""
+    def plan(self, size: Size, rounds: int | None = None, plugins: tuple[str, ...] = ()) -> Scale:
+        """How much of it. rounds: other than planned."""
         plan = self.quick if size == "quick" else self.full
-        module = importlib.import_module(f"nlbus.bench.{self.name}")
-        measure: Measure = module.measure
-        yield from measure(plan if rounds is None else replace(plan, rounds=rounds), tell)
+        return replace(plan, rounds=plan.rounds if rounds is None else rounds, plugins=plugins)
+
+    def measure(self, plan: Scale, tell: Tell) -> Generator[Measurement | Missing]:
+        """Begin."""
+        measure: Measure = importlib.import_module(f"nlbus.bench.{self.name}").measure
+        yield from measure(plan, tell)
 
 
 def section(name: str, about: str, *, quick: tuple[int, float], full: tuple[int, float]) -> Section:
@@ -53,6 +60,7 @@ def section(name: str, about: str, *, quick: tuple[int, float], full: tuple[int,
 
 # In this order. Together: quick under 60 seconds, full under 15 minutes, on two cores.
 SECTIONS: tuple[Section, ...] = (
+    section("transports", "the same job by many transports", quick=(5, 22), full=(15, 330)),
     section("libraries", "netlink libraries, on the same bytes and storms", quick=(3, 12), full=(15, 120)),
 )
 BUDGET: dict[Size, float] = {"quick": 55.0, "full": 840.0}

@@ -6,20 +6,20 @@ import subprocess
 from collections.abc import Iterable
 from contextlib import closing
 
-from nlbus.bench.plans import Section, Size, Tell
+from nlbus.bench.plans import Scale, Section, Tell
 from nlbus.bench.results import Measurement, Missing, Report
 from nlbus.errors import NlbusError
 
 
-def run(report: Report, sections: Iterable[Section], size: Size, rounds: int | None, tell: Tell) -> None:
+def run(report: Report, planned: Iterable[tuple[Section, Scale]], tell: Tell) -> None:
     """Put what they find into the report as they find it, so that it holds when we are interrupted.
 
     A section that fails is named as missing, with the reason; the others are measured nevertheless.
     """
-    for section in sections:
+    for section, plan in planned:
         tell(section.name)
         try:
-            with closing(section.measure(size, rounds, tell)) as found:
+            with closing(section.measure(plan, tell)) as found:
                 for one in found:
                     if isinstance(one, Measurement):
                         report.measurements.append(one)

@@ -13,7 +13,7 @@ import click
 
 from nlbus.bench import Report, machine, namespace
 from nlbus.bench.comparing import compare
-from nlbus.bench.plans import SECTIONS, Section, Size
+from nlbus.bench.plans import SECTIONS, Size
 from nlbus.bench.run import run
 from nlbus.cli.bench_kmod import kmod
 from nlbus.cli.bench_show import Progress, show_comparison, show_report
@@ -47,6 +47,8 @@ def measuring(command: Command) -> Command:
             click.option("--only", "names", multiple=True, metavar="SECTION",
                          type=click.Choice([section.name for section in SECTIONS]),
                          help=f"Of: {', '.join(section.name for section in SECTIONS)}. May be repeated."),
+            click.option("--transport", "plugins", multiple=True, metavar="MODULE:CLASS",
+                         help="One more in the section transports; see nlbus.bench.transports.transport."),
             click.option("--rounds", type=click.IntRange(1), help="Of each pair, other than planned."),
         )
     ):  # fmt: skip
@@ -78,8 +80,12 @@ def full(**options: Any) -> None:
     _measure("full", **options)
 
 
-def _measure(size: Size, path: Path | None, names: tuple[str, ...], rounds: int | None) -> None:
+def _measure(
+    size: Size, path: Path | None, names: tuple[str, ...], plugins: tuple[str, ...], rounds: int | None
+) -> None:
     """Ctrl-C ends it; what is known until then is shown and saved, with exit code 130."""
+    chosen = [section for section in SECTIONS if not names or section.name in names]
+    planned = [(section, section.plan(size, rounds, plugins)) for section in chosen]
     namespace.become_root()
     if path is not None:
         path.touch()  # better now than in a quarter of an hour
@@ -97,7 +103,7 @@ def _measure(size: Size, path: Path | None, names: tuple[str, ...], rounds: int 
     start = time.monotonic()
     with Progress() as progress:
         try:
-            run(report, _chosen(names), size, rounds, progress.tell)
+            run(report, planned, progress.tell)
         except KeyboardInterrupt:
             broken_off = True
             report.caveats.append("Broken off: some of it was not measured.")
@@ -107,10 +113,6 @@ def _measure(size: Size, path: Path | None, names: tuple[str, ...], rounds: int 
     show_report(report)
     if broken_off:
         click.get_current_context().exit(BROKEN_OFF)
-
-
-def _chosen(names: tuple[str, ...]) -> list[Section]:
-    return [section for section in SECTIONS if not names or section.name in names]
 
 
 class Share(click.ParamType[float]):

@@ -128,10 +128,10 @@ def test_a_report_comes_back_as_it_was(tmp_path: Path) -> None:
 class Steps(Section):
     """A section that does as told, and notes how it ended."""
 
-    def measure(self, size: Any, rounds: int | None, tell: Any) -> Iterator[Any]:  # type: ignore[override]
+    def measure(self, plan: Scale, tell: Any) -> Iterator[Any]:  # type: ignore[override]
         try:
             tell("now")
-            yield rate(float(rounds or 0))
+            yield rate(float(plan.rounds))
             yield Missing(self.name, "one", "why")
             if self.name == "fails":
                 raise KernelError(1, "doing it")
@@ -144,14 +144,15 @@ class Steps(Section):
 ended: list[str] = []
 
 
-def steps(name: str) -> Steps:
-    return Steps(name, "", Scale("quick", 1, 1), Scale("full", 1, 1))
+def steps(*names: str) -> list[tuple[Section, Scale]]:
+    plan = Scale("quick", 7, 1)
+    return [(Steps(name, "", plan, plan), plan) for name in names]
 
 
 def test_a_section_that_fails_is_named_and_the_others_measured() -> None:
     ended.clear()
     found = Report("", {}, "", "")
-    run(found, [steps("fails"), steps("good")], "quick", 7, lambda text: None)
+    run(found, steps("fails", "good"), lambda text: None)
     assert [one.median for one in found.measurements] == [7, 7]
     assert [one.subject for one in found.missing] == ["one", "all further fails", "one"]
     assert "doing it" in found.missing[1].why
@@ -162,7 +163,7 @@ def test_what_is_known_before_an_interrupt_stays_in_the_report() -> None:
     ended.clear()
     found = Report("", {}, "", "")
     with pytest.raises(KeyboardInterrupt):
-        run(found, [steps("interrupted"), steps("good")], "quick", None, lambda text: None)
+        run(found, steps("interrupted", "good"), lambda text: None)
     assert len(found.measurements) == 1
     assert ended == ["interrupted"]
 

@@ -1,0 +1,106 @@
+"""Plain Python netlink: socket.sendto and recv_into, a datagram an event or a batch."""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import struct
+from typing import Any
+
+import numpy as np
+
+from nlbus.bench.transports.slots import Slots
+from nlbus.bench.transports.transport import Events, Publisher, Subscriber, Transport, buffer
+
+USERSOCK = 2
+SOL_NETLINK = 270
+NETLINK_NO_ENOBUFS = 5
+SO_ATTACH_FILTER = 26
+SO_RCVBUFFORCE, SO_SNDBUFFORCE = 33, 32
+BUFFER = 64 << 20  # what nlbus asks for
+DATAGRAM = 32_448  # beyond it, the kernel charges the receive buffer double
+GROUP = 3
+
+
+def netlink(buffer: int = 0) -> socket.socket:
+    """A socket of NETLINK_USERSOCK with this receive buffer."""
+    made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, USERSOCK)
+    made.setsockopt(SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)
+    if buffer:
+        enlarge(made, SO_RCVBUFFORCE, socket.SO_RCVBUF, buffer)
+    return made
+
+
+def enlarge(made: socket.socket, force: int, polite: int, size: int) -> None:
+    """A buffer of this size, or what the kernel grants."""
+    try:
+        made.setsockopt(socket.SOL_SOCKET, force, size // 2)  # the kernel doubles it
+    except PermissionError:
+        made.setsockopt(socket.SOL_SOCKET, polite, size // 2)
+
+
+class PlainPublisher(Publisher):
+    """sendto. The unicast that follows a multicast goes to ourselves, where a filter drops it: to portid 0 it
+    would raise ConnectionRefusedError each time, though all was delivered."""
+
+    def __init__(self) -> None:
+        self._socket = netlink()
+        self._socket.bind((0, 0))
+        drop = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF_RET, 0 bytes
+        program = struct.pack("HP", 1, ctypes.addressof(drop))
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+        self._to = (self._socket.getsockname()[0], 1 << (GROUP - 1))
+
+    def publish_one(self, data: bytes) -> None:
+        """Without any header: its size says what it is."""
+        self._socket.sendto(data, self._to)
+
+    def publish_batch(self, events: Events) -> None:
+        """As many a datagram as are cheap."""
+        per = DATAGRAM // events.dtype.itemsize
+        for i in range(0, len(events), per):
+            self._socket.sendto(buffer(events[i : i + per]), self._to)
+
+    def close(self) -> None:
+        """The end."""
+        self._socket.close()
+
+
+class PlainSubscriber(Subscriber):
+    """recv_into, one behind the other."""
+
+    def __init__(self) -> None:
+        self._socket = netlink(BUFFER)
+        self._socket.bind((0, 1 << (GROUP - 1)))
+        self._slots = Slots(self._socket)
+
+    def receive(self, dtype: np.dtype[Any], timeout: float) -> Events:
+        """Until there is nothing more."""
+        return self._slots.receive(dtype, timeout)
+
+    def close(self) -> None:
+        """The end."""
+        self._socket.close()
+
+
+class Netlink(Transport):
+    """NETLINK_USERSOCK by the standard library alone."""
+
+    name = "plain netlink"
+    note = "a full subscriber loses silently"
+
+    def missing(self) -> str | None:
+        """Joining needs CAP_NET_ADMIN."""
+        try:
+            PlainSubscriber().close()
+        except OSError as error:
+            return f"joining a group of NETLINK_USERSOCK: {error}"
+        return None
+
+    def publisher(self, where: str) -> Publisher:
+        """To one group."""
+        return PlainPublisher()
+
+    def subscriber(self, where: str, number: int) -> Subscriber:
+        """Of that group."""
+        return PlainSubscriber()

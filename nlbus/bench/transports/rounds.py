@@ -1,0 +1,153 @@
+"""The section: for each job, rounds in which all transports take turns."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from statistics import median, quantiles
+from typing import Any
+
+from nlbus.bench.plans import Scale, Tell
+from nlbus.bench.results import Measurement, Missing
+from nlbus.bench.transports.crew import Crew, Shot
+from nlbus.bench.transports.jobs import Job, jobs
+from nlbus.bench.transports.transport import TransportError, load, plugins
+
+SECTION = "transports"
+OURS, AGAIN = "nlbus.bench.transports.ours:Nlbus", "nlbus.bench.transports.ours:Again"
+KNOWN = (
+    OURS,
+    AGAIN,
+    "nlbus.bench.transports.ours:Module",
+    "nlbus.bench.transports.netlink:Netlink",
+    "nlbus.bench.transports.unix:Unix",
+    "nlbus.bench.transports.zmq_ipc:Zmq",
+    "nlbus.bench.transports.nats_core:Nats",
+    "nlbus.bench.transports.zenoh_shm:Zenoh",
+    "nlbus.bench.transports.iceoryx:Iceoryx",
+)
+WARM_UP = 1  # rounds that do not count
+FEWEST = 3  # rounds, however long they take
+
+
+def measure(plan: Scale, tell: Tell) -> Generator[Measurement | Missing]:
+    """All transports that are there, at all jobs of the plan."""
+    deadline = time.monotonic() + plan.seconds
+    with ExitStack() as stack:
+        crews: list[Crew] = []
+        for spec in (*KNOWN, *plugins(), *plan.plugins):
+            tell(f"{SECTION}: starting {spec.partition(':')[2]}")
+            transport = load(spec)
+            if why := transport.missing():
+                yield Missing(SECTION, transport.name, why)
+                continue
+            try:
+                crews.append(stack.enter_context(Crew(spec)))
+            except (TransportError, OSError) as error:
+                yield Missing(SECTION, transport.name, str(error))
+        todo = jobs(plan)
+        for i, job in enumerate(todo):
+            yield from _gathered(crews, job)
+            spare = (deadline - time.monotonic()) / (len(todo) - i)
+            table = Table(job, {crew.name: [] for crew in crews})
+            yield from table.fill(crews, plan.rounds, spare, tell)
+            yield from table.measurements({crew.name: crew.note for crew in crews})
+
+
+def _gathered(crews: list[Crew], job: Job) -> Iterator[Missing]:
+    """Have as many subscribers as the job wants; who fails is left out from now on."""
+    for crew in crews:
+        crew.hire(job.subscribers)
+    for crew in tuple(crews):
+        try:
+            crew.meet()
+        except TransportError as error:
+            crews.remove(crew)
+            yield Missing(SECTION, f"{crew.name}, from {job.subscribers} subscribers on", str(error))
+
+
+@dataclass
+class Table:
+    """The shots of a job: a column a transport, a row a round."""
+
+    job: Job
+    shots: dict[str, list[Shot]]
+    rows: int = 0
+    control: list[float] = field(default_factory=list)
+
+    def fill(self, crews: list[Crew], rounds: int, seconds: float, tell: Tell) -> Iterator[Missing]:
+        """Rounds, until there are enough of them or their time is up; in an order that changes."""
+        start = time.monotonic()
+        for turn in range(-WARM_UP, rounds):
+            if turn >= FEWEST and time.monotonic() - start > seconds:
+                break
+            for crew in _order(crews, turn):
+                tell(f"{SECTION}: {self.job.work}: {crew.name}, round {max(turn + 1, 0)} of {rounds}")
+                try:
+                    shot = crew.run(self.job)
+                except TransportError as error:
+                    crews.remove(crew)
+                    del self.shots[crew.name]
+                    yield Missing(SECTION, f"{crew.name}, from {self.job.work} on", str(error))
+                    continue
+                if turn >= 0:
+                    self.shots[crew.name].append(shot)
+
+    def measurements(self, notes: dict[str, str]) -> Iterator[Measurement]:
+        """One a transport; ratios to nlbus, round by round."""
+        first, second = load(OURS).name, load(AGAIN).name
+        ours = self.shots.get(first, [])
+        again = self.shots.pop(second, [])
+        control = tuple(a.rate / b.rate for a, b in zip(ours, again, strict=False) if b.rate)
+        cores = len(os.sched_getaffinity(0))
+        crowd = self.job.subscribers + 1
+        crowded = f"{crowd} processes on {cores} cores" if crowd > cores else ""
+        for name, shots in self.shots.items():
+            if not shots:
+                continue
+            others = () if name == first else tuple(
+                shot.rate / base.rate for shot, base in zip(shots, ours, strict=False) if base.rate
+            )  # fmt: skip
+            sent = sum(shot.sent for shot in shots) * self.job.subscribers
+            delivered = sum(sum(shot.delivered) for shot in shots)
+            yield Measurement(
+                SECTION,
+                name,
+                self.job.work,
+                "events/s",
+                tuple(shot.rate for shot in shots),
+                parameters=self.job.parameters,
+                sent=sent,
+                delivered=delivered,
+                lost=sum(shot.lost for shot in shots),
+                ratios=others,
+                control=control,
+                reference=first if others else "",
+                details=_details(shots),
+                note="; ".join(filter(None, (notes[name], crowded))),
+            )
+
+
+def _order(crews: list[Crew], turn: int) -> list[Crew]:
+    """Each begins once, and every other round goes the other way."""
+    at = (turn // 2) % max(len(crews), 1)
+    order = crews[at:] + crews[:at]
+    return order[::-1] if turn % 2 else order
+
+
+def _details(shots: list[Shot]) -> dict[str, Any]:
+    """Processor time an event (ns) of both sides and of the server; at a fixed rate, delays, too."""
+    found: dict[str, Any] = {
+        "publisher_cpu_ns": round(median(shot.publisher_ns for shot in shots), 1),
+        "subscriber_cpu_ns": round(median(shot.subscriber_ns for shot in shots), 1),
+        "server_cpu_ns": round(median(shot.server_ns for shot in shots), 1),
+        "published_a_second": round(median(shot.offered for shot in shots)),
+    }
+    delays = [delay for shot in shots for delay in shot.delays_us]
+    if len(delays) > 1:
+        cuts = quantiles(delays, n=100)
+        found["delay_us"] = {"p50": round(cuts[49], 1), "p99": round(cuts[98], 1)}
+    return found

@@ -1,0 +1,124 @@
+"""Zenoh between peers: batches in shared memory, single events beside it."""
+
+from __future__ import annotations
+
+import json
+import queue
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nlbus.bench.transports.transport import (
+    DRAIN,
+    LARGE,
+    Events,
+    Publisher,
+    Service,
+    Subscriber,
+    Transport,
+    joined,
+    needs,
+)
+
+KEY = "nlbus/bench"
+POOL = 64 << 20  # bytes of shared memory: what nlbus asks for as a buffer
+
+
+def session(where: str, role: str) -> Any:
+    """A peer that looks for nobody: it is told whom to meet."""
+    import zenoh  # noqa: PLC0415 - an extra
+
+    config = zenoh.Config()
+    settings = {
+        "mode": "peer",
+        "scouting/multicast/enabled": False,
+        "listen/endpoints": [where] if role == "publisher" else [],
+        "connect/endpoints": [] if role == "publisher" else [where],
+        "transport/shared_memory/enabled": True,
+    }
+    for key, value in settings.items():
+        config.insert_json5(key, json.dumps(value))
+    return zenoh.open(config)
+
+
+class ZenohPublisher(Publisher):
+    """CongestionControl.BLOCK: the default drops silently. Memory is allocated as readers give it back."""
+
+    def __init__(self, where: str) -> None:
+        import zenoh  # noqa: PLC0415 - an extra
+
+        self._session = session(where, "publisher")
+        self._put = self._session.declare_publisher(KEY, congestion_control=zenoh.CongestionControl.BLOCK).put
+        self._pool = zenoh.shm.ShmProvider.default_backend(POOL)
+        self._policy = zenoh.shm.BlockOn(zenoh.shm.GarbageCollect())
+
+    def publish_one(self, data: bytes) -> None:
+        """A message: so small a one is not worth shared memory, as its documentation says."""
+        self._put(data)
+
+    def publish_batch(self, events: Events) -> None:
+        """Written to shared memory; a reader is told where."""
+        data = events.tobytes()
+        memory = self._pool.alloc(len(data), self._policy)
+        memory[:] = data
+        self._put(memory)
+
+    def close(self) -> None:
+        """The end."""
+        self._session.close()
+
+
+class ZenohSubscriber(Subscriber):
+    """A callback, which costs less than a channel, into a queue."""
+
+    def __init__(self, where: str) -> None:
+        self._session = session(where, "subscriber")
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._subscriber = self._session.declare_subscriber(KEY, self._queue.put)
+
+    def receive(self, dtype: np.dtype[Any], timeout: float) -> Events:
+        """What the callback was given."""
+        get = self._queue.get
+        found: list[bytes] = []
+        try:
+            found.append(get(timeout=timeout).payload.to_bytes())
+            if len(found[0]) <= LARGE:
+                while len(found) < DRAIN:
+                    found.append(get(block=False).payload.to_bytes())
+        except queue.Empty:
+            pass
+        return joined(found, dtype) if found else np.empty(0, dtype)
+
+    def close(self) -> None:
+        """The end."""
+        self._session.close()
+
+
+class Zenoh(Transport):
+    """Peers on 127.0.0.1."""
+
+    name = "Zenoh shared memory"
+    note = "CongestionControl.BLOCK; single events go by TCP, batches through 64 MiB of shared memory"
+
+    def missing(self) -> str | None:
+        """eclipse-zenoh."""
+        return needs("zenoh", "eclipse-zenoh")
+
+    @contextmanager
+    def serving(self, place: Path) -> Iterator[Service]:
+        """A free port."""
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        yield Service(f"tcp/127.0.0.1:{port}")
+
+    def publisher(self, where: str) -> Publisher:
+        """Listening."""
+        return ZenohPublisher(where)
+
+    def subscriber(self, where: str, number: int) -> Subscriber:
+        """Connected to it."""
+        return ZenohSubscriber(where)
