@@ -11,8 +11,6 @@ from threading import Event
 from time import time_ns
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
 from nlbus._core import gather
 from nlbus._core.receive import Receiver
 from nlbus._core.socket import Socket
@@ -37,7 +35,6 @@ CHUNK = 32 << 10  # bytes of a datagram, that the kernel fills if it may
 MEMORY = 256 << 20
 PATIENCE = 10.0  # seconds until a dump counts as stuck
 RETRIES = 16  # of a dump that changes while it is read
-INTERRUPTED = np.uint16(MessageFlag.DUMP_INTR)
 MANY = 4096  # datagrams a batch, of those that do not come from a dump
 
 _numbers = count(1)
@@ -152,11 +149,11 @@ def _dump(
             if block is None or not block.rows:
                 raise kernel_error(errno.ETIMEDOUT, action, f"no answer in {PATIENCE:.0f} seconds")
             batch = Batch(block, Loss(), reading, origin=origin)
-            if (batch.messages["flags"] & INTERRUPTED).any():
+            if block.flags & MessageFlag.DUMP_INTR:
                 return None
             ended = _ended(batch, action)
             if ended:
-                batch = batch.select(np.arange(len(batch)) < len(batch) - 1)
+                batch = batch._picked(batch.messages[:-1])
             found.append(take(batch))
             if ended:
                 return found

@@ -199,6 +199,7 @@ cdef extern from "<sys/timerfd.h>" nogil:
 cdef extern from "<sys/mman.h>" nogil:
     enum:
         MADV_DONTNEED
+        MADV_HUGEPAGE
         MAP_ANONYMOUS
         MAP_NORESERVE
         MAP_PRIVATE

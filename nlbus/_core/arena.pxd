@@ -1,6 +1,8 @@
 """Memory of batches: arenas from a pool, or exact copies."""
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
+
+from nlbus._core.walk cimport walk
 
 cdef enum:
     MAX_IDLE = 4                  # arenas kept for reuse; a burst's others go back to the system
@@ -57,5 +59,7 @@ cdef class Block:
     cdef readonly int64_t first   # of uniform messages: offset of the first payload, or -1 ...
     cdef readonly int64_t stride  # ... the distance from each to the next ...
     cdef readonly int64_t length  # ... and of each
+    cdef readonly uint16_t flags  # of all netlink messages together
 
     cdef void lease(self, size_t touched) noexcept
+    cdef void walked(self, const walk *found) noexcept

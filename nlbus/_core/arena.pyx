@@ -74,6 +74,15 @@ cdef class Pool:
 @cython.final
 @cython.no_gc
 cdef class Block:
+    cdef void walked(self, const walk *found) noexcept:
+        """What the walk over these bytes found."""
+        self.rows = found.count
+        self.events = found.events
+        self.first = found.first
+        self.stride = found.stride
+        self.length = found.length
+        self.flags = found.flags
+
     cdef void lease(self, size_t touched) noexcept:
         """Count this block as held by a batch."""
         if touched > self.touched:

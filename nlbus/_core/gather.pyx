@@ -332,11 +332,7 @@ def from_datagrams(int kind, list datagrams, int group, uint32_t uid, int64_t ti
         free(memory)
     block.kind = kind
     block.extent = block.rows_at = rows_at
-    block.rows = w.count
-    block.events = w.events
+    block.walked(&w)
     block.time_ns = time_ns
-    block.first = w.first
-    block.stride = w.stride
-    block.length = w.length
     block.losses = ledger.take_rows()
     return block, {"malformed": w.malformed, "foreign": w.foreign, "copies": w.copies}

@@ -223,13 +223,9 @@ cdef class Receiver:
         block.kind = self.kind
         block.extent = s.extent
         block.rows_at = s.rows_at
-        block.rows = s.w.count
-        block.events = s.w.events
+        block.walked(&s.w)
         s.delivered += s.w.events
         block.time_ns = s.now
-        block.first = s.w.first
-        block.stride = s.w.stride
-        block.length = s.w.length
         self.tell(block)
         return block
 

@@ -172,12 +172,8 @@ cdef class Scanner:
         block = Pool(size + 1).copy(shrunk if shrunk != NULL else memory, size)
         block.kind = kind
         block.extent = block.rows_at = rows_at
-        block.rows = self.w.count
-        block.events = self.w.events
+        block.walked(&self.w)
         block.time_ns = self.time_ns
-        block.first = self.w.first
-        block.stride = self.w.stride
-        block.length = self.w.length
         block.losses = self.ledger.take_rows()
         self.used = self.room = 0
         self.gathered = 0

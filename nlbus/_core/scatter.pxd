@@ -29,6 +29,7 @@ cdef class Scatter:
     cdef uint32_t armed_size
     cdef uint32_t soiled          # slots that the kernel wrote to
     cdef uint32_t predicted       # bytes of a body slot
+    cdef uint32_t most            # datagrams in one receive
     cdef uint32_t window[WINDOW]
     cdef unsigned int turn
 

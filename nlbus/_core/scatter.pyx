@@ -28,6 +28,8 @@ from nlbus._wire.cursor cimport nlmsg_load
 
 cdef enum:
     FIRST_GUESS = 4096
+    # Bytes of bodies in one receive of a dump: rows and columns, too, shall stay in the second-level cache.
+    DECODED_SIZE = BODIES_SIZE // 2
 
 
 @cython.final
@@ -45,6 +47,7 @@ cdef class Scatter:
             self.uids[self.trusted] = uid
             self.trusted += 1
         self.predicted = FIRST_GUESS
+        self.most = SLOTS
         self.allocate()
 
     cdef allocate(self):
@@ -82,7 +85,7 @@ cdef class Scatter:
 
     cdef int receive(self, int fd, uint8_t *base) noexcept nogil:
         """One recvmmsg into the arena at `base`. Datagrams, believed or not; or -errno."""
-        cdef uint32_t room = min(<uint32_t> SLOTS, BODIES_SIZE // self.predicted)
+        cdef uint32_t room = min(self.most, BODIES_SIZE // self.predicted)
         cdef int count
         self.arm(base, room)
         count = recvmmsg(fd, self.slots, room, MSG_DONTWAIT, NULL)
@@ -181,8 +184,9 @@ cdef class Scatter:
         return False
 
     cdef void expect(self, uint32_t size) noexcept nogil:
-        """The next datagrams will be as large as that."""
+        """From now on, datagrams of that size come, all of which will be made columns."""
         self.window[0] = self.predicted = min(size, <uint32_t> SPILL)
+        self.most = max(1, DECODED_SIZE // self.predicted)
 
     cdef void predict(self, uint32_t largest) noexcept nogil:
         """The next body size is the largest of the recent ones: a short datagram leaves a gap, a long one

@@ -16,7 +16,19 @@ cdef struct usage:                # of a cell in the batch before this one, a ro
     uint32_t items
 
 
+@cython.no_gc
+cdef class Region:
+    """Memory that the columns of several batches are taken from, one behind the other."""
+    cdef uint8_t *mapped
+    cdef uint8_t *base
+    cdef size_t used
+    cdef int users                # stores that have a part of it
+
+    cdef uint8_t *take(self, size_t size) noexcept
+
+
 cdef class Plan:
+    cdef Region region            # the one that is being used up
     cdef const spec *specs
     cdef readonly int cells
     cdef usage *before            # a cell each
@@ -25,11 +37,13 @@ cdef class Plan:
     cdef list kept                # the arrays that all this points into
 
     cdef int know(self, specs) except -1
+    cdef Region with_room(self, size_t size)
 
 
 @cython.no_gc
 cdef class Store:
     cdef Plan plan
+    cdef Region region            # where the first slab is; none: it is from malloc, as the others are
     cdef uint8_t *slabs[PIECES]   # what is there for each row
     cdef int slab_count
     cdef size_t used              # of the last slab

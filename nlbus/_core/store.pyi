@@ -11,6 +11,9 @@ _Items: TypeAlias = tuple[_Array, _Array, _Array | None]
 __pyx_capi__: dict[str, object]  # what the decoders cimport
 
 @disjoint_base
+class Region: ...
+
+@disjoint_base
 class Plan:
     @property
     def cells(self) -> int: ...

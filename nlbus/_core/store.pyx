@@ -9,13 +9,32 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
+from nlbus._abi.socket cimport (
+    MADV_HUGEPAGE, MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_PRIVATE, PROT_READ, PROT_WRITE, madvise,
+    mmap, munmap,
+)
 from nlbus._core.cells cimport cell, cell_fill, spec
 from nlbus._core.gather cimport array_of
 
 import numpy as np
 
+cdef extern from *:
+    """
+    /* A sanitizer watches the ends of what malloc gives, not those of its parts. */
+    #ifdef __SANITIZE_ADDRESS__
+    #define NLBUS_SHARES_REGIONS 0
+    #else
+    #define NLBUS_SHARES_REGIONS 1
+    #endif
+    """
+    bint SHARES_REGIONS "NLBUS_SHARES_REGIONS"
+
 cdef enum:
     MOST_AT_FIRST = 1 << 24       # bytes, or items, that are reserved on the word of the batch before
+    HUGE_PAGE = 1 << 21
+    REGION = 2 * HUGE_PAGE
+    MAPPED = REGION + HUGE_PAGE   # address space in which a region begins with a huge page
+    LEAST_SHARED = 1 << 16        # a few rows must not keep a region
 
 
 cdef void *address(array, size_t size) except? NULL:
@@ -47,8 +66,42 @@ cdef class Plan:
             raise MemoryError("no memory for a compiled schema")
         return 0
 
+    cdef Region with_room(self, size_t size):
+        """A region with so much room, where that is worth it; else None."""
+        if size < LEAST_SHARED or size > REGION or not SHARES_REGIONS:
+            return None
+        # What nobody uses any more is warm, and free.
+        if self.region is not None and self.region.users == 0:
+            self.region.used = 0
+        if self.region is None or self.region.used + size > REGION:
+            self.region = Region()
+        return self.region
+
     def __dealloc__(self):
         free(self.before)
+
+
+@cython.no_gc
+cdef class Region:
+    def __cinit__(self):
+        cdef void *mapped = mmap(NULL, MAPPED, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        if mapped == MAP_FAILED:
+            raise MemoryError("no memory for the columns of a batch")
+        self.mapped = <uint8_t *> mapped
+        self.base = self.mapped + HUGE_PAGE - (<size_t> mapped & (HUGE_PAGE - 1))
+        # To back pages of 4 KiB would take as long as decoding does. Where there are no huge ones, it does.
+        madvise(self.base, REGION, MADV_HUGEPAGE)
+
+    def __dealloc__(self):
+        if self.mapped != NULL:
+            munmap(self.mapped, MAPPED)
+
+    cdef uint8_t *take(self, size_t size) noexcept:
+        cdef uint8_t *at = self.base + self.used
+        self.used += in_lines(size)
+        self.users += 1
+        return at
 
 
 # The collector would take away what __dealloc__ still needs; there are no cycles to collect.
@@ -69,7 +122,9 @@ cdef class Store:
                 free(self.cells[i].item_valid)
                 free(self.cells[i].item_offsets)
         free(self.cells)
-        for i in range(self.slab_count):
+        if self.region is not None:
+            self.region.users -= 1
+        for i in range(self.region is not None, self.slab_count):
             free(self.slabs[i])
         free(self.zeros)
 
@@ -86,11 +141,15 @@ cdef class Store:
         self.cells = <cell *> calloc(plan.cells + 1, sizeof(cell))
         # As much as the columns of the batch before would need, in one piece: the allocator keeps that.
         self.total = 3 * size + 3 * rows + rows * plan.bytes_before + plan.lines_before * LINE
-        self.slabs[0] = <uint8_t *> malloc(self.total + 2 * LINE)
+        self.room = in_lines(self.total + 2 * LINE)
+        self.region = plan.with_room(self.room)
+        if self.region is not None:
+            self.slabs[0] = self.region.take(self.room)
+        else:
+            self.slabs[0] = <uint8_t *> malloc(self.room)
+        self.slab_count = 1
         if self.cells == NULL or self.slabs[0] == NULL:
             raise MemoryError("no memory for the columns of a batch")
-        self.room = self.total + 2 * LINE
-        self.slab_count = 1
         self.nl_row = <uint32_t *> self.slabs[0]
         self.nl_group = <uint32_t *> (self.slabs[0] + size)
         self.nl_nsid = <int32_t *> (self.slabs[0] + 2 * size)

@@ -57,6 +57,7 @@ cdef struct walk:
     int64_t stride
     int64_t length
     int64_t next                  # where the next payload would keep them uniform
+    uint16_t flags                # of all netlink messages together
     uint64_t malformed            # messages
     uint64_t foreign              # messages on the bus that are not nlbus's
     uint64_t copies               # batches that came by another group before

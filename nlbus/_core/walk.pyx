@@ -19,6 +19,7 @@ cdef void walk_start(walk *w, const uint8_t *base, void *rows) noexcept nogil:
     w.base = base
     w.rows = rows
     w.count = w.events = 0
+    w.flags = 0
     w.first = w.stride = w.length = w.next = -1
 
 
@@ -45,6 +46,7 @@ cdef void walk_nlmsg(walk *w, const datagram *d, size_t count) noexcept nogil:
             row.length = header.nlmsg_len - <uint32_t> sizeof(nlmsghdr)
             row.type = header.nlmsg_type
             row.flags = header.nlmsg_flags
+            w.flags |= header.nlmsg_flags
             row.seq = header.nlmsg_seq
             row.portid = d[i].portid
             row.group = d[i].group

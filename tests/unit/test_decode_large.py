@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from nlbus import Batch
+from nlbus.chunks import Chunk
 from nlbus.columns import TEXT, U8, U16, U32, Attr, Elements, Field, List, Op, Schema, pad
+from nlbus.decoding import LIVE, decoder
 from nlbus.table import Table
 from tests.decoding import SOURCE, agree, batch_of, decode
 from tests.reference import attribute, kernel_chain, message
@@ -99,6 +101,35 @@ def test_memory_is_given_back() -> None:
         look()
     # Each round takes about 100 KiB.
     assert resident() - before < 8 << 20
+
+
+def test_batches_that_share_memory_lie_apart_in_it() -> None:
+    rows = 20_000  # some 400 KiB of columns
+    found = decoder(SCHEMA, None)
+
+    def batch_from(first: int) -> Batch:
+        wire = [message(KIND, struct.pack("=I", i)) for i in range(first, first + rows)]
+        return Batch.from_datagrams(SOURCE, [kernel_chain(*wire)])
+
+    batches = {first: batch_from(first) for first in range(0, 6 * rows, rows)}
+    kept: dict[int, Chunk] = {}
+    rng = Random(6)
+    before = resident()
+    for turn in range(400):
+        first = rng.choice(list(batches))
+        kept[turn] = found.rows(batches[first]._block, None, LIVE)
+        numbers = np.asarray(kept[turn].values(6).values)
+        assert np.array_equal(numbers, np.arange(first, first + rows))
+        if len(kept) == 20:
+            for chunk in kept.values():
+                numbers = np.asarray(chunk.values(6).values)
+                assert numbers[0] % rows == 0
+                assert (np.diff(numbers) == 1).all()
+            for each in rng.sample(sorted(kept), rng.choice([5, 20])):
+                del kept[each]
+    kept.clear()
+    # All of them together took 160 MiB.
+    assert resident() - before < 24 << 20
 
 
 def test_a_table_keeps_no_batch() -> None:
