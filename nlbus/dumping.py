@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import count, islice
 from threading import Event
 from time import time_ns
@@ -15,6 +15,7 @@ from nlbus._core import gather
 from nlbus._core.receive import Receiver
 from nlbus._core.socket import Socket
 from nlbus.batch import FRAMINGS, Batch
+from nlbus.behind import behind
 from nlbus.columns import Dump
 from nlbus.decoding import RESYNC, SNAPSHOT
 from nlbus.errors import SchemaError, kernel_error
@@ -63,8 +64,11 @@ def snapshot(
 
 def _snapshot(source: str, table: str, where: Expression | None, columns: Iterable[str] | None) -> Table:
     reading = Reading(find(source), {table: columns}, where)
-    tables = _all(reading, table, SNAPSHOT, lambda batch: reading.table(batch, table))
-    return Table.concat([reading.empty(table), *tables])
+
+    def decoded(batches: Iterable[Batch]) -> list[Table]:
+        return behind(lambda batch: reading.table(batch, table), batches)
+
+    return Table.concat([reading.empty(table), *_all(reading, table, SNAPSHOT, decoded)])
 
 
 class Snapshots:
@@ -95,20 +99,19 @@ class Snapshots:
         return found
 
     def _take(self, origin: int) -> list[Batch]:
-        every = (_all(self._reading, name, origin, lambda batch: batch) for name in self._tables)
+        every = (_all(self._reading, name, origin, list) for name in self._tables)
         return [batch for batches in every for batch in batches if batch]
 
 
-def _all(reading: Reading, table: str, origin: int, take: Callable[[Batch], T]) -> list[T]:
-    """What `take` makes of each batch of all objects of a table."""
+def _all(reading: Reading, table: str, origin: int, take: Callable[[Iterable[Batch]], list[T]]) -> list[T]:
+    """What `take` makes of the batches of all objects of a table."""
     dump = _dump_of(reading, table)
     if not isinstance(dump, Dump):
         datagrams = dump()
-        return [take(_made(reading, some, origin)) for some in iter(lambda: [*islice(datagrams, MANY)], [])]
+        return take(_made(reading, some, origin) for some in iter(lambda: [*islice(datagrams, MANY)], []))
     for _ in range(RETRIES):
-        found = _dump(reading, table, dump, origin, take)
-        if found is not None:
-            return found
+        with suppress(_Interrupted):
+            return take(_dump(reading, table, dump, origin))
     help = "it changes all the time: try again, or ask for less with where="
     raise kernel_error(errno.EINTR, f"dumping {reading.source.name} {table}", help)
 
@@ -131,32 +134,29 @@ def _made(reading: Reading, datagrams: list[bytes], origin: int) -> Batch:
     return Batch(block, Loss(), reading, origin=origin)
 
 
-def _dump(
-    reading: Reading, table: str, dump: Dump, origin: int, take: Callable[[Batch], T]
-) -> list[T] | None:
-    """None: it was interrupted by changes."""
+class _Interrupted(Exception):  # noqa: N818 - told to nobody
+    """Something changed while it was dumped."""
+
+
+def _dump(reading: Reading, table: str, dump: Dump, origin: int) -> Iterator[Batch]:
     action = f"dumping {reading.source.name} {table}"
     flags = MessageFlag.REQUEST | GetFlag.DUMP
     request = message(dump.type, _body(reading, table, dump), flags, next(_numbers) & 0xFFFF_FFFF)
-    found = []
+    ended = False
     with closing(_receiver(reading, action)) as receiver:
         try:
             receiver.send(request)
         except OSError as error:
             raise kernel_error(error.errno or 0, action, reading.source.needs) from error
-        while True:
+        while not ended:
             block = receiver.receive(PATIENCE)
             if block is None or not block.rows:
                 raise kernel_error(errno.ETIMEDOUT, action, f"no answer in {PATIENCE:.0f} seconds")
-            batch = Batch(block, Loss(), reading, origin=origin)
             if block.flags & MessageFlag.DUMP_INTR:
-                return None
+                raise _Interrupted
+            batch = Batch(block, Loss(), reading, origin=origin)
             ended = _ended(batch, action)
-            if ended:
-                batch = batch._picked(batch.messages[:-1])
-            found.append(take(batch))
-            if ended:
-                return found
+            yield batch._picked(batch.messages[:-1]) if ended else batch
             del block, batch  # its memory, unless somebody keeps it, is warm for what comes next
 
 

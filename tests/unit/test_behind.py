@@ -1,0 +1,79 @@
+"""Work behind what is fetched: all of it, in order; errors of either side; no more in memory than it says."""
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from nlbus.behind import DISTANCE, behind
+
+
+@pytest.fixture(params=[1, 2], ids=["one core", "two cores"])
+def cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(request.param)))
+    return request.param
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 50])
+def test_all_in_order(cores: int, count: int) -> None:
+    threads = set()
+
+    def work(number: int) -> int:
+        threads.add(threading.current_thread())
+        return number * 10
+
+    assert behind(work, range(count)) == [10 * i for i in range(count)]
+    assert (threads <= {threading.main_thread()}) == (cores == 1 or count < 2)
+    assert all(thread is threading.main_thread() or not thread.is_alive() for thread in threads)
+
+
+def test_an_error_of_the_work_ends_it(cores: int) -> None:
+    fetched = []
+
+    def pieces() -> Iterator[int]:
+        for i in range(1000):
+            fetched.append(i)
+            yield i
+
+    def work(number: int) -> int:
+        if number == 5:
+            raise ValueError("five")
+        return number
+
+    with pytest.raises(ValueError, match="five"):
+        behind(work, pieces())
+    assert len(fetched) <= 5 + DISTANCE + 1
+
+
+def test_an_error_of_what_fetches_is_told(cores: int) -> None:
+    def pieces() -> Iterator[int]:
+        yield from range(3)
+        raise OSError("no more")
+
+    with pytest.raises(OSError, match="no more"):
+        behind(str, pieces())
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("nlbus-behind")]
+
+
+def test_only_some_pieces_wait(cores: int) -> None:
+    waiting = most = 0
+    lock = threading.Lock()
+
+    def pieces() -> Iterator[int]:
+        nonlocal waiting, most
+        for i in range(30):
+            with lock:
+                waiting += 1
+                most = max(most, waiting)
+            yield i
+
+    def work(number: int) -> None:
+        nonlocal waiting
+        threading.Event().wait(0.001)
+        with lock:
+            waiting -= 1
+
+    behind(work, pieces())
+    # Those that wait, the one that is worked on and the one that was just fetched.
+    assert most <= DISTANCE + 1
