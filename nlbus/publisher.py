@@ -76,6 +76,7 @@ class Publisher:
             )
         except OSError as error:
             raise kernel_error(error.errno or 0, f"opening a publisher on {self._place}") from error
+        self._publish_one = self._sender.publish_one
         self._masks: dict[object, int] = {}
         # It must not hold the publisher alive: it knows the sender alone.
         timer = threading.Thread(target=_run_timer, args=(self._sender,), name="nlbus-publisher", daemon=True)
@@ -98,17 +99,21 @@ class Publisher:
         SchemaError if it does not fit a datagram or the topic; ClosedError; KernelError.
         """
         fingerprint = 0
-        # np.void is a buffer too, which its stubs do not know.
-        size = len(data) if data.__class__ is bytes else memoryview(data).nbytes  # type: ignore[arg-type]
         if topic is not None:
             groups, type, fingerprint = self._of_topic(topic, groups, type)
+            # np.void is a buffer too, which its stubs do not know.
+            size = memoryview(data).nbytes  # type: ignore[arg-type]
             if size != topic.dtype.itemsize:
                 raise SchemaError(
                     f"an event of topic {topic.name} has {topic.dtype.itemsize} bytes, not {size}"
                 )
-        mask = self._masks.get(groups) if groups.__class__ is int else None
         try:
-            self._sender.publish(data, 1, size, mask or self._mask(groups), None, type, fingerprint)
+            mask = self._masks[groups]
+        except (KeyError, TypeError):
+            mask = self._mask(groups)
+        publish_one = self._publish_one  # a method looked up in an instance costs more than an attribute
+        try:
+            publish_one(data, mask, type, fingerprint)
         except OSError as error:
             raise self._refused(error, "publishing") from error
 

@@ -8,6 +8,7 @@ from nlbus._core.arena cimport HEAD
 
 cdef enum:
     VECTOR = 64                   # messages in one sendmmsg
+    SHORT = 2048                  # bytes of a datagram that is cheaper copied than told of in two parts
     ANSWER = 1024                 # bytes of an answer: a header, the header it is about, words
 
 
@@ -23,6 +24,7 @@ cdef class Multicast:
     cdef iovec parts[VECTOR][2]
     cdef uint8_t heads[VECTOR][HEAD]
     cdef uint64_t counts[VECTOR]
+    cdef uint8_t whole[SHORT]     # head and body of a short one
     cdef uint8_t answer[ANSWER]   # that refused something of the last `send`
     cdef size_t answered          # bytes of it
 
@@ -31,6 +33,8 @@ cdef class Multicast:
                   size_t body_len, uint64_t events) noexcept nogil
     cdef int send(self, uint32_t groups, uint32_t datagrams, uint32_t *taken,
                   uint32_t *repeats) noexcept nogil
+    cdef int told(self, int error, uint32_t *taken) noexcept nogil
+    cdef int push_one(self, uint32_t group) noexcept nogil
     cdef int push(self, uint32_t first, uint32_t count) noexcept nogil
     cdef uint32_t refusals(self, int *error) noexcept nogil
     cdef int submit(self, uint32_t datagrams, uint32_t *taken, uint32_t *repeats) noexcept nogil

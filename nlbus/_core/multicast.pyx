@@ -1,4 +1,4 @@
-"""Sending datagrams to every group of a set, with sendmmsg: by ourselves, or by nlbus.ko.
+"""Sending datagrams to every group of a set, with sendmmsg, or one with sendto: by ourselves, or by nlbus.ko.
 
 The kernel sends to one group a call (the lowest bit of nl_groups), so a datagram for k groups takes k
 messages. NETLINK_USERSOCK has no kernel socket: a multicast is followed by a unicast, and one to portid 0
@@ -20,8 +20,8 @@ from nlbus._abi.netlink cimport (
 )
 from nlbus._abi.nlbus cimport nlbus_batch
 from nlbus._abi.socket cimport (
-    AF_NETLINK, CLOCK_MONOTONIC, MSG_DONTWAIT, POLLIN, SOL_NETLINK, clock_ns, close, poll, pollfd, recvfrom,
-    sendmmsg, sockaddr,
+    AF_NETLINK, CLOCK_MONOTONIC, MSG_DONTWAIT, POLLIN, SOL_NETLINK, clock_ns, close, iovec, poll, pollfd,
+    recvfrom, sendmmsg, sendto, sockaddr,
 )
 from nlbus._core.arena cimport HEAD
 from nlbus._core.netsock cimport bind_netlink, drop_all, open_netlink, set_option
@@ -82,13 +82,17 @@ cdef class Multicast:
 
         0 or -errno; `taken` of them were accepted for one group at least. repeats: of the stream.
         """
-        cdef uint32_t d, rest, n = 0, each, refused
+        cdef uint32_t d, rest, n = 0, each
         cdef int error = 0
         self.answered = 0
         if self.acked:
             return self.submit(datagrams, taken, repeats)
         if self.relayed:
             groups = 1
+        if datagrams == 1 and groups & (groups - 1) == 0:
+            error = self.push_one(<uint32_t> ctz(groups))
+            taken[0] = error > 0
+            return self.told(error, taken)
         for d in range(datagrams):
             rest = groups
             while rest:
@@ -105,11 +109,37 @@ cdef class Multicast:
                 taken[0] = (d + each - 1) // each
                 break
             d += error
+        return self.told(error, taken)
+
+    cdef int told(self, int error, uint32_t *taken) noexcept nogil:
+        """What the module has to say of them, too; 0 or -errno."""
+        cdef uint32_t refused
         if self.relayed:
             refused = self.refusals(&error)
             # Which ones is not known. That it is the last ones is true for a privilege that was given up.
             taken[0] -= min(refused, taken[0])
         return min(error, 0)
+
+    cdef int push_one(self, uint32_t group) noexcept nogil:
+        """The first datagram to one group (a bit's number); 1, or -errno.
+
+        sendto asks less of the kernel than sendmmsg: of a single event's cost that is a sixth.
+        """
+        cdef iovec *part = self.parts[0]
+        cdef const void *data = part[0].iov_base
+        cdef size_t length = part[0].iov_len + part[1].iov_len
+        if part[1].iov_len:
+            if length > <size_t> SHORT:
+                self.vector[0].msg_hdr.msg_name = &self.addresses[group]
+                self.vector[0].msg_hdr.msg_iov = part
+                return self.push(0, 1)
+            memcpy(self.whole, part[0].iov_base, part[0].iov_len)
+            memcpy(self.whole + part[0].iov_len, part[1].iov_base, part[1].iov_len)
+            data = self.whole
+        while sendto(self.fd, data, length, 0, <sockaddr *> &self.addresses[group], sizeof(sockaddr_nl)) < 0:
+            if errno != EINTR:
+                return -errno
+        return 1
 
     cdef int push(self, uint32_t first, uint32_t count) noexcept nogil:
         """One sendmmsg; how many it sent, or -errno."""

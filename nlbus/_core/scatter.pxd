@@ -45,6 +45,7 @@ cdef class Scatter:
     cdef size_t reach             # bytes from the start of the arena to the end of the last body slot
     cdef size_t total             # bytes that are believed
     cdef bint spilled             # a datagram is larger than its slot
+    cdef bint gappy               # one that is not the last is smaller
     cdef bint seam                # a second header would lie across the end of the header area
     cdef bint emptied             # it took all there was
     # Since the start:
@@ -60,4 +61,5 @@ cdef class Scatter:
     cdef void classify(self, uint32_t count) noexcept nogil
     cdef bint identify(self, uint32_t slot, datagram *d) noexcept nogil
     cdef void predict(self, uint32_t largest) noexcept nogil
+    cdef size_t close_gaps(self, uint8_t *base) noexcept nogil
     cdef uint8_t *copy(self, size_t *rows_at) noexcept nogil

@@ -2,18 +2,18 @@
 
 Each slot has a header area, a body of the size that the recent datagrams had, and spill: address space that
 is backed only if something is written to it. As long as the prediction holds, the bodies follow each other
-without a gap. A larger datagram runs over into the spill: the batch must then be copied to where each
-datagram is in one piece, and the next prediction is larger. Nothing is truncated but what exceeds body and
-spill together.
+without a gap; where one is smaller, those behind it are moved up to it. A larger datagram runs over into the
+spill: the batch must then be copied to where each datagram is in one piece, and the next prediction is
+larger. Nothing is truncated but what exceeds body and spill together.
 
 Who sent a datagram is decided here too, by the kernel's word, and who is not believed is left out.
 """
 
 cimport cython
 from libc.errno cimport errno
-from libc.stdint cimport UINT32_MAX, uint8_t, uint32_t
+from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove
 
 from nlbus._abi.bits cimport ffs
 from nlbus._abi.netlink cimport NETLINK_LISTEN_ALL_NSID, NETLINK_PKTINFO, nl_pktinfo, sockaddr_nl
@@ -120,7 +120,7 @@ cdef class Scatter:
         self.reach = HEADS_SIZE + <size_t> count * self.body
         self.believed = 0
         self.total = 0
-        self.spilled = self.seam = False
+        self.spilled = self.seam = self.gappy = False
         self.received += count
         for i in range(count):
             d = &self.datagrams[self.believed]
@@ -137,6 +137,8 @@ cdef class Scatter:
             if not self.identify(i, d):
                 self.untrusted += 1
                 continue
+            # Behind whom something lies that is not where that one ends.
+            self.gappy |= (d.body - self.datagrams[0].body) != <int64_t> self.total - self.believed * self.head
             self.spilled |= d.length > self.head + self.body
             if self.head:
                 self.seam |= d.length < HEAD or nlmsg_load(d.head).nlmsg_len < HEAD
@@ -189,14 +191,28 @@ cdef class Scatter:
         self.most = max(1, DECODED_SIZE // self.predicted)
 
     cdef void predict(self, uint32_t largest) noexcept nogil:
-        """The next body size is the largest of the recent ones: a short datagram leaves a gap, a long one
-        costs a copy."""
+        """The next body size is the largest of the recent ones: behind a short datagram the others are
+        moved, a long one costs a copy of all."""
         cdef uint32_t i
         self.window[self.turn % WINDOW] = largest
         self.turn += 1
         self.predicted = 16
         for i in range(WINDOW):
             self.predicted = max(self.predicted, min(self.window[i], <uint32_t> SPILL))
+
+    cdef size_t close_gaps(self, uint8_t *base) noexcept nogil:
+        """Move the bodies up to each other, within the arena: they are warm, and memory that is new would
+        cost several times as much. Bytes from the start of the arena to the end of the last one."""
+        cdef uint8_t *to = base + HEADS_SIZE
+        cdef datagram *d
+        cdef uint32_t i
+        for i in range(self.believed):
+            d = &self.datagrams[i]
+            if d.body != to:
+                memmove(to, d.body, d.length - self.head)
+                d.body = to
+            to += d.length - self.head
+        return to - base
 
     cdef uint8_t *copy(self, size_t *rows_at) noexcept nogil:
         """The believed datagrams, each in one piece, in memory from malloc with room for their rows behind.

@@ -55,6 +55,8 @@ cdef class Sender:
     cdef int flush_stream(self, outgoing *s) noexcept nogil
     cdef int flush_due(self, int64_t due) noexcept nogil
     cdef int heartbeat(self, outgoing *s) noexcept nogil
+    cdef int guard(self) except -1
+    cdef int check_size(self, uint64_t size) except -1
     cdef int finish(self, int error) except -1
     cdef void arm(self, int64_t at) noexcept nogil
 

@@ -19,8 +19,8 @@ from libc.string cimport memcpy, memset
 
 from nlbus._abi.nlbus cimport NLBUS_MAX_COUNT, nlbus_batch
 from nlbus._abi.socket cimport (
-    CLOCK_MONOTONIC, CLOCK_REALTIME, TFD_CLOEXEC, TFD_TIMER_ABSTIME, clock_ns, close, getrandom,
-    itimerspec, read, timerfd_create, timerfd_settime,
+    CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_REALTIME, TFD_CLOEXEC, TFD_TIMER_ABSTIME, clock_ns,
+    close, getrandom, itimerspec, read, timerfd_create, timerfd_settime,
 )
 from nlbus._core.arena cimport HEAD
 from nlbus._core.multicast cimport Multicast
@@ -80,13 +80,9 @@ cdef class Sender:
         cdef nlbus_batch like
         cdef int error
         cdef uint32_t event_type
-        self.check()
-        if not 0 <= type <= UINT32_MAX:
-            raise SchemaError(f"type={type}: from 0 to 2**32 - 1")
-        event_type = type
-        if size + HEAD > self.limit:
-            raise SchemaError(
-                f"an event of {size} bytes: a datagram of {self.limit} holds one of {self.limit - HEAD}")
+        self.guard()
+        event_type = checked_type(type)
+        self.check_size(size)
         memset(&own, 0, sizeof(own))
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
@@ -107,6 +103,29 @@ cdef class Sender:
                 PyThread_release_lock(self.lock)
         finally:
             PyBuffer_Release(&own)  # does nothing where none was got
+            PyBuffer_Release(&view)
+        self.finish(error)
+
+    def publish_one(self, data, uint32_t groups, type, uint64_t fingerprint):
+        """Send one event, the bytes of `data`, to these groups (a mask). SchemaError, ClosedError, OSError."""
+        cdef Py_buffer view
+        cdef nlbus_batch like
+        cdef int error
+        cdef uint32_t event_type
+        self.guard()
+        event_type = checked_type(type)
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            self.check_size(view.len)
+            with nogil:
+                PyThread_acquire_lock(self.lock, WAIT_LOCK)
+                describe(&like, event_type, fingerprint)
+                if self.closed:
+                    error = -EBADF
+                else:
+                    error = self.direct(groups, <uint8_t *> view.buf, 1, <uint32_t> view.len, &like)
+                PyThread_release_lock(self.lock)
+        finally:
             PyBuffer_Release(&view)
         self.finish(error)
 
@@ -235,7 +254,7 @@ cdef class Sender:
         s.next_dgram += taken
         self.ticks += 1
         s.used = self.ticks
-        s.sent_ns = clock_ns(CLOCK_MONOTONIC)
+        s.sent_ns = clock_ns(CLOCK_MONOTONIC_COARSE)
         s.dirty = True
         if error:
             for d in range(taken, datagrams):
@@ -379,7 +398,7 @@ cdef class Sender:
 
     cdef int finish(self, int error) except -1:
         if error == -EBADF:
-            self.check()
+            self.guard()
         if error:
             raise OSError(-error, "sendmmsg")
         return 0
@@ -391,10 +410,20 @@ cdef class Sender:
 
     def check(self):
         """ClosedError if closed, or if this process is a fork of the one that opened it."""
-        if self.inherited:
+        self.guard()
+
+    cdef int guard(self) except -1:
+        if self.opened_after != forks():
             raise ClosedError("opened by the parent process: after a fork, open a publisher of your own")
         if self.closed:
             raise ClosedError("already closed")
+        return 0
+
+    cdef int check_size(self, uint64_t size) except -1:
+        if size + HEAD > self.limit:
+            raise SchemaError(
+                f"an event of {size} bytes: a datagram of {self.limit} holds one of {self.limit - HEAD}")
+        return 0
 
 
 cdef void describe(nlbus_batch *head, uint32_t type, uint64_t fingerprint) noexcept nogil:
@@ -402,6 +431,17 @@ cdef void describe(nlbus_batch *head, uint32_t type, uint64_t fingerprint) noexc
     head.type = type
     head.fingerprint = fingerprint
     head.time_ns = <uint64_t> clock_ns(CLOCK_REALTIME)
+
+
+cdef uint32_t checked_type(type) except? 0:
+    cdef int64_t value
+    try:
+        value = type
+    except OverflowError:
+        value = -1
+    if not 0 <= value <= UINT32_MAX:
+        raise SchemaError(f"type={type}: from 0 to 2**32 - 1")
+    return <uint32_t> value
 
 
 cdef int check_room(Py_buffer *view, uint64_t count, uint32_t size) except -1:

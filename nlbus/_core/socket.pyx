@@ -116,6 +116,8 @@ cdef class Socket:
             walk_start(&self.w, self.copied, self.copied + self.rows_at)
         else:
             self.extent = self.scatter.reach
+            if self.scatter.gappy and self.kind == BUS:
+                self.extent = self.scatter.close_gaps(base)
             self.rows_at = ROWS_AT
             walk_start(&self.w, base, base + ROWS_AT)
         walk_any(&self.w, self.kind, self.scatter.datagrams, self.scatter.believed, self.ledger)

@@ -42,6 +42,27 @@ def linger(seconds: float = 1.0) -> Iterator[Publisher]:
         yield opened
 
 
+def test_arrays_that_leave_a_short_datagram_behind_are_received_as_one_array(sub: Subscriber) -> None:
+    """505 and 505 events, then 14: behind each short datagram the next one is moved up to it."""
+    dtype = np.dtype([("seq", "<u8"), ("rest", "V56")])
+    rows = np.zeros(1024, dtype)
+    with Publisher() as pub:
+        pub.publish_many(rows, groups=1)  # the prediction learns the size
+        while sub.recv(timeout=0):
+            pass
+        for i in range(5):
+            rows["seq"] = np.arange(1024 * i, 1024 * (i + 1))
+            pub.publish_many(rows, groups=1)
+    batch = sub.recv(timeout=1)
+    records = batch.records(dtype)
+    assert records["seq"].tolist() == list(range(5 * 1024))
+    assert np.shares_memory(records, batch.data)
+    assert batch.payload(1023) == records[1023].tobytes()
+    assert batch.payload(1024) == records[1024].tobytes()
+    assert batch.events["seq"].tolist() == list(range(1024, 6 * 1024))
+    assert sub.stats()["copied_batches"] == 1
+
+
 def test_one_event_of_any_bytes_like_object(sub: Subscriber, publisher: Publisher) -> None:
     given_ = [b"bytes", bytearray(b"array"), memoryview(b"view"), ticks(1)[0], np.arange(3), b""]
     for data in given_:
