@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import bars
 import pytest
 
 from nlbus.bench import namespace as place
+from nlbus.bench import pairing
 
 WHY_NOT = pytest.StashKey[str]()
 
@@ -27,11 +26,9 @@ def namespace(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def one_core(namespace: None):
-    """Lock-step work of one process stays on one core, so that no move falls into one side's turn."""
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(allowed)})
-    yield
-    os.sched_setaffinity(0, allowed)
+    """Lock-step work of one process stays on one core."""
+    with pairing.one_core():
+        yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

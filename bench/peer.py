@@ -1,16 +1,14 @@
-"""A process of the benchmarks: `peer.py c|nlbus hear|say`, `peer.py nlbus ping|echo IN OUT`."""
+"""A process of the benchmarks: `peer.py c|nlbus hear|say`."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).parent.parent))
 
-import numpy as np
 
 from nlbus import Publisher, Subscriber
 from nlbus.bench import chains
@@ -57,37 +55,9 @@ def say(side: str) -> None:
         report(BURSTS * len(events), time.process_time() - cpu, time.perf_counter() - start)
 
 
-def ping(group_in: int, group_out: int) -> None:
-    data = os.urandom(64)
-    with Publisher() as pub, Subscriber("bus", groups=group_in) as sub:
-        for line in sys.stdin:
-            times = np.empty(int(line), np.int64)
-            for i in range(len(times)):
-                start = time.perf_counter_ns()
-                pub.publish(data, groups=group_out)
-                batch = sub.recv()
-                times[i] = time.perf_counter_ns() - start
-                assert len(batch) == 1
-            sys.stdout.buffer.write(times.tobytes())
-            sys.stdout.buffer.flush()
-
-
-def echo(group_in: int, group_out: int) -> None:
-    data = os.urandom(64)
-    with Publisher() as pub, Subscriber("bus", groups=group_in) as sub:
-        print("ready", flush=True)
-        for batch in sub:
-            assert len(batch) == 1
-            pub.publish(data, groups=group_out)
-
-
 if __name__ == "__main__":
     match sys.argv[1:]:
         case side, "hear":
             hear(side)
         case side, "say":
             say(side)
-        case _, "ping", group_in, group_out:
-            ping(int(group_in), int(group_out))
-        case _, "echo", group_in, group_out:
-            echo(int(group_in), int(group_out))

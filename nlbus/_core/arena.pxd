@@ -9,8 +9,11 @@ cdef enum:
     HEAD = 96                     # nlmsghdr and nlbus_batch: the header area of one slot
     SLOTS = 512                   # datagrams in one recvmmsg
     HEADS_SIZE = SLOTS * HEAD
-    # Bytes of bodies in one receive: more would leave the second-level cache before anyone reads them.
-    BODIES_SIZE = 1 << 20
+    BODIES_SIZE = 1 << 20         # bytes of bodies in one receive, at most
+    # As soon as there are that many, or so few datagrams, one receive is enough: two arenas take turns, and
+    # what is read stays in the second-level cache while it is looked at.
+    WARM_SIZE = 128 << 10
+    FEWEST = 32                   # datagrams that are worth a system call, however large
     ROWS_AT = HEADS_SIZE + BODIES_SIZE
     # Worst case: every 16 bytes of the bodies and heads are a message, with a row of 32 bytes.
     ARENA_SIZE = ROWS_AT + 2 * (BODIES_SIZE + HEADS_SIZE)

@@ -22,12 +22,12 @@ from nlbus._abi.socket cimport (
     MAP_PRIVATE, MSG_DONTWAIT, MSG_TRUNC, PROT_READ, PROT_WRITE, SCM_CREDENTIALS, SOL_NETLINK, SOL_SOCKET,
     cmsghdr, iovec, madvise, mmap, mmsghdr, munmap, recvmmsg, ucred,
 )
-from nlbus._core.arena cimport BODIES_SIZE, BUS, HEAD, HEADS_SIZE, SLOTS
+from nlbus._core.arena cimport BODIES_SIZE, BUS, FEWEST, HEAD, HEADS_SIZE, SLOTS, WARM_SIZE
 from nlbus._core.walk cimport datagram, segment
 from nlbus._wire.cursor cimport nlmsg_load
 
 cdef enum:
-    FIRST_GUESS = 4096
+    FIRST_GUESS = 2048
     # Bytes of bodies in one receive of a dump: rows and columns, too, shall stay in the second-level cache.
     DECODED_SIZE = BODIES_SIZE // 2
 
@@ -85,7 +85,8 @@ cdef class Scatter:
 
     cdef int receive(self, int fd, uint8_t *base) noexcept nogil:
         """One recvmmsg into the arena at `base`. Datagrams, believed or not; or -errno."""
-        cdef uint32_t room = min(self.most, BODIES_SIZE // self.predicted)
+        cdef uint32_t enough = max(WARM_SIZE // self.predicted, <uint32_t> FEWEST)
+        cdef uint32_t room = min(min(self.most, enough), BODIES_SIZE // self.predicted)
         cdef int count
         self.arm(base, room)
         count = recvmmsg(fd, self.slots, room, MSG_DONTWAIT, NULL)

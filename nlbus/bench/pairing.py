@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter_ns, thread_time_ns
 
@@ -75,6 +76,17 @@ def alternate(
                 total[side].lost += turn.lost
         if number >= 0:
             yield total
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Keep this thread on one core, so that no move to another falls into one side's turn."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 @dataclass(kw_only=True)

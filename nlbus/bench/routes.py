@@ -5,35 +5,42 @@ from __future__ import annotations
 import socket
 import struct
 
+import numpy as np
+
 from nlbus.request import attribute, message
 
 RTM_NEWROUTE, RTM_DELROUTE = 24, 25
 REQUEST, EXCL, CREATE = 0x1, 0x200, 0x400
 PER_SEND = 100  # requests
+NETWORK = 0x0A00_0000  # 10.0.0.0
+SEQ, DST = 8, 32  # where they are in a request
 
 
 class Routes:
-    """Makes and removes `count` IPv4 routes by lo, many a system call, where the thread that made it is."""
+    """Makes and removes IPv4 routes by lo, from 10.0.0.0 + `first` on, many a system call.
 
-    def __init__(self, count: int) -> None:
+    It does so in the network namespace of the thread that made it.
+    """
+
+    def __init__(self, count: int, first: int = 0) -> None:
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
         )
         self._socket.bind((0, 0))
-        self._new = self._requests(RTM_NEWROUTE, REQUEST | CREATE | EXCL, count)
-        self._del = self._requests(RTM_DELROUTE, REQUEST, count)
+        self._new = self._requests(RTM_NEWROUTE, REQUEST | CREATE | EXCL, first, count)
+        self._del = self._requests(RTM_DELROUTE, REQUEST, first, count)
         self.events = 2 * count
 
     @staticmethod
-    def _requests(kind: int, flags: int, count: int) -> list[bytes]:
+    def _requests(kind: int, flags: int, first: int, count: int) -> list[bytes]:
         # struct rtmsg: AF_INET, /32, table main, protocol static, scope link, unicast
         header = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, 254, 4, 253, 1, 0)
-        oif = attribute(4, struct.pack("=I", 1))
-        each = [
-            message(kind, header + attribute(1, struct.pack(">I", 0x0A00_0000 + i)) + oif, flags, i)
-            for i in range(count)
-        ]
-        return [b"".join(each[i : i + PER_SEND]) for i in range(0, count, PER_SEND)]
+        one = message(kind, header + attribute(1, bytes(4)) + attribute(4, struct.pack("=I", 1)), flags, 0)
+        each = np.tile(np.frombuffer(one, np.uint8), (count, 1))
+        numbers = np.arange(first, first + count, dtype=np.uint32)
+        each[:, DST : DST + 4] = (NETWORK + numbers).astype(">u4").view(np.uint8).reshape(-1, 4)
+        each[:, SEQ : SEQ + 4] = numbers.view(np.uint8).reshape(-1, 4)
+        return [each[i : i + PER_SEND].tobytes() for i in range(0, count, PER_SEND)]
 
     def storm(self) -> int:
         """Make and remove them all: the events that everybody who listens gets."""
