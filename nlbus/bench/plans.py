@@ -62,5 +62,13 @@ def section(name: str, about: str, *, quick: tuple[int, float], full: tuple[int,
 SECTIONS: tuple[Section, ...] = (
     section("transports", "the same job by many transports", quick=(5, 22), full=(15, 330)),
     section("libraries", "netlink libraries, on the same bytes and storms", quick=(3, 12), full=(15, 120)),
+    section(
+        "growth",
+        "how times grow: messages, bytes, groups, sockets, columns, routes",
+        quick=(5, 7),
+        full=(15, 150),
+    ),
+    section("latency", "one way, idle and loaded; what linger trades", quick=(5, 7), full=(15, 110)),
+    section("profile", "where each nanosecond of the receive path goes", quick=(5, 6), full=(15, 110)),
 )
 BUDGET: dict[Size, float] = {"quick": 55.0, "full": 840.0}

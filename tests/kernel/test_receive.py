@@ -230,7 +230,7 @@ def test_select_and_copy_of_plain_messages(raw: Subscriber) -> None:
 
 def test_a_copy_is_no_larger_than_needed_and_outlives_the_rest(raw: Subscriber) -> None:
     with Sender() as sender:
-        for i in range(100):
+        for i in range(60):
             sender.send(plain(*[payload(64, i)] * 16))
     [batch] = drain(raw)
     assert raw.stats()["memory"] > 100_000

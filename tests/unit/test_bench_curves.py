@@ -1,0 +1,135 @@
+"""Curves, their words, and what perf reports, from made-up figures."""
+
+import numpy as np
+import pytest
+
+from nlbus.bench.fitting import fit, line
+from nlbus.bench.growth import AXES, Axis, summary, words
+from nlbus.bench.latency import EDGES_US, distribution
+from nlbus.bench.results import Measurement
+from nlbus.bench.sampling import NoPerf, classified
+
+DOUBLING = [1.0, 2, 4, 8, 16, 32, 64, 128]
+
+
+def axis(*bends: tuple[float, float, str]) -> Axis:
+    return Axis("messages", "receive", "ns/datagram", "a message", AXES[0].setup, (), (), bends)
+
+
+def bent(x: float) -> float:
+    return 100 + 3 * x if x <= 16 else 200 + 30 * (x - 16)
+
+
+def test_a_line_is_found() -> None:
+    found = fit(DOUBLING, [100 + 3 * x for x in DOUBLING])
+    assert (found.line.base, found.line.slope) == (pytest.approx(100), pytest.approx(3))
+    assert found.bend is None
+    assert found.line.off < 1e-9
+
+
+def test_the_relative_error_counts() -> None:
+    """Else the largest point, off by 10 %, would drown the base."""
+    found = line(DOUBLING, [100 + 3 * x * (1 + (x == 128) / 10) for x in DOUBLING])
+    assert found.base == pytest.approx(100, rel=0.02)
+
+
+def test_the_exponent_is_that_of_the_far_end() -> None:
+    assert fit(DOUBLING, [x**2 for x in DOUBLING]).exponent == pytest.approx(2)
+    assert fit([1000.0, 10_000, 100_000], [5.0, 50, 500]).exponent == pytest.approx(1)
+
+
+def test_a_bend_is_found_with_a_line_on_either_side() -> None:
+    found = fit(DOUBLING, [bent(x) for x in DOUBLING])
+    assert found.bend == 16
+    assert found.before is not None
+    assert found.after is not None
+    assert (found.before.slope, found.after.slope) == (pytest.approx(3), pytest.approx(30))
+
+
+def test_an_axis_may_begin_at_zero() -> None:
+    assert fit([0.0, 10, 100, 1000], [500.0, 590, 1400, 9500]).line.slope == pytest.approx(9)
+
+
+def test_a_bend_is_explained_where_it_was_found_out_and_nowhere_else() -> None:
+    found = fit(DOUBLING, [bent(x) for x in DOUBLING])
+    assert "behind 16: 100 and 3 up to there" in words(axis(), found, 0.01)
+    assert words(axis(), found, 0.01).endswith("; not explained")
+    assert words(axis((8, 32, "the cache is full")), found, 0.01).endswith("; the cache is full")
+    assert words(axis((17, 32, "the cache is full")), found, 0.01).endswith("; not explained")
+
+
+def test_noise_is_no_bend() -> None:
+    text = words(axis((8, 32, "the cache is full")), fit(DOUBLING, [bent(x) for x in DOUBLING]), 0.4)
+    assert "cannot be told: a point differs from itself by 40%" in text
+    assert "cache" not in text
+
+
+def test_the_summary_has_a_slope_a_round_and_all_points() -> None:
+    points = [
+        Measurement(
+            "growth",
+            "nlbus",
+            "receive",
+            "ns/datagram",
+            (100 + 3 * x, 100 + 5 * x),
+            sent=7,
+            delivered=6,
+            lost=1,
+        )
+        for x in (1, 10, 100)
+    ]
+    told = summary(axis(), [1, 10, 100], points)
+    assert told.samples == (pytest.approx(3), pytest.approx(5))
+    assert told.unit == "ns/message"
+    assert (told.sent, told.delivered, told.lost) == (21, 18, 3)
+    assert [point[:2] for point in told.details["points"]] == [[1, 104], [10, 140], [100, 500]]
+
+
+def test_every_axis_of_the_issue_is_there_to_its_ends() -> None:
+    ends = {axis.name: (min(axis.full), max(axis.full)) for axis in AXES if axis.name != "columns"}
+    assert ends == {
+        "messages": (1, 500),
+        "payload": (16, 16384),
+        "groups": (1, 32),
+        "masks": (1, 1000),
+        "subscribers": (1, 32),
+        "bystanders": (0, 1000),
+        "routes": (1000, 1_000_000),
+    }
+    (columns,) = (axis for axis in AXES if axis.name == "columns")
+    assert (columns.full[0], columns.full[-1]) == (1, 0)  # 0: all
+
+
+def test_a_distribution_loses_nothing_beyond_the_ends_of_its_bins() -> None:
+    told = distribution(np.array([0.1, 5.0, 10.0, 1e9]))
+    assert sum(told["histogram"]["counts"]) == 4
+    assert len(told["histogram"]["edges"]) == len(EDGES_US) == len(told["histogram"]["counts"]) + 1
+    assert told["p50"] == 7.5
+    assert {"p50", "p99", "p99.9"} <= set(told)
+
+
+REPORT = """# To display the perf.data header info, please use --header/--header-only options.
+#
+    30;[kernel.kallsyms];[k] _copy_to_iter
+    40;[kernel.kallsyms];[k] netlink_recvmsg
+    20;walk.cpython-311-x86_64-linux-gnu.so;[.] walk_nlmsg
+     6;libpython3.11.so.1.0;[.] _PyEval_EvalFrameDefault
+     3;_multiarray_umath.cpython-311-x86_64-linux-gnu.so;[.] array_dealloc
+     1;libc.so.6;[.] malloc
+"""
+
+
+def test_perf_is_read_by_whose_code_it_is() -> None:
+    assert classified(REPORT) == {
+        "kernel: all else": 0.40,
+        "kernel: copy": 0.30,
+        "nlbus": 0.20,
+        "Python": 0.06,
+        "numpy": 0.03,
+        "libc and others": 0.01,
+    }
+
+
+def test_a_report_without_samples_says_so() -> None:
+    with pytest.raises(NoPerf, match="no sample"):
+        classified("# nothing\n")
