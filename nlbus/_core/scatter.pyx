@@ -11,7 +11,7 @@ Who sent a datagram is decided here too, by the kernel's word, and who is not be
 
 cimport cython
 from libc.errno cimport errno
-from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint32_t
+from libc.stdint cimport UINT32_MAX, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memmove
 
@@ -116,6 +116,7 @@ cdef class Scatter:
     cdef void classify(self, uint32_t count) noexcept nogil:
         """What came, from whom, and whether it lies as predicted."""
         cdef uint32_t i, largest = 0
+        cdef const uint8_t *end = NULL
         cdef datagram *d
         self.body = self.predicted
         self.reach = HEADS_SIZE + <size_t> count * self.body
@@ -138,8 +139,8 @@ cdef class Scatter:
             if not self.identify(i, d):
                 self.untrusted += 1
                 continue
-            # Behind whom something lies that is not where that one ends.
-            self.gappy |= (d.body - self.datagrams[0].body) != <int64_t> self.total - self.believed * self.head
+            self.gappy |= end != NULL and d.body != end
+            end = d.body + d.length - self.head
             self.spilled |= d.length > self.head + self.body
             if self.head:
                 self.seam |= d.length < HEAD or nlmsg_load(d.head).nlmsg_len < HEAD

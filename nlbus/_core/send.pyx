@@ -107,7 +107,7 @@ cdef class Sender:
         self.finish(error)
 
     def publish_one(self, data, uint32_t groups, type, uint64_t fingerprint):
-        """Send one event, the bytes of `data`, to these groups (a mask). SchemaError, ClosedError, OSError."""
+        """Send the bytes of `data`, one event, to these groups (a mask). The same errors."""
         cdef Py_buffer view
         cdef nlbus_batch like
         cdef int error

@@ -33,7 +33,7 @@ def enter() -> str:
         os.close(start)
         return f"no private network namespace ({why}): needs CAP_SYS_ADMIN; try under `unshare -Urn`"
     _home = start
-    _raise_loopback()
+    raise_loopback()
     return ""
 
 
@@ -47,7 +47,7 @@ def fresh() -> int:
         if _libc().unshare(CLONE_NEWNET):
             number = ctypes.get_errno()
             raise OSError(number, f"making a network namespace: {os.strerror(number)}")
-        _raise_loopback()
+        raise_loopback()
         return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
     return inside("/proc/thread-self/ns/net", make)
@@ -71,6 +71,7 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _raise_loopback() -> None:
+def raise_loopback() -> None:
+    """127.0.0.1, where a namespace has just been made."""
     with Requests(ROUTE) as requests:
         requests.ask(RTM_SETLINK, struct.pack("=BxHiII", 0, 0, LOOPBACK, IFF_UP, IFF_UP), "setting lo up")

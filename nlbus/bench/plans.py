@@ -33,6 +33,7 @@ Measure = Callable[[Scale, Tell], Iterator[Measurement | Missing]]
 class Section:
     """A module of nlbus.bench with `measure(plan, tell)`, which yields what it finds as it finds it.
 
+    Its CAVEATS, if it has some, are what whoever reads its figures must know, a sentence or two each.
     `tell` shows what it does just now. What it cannot measure, it yields as Missing. It ends its processes
     when its iterator is closed: after Ctrl-C, too.
     """
@@ -46,6 +47,12 @@ class Section:
         """How much of it. rounds: other than planned."""
         plan = self.quick if size == "quick" else self.full
         return replace(plan, rounds=plan.rounds if rounds is None else rounds, plugins=plugins)
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """Of the module."""
+        found: tuple[str, ...] = getattr(importlib.import_module(f"nlbus.bench.{self.name}"), "CAVEATS", ())
+        return found
 
     def measure(self, plan: Scale, tell: Tell) -> Generator[Measurement | Missing]:
         """Begin."""

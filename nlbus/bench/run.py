@@ -19,6 +19,7 @@ def run(report: Report, planned: Iterable[tuple[Section, Scale]], tell: Tell) ->
     for section, plan in planned:
         tell(section.name)
         try:
+            report.caveats += section.caveats
             with closing(section.measure(plan, tell)) as found:
                 for one in found:
                     if isinstance(one, Measurement):

@@ -14,6 +14,8 @@ from nlbus.bench import Measurement, Report
 from nlbus.bench.comparing import Comparison
 
 WIDTH = 100
+# CPU: of publisher, server and subscriber, an event.
+HEADS = ("work", "who", "median", "quartiles", "unit", "delivered / sent", "ratio", "A/A", "CPU ns")
 WORDS = (0, 1)  # columns that are aligned to the left
 
 
@@ -58,21 +60,32 @@ def show_report(report: Report) -> None:
     for name, found in groupby(report.measurements, key=lambda one: one.section):
         click.echo()
         click.secho(name, bold=True)
-        ours = list(found)
-        lines(
-            ("work", "who", "median", "quartiles", "unit", "delivered / sent", "ratio", "A/A"),
-            [_row(one) for one in ours],
-        )
+        _show_section(list(found))
     if report.missing:
         click.echo()
         click.secho("not measured", bold=True)
         bullets(f"{one.section}: {one.subject}: {one.why}" for one in report.missing)
 
 
+def _show_section(found: list[Measurement]) -> None:
+    """A heading for what was done, a line for each who did it; what must be known of them, once, below."""
+    rows = []
+    previous = ""
+    for one in found:
+        rows.append(("" if one.work == previous else one.work, *_row(one)))
+        previous = one.work
+    said = [i for i in range(len(HEADS)) if any(row[i] != "-" for row in rows)]
+    lines([HEADS[i] for i in said], [[row[i] for i in said] for row in rows])
+    notes: dict[str, str] = {}
+    for one in found:
+        notes.setdefault(one.subject, one.note)
+    bullets(f"{subject}: {note}" for subject, note in notes.items() if note)
+
+
 def _row(one: Measurement) -> tuple[str, ...]:
     low, high = one.quartiles
+    cpu = [one.details.get(f"{side}_cpu_ns", 0) for side in ("publisher", "server", "subscriber")]
     return (
-        one.work,
         one.subject,
         number(one.median),
         f"{number(low)}-{number(high)}",
@@ -80,6 +93,7 @@ def _row(one: Measurement) -> tuple[str, ...]:
         f"{one.delivered / one.sent:.4f}" if one.sent else "-",
         "-" if one.ratio is None else f"{one.ratio:.2f}",
         "-" if one.spread is None else f"{one.spread:.0%}",
+        " + ".join(f"{ns:.0f}" for ns in cpu if ns) or "-",
     )
 
 

@@ -128,6 +128,8 @@ def test_a_report_comes_back_as_it_was(tmp_path: Path) -> None:
 class Steps(Section):
     """A section that does as told, and notes how it ended."""
 
+    caveats = ("It is made up.",)  # type: ignore[assignment]
+
     def measure(self, plan: Scale, tell: Any) -> Iterator[Any]:  # type: ignore[override]
         try:
             tell("now")
@@ -157,6 +159,7 @@ def test_a_section_that_fails_is_named_and_the_others_measured() -> None:
     assert [one.subject for one in found.missing] == ["one", "all further fails", "one"]
     assert "doing it" in found.missing[1].why
     assert ended == ["fails", "good"]
+    assert found.caveats == ["It is made up."] * 2
 
 
 def test_what_is_known_before_an_interrupt_stays_in_the_report() -> None:

@@ -4,6 +4,6 @@ A transport is a small file here, or a plug-in: a subclass of `transport.Transpo
 names in the entry point group "nlbus.bench.transports", or that `--transport module:Class` does.
 """
 
-from nlbus.bench.transports.rounds import measure
+from nlbus.bench.transports.rounds import CAVEATS, measure
 
-__all__ = ["measure"]
+__all__ = ["CAVEATS", "measure"]

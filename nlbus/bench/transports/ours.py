@@ -15,8 +15,8 @@ from nlbus.transport import Transport as Way
 class OurPublisher(Publisher):
     """publish and publish_many."""
 
-    def __init__(self, way: Way, group: int) -> None:
-        self._pub = nlbus.Publisher(transport=way)
+    def __init__(self, way: Way, group: int, linger: float = 0.0) -> None:
+        self._pub = nlbus.Publisher(linger, transport=way)
         self._group = group
 
     def publish_one(self, data: bytes) -> None:
@@ -26,6 +26,10 @@ class OurPublisher(Publisher):
     def publish_batch(self, events: Events) -> None:
         """An array."""
         self._pub.publish_many(events, self._group)
+
+    def flush(self) -> None:
+        """What lingers."""
+        self._pub.flush()
 
     def close(self) -> None:
         """The end."""
@@ -78,6 +82,18 @@ class Again(Nlbus):
     name = "nlbus again"
     note = "the A/A control"
     group = 2
+
+
+class Lingering(Nlbus):
+    """Single events that wait a moment for others, as they do in the queues of other libraries."""
+
+    name = "nlbus, linger 1 ms"
+    note = "publishing returns before the event is sent, as with pyzmq, NATS and Zenoh"
+    group = 5
+
+    def publisher(self, where: str) -> Publisher:
+        """To one group."""
+        return OurPublisher(self.way, self.group, linger=0.001)
 
 
 class Module(Nlbus):

@@ -21,6 +21,7 @@ OURS, AGAIN = "nlbus.bench.transports.ours:Nlbus", "nlbus.bench.transports.ours:
 KNOWN = (
     OURS,
     AGAIN,
+    "nlbus.bench.transports.ours:Lingering",
     "nlbus.bench.transports.ours:Module",
     "nlbus.bench.transports.netlink:Netlink",
     "nlbus.bench.transports.unix:Unix",
@@ -28,6 +29,16 @@ KNOWN = (
     "nlbus.bench.transports.nats_core:Nats",
     "nlbus.bench.transports.zenoh_shm:Zenoh",
     "nlbus.bench.transports.iceoryx:Iceoryx",
+)
+CAVEATS = (
+    "Transports: a rate is what each subscriber got, from the publisher's first event until its own last "
+    "one. Nobody is pinned to a core. With more processes than cores, flat-out figures mostly tell whom "
+    "the scheduler favours: look at processor time and at fixed rates.",
+    "Transports: who waits for slow readers (unix datagram, Zenoh, iceoryx2) or keeps all in memory "
+    "(pyzmq, NATS) loses nothing and is slower, or larger; netlink loses, and nlbus counts it. What a "
+    "publisher's queue hides, its processor time shows: threads count.",
+    "Transports: each batch is new data in an array of its own, which its publisher makes, for all alike; "
+    "subscribers sum a field and check all numbers.",
 )
 WARM_UP = 1  # rounds that do not count
 FEWEST = 3  # rounds, however long they take

@@ -1,0 +1,208 @@
+"""The section `transports`: real processes, little of everything. No speed is judged."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nlbus.bench import Measurement, Missing, namespace
+from nlbus.bench.plans import Scale
+from nlbus.bench.transports import rounds
+from nlbus.bench.transports.crew import Crew
+from nlbus.bench.transports.jobs import Job, event, jobs
+from nlbus.bench.transports.rounds import AGAIN, KNOWN, OURS, measure
+from nlbus.bench.transports.transport import Events, Publisher, Subscriber, Transport, TransportError, load
+from nlbus.bench.transports.worker import Tally
+
+SINGLE = Job(2, 64, 1, 0, 0.01)
+BATCHES = Job(2, 64, 100, 0, 0.01)
+LARGE = Job(2, 1024, 64, 0, 0.01)
+PACED = Job(2, 64, 1, 2_000, 0.05)
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def loopback(netns: int) -> None:
+    namespace.raise_loopback()
+
+
+@pytest.mark.parametrize("spec", [spec for spec in KNOWN if spec != AGAIN])
+def test_every_transport_brings_each_subscriber_what_was_sent(spec: str) -> None:
+    if why := load(spec).missing():
+        pytest.skip(why)
+    with Crew(spec) as crew:
+        crew.hire(2)
+        crew.meet()
+        for job in (SINGLE, BATCHES, LARGE, PACED, BATCHES):
+            shot = crew.run(job)
+            assert len(shot.delivered) == 2
+            assert sum(shot.delivered) + shot.lost == 2 * shot.sent > 0
+            assert sum(shot.delivered) > 0
+            assert shot.rate > 0
+            assert shot.publisher_ns > 0
+            assert shot.subscriber_ns > 0
+            assert len(shot.delays_us) > 0 if job.offered else not shot.delays_us
+        assert shot.server_ns >= 0
+
+
+def test_a_round_of_all_that_take_part_yields_measurements_with_ratios(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    absent, broken = f"{__name__}:Absent", f"{__name__}:Deaf"
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.setattr(rounds, "KNOWN", (OURS, AGAIN, "nlbus.bench.transports.unix:Unix"))
+    monkeypatch.setattr(rounds, "jobs", lambda plan: [BATCHES, PACED])
+    told: list[str] = []
+    found = list(measure(Scale("quick", 3, 20, (absent, broken)), told.append))
+    missing = {each.subject: each.why for each in found if isinstance(each, Missing)}
+    assert missing["absent"] == "pip install absent"
+    assert "heard nothing" in missing["deaf, from 2 subscribers on"]
+    measured = [each for each in found if isinstance(each, Measurement)]
+    assert [(each.subject, each.work) for each in measured] == [
+        (name, job.work) for job in (BATCHES, PACED) for name in ("nlbus", "unix datagram")
+    ]
+    for each in measured:
+        assert len(each.samples) == 3
+        assert each.delivered + each.lost == each.sent > 0
+        assert len(each.control) == 3
+        assert each.parameters["subscribers"] == 2
+        assert each.details["publisher_cpu_ns"] > 0
+        assert (each.reference, len(each.ratios)) == (("", 0) if each.subject == "nlbus" else ("nlbus", 3))
+    assert measured[-1].details["delay_us"]["p99"] >= measured[-1].details["delay_us"]["p50"] > 0
+    assert any("round 3 of 3" in line for line in told)
+
+
+def test_nobody_is_left_behind_by_a_measurement_that_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "KNOWN", (OURS, AGAIN, "nlbus.bench.transports.nats_core:Nats"))
+    monkeypatch.setattr(rounds, "jobs", lambda plan: [BATCHES, SINGLE])
+    going = measure(Scale("quick", 3, 20), lambda text: None)
+    next(going)
+    children = kin()
+    assert len(children) >= 6
+    going.close()
+    deadline = time.monotonic() + 5
+    while kin() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert kin() == []
+
+
+def kin() -> list[int]:
+    """Our children."""
+    return [
+        int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()
+    ]
+
+
+def test_quick_writes_json_and_shows_tables(tmp_path: Path) -> None:
+    path = tmp_path / "quick.json"
+    script = (
+        "from nlbus.bench.transports import rounds;"
+        "from nlbus.bench.transports.jobs import Job;"
+        f"rounds.KNOWN = ({OURS!r}, {AGAIN!r}, 'nlbus.bench.transports.netlink:Netlink');"
+        "rounds.jobs = lambda plan: [Job(1, 64, 1, 0, 0.01)];"
+        "from nlbus.cli import run; run()"
+    )
+    command = [sys.executable, "-c", script, "bench", "quick", "--only", "transports", "--rounds", "2"]
+    done = subprocess.run([*command, "--json", path], capture_output=True, text=True, check=True)
+    assert "plain netlink" in done.stdout
+    assert done.stderr == ""  # no terminal, no progress
+    written = json.loads(path.read_text())
+    assert [each["subject"] for each in written["measurements"]] == ["nlbus", "plain netlink"]
+    assert any(each.startswith("Transports:") for each in written["caveats"])
+
+
+# -- what is counted ------------------------------------------------------------------------------
+
+
+def numbered(*numbers: int, size: int = 64) -> Events:
+    records = np.zeros(len(numbers), event(size))
+    records["seq"] = numbers
+    records["value"] = 0.5
+    return records
+
+
+@pytest.mark.parametrize(
+    ("arrays", "events", "lost", "disorder"),
+    [
+        ([(10, 11), (12,)], 3, 0, 0),
+        ([(10,)], 1, 2, 0),
+        ([(12,)], 1, 2, 0),
+        ([], 0, 3, 0),
+        ([(10, 12)], 2, 1, 0),
+        ([(8, 9)], 0, 3, 0),  # late, of another job
+        ([(9, 10), (11, 12)], 3, 0, 0),
+        ([(10, 11), (11, 12)], 4, 0, 1),
+        ([(11, 10, 12)], 3, 2, 1),
+    ],
+)
+def test_losses_and_disorder_are_told_by_numbers(
+    arrays: list[tuple[int, ...]], events: int, lost: int, disorder: int
+) -> None:
+    tally = Tally(10, event(64), False)
+    for numbers in arrays:
+        tally.take(numbered(*numbers))
+    result = tally.result(13)
+    assert (result["events"], result["lost"], result["disorder"]) == (events, lost, disorder)
+    assert result["whole"]
+
+
+def test_a_spoilt_event_is_noticed() -> None:
+    tally = Tally(1, event(64), False)
+    records = numbered(1, 2)
+    records["value"][1] = 7
+    tally.take(records)
+    assert not tally.result(3)["whole"]
+
+
+@pytest.mark.parametrize("size", ["quick", "full"])
+def test_plans_have_work_of_their_own_for_each_job(size: str) -> None:
+    found = jobs(Scale("quick" if size == "quick" else "full", 1, 1))
+    assert len({job.work for job in found}) == len(found)
+    assert [job.subscribers for job in found] == sorted(job.subscribers for job in found)
+    assert any(job.offered for job in found)
+
+
+@pytest.mark.parametrize(
+    "spec", ["nothing", "nlbus:Nothing", "nlbus:Subscriber", "json:JSONEncoder", "no.such:Thing"]
+)
+def test_what_is_no_transport_is_said(spec: str) -> None:
+    with pytest.raises(TransportError, match=spec):
+        load(spec)
+
+
+# -- plug-ins -------------------------------------------------------------------------------------
+
+
+class Silent(Publisher, Subscriber):
+    """Says nothing and hears nothing."""
+
+    def publish_one(self, data: bytes) -> None:
+        pass
+
+    def publish_batch(self, events: Events) -> None:
+        pass
+
+    def receive(self, dtype: np.dtype[np.void], timeout: float) -> Events:
+        time.sleep(timeout)
+        return np.empty(0, dtype)
+
+
+class Deaf(Transport):
+    name = "deaf"
+
+    def publisher(self, where: str) -> Publisher:
+        return Silent()
+
+    def subscriber(self, where: str, number: int) -> Subscriber:
+        return Silent()
+
+
+class Absent(Deaf):
+    name = "absent"
+
+    def missing(self) -> str | None:
+        return "pip install absent"
