@@ -67,7 +67,7 @@ def section(name: str, about: str, *, quick: tuple[int, float], full: tuple[int,
 
 # In this order. Together: quick under 60 seconds, full under 15 minutes, on two cores.
 SECTIONS: tuple[Section, ...] = (
-    section("transports", "the same job by many transports", quick=(5, 22), full=(15, 330)),
+    section("transports", "the same job by many transports", quick=(3, 22), full=(15, 330)),
     section("libraries", "netlink libraries, on the same bytes and storms", quick=(3, 12), full=(15, 120)),
     section(
         "growth",

@@ -55,7 +55,7 @@ class Measurement:
         """The first and the third."""
         if len(self.samples) < 2:
             return self.samples[0], self.samples[0]
-        low, _, high = statistics.quantiles(self.samples, n=4)
+        low, _, high = statistics.quantiles(self.samples, n=4, method="inclusive")
         return low, high
 
     @property

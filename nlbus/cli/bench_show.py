@@ -145,6 +145,6 @@ def lines(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def number(value: float) -> str:
     """Three digits or more: 12.3 M, 456 k, 7.89."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= size:
+        if abs(value) >= 0.9995 * size:  # else it would be 1e+03 of the next smaller one
             return f"{value / size:.3g} {unit}"
     return f"{value:.3g}"

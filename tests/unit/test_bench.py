@@ -13,6 +13,7 @@ from nlbus.bench import Measurement, Missing, Report, machine
 from nlbus.bench.comparing import Change, compare
 from nlbus.bench.plans import BUDGET, SECTIONS, Scale, Section, section
 from nlbus.bench.run import run
+from nlbus.cli.bench_show import show_report
 from nlbus.cli.main import commands
 
 
@@ -120,6 +121,41 @@ def test_a_report_comes_back_as_it_was(tmp_path: Path) -> None:
     before.save(tmp_path / "x.json")
     assert Report.load(tmp_path / "x.json") == before
     assert json.loads((tmp_path / "x.json").read_text())["version"] == 1
+
+
+def test_quartiles_lie_within_the_samples() -> None:
+    assert rate(3.0).quartiles == (3, 3)
+    assert rate(1.0, 5.0).quartiles == (2, 4)
+    assert rate(1.0, 2.0, 3.0, 4.0, 5.0).quartiles == (2, 4)
+
+
+def test_tables_say_who_did_what_and_leave_out_what_nobody_has(capsys: pytest.CaptureFixture[str]) -> None:
+    found = report(
+        rate(999_999, 999_999, sent=4, delivered=3, note="It coos."),
+        rate(2_500_000, 2_500_000, subject="zmq", ratios=(2.5, 2.5), control=(1.0, 0.9), reference="nlbus"),
+    )
+    show_report(found)
+    shown = capsys.readouterr().out
+    head, first, second = next(
+        lines for lines in zip(*(shown.splitlines()[i:] for i in range(3)), strict=False) if "who" in lines[0]
+    )
+    assert head.split() == [
+        "work",
+        "who",
+        "median",
+        "quartiles",
+        "unit",
+        "delivered",
+        "/",
+        "sent",
+        "ratio",
+        "A/A",
+    ]
+    assert first.split()[3:] == ["nlbus", "1", "M", "1", "M-1", "M", "events/s", "0.7500", "-", "-"]
+    assert second.split() == ["zmq", "2.5", "M", "2.5", "M-2.5", "M", "events/s", "-", "2.50", "10%"]
+    assert shown.index("Pigeons tire.") < shown.index("who")  # caveats first
+    assert "nlbus: It coos." in shown
+    assert "transports: pigeons: pip install pigeons" in shown
 
 
 # -- a run ----------------------------------------------------------------------------------------

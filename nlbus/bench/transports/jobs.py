@@ -46,18 +46,18 @@ def jobs(plan: Scale) -> list[Job]:
     """Fewer subscribers first."""
     if plan.name == "quick":
         return [
-            *(flat(1, 64, single, 0.05) for single in (True, False)),
-            *(flat(1, 1024, single, 0.05) for single in (True, False)),
-            offered(1, True, 20_000, 0.1),
-            offered(1, False, 2_000_000, 0.1),
-            *(flat(4, 64, single, 0.05) for single in (True, False)),
+            *(flat(1, 64, single, 0.04) for single in (True, False)),
+            flat(1, 1024, False, 0.04),
+            offered(1, True, 20_000, 0.06),
+            offered(1, False, 2_000_000, 0.06),
+            *(flat(2, 64, single, 0.04) for single in (True, False)),
         ]
     found = []
     for count in (1, 2, 4, 8):
-        found += [flat(count, size, single, 0.08) for size in (64, 1024) for single in (True, False)]
+        found += [flat(count, size, single, 0.05) for size in (64, 1024) for single in (True, False)]
         if count in (1, 4):
-            found += [offered(count, True, rate, 0.15) for rate in (5_000, 20_000)]
-            found += [offered(count, False, rate, 0.15) for rate in (500_000, 4_000_000)]
+            found += [offered(count, True, rate, 0.1) for rate in (5_000, 20_000)]
+            found += [offered(count, False, rate, 0.1) for rate in (500_000, 4_000_000)]
     return found
 
 

@@ -89,6 +89,7 @@ class Lingering(Nlbus):
 
     name = "nlbus, linger 1 ms"
     note = "publishing returns before the event is sent, as with pyzmq, NATS and Zenoh"
+    batches = False
     group = 5
 
     def publisher(self, where: str) -> Publisher:

@@ -81,6 +81,7 @@ class Transport(ABC):
 
     name: ClassVar[str]
     note: ClassVar[str] = ""  # what a reader of its figures must know
+    batches: ClassVar[bool] = True  # False: measured with single events only
 
     def missing(self) -> str | None:
         """Why it cannot be measured here, and what to install."""

@@ -20,7 +20,7 @@ from nlbus.bench.transports.transport import Events, Publisher, Subscriber, Tran
 TICK = 0.001  # seconds between two portions at a fixed rate
 PORTION = 64  # single events between two looks at the clock
 MOST = 600_000  # single events a second, for which bytes are made beforehand
-GLANCE = 0.02  # seconds without an event, after which a subscriber looks whether it shall end
+GLANCE = 0.005  # seconds without an event, after which a subscriber looks whether it shall end
 QUIET = 0.25  # seconds without an event, after which what is missing counts as lost
 PATIENCE = 5.0  # seconds, for what there should be at once
 SAMPLES = 4096  # delays kept
@@ -135,7 +135,7 @@ class Listener:
 
     def settle(self) -> dict[str, Any]:
         """Read what is there until there is nothing more."""
-        while len(self._end.receive(event(64), 2 * GLANCE)):
+        while len(self._end.receive(event(64), 8 * GLANCE)):
             pass
         return {}
 
