@@ -5,15 +5,20 @@ python -m pytest bench/bench_wire.py --benchmark-autosave    and later    --benc
 
 from __future__ import annotations
 
+import socket
+import struct
+
 import numpy as np
 import pytest
 
-from nlbus import Batch, Publisher
+from nlbus import Batch, Publisher, Subscriber
 from nlbus.bench import chains
 from nlbus.bench.native.floor import HEAD, new_batch
+from nlbus.request import attribute, message
 
 REPEATS = 1000  # inside the timed call
 EVENTS = 505
+ROUTES = 10_000
 
 
 def walk(source: str, datagrams: list[bytes]) -> int:
@@ -86,6 +91,40 @@ def bench_events(benchmark) -> None:
             assert len(batch.events) == EVENTS
 
     benchmark(events)
+
+
+def bench_columns(benchmark) -> None:
+    """Routes, decoded to all columns, two of which are looked at."""
+    header = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, 254, 4, 253, 1, 0)  # struct rtmsg
+    one = message(24, header + attribute(1, bytes(4)) + attribute(4, bytes(4)), 0, 0)
+    datagrams = [one * ROUTES]
+
+    def table() -> None:
+        routes = Batch.from_datagrams("route", datagrams).table("route")
+        assert len(routes["dst"]) == len(routes["oif"]) == ROUTES
+
+    benchmark(table)
+
+
+def bench_publish_many(benchmark, namespace: None) -> None:
+    """An array of many datagrams, nobody listens."""
+    events = chains.events(100 * EVENTS)
+    with Publisher() as pub:
+        benchmark(pub.publish_many, events, groups=3)
+
+
+@pytest.mark.parametrize("count", [EVENTS, 2 * EVENTS + 14])
+def bench_publish_and_receive(benchmark, namespace: None, count: int) -> None:
+    """Arrays of one datagram, or of datagrams of several lengths, sent and received in one process."""
+    events = chains.events(count)
+    with Publisher() as pub, Subscriber(groups=3) as sub:
+
+        def both() -> None:
+            for _ in range(4):
+                pub.publish_many(events, groups=3)
+            assert len(sub.recv().records(chains.EVENT)) == 4 * count
+
+        benchmark(both)
 
 
 def bench_publish(benchmark, namespace: None) -> None:

@@ -1,6 +1,7 @@
 """The section `transports`: real processes, little of everything. No speed is judged."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -113,6 +114,21 @@ def test_quick_writes_json_and_shows_tables(tmp_path: Path) -> None:
     written = json.loads(path.read_text())
     assert [each["subject"] for each in written["measurements"]] == ["nlbus", "plain netlink"]
     assert any(each.startswith("Transports:") for each in written["caveats"])
+
+
+def test_ctrl_c_saves_what_there_is(tmp_path: Path) -> None:
+    path = tmp_path / "broken.json"
+    command = [sys.executable, "-m", "nlbus", "bench", "quick", "--only", "transports", "--json", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as going:
+        while not Path(f"/proc/{going.pid}/task/{going.pid}/children").read_text():
+            assert going.poll() is None
+            time.sleep(0.05)
+        going.send_signal(signal.SIGINT)
+        shown, said = going.communicate(timeout=30)
+    assert (going.returncode, said) == (130, "")
+    written = json.loads(path.read_text())
+    assert "Broken off: some of it was not measured." in written["caveats"]
+    assert "Broken off" in shown
 
 
 # -- what is counted ------------------------------------------------------------------------------
