@@ -4,7 +4,7 @@ What is malformed is counted and skipped. Where a header lies about its length, 
 are unknown and the rest of that datagram is given up; otherwise the walk goes on with the next message.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
 from nlbus._abi.netlink cimport nlmsghdr
@@ -25,16 +25,21 @@ cdef void walk_start(walk *w, const uint8_t *base, void *rows) noexcept nogil:
 
 cdef void walk_nlmsg(walk *w, const datagram *d, size_t count) noexcept nogil:
     """Chains of netlink messages; each datagram lies in one piece at `body`."""
+    # What no row changes is in registers: the compiler cannot know that rows do not lie over it.
     cdef message *row = <message *> w.rows
+    cdef const uint8_t *base = w.base - sizeof(nlmsghdr)
     cdef const uint8_t *at
     cdef size_t left, i
     cdef nlmsghdr header
+    cdef datagram who
     cdef uint32_t common, odd
+    cdef uint16_t flags = 0
     cdef int64_t start
     for i in range(count):
-        at = d[i].body
-        left = d[i].length
-        start = at - w.base + <int64_t> sizeof(nlmsghdr)
+        who = d[i]
+        at = who.body
+        left = who.length
+        start = at - base
         common = 0
         odd = 0
         while nlmsg_ok(at, left):
@@ -42,15 +47,15 @@ cdef void walk_nlmsg(walk *w, const datagram *d, size_t count) noexcept nogil:
             if common == 0:
                 common = header.nlmsg_len
             odd |= common ^ header.nlmsg_len
-            row.offset = at - w.base + <int64_t> sizeof(nlmsghdr)
+            flags |= header.nlmsg_flags
+            row.offset = at - base
             row.length = header.nlmsg_len - <uint32_t> sizeof(nlmsghdr)
             row.type = header.nlmsg_type
             row.flags = header.nlmsg_flags
-            w.flags |= header.nlmsg_flags
             row.seq = header.nlmsg_seq
-            row.portid = d[i].portid
-            row.group = d[i].group
-            row.nsid = d[i].nsid
+            row.portid = who.portid
+            row.group = who.group
+            row.nsid = who.nsid
             row += 1
             at = nlmsg_next(at, &left)
         if left:
@@ -58,6 +63,7 @@ cdef void walk_nlmsg(walk *w, const datagram *d, size_t count) noexcept nogil:
         if common:
             uniform(w, start, nlmsg_align(common), common - <int64_t> sizeof(nlmsghdr), odd,
                     (row - 1).offset + nlmsg_align(common))
+    w.flags |= flags
     w.count = row - <message *> w.rows
     w.events = w.count
 
