@@ -39,6 +39,10 @@ RATES = {"quick": (20_000.0, 0.0), "full": (1000.0, 20_000.0, 100_000.0, 0.0)}  
 LINGER_SECONDS = {"quick": 0.15, "full": 1.0}  # a run of these
 FLAT_OUT = 200_000  # events a second, by which a run flat out is sized
 QUIET = 0.5  # seconds without an event that end a run
+CAVEATS = (
+    "latency: most of it is the kernel waking a core, which virtual machines make slow; and flat out, it is "
+    "the time in the reader's queue.",
+)
 PEER = (sys.executable, "-m", "nlbus.bench.latency_peer")
 
 

@@ -43,6 +43,11 @@ PER_DATAGRAM = {"quick": (1, 16), "full": (1, 16, 64, 500)}
 PACKED = {"quick": (504,), "full": (1, 504)}
 PERF_SECONDS = {"quick": 0.5, "full": 4.0}
 
+CAVEATS = (
+    "profile: a stage is what a loop takes beyond one that does a step less, round by round; what is smaller "
+    "than A/A, or below zero, means nothing.",
+)
+
 Drain = Callable[[], int]
 
 
