@@ -42,7 +42,7 @@
  * @groups:	mask; 0: nothing to publish
  * @type:	the event's
  * @len:	bytes of the event
- * @time_ns:	when it was committed
+ * @time_ns:	when it was committed, or shortly before
  * @ring:	the ring that it is in, until then
  * @data:	the event
  */
@@ -70,6 +70,9 @@ struct nlbus_lost {
  * @head:	where the next record goes
  * @seen:	@tail, when we last had to look
  * @nest:	publishers at work, each one interrupting those before
+ * @clock_ns:	CLOCK_REALTIME, when they last looked
+ * @clock_tick:	jiffies then
+ * @clock_at:	@head then
  * @lost_all:	events that were not taken
  * @lost:	the same by their masks
  * @lost_other:	those of further masks
@@ -90,6 +93,9 @@ struct nlbus_ring {
 	unsigned long head;
 	unsigned long seen;
 	unsigned int nest;
+	u64 clock_ns;
+	unsigned long clock_tick;
+	unsigned long clock_at;
 	local_t lost_all;
 	local_t lost_other;
 	struct nlbus_lost lost[NLBUS_LOST];

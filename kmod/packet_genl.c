@@ -6,21 +6,19 @@
 
 static struct genl_family packet_family;
 
-static int packet_answer(struct genl_info *info, const struct packet_rule *rule)
+static void packet_answer(struct sk_buff *skb, struct genl_info *info,
+			  const struct packet_rule *rule)
 {
-	struct sk_buff *skb = genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
-	void *header;
+	void *header = genlmsg_put_reply(skb, info, &packet_family, 0,
+					 NLBUS_PACKET_CMD_ADD);
 
-	if (!skb)
-		return -ENOMEM;
-	header = genlmsg_put_reply(skb, info, &packet_family, 0,
-				   NLBUS_PACKET_CMD_ADD);
 	if (WARN_ON_ONCE(!header || packet_put_rule(skb, rule))) {
 		nlmsg_free(skb);
-		return -EMSGSIZE;
+		return;
 	}
 	genlmsg_end(skb, header);
-	return genlmsg_reply(skb, info);
+	/* That who asked has no room for the answer does not undo the rule. */
+	genlmsg_reply(skb, info);
 }
 
 static int packet_add_locked(struct packet_net *pn, struct packet_rule *rule,
@@ -49,23 +47,28 @@ static int packet_cmd_add(struct sk_buff *skb, struct genl_info *info)
 {
 	struct packet_net *pn = packet_net(genl_info_net(info));
 	struct packet_rule *rule = packet_rule_alloc();
+	struct sk_buff *answer;
 	int err;
 
 	if (!rule)
 		return -ENOMEM;
 	err = packet_get_rule(rule, info);
-	if (err) {
-		packet_rule_free(rule);
-		return err;
-	}
+	if (err)
+		goto out_rule;
+	err = -ENOMEM;
+	answer = genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
+	if (!answer)
+		goto out_rule;
 	mutex_lock(&pn->lock);
 	err = packet_add_locked(pn, rule, info);
-	if (err)
-		packet_rule_free(rule);
-	else
-		/* That the answer got lost does not undo the rule. */
-		packet_answer(info, rule);
+	if (!err)
+		packet_answer(answer, info, rule);
 	mutex_unlock(&pn->lock);
+	if (!err)
+		return 0;
+	nlmsg_free(answer);
+out_rule:
+	packet_rule_free(rule);
 	return err;
 }
 

@@ -8,14 +8,18 @@
  * moving @head; when the outermost publisher is through, all records up to @head
  * are complete, and @committed says so to the worker.
  */
-#include <linux/ktime.h>
 #include <linux/err.h>
+#include <linux/jiffies.h>
+#include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 
 #include "internal.h"
+
+/* Bytes of a ring whose events may have one time. */
+#define CLOCK_BYTES	SZ_4K
 
 /* As net_generic(), for publishers: cheaper, and their preemption is off, which RCU waits for as well. */
 static struct nlbus_net *pernet_sched(const struct net *net)
@@ -39,20 +43,20 @@ static __always_inline bool listening(const struct nlbus_net *nn, u32 groups)
 }
 
 /* Have the worker called, from NMI even. */
-static void kick(struct nlbus_ring *ring)
+static noinline void kick(struct nlbus_ring *ring)
 {
 	/* Not again: it says itself when it goes to sleep. */
 	WRITE_ONCE(ring->wake_at, ring->head + LONG_MAX);
 	irq_work_queue(&ring->kick);
 }
 
-static void enter(struct nlbus_ring *ring)
+static __always_inline void enter(struct nlbus_ring *ring)
 {
 	WRITE_ONCE(ring->nest, ring->nest + 1);
 	barrier();
 }
 
-static void leave(struct nlbus_ring *ring)
+static __always_inline void leave(struct nlbus_ring *ring)
 {
 	unsigned int nest = READ_ONCE(ring->nest);
 	unsigned long head;
@@ -81,7 +85,7 @@ static void leave(struct nlbus_ring *ring)
 }
 
 /* The ring is full: count whom this concerns. Slots are claimed for ever, which needs no lock. */
-static void count_lost(struct nlbus_ring *ring, u32 groups)
+static noinline void count_lost(struct nlbus_ring *ring, u32 groups)
 {
 	unsigned int first = (groups * 0x9e3779b1U) >> 27, i;
 	struct nlbus_lost *slot;
@@ -107,7 +111,7 @@ static void count_lost(struct nlbus_ring *ring, u32 groups)
 		kick(ring);
 }
 
-static struct nlbus_record *claim(struct nlbus_ring *ring, u32 size)
+static __always_inline struct nlbus_record *claim(struct nlbus_ring *ring, u32 size)
 {
 	struct nlbus_record *record;
 	unsigned long head, at, pad;
@@ -136,7 +140,7 @@ static struct nlbus_record *claim(struct nlbus_ring *ring, u32 size)
 }
 
 /* Somebody listens. Preemption is off, and the ring is ours until commit(). */
-static void *reserve(struct nlbus_net *nn, u32 groups, u32 type, u32 len)
+static __always_inline void *reserve(struct nlbus_net *nn, u32 groups, u32 type, u32 len)
 {
 	struct nlbus_ring *ring = rcu_dereference_sched(this_cpu_ptr(nn->cpu)->ring);
 	struct nlbus_record *record;
@@ -160,12 +164,40 @@ static void *reserve(struct nlbus_net *nn, u32 groups, u32 type, u32 len)
 	return record->data;
 }
 
-static void commit(void *event)
+static noinline u64 look_at_clock(struct nlbus_ring *ring, unsigned long tick, unsigned long head)
+{
+	u64 now = ktime_get_real_fast_ns();
+
+	/* Who interrupts others lets their record of it alone. */
+	if (READ_ONCE(ring->nest) == 1) {
+		ring->clock_ns = now;
+		ring->clock_tick = tick;
+		ring->clock_at = head;
+	}
+	return now;
+}
+
+/*
+ * When this event was published. Looking at the clock takes longer than all else here, and of a batch only the
+ * first event's time is told. So, unless the worker sleeps (this event begins a batch) or each event's time is
+ * wanted, we look once for some events and once a tick.
+ */
+static __always_inline u64 time_of_event(struct nlbus_ring *ring)
+{
+	unsigned long tick = READ_ONCE(jiffies), head = READ_ONCE(ring->head);
+
+	if (READ_ONCE(ring->nest) == 1 && tick == ring->clock_tick && head - ring->clock_at < CLOCK_BYTES &&
+	    (long)(head - READ_ONCE(ring->wake_at)) <= 0 && !READ_ONCE(ring->nn->linger_us))
+		return ring->clock_ns;
+	return look_at_clock(ring, tick, head);
+}
+
+static __always_inline void commit(void *event)
 {
 	struct nlbus_record *record = container_of(event, struct nlbus_record, data[0]);
 	struct nlbus_ring *ring = record->ring;
 
-	record->time_ns = ktime_get_real_fast_ns();
+	record->time_ns = time_of_event(ring);
 	leave(ring);
 }
 

@@ -86,7 +86,8 @@
  * @first_seq:		sequence number of the first event, from 0
  * @dgram_seq:		number of this datagram in its stream, from 0
  * @time_ns:		CLOCK_REALTIME in nanoseconds, when the first event was
- *			published
+ *			published; of the kernel's events without NLBUS_F_TIMES, that
+ *			or up to one timer tick before
  * @groups:		mask of all groups that this event goes to, never 0
  * @origin_portid:	which socket published, stamped by the kernel module; 0 where
  *			the kernel itself published, and on NETLINK_USERSOCK

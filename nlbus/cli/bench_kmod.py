@@ -1,38 +1,35 @@
 """`nlbus bench kmod`: what nlbus.ko takes, beside what the kernel takes without it."""
 
-import threading
-import time
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import ExitStack
 from statistics import median
-from typing import NamedTuple
 
 import click
 
-from nlbus import KernelError, Subscriber, module_stats
+from nlbus import Subscriber
+from nlbus.bench.generator import Ear, Run, check, generate, heard, in_c, records
+from nlbus.bench.native.compiling import NoCompiler
+from nlbus.bench.native.floor import Ears
+from nlbus.bench.native.ringbuf import NoRingbuf, Ringbuf
+from nlbus.bench.results import spread_of
+from nlbus.sources.bus import module_protocol
 
-GENERATOR = Path("/sys/module/nlbus_gen/parameters")
-CALLS = 1_000_000  # of those that nobody hears
-RECORD = 64
-ROOM = 128  # bytes that such an event takes of a CPU's buffer, at most
-QUIET = 0.5  # seconds without an event, after which the rest counts as lost
+CALLS = 300_000  # of those that nobody hears
+EVENTS = 400_000  # a round, packed
+ALONE = 40_000  # a round, each in a datagram of its own
+DELIVERIES = 200_000  # a round, in the table of groups and listeners
 FEWEST = 15
+DATAGRAM = 32_448
 
 CAVEATS = """\
 One machine, one run: ratios compare, nanoseconds do not. A/A: the same beside itself; in 68 % of the rounds
-it differs by no more. An event has 64 bytes; nlbus_gen.ko publishes from one kernel thread, flat out, as many
-a round as a CPU's buffer holds (larger with `insmod nlbus.ko buffer_bytes=4194304`). A round ends when Python
-has the last one as records. Where a machine is emulated (QEMU without KVM), system calls are dear.
-BPF ring buffer: not measured, for that takes clang, libbpf and a kernel with BTF, which are not brought."""
+it differs by no more. An event has 64 bytes; nlbus_gen.ko publishes from one kernel thread, flat out: what
+finds the buffer of its CPU full is lost, and not counted as delivered (`insmod nlbus.ko buffer_bytes=4194304`
+makes it as large as the BPF ring buffer here). A round ends when the last event was received. Where a machine
+is emulated (QEMU without KVM), system calls are dear."""
 
-
-class Shot(NamedTuple):
-    """What one run of the generator came to."""
-
-    sent: int
-    delivered: int
-    publish_ns: int
-    total_ns: int  # until the last one was received; before that is known, the clock at the start
+# One round: what was sent, what came, the time.
+Side = Callable[[], Run]
 
 
 @click.command()
@@ -40,148 +37,136 @@ class Shot(NamedTuple):
 def kmod(rounds: int) -> None:
     """Measure nlbus.ko beside netlink without it, with nlbus_gen.ko's events.
 
-    Needs root, and both modules loaded.
+    Needs root, and both modules loaded; for a BPF ring buffer beside it, clang and libbpf (libbpf-dev).
 
     \b
-    insmod nlbus.ko && insmod nlbus_gen.ko && nlbus bench kmod
+    insmod nlbus.ko buffer_bytes=4194304 && insmod nlbus_gen.ko && nlbus bench kmod
     """
-    if not (GENERATOR / "run").exists():
-        raise KernelError(0, "measuring nlbus.ko: load nlbus_gen.ko, from the folder of `make kmod`")
-    events = int(0.8 * module_stats().buffer_bytes / ROOM)
+    check()
     click.echo(f"{CAVEATS}\n")
-    unheard(rounds)
-    beside_broadcast(rounds, events)
-    fan_out(events)
+    for groups in (1, 8, 32):
+        unheard(rounds, groups)
+    beside_broadcast(rounds)
+    try:
+        beside_ringbuf(rounds)
+    except (NoCompiler, NoRingbuf) as error:
+        click.echo(f"\nBPF ring buffer: not measured: {error}")
+    fan_out()
 
 
-def unheard(rounds: int) -> None:
-    """Publishing to nobody, beside asking whether there is somebody."""
+def unheard(rounds: int, groups: int) -> None:
+    """Publishing to nobody, beside asking of each group whether there is somebody."""
 
-    def call(name: str) -> Callable[[], float]:
-        return lambda: generate(call=name, groups=1, count=CALLS).publish_ns / CALLS
+    def call(name: str) -> Side:
+        return lambda: generate(call=name, groups=(1 << groups) - 1, count=CALLS)
 
-    sides = paired(rounds, *map(call, ("listeners", "publish", "listeners", "nothing")))
+    runs = paired(rounds, *map(call, ("listeners", "publish", "listeners", "nothing")))
+    times = [[run.publish_ns / CALLS for run in side] for side in runs]
     # What the loop itself takes is on all sides.
-    asked, published, again = ([a - b for a, b in zip(side, sides[3], strict=True)] for side in sides[:3])
-    times = median(asked) / max(median(published), 1e-3)
+    asked, published, again = ([a - b for a, b in zip(side, times[3], strict=True)] for side in times[:3])
     click.echo(
-        f"publish, nobody listens {median(published):8.1f} ns, netlink_has_listeners {median(asked):8.1f} ns"
+        f"nobody listens, {groups:2} groups: publish {median(published):7.1f} ns, "
+        f"netlink_has_listeners of each {median(asked):7.1f} ns: "
+        f"{median(asked) / max(median(published), 1e-3):5.2f} x (wanted 1.5)   A/A {spread(asked, again):.1%}"
     )
-    click.echo(f"    ratio {times:5.2f} (wanted 1.5)   A/A {spread(asked, again):.1%}")
 
 
-def beside_broadcast(rounds: int, events: int) -> None:
+def beside_broadcast(rounds: int) -> None:
     """From the kernel to records in Python, beside a netlink_broadcast an event."""
-    shots: dict[str, list[Shot]] = {"publish": [], "broadcast": []}
-    with Subscriber(groups=1, transport="module", on_loss="ignore") as sub:
-
-        def send(name: str) -> Callable[[], float]:
-            def once() -> float:
-                shots[name].append(heard([sub], call=name, groups=1, count=events))
-                return shots[name][-1].total_ns / events
-
-            return once
-
-        plain, packed, again = paired(rounds, send("broadcast"), send("publish"), send("broadcast"))
-    for name, side in (("netlink_broadcast", plain), ("nlbus_publish", packed)):
-        told = shots[name.split("_")[1]]
-        got, sent = sum(shot.delivered for shot in told), sum(shot.sent for shot in told)
-        click.echo(
-            f"{name:18} -> records {median(side):8.0f} ns an event, {1e9 / median(side):12,.0f} a second, "
-            f"delivered / sent {got / sent:.4f}"
-        )
-    click.echo(f"    ratio {ratio(plain, packed):5.1f} (wanted 20)   A/A {spread(plain, again):.1%}")
+    with ExitStack() as stack:
+        # Each in a group of its own, for a subscriber adapts to what it hears.
+        ours, theirs = (listening(stack, group) for group in (1, 2))
+        packed = lambda: heard([ours], EVENTS, groups=1)  # noqa: E731
+        plain = lambda: heard([theirs], ALONE, groups=2, call="broadcast")  # noqa: E731
+        runs = paired(rounds, plain, packed, plain)
+    click.echo("\nfrom the kernel to records in Python")
+    tell("a netlink_broadcast an event", [*runs[0], *runs[2]])
+    tell("nlbus_publish", runs[1])
+    click.echo(
+        f"    {ratio(runs[0], runs[1]):5.1f} x (wanted 20)   A/A {spread(costs(runs[0]), costs(runs[2])):.1%}"
+    )
 
 
-def fan_out(events: int) -> None:
+def beside_ringbuf(rounds: int) -> None:
+    """From the kernel to Python, and to C, beside a BPF ring buffer to C."""
+    with ExitStack() as stack:
+        ringbuf = stack.enter_context(Ringbuf())
+        ringbuf.round(1)
+        ours = listening(stack, 1)
+        protocol = module_protocol()
+        assert protocol is not None
+        ears = in_c(stack.enter_context(Ears(1 << 2, DATAGRAM, protocol)))
+
+        def bpf() -> Run:
+            found = ringbuf.round(EVENTS)
+            return Run(found.taken + found.full, found.received, found.total_ns, 0)
+
+        python = lambda: heard([ours], EVENTS, groups=1)  # noqa: E731
+        c = lambda: heard([ears], EVENTS, groups=4)  # noqa: E731
+        runs = paired(rounds, bpf, python, bpf, c)
+    click.echo("\nbeside a BPF ring buffer (bpf_loop: reserve, submit; libbpf)")
+    tell("BPF ring buffer -> C", [*runs[0], *runs[2]])
+    tell("nlbus_publish -> records in Python", runs[1])
+    tell("nlbus_publish -> C", runs[3])
+    click.echo(
+        f"    {ratio(runs[0], runs[1]):5.2f} x in Python, {ratio(runs[0], runs[3]):5.2f} x in C (wanted 1)   "
+        f"A/A {spread(costs(runs[0]), costs(runs[2])):.1%}"
+    )
+
+
+def fan_out() -> None:
     """An event for 1, 8 and 32 groups, heard by 1, 4 and 16 subscribers of all of them."""
     click.echo("\ngroups  listeners   ns an event   ns a delivery (groups x listeners)   delivered / sent")
     for groups in (1, 8, 32):
         for listeners in (1, 4, 16):
-            members = range(1, groups + 1)
-            subs = [
-                Subscriber(groups=members, transport="module", on_loss="ignore") for _ in range(listeners)
-            ]
-            few = max(500, events // (groups * listeners))
-            try:
-                shots = [heard(subs, groups=(1 << groups) - 1, count=few) for _ in range(3)]
-            finally:
-                for sub in subs:
-                    sub.close()
-            cost = median([shot.total_ns / events for shot in shots])
-            share = sum(shot.delivered for shot in shots) / sum(shot.sent * listeners for shot in shots)
+            count = max(2000, DELIVERIES // (groups * listeners))
+            with ExitStack() as stack:
+                ears = [listening(stack, *range(1, groups + 1)) for _ in range(listeners)]
+                runs = [heard(ears, count, groups=(1 << groups) - 1) for _ in range(4)][1:]
+            cost = median(run.total_ns / run.sent for run in runs)
+            share = sum(run.delivered for run in runs) / sum(run.sent * listeners for run in runs)
             click.echo(
                 f"{groups:6}  {listeners:9}  {cost:12.0f}   {cost / groups / listeners:13.1f}   {share:38.4f}"
             )
 
 
-# -- one run --------------------------------------------------------------------------------------
+def listening(stack: ExitStack, *groups: int) -> Ear:
+    """A subscriber, until the stack is left."""
+    return records(stack.enter_context(Subscriber(groups=groups, transport="module", on_loss="ignore")))
 
 
-def generate(**settings: object) -> Shot:
-    """One run of the generator: events that it handed over, and how long that took."""
-    prepare(**settings)
-    return pull()
-
-
-def prepare(**settings: object) -> None:
-    """Set the generator's parameters."""
-    for name, value in ({"call": "publish", "context": "process", "size": RECORD} | settings).items():
-        (GENERATOR / name).write_text(str(value))
-
-
-def pull() -> Shot:
-    """Let it run."""
-    start = time.perf_counter_ns()
-    (GENERATOR / "run").write_text("1")
-    told = dict(pair.split("=") for pair in (GENERATOR / "run").read_text().split())
-    return Shot(sum(int(told[name]) for name in ("taken", "full")), 0, int(told["ns"]), start)
-
-
-def heard(subs: list[Subscriber], **settings: object) -> Shot:
-    """One run, read meanwhile, until all have what was sent or nothing comes any more."""
-    for sub in subs:
-        while sub.recv(timeout=0):  # what came too late
-            pass
-    prepare(**settings)
-    made: list[Shot] = []
-    publishing = threading.Thread(target=lambda: made.append(pull()))
-    missing = [int(str(settings["count"]))] * len(subs)
-    got = 0
-    last = time.perf_counter_ns()
-    publishing.start()
-    while any(count > 0 for count in missing) and time.perf_counter_ns() - last < QUIET * 1e9:
-        for i, sub in enumerate(subs):
-            # It must not keep the generator's thread from running.
-            batch = sub.recv(timeout=0.01 if missing[i] > 0 else 0)
-            if batch or batch.loss:
-                last = time.perf_counter_ns()
-                records = len(batch.records(f"V{RECORD}"))
-                got += records
-                missing[i] -= records + batch.loss.events
-    publishing.join()
-    return made[0]._replace(delivered=got, total_ns=last - made[0].total_ns)
-
-
-def paired(rounds: int, *sides: Callable[[], float]) -> list[list[float]]:
-    """What each side takes, in turns whose order changes; one round to warm up."""
-    taken: list[list[float]] = [[] for _ in sides]
+def paired(rounds: int, *sides: Side) -> list[list[Run]]:
+    """What each side did, in turns whose order changes; one round to warm up."""
+    runs: list[list[Run]] = [[] for _ in sides]
     for turn in range(rounds + 1):
         order = list(range(len(sides)))
         order = order[turn % len(sides) :] + order[: turn % len(sides)]
         for i in order:
-            took = sides[i]()
+            run = sides[i]()
             if turn:
-                taken[i].append(took)
-    return taken
+                runs[i].append(run)
+    return runs
 
 
-def ratio(floor: list[float], ours: list[float]) -> float:
+def costs(side: list[Run]) -> list[float]:
+    """Nanoseconds an event that was delivered."""
+    return [run.total_ns / max(run.delivered, 1) for run in side]
+
+
+def tell(name: str, side: list[Run]) -> None:
+    """One side's line."""
+    cost = median(costs(side))
+    share = sum(run.delivered for run in side) / sum(run.sent for run in side)
+    click.echo(
+        f"  {name:34} {cost:7.0f} ns an event, {1e9 / cost:12,.0f} a second, delivered / sent {share:.4f}"
+    )
+
+
+def ratio(floor: list[Run], ours: list[Run]) -> float:
     """How many times faster ours is, round by round."""
-    return median([a / max(b, 1e-9) for a, b in zip(floor, ours, strict=True)])
+    return median([a / b for a, b in zip(costs(floor), costs(ours), strict=True)])
 
 
 def spread(side: list[float], again: list[float]) -> float:
-    """By how much the same thing differs from itself, in 68 % of the rounds."""
-    off = sorted(abs(a - b) / ((a + b) / 2) for a, b in zip(side, again, strict=True))
-    return off[int(0.68 * (len(off) - 1))]
+    """By how much the same thing differs from itself."""
+    return spread_of([a / b for a, b in zip(side, again, strict=True)]) or 0.0

@@ -7,7 +7,7 @@ from dataclasses import replace
 from nlbus.errors import NlbusError, SchemaError, UnknownSource, kernel_error
 from nlbus.groups import Groups, listed
 from nlbus.sources.audit import AUDIT
-from nlbus.sources.bus import BUS, module_protocol
+from nlbus.sources.bus import BUS, module_note, module_protocol
 from nlbus.sources.conntrack import CONNTRACK
 from nlbus.sources.genl import PREFIX as GENL_PREFIX
 from nlbus.sources.genl import Family, find_family, genl_source, genl_sources
@@ -132,6 +132,8 @@ def sources() -> list[Source]:
 
 
 def _probed(source: Source) -> Source:
+    if source is BUS:
+        source = replace(source, note=module_note())
     try:
         if source.family and find_family(source.family) is None:
             return replace(source, available=False, reason=_not_loaded(source))

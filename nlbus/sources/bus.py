@@ -27,3 +27,11 @@ def module_protocol() -> int | None:
         return int(MODULE_PROTOCOL.read_text())
     except (OSError, ValueError):
         return None
+
+
+def module_note() -> str:
+    """Whether the kernel publishes here, too."""
+    protocol = module_protocol()
+    if protocol is None:
+        return "nlbus.ko is not loaded: processes alone publish (`make kmod`)"
+    return f"nlbus.ko is loaded, protocol {protocol}: the kernel publishes, too, and processes through it"

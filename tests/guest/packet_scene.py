@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from nlbus import Subscriber
+from tests.guest.helpers import load, loaded
 
 SO_MARK, IP_MTU_DISCOVER, IPV6_DSTOPTS = 36, 10, 59
 IPV6_PMTU, PMTU_DONT = 23, 0
@@ -30,17 +31,11 @@ def run(command: str) -> str:
     return done.stdout
 
 
-def load(module: str) -> None:
-    """It is loaded, if it was not before."""
-    if not Path("/sys/module", module).exists():
-        run(f"insmod {os.environ['NLBUS_KMOD']}/{module}.ko")
-
-
 @pytest.fixture
 def packets(netns: int) -> None:
     """nlbus_packet.ko is loaded; lo is up."""
-    load("nlbus")
-    load("nlbus_packet")
+    if not loaded("nlbus_packet"):
+        load("nlbus_packet")
     run("ip link set lo up")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nlbus import Batch, KernelError, Publisher, Subscriber, Topic, module_stats, set_module
+from nlbus import Batch, KernelError, Publisher, Source, Subscriber, Topic, module_stats, set_module, sources
 from tests import reference
 from tests.guest.control import Asker
 from tests.guest.helpers import SLOW, generate, load, order, unload_all
@@ -29,6 +29,10 @@ def received(sub: Subscriber, timeout: float = 1.0) -> list[Batch]:
     return list(sub.batches(timeout=timeout))
 
 
+def find_bus() -> Source:
+    return next(source for source in sources() if source.name == "bus")
+
+
 def test_subscribers_that_were_there_before_the_module_hear_what_comes_through_it(unloaded: None) -> None:
     got: list[bytes] = []
 
@@ -45,7 +49,9 @@ def test_subscribers_that_were_there_before_the_module_hear_what_comes_through_i
         waiting.start()
         time.sleep(1)
         assert (sub.transport, old.transport) == ("usersock", "usersock")
+        assert find_bus().note.startswith("nlbus.ko is not loaded")
         load("nlbus")
+        assert find_bus().note.startswith("nlbus.ko is loaded, protocol 31")
         with Publisher() as new:
             assert (new.transport, sub.transport) == ("module", "module")
             new.publish(b"one", groups=(1, 7))

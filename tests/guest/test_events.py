@@ -121,6 +121,19 @@ def test_linger_gathers_events_that_come_apart_and_gives_each_its_time(reload: R
     assert times[-1] < end + 10**7
 
 
+def test_a_batch_has_the_time_of_its_first_event_up_to_a_tick(tap: Open) -> None:
+    one = tap(1)
+    tick = 11 * 10**6
+    for burst in (1, 1, 2000):
+        start = time.time_ns()
+        order("publish", 1, count=burst)
+        end = time.time_ns()
+        times = [datagram.header["time_ns"] for datagram in one.until(burst)]
+        assert min(times) > start - tick
+        assert max(times) < end
+        assert one.drain()  # heartbeat
+
+
 def test_linger_ends_when_the_datagram_is_full(reload: Reload, tap: Open) -> None:
     reload(linger_us=5_000_000, chain_bytes=1024)
     one = tap(1)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nlbus import packet
 from tests import reference
 from tests.guest.control import ACK, REQUEST, STATS, Asker, get, stats
 from tests.guest.helpers import Ledger, Tap, generate, order, payloads
@@ -19,9 +20,9 @@ if not FAILSLAB.exists():
 Open = Callable[..., Tap]
 
 
-def text_of_module() -> tuple[int, int]:
-    """Where nlbus.ko's code lies."""
-    found = re.search(r"^nlbus (\d+) .* (0x[0-9a-f]+)", Path("/proc/modules").read_text(), re.MULTILINE)
+def text_of(module: str) -> tuple[int, int]:
+    """Where its code lies."""
+    found = re.search(rf"^{module} (\d+) .* (0x[0-9a-f]+)", Path("/proc/modules").read_text(), re.MULTILINE)
     assert found is not None
     start = int(found[2], 16)
     return start, start + int(found[1])
@@ -29,10 +30,10 @@ def text_of_module() -> tuple[int, int]:
 
 @pytest.fixture
 def failing(netns: int) -> Iterator[Callable[..., None]]:
-    """failing(every, times): from now on each so many-th allocation from nlbus.ko fails, so many times."""
+    """failing(every, times): from now on each so many-th allocation from a module fails, so many times."""
 
-    def begin(every: int = 1, times: int = -1) -> None:
-        start, end = text_of_module()
+    def begin(every: int = 1, times: int = -1, module: str = "nlbus") -> None:
+        start, end = text_of(module)
         settings = {
             "task-filter": "N", "ignore-gfp-wait": "N", "verbose": 0, "stacktrace-depth": 32, "space": 0,
             "require-start": hex(start), "require-end": hex(end), "interval": every, "times": times,
@@ -125,3 +126,18 @@ def test_a_namespace_without_memory_is_not_made(
         stop()
     assert 0 in outcomes
     assert outcomes - {0} <= {errno.ENOMEM, errno.EADDRINUSE}
+
+
+def test_a_rule_is_there_and_answered_or_not_there(packets: None, failing: Callable[..., None]) -> None:
+    outcomes = []
+    for every in range(1, 8):
+        failing(every, 1, "nlbus_packet")
+        try:
+            packet.add(packet.Rule(action="drop", protocol="tcp", dport=every))
+            outcomes.append(0)
+        except OSError as error:
+            outcomes.append(error.errno)
+        finally:
+            stop()
+    assert set(outcomes) == {0, errno.ENOMEM}
+    assert len(packet.rules()) == outcomes.count(0)

@@ -17,6 +17,7 @@ from nlbus.netns import inside
 from nlbus.packet import Packet, Rule
 from nlbus.sources.packet import PROTOCOLS, TCP_FLAGS
 from tests.guest import packet_scene as scene
+from tests.guest.helpers import load
 from tests.guest.packet_scene import rows, run, seen, talk, udp
 
 HOOKS = ("pre_routing", "local_in", "forward", "local_out", "post_routing")
@@ -281,7 +282,7 @@ def test_the_module_goes_and_comes_under_traffic(subscribe: Callable[..., Subscr
             packet.add(Rule(action="sample", one_in=3, protocol="udp"))
             assert ours.recv(timeout=5)
             run("rmmod nlbus_packet")
-            scene.load("nlbus_packet")
+            load("nlbus_packet")
             assert packet.rules() == []
             ours.close()
     finally:

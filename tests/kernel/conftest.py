@@ -15,7 +15,7 @@ from nlbus import AsyncSubscriber, Publisher, Subscriber
 from nlbus.sources.bus import module_protocol
 from tests.kernel.aio_helpers import AsyncSubscribe, Run, runner, watchers
 from tests.kernel.cli_helpers import Listen
-from tests.kernel.helpers import Child, here
+from tests.kernel.helpers import Child, Sender, here
 
 libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
@@ -41,11 +41,13 @@ def netns() -> Iterator[int]:
 
 @pytest.fixture(params=TRANSPORTS)
 def each_transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Publishers and subscribers that are not told otherwise use this transport."""
+    """Publishers, subscribers and senders that are not told otherwise use this transport."""
     if request.param == "module" and module_protocol() is None:
         subprocess.run(["insmod", Path(os.environ["NLBUS_KMOD"], "nlbus.ko")], check=True)
     for made in (Publisher, Subscriber):
         monkeypatch.setitem(made.__init__.__kwdefaults__, "transport", request.param)
+    if request.param == "module":
+        monkeypatch.setattr(Sender, "bus", module_protocol())
     return str(request.param)
 
 

@@ -36,10 +36,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Sender:
-    """A netlink socket that multicasts any bytes. What it gets itself, a filter drops."""
+    """A netlink socket that multicasts any bytes: without a protocol, that of the bus. What it gets itself, a
+    filter drops.
+    """
 
-    def __init__(self, protocol: int = USERSOCK) -> None:
-        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
+    bus = USERSOCK  # the fixture each_transport changes it
+
+    def __init__(self, protocol: int | None = None) -> None:
+        self.protocol = self.bus if protocol is None else protocol
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, self.protocol)
         drop_all = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0))
         program = struct.pack("HxxxxxxP", 1, ctypes.addressof(drop_all))
         self.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
@@ -49,6 +54,10 @@ class Sender:
     def send(self, data: bytes, group: int = 1) -> None:
         """Multicast one datagram to one group."""
         self.socket.sendto(data, (self.portid, 1 << (group - 1)))
+
+    def stamp(self) -> dict[str, int]:
+        """The fields of a batch that nlbus.ko would fill in, had it handed the datagram on."""
+        return {} if self.protocol == USERSOCK else {"origin_portid": self.portid, "origin_uid": os.geteuid()}
 
     def unicast(self, data: bytes, portid: int) -> None:
         self.socket.sendto(data, (portid, 0))

@@ -102,7 +102,7 @@ class Model:
                 bus_batch(
                     bytes(count * (8 + self.pad)), record_size=8 + self.pad, count=count, type=kind,
                     groups=stream.mask, instance=stream.instance, first_seq=seq,
-                    dgram_seq=len(stream.datagrams), time_ns=1_000_000 + self.clock,
+                    dgram_seq=len(stream.datagrams), time_ns=1_000_000 + self.clock, **self.sender.stamp(),
                 )
             )  # fmt: skip
             seq += count

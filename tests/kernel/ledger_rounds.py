@@ -1,6 +1,6 @@
 """Rounds of publishers and subscribers, all of them processes, in one private network namespace.
 
-    python -m tests.kernel.ledger_rounds SEED [ROUNDS]      replays rounds; a line of JSON each
+    python -m tests.kernel.ledger_rounds SEED [ROUNDS [TRANSPORT]]      replays rounds; a line of JSON each
 
 A round's plan follows from its seed alone; the kernel's scheduling does not, so a seed may have to be
 replayed more than once. NLBUS_LEDGER_KEEP names a folder where the histories of failed rounds are kept.
@@ -580,8 +580,10 @@ class Round:
         }  # fmt: skip
 
 
-def main(seed: int, rounds: int) -> int:
+def main(seed: int, rounds: int, transport: str) -> int:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    for made in (Publisher, Subscriber):
+        made.__init__.__kwdefaults__["transport"] = transport
     enter_private_network()
     bad = 0
     with tempfile.TemporaryDirectory(prefix="nlbus-ledger-") as folder:
@@ -600,4 +602,5 @@ def main(seed: int, rounds: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1))
+    seed, rounds, transport, *_ = [*sys.argv[1:], *("1", "auto")[max(len(sys.argv) - 2, 0) :]]
+    sys.exit(main(int(seed), int(rounds), transport))

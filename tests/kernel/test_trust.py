@@ -23,24 +23,38 @@ from tests.kernel.helpers import (
 
 Subscribe = Callable[..., Subscriber]
 Fork = Callable[..., Child]
+Stranger = Callable[[Callable[[], object]], None]
+by_each_transport = pytest.mark.usefixtures("each_transport")
 
 
-def foreign_publisher(child: Fork, data: bytes = b"evil", groups: int | tuple[int, ...] = 1) -> None:
+@pytest.fixture
+def stranger(child: Fork, each_transport: str) -> Callable[[Callable[[], object]], None]:
+    """stranger(work): another user works, where need be with the privilege to send at all."""
+    return lambda work: child(work, uid=NOBODY, keep_admin=each_transport == "module").result()
+
+
+@pytest.fixture
+def bus_protocol(each_transport: str) -> str:
+    return f"raw:{Sender.bus}"
+
+
+def foreign_publisher(stranger: Stranger, data: bytes = b"evil", groups: int | tuple[int, ...] = 1) -> None:
     """Another user publishes by the book."""
 
     def work() -> None:
         with Publisher() as pub:
             pub.publish(data, groups)
 
-    child(work, uid=NOBODY).result()
+    stranger(work)
 
 
+@by_each_transport
 def test_another_users_events_are_dropped_and_counted_among_good_ones(
-    subscribe: Subscribe, publisher: Publisher, child: Fork
+    subscribe: Subscribe, publisher: Publisher, stranger: Stranger
 ) -> None:
     sub = subscribe(groups=(1, 2))
     publisher.publish(b"good", 1)
-    foreign_publisher(child, groups=(1, 2))
+    foreign_publisher(stranger, groups=(1, 2))
     publisher.publish(b"better", 1)
     got = drain(sub)
     assert payloads(got) == [b"good", b"better"]
@@ -50,16 +64,18 @@ def test_another_users_events_are_dropped_and_counted_among_good_ones(
     assert {s["uid"] for s in stats["streams"]} == {os.getuid()}
 
 
+@by_each_transport
 @pytest.mark.parametrize("trust", [[NOBODY], [0, NOBODY], "any", {NOBODY}])
-def test_trust_widens_to_other_users(subscribe: Subscribe, child: Fork, trust: object) -> None:
+def test_trust_widens_to_other_users(subscribe: Subscribe, stranger: Stranger, trust: object) -> None:
     sub = subscribe(groups=1, trust=trust)
-    foreign_publisher(child, b"friend")
+    foreign_publisher(stranger, b"friend")
     [batch] = drain(sub)
     assert payloads([batch]) == [b"friend"]
     assert batch.events["uid"].tolist() == [NOBODY]
     assert sub.stats()["untrusted"] == 0
 
 
+@by_each_transport
 @pytest.mark.parametrize("trust", [[NOBODY], []])
 def test_trust_narrows_so_far_that_not_even_we_are_believed(
     subscribe: Subscribe, publisher: Publisher, trust: list[int]
@@ -70,12 +86,13 @@ def test_trust_narrows_so_far_that_not_even_we_are_believed(
     assert sub.stats()["untrusted"] == 1
 
 
+@by_each_transport
 def test_our_own_uid_is_believed_beside_root(child: Fork, publisher: Publisher) -> None:
     def work() -> tuple[list[bytes], int]:
         with Subscriber(groups=1) as sub, Publisher() as pub:
             pub.publish(b"own", 1)
             with Sender() as sender:
-                sender.send(one_event(b"raw"), 1)
+                sender.send(one_event(b"raw", **sender.stamp()), 1)
             return payloads(drain(sub)), os.getuid()
 
     got, uid = child(work, uid=NOBODY, keep_admin=True).result()
@@ -83,27 +100,37 @@ def test_our_own_uid_is_believed_beside_root(child: Fork, publisher: Publisher) 
     assert got == [b"own", b"raw"]
 
 
-def test_nlmsg_pid_0_in_band_makes_nobody_the_kernel(subscribe: Subscribe, child: Fork) -> None:
-    sub, raw = subscribe(groups=1), subscribe("raw:2", groups=1)
+@by_each_transport
+def test_nlmsg_pid_0_in_band_makes_nobody_the_kernel(
+    subscribe: Subscribe, stranger: Stranger, bus_protocol: str
+) -> None:
+    sub, raw = subscribe(groups=1), subscribe(bus_protocol, groups=1, transport="auto")
 
     def work() -> None:
         with Sender() as sender:
             sender.send(one_event(b"evil", nlmsg_pid=0, origin_portid=0, origin_uid=0), 1)
 
-    child(work, uid=NOBODY).result()
+    stranger(work)
     assert drain(sub) == drain(raw) == []
     assert sub.stats()["untrusted"] == raw.stats()["untrusted"] == 1
 
 
-def test_origin_fields_of_a_process_are_not_believed(subscribe: Subscribe) -> None:
+@by_each_transport
+def test_origin_fields_of_a_process_are_not_believed(subscribe: Subscribe, each_transport: str) -> None:
     sub = subscribe(groups=1)
     with Sender() as sender:
         sender.send(one_event(b"x", nlmsg_pid=77, origin_portid=88, origin_uid=NOBODY), 1)
+        if each_transport == "module":
+            # There they are the module's, and what contradicts the kernel did not come through it.
+            assert drain(sub) == []
+            assert sub.stats()["untrusted"] == 1
+            return
         [batch] = drain(sub)
         assert batch.events["portid"].tolist() == [sender.portid]
         assert batch.events["uid"].tolist() == [0]
 
 
+@by_each_transport
 def test_a_unicast_to_a_subscriber_of_the_bus_is_dropped(subscribe: Subscribe, publisher: Publisher) -> None:
     sub = subscribe(groups=1)
     with Sender() as sender:
@@ -113,24 +140,31 @@ def test_a_unicast_to_a_subscriber_of_the_bus_is_dropped(subscribe: Subscribe, p
     assert sub.stats()["untrusted"] == 1
 
 
-def test_anyones_unicast_to_any_subscriber_is_dropped(subscribe: Subscribe, child: Fork) -> None:
-    subs = [subscribe(groups=1), subscribe("raw:2", groups=1)]
+@by_each_transport
+def test_anyones_unicast_to_any_subscriber_is_dropped(
+    subscribe: Subscribe, stranger: Stranger, bus_protocol: str
+) -> None:
+    subs = [subscribe(groups=1), subscribe(bus_protocol, groups=1, transport="auto")]
 
     def work() -> None:
         with Sender() as sender:
             for sub in subs:
                 sender.unicast(plain(b"evil"), portid(sub))
 
-    child(work, uid=NOBODY).result()
+    stranger(work)
     for sub in subs:
         assert drain(sub) == []
         assert sub.stats()["untrusted"] == 1
 
 
-@pytest.mark.parametrize("source", ["bus", "raw:2"])
-def test_a_flood_of_other_users_brings_no_reader_down(subscribe: Subscribe, child: Fork, source: str) -> None:
+@by_each_transport
+@pytest.mark.parametrize("raw", [False, True], ids=["bus", "raw"])
+def test_a_flood_of_other_users_brings_no_reader_down(
+    subscribe: Subscribe, stranger: Stranger, bus_protocol: str, raw: bool
+) -> None:
     # Batches of which nothing is believed, while the socket overruns.
-    sub = subscribe(source, groups=1, buffer_events=20, on_loss="ignore")
+    source = {"source": bus_protocol, "transport": "auto"} if raw else {}
+    sub = subscribe(**source, groups=1, buffer_events=20, on_loss="ignore")
 
     def work() -> None:
         with Sender() as sender:
@@ -138,7 +172,7 @@ def test_a_flood_of_other_users_brings_no_reader_down(subscribe: Subscribe, chil
                 sender.send(one_event(b"evil"), 1)
 
     for _ in range(5):
-        child(work, uid=NOBODY).result()
+        stranger(work)
         assert sum(map(len, drain(sub))) == 0
     stats = sub.stats()
     assert stats["untrusted"] + stats["dropped"] == 2500

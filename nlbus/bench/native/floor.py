@@ -108,7 +108,11 @@ class Ears:
 
     def bus(self) -> int:
         """Events of the bus, of which every batch header was read."""
-        return self._drain("floor_bus").messages
+        return self.bus_sum().messages
+
+    def bus_sum(self) -> Sum:
+        """The same, and as `seq` the sequence number behind the last one."""
+        return self._drain("floor_bus")
 
     def listen(self, idle_ms: int) -> int:
         """Events of the bus, until none has come for so long."""
