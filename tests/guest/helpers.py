@@ -142,6 +142,14 @@ class Tap:
 
     def __init__(self, *groups: int, buffer: int = 1 << 27, error: bool = False) -> None:
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol())
+        try:
+            self.join(groups, buffer, error)
+        except OSError:
+            self.close()
+            raise
+        self.portid: int = self.socket.getsockname()[0]
+
+    def join(self, groups: Iterable[int], buffer: int, error: bool) -> None:
         # Who may not force it, does not need it either.
         with contextlib.suppress(PermissionError):
             self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, buffer)
@@ -152,7 +160,6 @@ class Tap:
         self.socket.bind((0, 0))
         for group in groups:
             self.socket.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, group)
-        self.portid: int = self.socket.getsockname()[0]
 
     def close(self) -> None:
         self.socket.close()

@@ -133,7 +133,7 @@ def test_a_rule_is_there_and_answered_or_not_there(packets: None, failing: Calla
     for every in range(1, 8):
         failing(every, 1, "nlbus_packet")
         try:
-            packet.add(packet.Rule(action="drop", protocol="tcp", dport=every))
+            packet.add(packet.Rule(action="drop", protocol="tcp", dport=(every, every)))
             outcomes.append(0)
         except OSError as error:
             outcomes.append(error.errno)

@@ -11,10 +11,12 @@ def report(results: Path, built: Path) -> str:
     """A line a file, and the lines that no test ran."""
     said, ran, all_lines = [], 0, 0
     for counters in sorted((results / "gcov").glob("*.gcda")):
-        notes = built / f"{counters.stem}.gcno"
-        if not notes.exists():
+        # The kernel's own link to the notes may point anywhere.
+        notes = counters.with_suffix(".gcno")
+        notes.unlink(missing_ok=True)
+        if not (built / notes.name).exists():
             continue
-        shutil.copy(notes, counters.parent)
+        shutil.copy(built / notes.name, notes)
         data = json.loads(apt.run("gcov", "--json-format", "--stdout", counters.name, cwd=counters.parent))
         for file in data["files"]:
             source = Path(file["file"])
