@@ -31,10 +31,11 @@ IN_A_GUEST = "NLBUS_GUEST" in os.environ  # whose processors are emulated
 @pytest.mark.parametrize("churn", [False, True], ids=["steady", "joining and leaving"])
 def test_any_interleaving_of_copies_receives_and_changes(churn: bool) -> None:
     events = 0
-    for seed in range(150):
+    histories = 10 if IN_A_GUEST else 150
+    for seed in range(histories):
         model, _ = explore(seed, churn=churn)
         events += len(model.delivered) + model.lost.total()
-    assert events > 5000
+    assert events > 30 * histories
 
 
 @pytest.mark.soak
