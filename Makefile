@@ -12,7 +12,7 @@ ASAN := build/asan
 UNSHARE = $(shell test "$$(id -u)" = 0 || { unshare -Urn true && echo unshare -Urn; } 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo kmod install-kmod test test-kmod test-kmod-debug guest lint lint-kmod format bench soak \
+.PHONY: help build demo kmod install-kmod test test-kmod test-kmod-debug guest lint lint-kmod format bench bench-gate soak \
 	test-asan clean
 
 help: ## This list
@@ -77,6 +77,10 @@ format: build ## Put layout and imports right
 
 bench: build $(READERS) ## Speed: pytest-benchmark, and the C floors beside it
 	$(UNSHARE) $(PY) -m pytest bench
+
+# Counted, not timed: it may run beside anything. RENEW=1 writes bench/instructions/baseline.json anew.
+bench-gate: build ## Instructions of the hot loops, beside the committed baseline
+	@$(UNSHARE) $(PY) bench/instructions/gate.py $(if $(RENEW),--renew)
 
 soak: build $(READERS) ## The long rounds of the loss ledger
 	$(UNSHARE) $(PY) -m pytest -m soak

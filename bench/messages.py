@@ -1,0 +1,98 @@
+"""Messages as the kernel makes them: routes, links, connections, forks."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+from nlbus.request import Requests, attribute, message
+
+
+def u32(number: int, value: int) -> bytes:
+    return attribute(number, struct.pack("=I", value))
+
+
+def routes(count: int) -> list[bytes]:
+    """IPv4 routes by a gateway, as the kernel lists them."""
+    head = struct.pack("=BBBBBBBBI", socket.AF_INET, 24, 0, 0, 254, 3, 0, 1, 0)
+    source = attribute(7, bytes((10, 0, 0, 1)))
+    return [
+        message(
+            24,
+            head + u32(15, 254) + attribute(1, struct.pack(">I", 0x0A00_0000 + 256 * i)) + u32(6, 5) + source
+            + attribute(5, struct.pack(">I", 0x0A00_0000 + i % 256)) + u32(4, 3),
+            2,
+            i,
+        )
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def words_of_lo() -> bytes:
+    """What this kernel says of the loopback interface, without the header."""
+    with Requests(socket.NETLINK_ROUTE) as requests:
+        (first, *_) = requests.dump(18, bytes(16), "links")
+    return first.body
+
+
+def links(count: int, words: bytes = b"") -> list[bytes]:
+    """The kernel's own words of a network interface."""
+    words = words or words_of_lo()
+    return [message(16, words, 2, i) for i in range(count)]
+
+
+def changing_links(count: int, words: bytes = b"") -> list[bytes]:
+    """The same with addresses of many lengths: in 64 messages, no two have the same shape."""
+    words = words or words_of_lo()
+    begin = words.index(attribute(1, bytes(6)))
+    before, after = words[:begin], words[begin + 2 * len(attribute(1, bytes(6))) :]
+    return [
+        message(
+            16,
+            before + attribute(1, bytes(1 + 4 * (i % 8))) + attribute(2, bytes(1 + 4 * (i // 8 % 8))) + after,
+            2,
+            i,
+        )
+        for i in range(count)
+    ]
+
+
+def connections(count: int) -> list[bytes]:
+    """New TCP connections, as conntrack tells of them."""
+
+    def nest(number: int, *inner: bytes) -> bytes:
+        return attribute(0x8000 | number, b"".join(inner))
+
+    def side(number: int, sport: int, dport: int) -> bytes:
+        host = bytes((127, 0, 0, 1))
+        ports = attribute(2, struct.pack(">H", sport)), attribute(3, struct.pack(">H", dport))
+        address = nest(1, attribute(1, host), attribute(2, host))
+        return nest(number, address, nest(2, attribute(1, b"\6"), *ports))
+
+    tcp = [attribute(1, b"\1"), attribute(2, b"\x0a"), attribute(3, b"\0")]
+    state = nest(4, nest(1, *tcp, attribute(4, b"\3\0"), attribute(5, b"\0\0")))
+    rest = attribute(3, struct.pack(">I", 8)) + attribute(7, struct.pack(">I", 120)) + state
+    return [
+        message(
+            0x100,
+            b"\2\0\0\0" + side(1, i % 60000, 80) + side(2, 80, i % 60000) + u32(12, i) + rest,
+            0x600,
+            i,
+        )
+        for i in range(count)
+    ]
+
+
+def forks(count: int) -> list[bytes]:
+    """Forks, as the process connector tells of them."""
+    return [
+        message(
+            3,
+            struct.pack("=IIIIHH", 1, 1, i, 0, 40, 0)
+            + struct.pack("=IIQ4I", 1, 0, 10**12 + i, 7, 7, i, i)
+            + bytes(8),
+            0,
+            i,
+        )
+        for i in range(count)
+    ]
