@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from nlbus.bench import Report, machine, namespace
+from nlbus.bench import report as page
 from nlbus.bench.comparing import compare
 from nlbus.bench.plans import SECTIONS, Size
 from nlbus.bench.run import run
@@ -32,6 +33,7 @@ def bench() -> None:
     nlbus bench quick --json now.json    under a minute
     nlbus bench full --json now.json     a quarter of an hour, narrower spreads
     nlbus bench compare old.json now.json
+    nlbus bench report now.json -o DIR   a page with pictures
     nlbus bench kmod                     the kernel module, beside plain netlink
 
     Figures are of this machine with this load: ratios compare, nanoseconds do not. Let nothing else run.
@@ -152,6 +154,43 @@ def compare_command(before: Path, after: Path, fail_above: float | None) -> None
     if fail_above is not None and (worse := found.worse(fail_above)):
         click.secho(f"{len(worse)} became worse by more than {fail_above:.0%}", fg="red", err=True)
         click.get_current_context().exit(BECAME_WORSE)
+
+
+@bench.command("report")
+@click.argument("results", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write index.html and the pictures here.",
+)
+@click.option(
+    "--markdown",
+    "document",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Fill in what this document marks, and draw its pictures beside it.",
+)
+def report_command(results: Path, folder: Path | None, document: Path | None) -> None:
+    """Write a page with tables and pictures.
+
+    \b
+    nlbus bench report now.json -o report                 then open report/index.html
+    nlbus bench report now.json --markdown benchmarks.md  what stands between its marks
+
+    The page needs no other file and no network. A document has marks such as <!-- bench: table growth --> and
+    <!-- end -->: caveats, machine, missing, table SECTION, pictures SECTION. Needs matplotlib: pip install
+    'nlbus[bench]'.
+    """
+    if folder is None and document is None:
+        raise click.UsageError("where to? -o DIR, or --markdown FILE")
+    found = Report.load(results)
+    written = page.write(found, folder) if folder is not None else []
+    written += page.fill(document, found) if document is not None else []
+    for path in written:
+        click.echo(path)
 
 
 bench.add_command(kmod)
