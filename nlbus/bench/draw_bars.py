@@ -224,7 +224,8 @@ def profile(here: list[Measurement]) -> Iterator[Picture]:
     if stages:
         yield Picture(
             "profile", "profile",
-            "What each stage of receiving adds, in nanoseconds: what a loop takes more that does it, too.",
+            "What each stage of receiving adds, in nanoseconds: what a loop takes more that does it, too. "
+            "One that came out below nothing, which is noise or a saving, is named and not drawn.",
             lambda: _profile(stages),
         )  # fmt: skip
 
