@@ -16,7 +16,7 @@ from nlbus.bench import axes
 from nlbus.bench.axes import Point, Unfit
 from nlbus.bench.fitting import STRAIGHT, Fit, fit
 from nlbus.bench.native import NoCompiler
-from nlbus.bench.pairing import alternate, one_core
+from nlbus.bench.pairing import Uncounted, alternate, one_core
 from nlbus.bench.plans import Scale, Tell
 from nlbus.bench.results import Measurement, Missing
 
@@ -108,7 +108,7 @@ def curve(axis: Axis, plan: Scale, tell: Tell) -> Iterator[Measurement | Missing
         tell(f"{SECTION}: {axis.work}: {x:,}")
         try:
             one = measured(axis, x, plan)
-        except (Unfit, NoCompiler) as error:
+        except (Unfit, NoCompiler, Uncounted) as error:
             yield Missing(SECTION, f"{axis.name} {x}", str(error))
             continue
         found.append((x, one))

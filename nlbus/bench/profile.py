@@ -25,7 +25,7 @@ from nlbus import Publisher, Subscriber
 from nlbus.bench import chains
 from nlbus.bench.native import Ears, NoCompiler, Voice
 from nlbus.bench.native.floor import HEAD
-from nlbus.bench.pairing import Side, Turn, alternate, one_core, timed
+from nlbus.bench.pairing import Side, Turn, Uncounted, alternate, one_core, timed
 from nlbus.bench.plans import Scale, Tell
 from nlbus.bench.reading import Reader, amount
 from nlbus.bench.results import Measurement, Missing
@@ -82,6 +82,8 @@ def measure(plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
         except NoCompiler as error:
             yield Missing(SECTION, "stages of the receive path", str(error))
             return
+        except Uncounted as error:
+            yield Missing(SECTION, work.name, str(error))
     for per in PER_DATAGRAM[plan.name][-1:] if plan.name == "quick" else PER_DATAGRAM["full"]:
         tell(f"{SECTION}: perf, {per} messages a datagram")
         yield sampled(per, PERF_SECONDS[plan.name])
@@ -103,7 +105,7 @@ def staged(work: Work, plan: Scale, seconds: float) -> Iterator[Measurement]:
             done = run()
             got = done.delivered if counts else events
             if counts and not isinstance(drain, Reader) and got != events:
-                raise AssertionError(f"{work.name}: {got} delivered of {events}")
+                raise Uncounted(f"{work.name}: {got} delivered of {events}")
             return Turn(done.cost, got, drain.lost if isinstance(drain, Reader) else 0)
 
         return turn

@@ -10,6 +10,7 @@ import pytest
 from nlbus.bench import Measurement, Missing, axes, growth, latency, profile
 from nlbus.bench.growth import AXES, Axis, curve
 from nlbus.bench.native import NoCompiler
+from nlbus.bench.pairing import Uncounted
 from nlbus.bench.plans import Scale
 from nlbus.bench.sampling import sampled
 from tests.kernel.helpers import ip
@@ -114,7 +115,7 @@ def test_stages_add_up_to_the_whole(make, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_loop_that_misses_events_ends_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profile, "batches", lambda sub: lambda: len(sub.recv(0)) - 1)
-    with profile.raw(1) as work, pytest.raises(AssertionError, match="delivered of"):
+    with profile.raw(1) as work, pytest.raises(Uncounted, match="delivered of"):
         list(profile.staged(work, TINY, 0.1))
 
 
@@ -125,3 +126,15 @@ def test_perf_tells_shares_or_is_missing() -> None:
     else:
         assert sum(found.details["shares"].values()) == pytest.approx(1)
         assert "kernel: all else" in found.details["shares"]
+
+
+def test_a_point_whose_events_do_not_add_up_is_missing_and_the_others_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest = axes.Reader.drain
+    monkeypatch.setattr(axes.Reader, "drain", lambda self: honest(self) - (len(self.sub.groups) > 1))
+    (axis,) = (small(axis) for axis in AXES if axis.name == "groups")
+    one, two = curve(axis, TINY, silent)
+    assert isinstance(one, Measurement)
+    assert isinstance(two, Missing)
+    assert "delivered" in two.why
