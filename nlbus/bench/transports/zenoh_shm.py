@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,16 @@ from nlbus.bench.transports.transport import (
 
 KEY = "nlbus/bench"
 POOL = 64 << 20  # bytes of shared memory: what nlbus asks for as a buffer
+
+
+def pool() -> Any:
+    """So many; or half of what a user may lock, for Zenoh locks what it shares, and wants some for itself."""
+    import zenoh  # noqa: PLC0415 - an extra
+
+    try:
+        return zenoh.shm.ShmProvider.default_backend(POOL)
+    except zenoh.ZError:
+        return zenoh.shm.ShmProvider.default_backend(resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] // 2)
 
 
 def session(where: str, role: str) -> Any:
@@ -53,7 +64,7 @@ class ZenohPublisher(Publisher):
 
         self._session = session(where, "publisher")
         self._put = self._session.declare_publisher(KEY, congestion_control=zenoh.CongestionControl.BLOCK).put
-        self._pool = zenoh.shm.ShmProvider.default_backend(POOL)
+        self._pool = pool()
         self._policy = zenoh.shm.BlockOn(zenoh.shm.GarbageCollect())
 
     def publish_one(self, data: bytes) -> None:
@@ -102,7 +113,7 @@ class Zenoh(Transport):
     """Peers on 127.0.0.1."""
 
     name = "Zenoh shared memory"
-    note = "CongestionControl.BLOCK; single events go by TCP, batches through 64 MiB of shared memory"
+    note = "CongestionControl.BLOCK; single events go by TCP, batches through at most 64 MiB of shared memory"
 
     def missing(self) -> str | None:
         """eclipse-zenoh."""
