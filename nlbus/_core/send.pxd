@@ -46,6 +46,8 @@ cdef class Sender:
     cdef void reindex(self) noexcept nogil
     cdef void restart(self, outgoing *s) noexcept nogil
     cdef int transmit(self, outgoing *s, uint32_t datagrams) noexcept nogil
+    cdef int locked(self, uint32_t groups, const uint8_t *data, uint64_t count, uint32_t size,
+                    const uint8_t *masks, uint32_t type, uint64_t fingerprint) noexcept nogil
     cdef int direct(self, uint32_t groups, const uint8_t *data, uint64_t count, uint32_t size,
                     const nlbus_batch *like) noexcept nogil
     cdef int scatter(self, const uint8_t *data, uint64_t count, uint32_t size, const uint8_t *masks,

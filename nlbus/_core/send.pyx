@@ -77,7 +77,6 @@ cdef class Sender:
         SchemaError, ClosedError, OSError.
         """
         cdef Py_buffer view, own
-        cdef nlbus_batch like
         cdef int error
         cdef uint32_t event_type
         self.guard()
@@ -91,16 +90,8 @@ cdef class Sender:
                 PyObject_GetBuffer(masks, &own, PyBUF_SIMPLE)
                 check_room(&own, count, sizeof(uint32_t))
             with nogil:
-                PyThread_acquire_lock(self.lock, WAIT_LOCK)
-                # Not before: times of a stream must not fall.
-                describe(&like, event_type, fingerprint)
-                if self.closed:
-                    error = -EBADF
-                elif own.buf != NULL:
-                    error = self.scatter(<uint8_t *> view.buf, count, size, <uint8_t *> own.buf, &like)
-                else:
-                    error = self.direct(groups, <uint8_t *> view.buf, count, size, &like)
-                PyThread_release_lock(self.lock)
+                error = self.locked(groups, <uint8_t *> view.buf, count, size, <uint8_t *> own.buf,
+                                    event_type, fingerprint)
         finally:
             PyBuffer_Release(&own)  # does nothing where none was got
             PyBuffer_Release(&view)
@@ -109,7 +100,6 @@ cdef class Sender:
     def publish_one(self, data, uint32_t groups, type, uint64_t fingerprint):
         """Send the bytes of `data`, one event, to these groups (a mask). The same errors."""
         cdef Py_buffer view
-        cdef nlbus_batch like
         cdef int error
         cdef uint32_t event_type
         self.guard()
@@ -118,13 +108,8 @@ cdef class Sender:
         try:
             self.check_size(view.len)
             with nogil:
-                PyThread_acquire_lock(self.lock, WAIT_LOCK)
-                describe(&like, event_type, fingerprint)
-                if self.closed:
-                    error = -EBADF
-                else:
-                    error = self.direct(groups, <uint8_t *> view.buf, 1, <uint32_t> view.len, &like)
-                PyThread_release_lock(self.lock)
+                error = self.locked(groups, <uint8_t *> view.buf, 1, <uint32_t> view.len, NULL, event_type,
+                                    fingerprint)
         finally:
             PyBuffer_Release(&view)
         self.finish(error)
@@ -263,6 +248,20 @@ cdef class Sender:
             self.restart(s)
         elif self.armed_ns == 0:
             self.arm(s.sent_ns + IDLE_NS)
+        return error
+
+    cdef int locked(self, uint32_t groups, const uint8_t *data, uint64_t count, uint32_t size,
+                    const uint8_t *masks, uint32_t type, uint64_t fingerprint) noexcept nogil:
+        """Send events of `size` bytes, to these groups or each to its mask. 0 or -errno."""
+        cdef nlbus_batch like
+        cdef int error = -EBADF
+        PyThread_acquire_lock(self.lock, WAIT_LOCK)
+        # Not before: times of a stream must not fall.
+        describe(&like, type, fingerprint)
+        if not self.closed:
+            error = (self.direct(groups, data, count, size, &like) if masks == NULL
+                     else self.scatter(data, count, size, masks, &like))
+        PyThread_release_lock(self.lock)
         return error
 
     cdef int direct(self, uint32_t groups, const uint8_t *data, uint64_t count, uint32_t size,

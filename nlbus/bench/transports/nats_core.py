@@ -24,6 +24,7 @@ from nlbus.bench.transports.transport import (
     Subscriber,
     Transport,
     TransportError,
+    free_port,
     joined,
     needs,
 )
@@ -148,8 +149,7 @@ class Nats(Transport):
     @contextmanager
     def serving(self, place: Path) -> Iterator[Service]:
         """A server on a free port of 127.0.0.1, which ends with us."""
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         found = server()
         assert found is not None
         command = [found, "-a", "127.0.0.1", "-p", str(port), "-l", str(place / "log")]

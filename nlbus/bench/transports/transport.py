@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -125,6 +126,13 @@ def needs(module: str, package: str) -> str | None:
     except ImportError as error:
         return f"{error}: pip install {package}, or 'nlbus[rivals]'"
     return None
+
+
+def free_port() -> int:
+    """Of 127.0.0.1, just now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def buffer(events: Events) -> memoryview:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import queue
 import resource
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from nlbus.bench.transports.transport import (
     Service,
     Subscriber,
     Transport,
+    free_port,
     joined,
     needs,
 )
@@ -122,9 +122,7 @@ class Zenoh(Transport):
     @contextmanager
     def serving(self, place: Path) -> Iterator[Service]:
         """A free port."""
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
-        yield Service(f"tcp/127.0.0.1:{port}")
+        yield Service(f"tcp/127.0.0.1:{free_port()}")
 
     def publisher(self, where: str) -> Publisher:
         """Listening."""
