@@ -113,13 +113,7 @@ def groups(count: int) -> Iterator[Point]:
     members = range(1, count + 1)
     events = chains.events(room(64, SINGLE, count))
     with Publisher(datagram_bytes=ONE) as pub, Subscriber("bus", groups=members) as sub:
-        reader = Reader(sub, chains.EVENT, messages=False)
-
-        def work() -> int:
-            pub.publish_many(events, groups=members)
-            return reader.drain()
-
-        yield Point(timed(work, lambda: reader.lost), len(events), lambda: len(events))
+        yield _both(lambda: pub.publish_many(events, groups=members), sub, len(events))
 
 
 @contextmanager
@@ -136,13 +130,18 @@ def masks(count: int) -> Iterator[Point]:
         raise Unfit(f"the receive buffer is too small for {datagrams} datagrams: {GRANT}")
     each = np.random.default_rng(count).permutation(np.resize(np.array(distinct, np.uint32), len(events)))
     with Publisher() as pub, Subscriber("bus", groups=range(1, 33)) as sub:
-        reader = Reader(sub, chains.EVENT, messages=False)
+        yield _both(lambda: pub.publish_many(events, masks=each), sub, len(events))
 
-        def work() -> int:
-            pub.publish_many(events, masks=each)
-            return reader.drain()
 
-        yield Point(timed(work, lambda: reader.lost), len(events), lambda: len(events))
+def _both(publish: Callable[[], None], sub: Subscriber, events: int) -> Point:
+    """Publishing and reading, one after the other, are timed together."""
+    reader = Reader(sub, chains.EVENT, messages=False)
+
+    def work() -> int:
+        publish()
+        return reader.drain()
+
+    return Point(timed(work, lambda: reader.lost), events, lambda: events)
 
 
 @contextmanager

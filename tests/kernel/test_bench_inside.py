@@ -65,6 +65,7 @@ def test_a_point_that_cannot_be_measured_is_missing(monkeypatch: pytest.MonkeyPa
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
 
 
+@pytest.mark.timeout(180)  # of processes to start
 def test_latency_is_told_of_all_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "TRIPS", {"loaded": 5})
     monkeypatch.setitem(latency.LINGER_SECONDS, "quick", 0.02)
@@ -87,6 +88,7 @@ def test_latency_is_told_of_all_readers(monkeypatch: pytest.MonkeyPatch) -> None
     assert coalesced[0.0, 0.001] > 10
 
 
+@pytest.mark.timeout(180)  # of processes to start
 def test_without_a_compiler_latency_lacks_c_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(*_: object, **__: object) -> None:
         raise NoCompiler("no C compiler (cc): install gcc")
@@ -119,6 +121,7 @@ def test_a_loop_that_misses_events_ends_the_profile(monkeypatch: pytest.MonkeyPa
         list(profile.staged(work, TINY, 0.1))
 
 
+@pytest.mark.timeout(180)  # of processes to start
 def test_perf_tells_shares_or_is_missing() -> None:
     found = sampled(16, 0.3)
     if isinstance(found, Missing):
