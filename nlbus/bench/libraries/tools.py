@@ -76,9 +76,10 @@ def listen(tool: Tool, make: Callable[[], object]) -> Printed | Missing:
                 size = out.stat().st_size
                 time.sleep(QUIET)
         finally:
-            process.send_signal(signal.SIGINT)
-            _, _, used = os.wait4(process.pid, 0)
-            process.returncode = 0
+            if process.returncode is None:  # else it ended by itself, and was waited for
+                os.kill(process.pid, signal.SIGINT)  # not waited for: it is there, if only as a zombie
+                _, _, used = os.wait4(process.pid, 0)
+                process.returncode = 0
         events = sum(tool.event in line for line in out.read_bytes().splitlines())
         said = err.read_bytes()
         return Printed(
