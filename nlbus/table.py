@@ -133,11 +133,15 @@ class Table:
         """
         for chunk in self._chunks:
             names, cells = [], []
+            nothing = [None] * len(chunk)
             for i, column in enumerate(self.columns):
-                values = chunk.values(i)
-                if absent or values.valid is None or values.valid.any():
-                    names.append(column.name)
-                    cells.append(to_python(column, values))
+                if chunk.absent(i):
+                    if absent:
+                        names.append(column.name)
+                        cells.append(nothing)
+                    continue
+                names.append(column.name)
+                cells.append(to_python(column, chunk.values(i)))
             for row in zip(*cells, strict=True):
                 pairs = zip(names, row, strict=True)
                 yield dict(pairs) if absent else {name: value for name, value in pairs if value is not None}
