@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from nlbus.convert import text_column, time_dtype, utf8
 # Smaller chunks are joined, as readers are slow with many of them. An attribute has less than 64 KiB: so many
 # stay below the 2 GiB of Arrow's offsets.
 BATCH_ROWS = 1 << 13
+SHARED_ROWS = 1 << 16  # of a larger chunk each column has views of its own
 
 _FORMATS = {
     "b1": "b", "i1": "c", "u1": "C", "i2": "s", "u2": "S", "i4": "i", "u4": "I", "i8": "l", "u8": "L",
@@ -177,13 +179,27 @@ def _bits(flags: Array) -> Array:
 def _views(values: Values) -> tuple[Array, Array, Array]:
     """The buffers of a string_view or binary_view: where each one is, the bytes, how many there are."""
     assert values.values is not None
-    views = np.empty(len(values), VIEW)
+    rows = len(values)
     data = values.values.view(np.uint8)
+    size = values.values.itemsize
+    lengths = np.array([len(data)], np.int64)
+    if values.offsets is None and rows <= SHARED_ROWS and arrow.begin_with_zeros(data, size, rows):
+        return _views_of_zeros(size)[:rows], data, lengths
+    views = np.empty(rows, VIEW)
     if values.offsets is None:
-        arrow.equal_views(data, values.values.itemsize, views)
+        arrow.equal_views(data, size, views)
     else:
         arrow.views(data, values.offsets, views)
-    return views, data, np.array([len(data)], np.int64)
+    return views, data, lengths
+
+
+@cache
+def _views_of_zeros(size: int) -> Array:
+    """What many columns have in common: a view begins with the first four bytes, of IPv4 addresses zeros."""
+    views = np.empty(SHARED_ROWS, VIEW)
+    arrow.equal_views(np.zeros(SHARED_ROWS * size, np.uint8), size, views)
+    views.flags.writeable = False
+    return views
 
 
 class Names:

@@ -23,6 +23,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     MAX_BUFFERS = 4
+    INLINE = 12                   # bytes that a view holds itself
     AHEAD = 1024                  # bytes to fetch before they are needed: the memory is what views wait for
 
 ctypedef fused number:
@@ -81,17 +82,38 @@ def views(const uint8_t[::1] data, const int32_t[::1] offsets, piece[::1] out):
 def equal_views(const uint8_t[::1] data, int32_t size, piece[::1] out):
     """The same for pieces of equal size."""
     cdef Py_ssize_t i
-    if out.shape[0] * size > min(data.shape[0], <Py_ssize_t> INT32_MAX):
-        raise ValueError(f"{out.shape[0]} pieces of {size} bytes lie outside of {data.shape[0]}")
+    check_room(data, size, out.shape[0])
     with nogil:
         for i in range(out.shape[0]):
             prefetch(&data[0] + i * size + AHEAD)
             put(&out[i], &data[0], <int32_t> i * size, size)
 
 
+def begin_with_zeros(const uint8_t[::1] data, int32_t size, Py_ssize_t pieces):
+    """Whether the first four bytes of each piece, which are in its view, are 0: then it is that of zeros."""
+    cdef uint32_t all_of_them = 0
+    cdef uint32_t one
+    cdef Py_ssize_t i
+    check_room(data, size, pieces)
+    if size <= INLINE:
+        return False
+    with nogil:
+        for i in range(pieces):
+            prefetch(&data[0] + i * size + AHEAD)
+            memcpy(&one, &data[0] + i * size, 4)
+            all_of_them |= one
+    return all_of_them == 0
+
+
+cdef int check_room(const uint8_t[::1] data, int32_t size, Py_ssize_t pieces) except -1:
+    if pieces * size > min(data.shape[0], <Py_ssize_t> INT32_MAX):
+        raise ValueError(f"{pieces} pieces of {size} bytes lie outside of {data.shape[0]}")
+    return 0
+
+
 cdef inline void put(piece *to, const uint8_t *data, int32_t start, int32_t length) noexcept nogil:
     to.length = length
-    if length > <int32_t> sizeof(to.rest):
+    if length > INLINE:
         memcpy(to.rest, data + start, 4)
         to.rest[1] = 0
         to.rest[2] = start

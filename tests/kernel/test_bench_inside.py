@@ -1,5 +1,6 @@
 """The benchmark's sections of nlbus itself, at their smallest: everything is counted, nothing is judged."""
 
+import gc
 import os
 import resource
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ def one_round(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ip("link set lo up")
     for module in (growth, latency, profile):
         monkeypatch.setattr(module, "LEAST_ROUNDS", 1)
+    gc.collect()  # what other tests left behind
     before = os.sched_getaffinity(0), len(list(Path("/proc/self/fd").iterdir()))
     yield
     assert (os.sched_getaffinity(0), len(list(Path("/proc/self/fd").iterdir()))) == before

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import nlbus
 from nlbus import Batch, Loss, Table
 from nlbus._core import arrow
-from nlbus.arrow import BATCH_ROWS, VIEW
+from nlbus.arrow import BATCH_ROWS, SHARED_ROWS, VIEW
 from nlbus.chunks import Stored
 from nlbus.columns import Column, Values
 from nlbus.convert import to_python
@@ -275,6 +275,20 @@ def test_pyarrow_is_given_what_it_can_filter_and_sort() -> None:
     assert read["dev"].to_pylist() == ["lo", None, "eth0"]
     assert read.filter(pc.field("dev") == "eth0").num_rows == 1
     assert read.filter(pc.field("dst") == V4).num_rows == 2
+
+
+@pytest.mark.parametrize("rows", [3, SHARED_ROWS, SHARED_ROWS + 1])
+@pytest.mark.parametrize("first", [b"\0", b"\1"], ids=["zeros", "others"])
+def test_addresses_that_begin_with_zeros_share_their_views(rows: int, first: bytes) -> None:
+    cells = np.frombuffer(b"".join(first + bytes(11) + n.to_bytes(4) for n in range(rows)), "V16")
+    found = unnamed(
+        Table([address("x"), address("y")], [Stored(rows, [Values(cells), Values(cells[::-1].copy())])])
+    )
+    x, y = (found[name].chunk(0) for name in "xy")
+    assert x.to_pylist() == [bytes(cell) for cell in cells]
+    assert y.to_pylist() == x.to_pylist()[::-1]
+    shared = x.buffers()[1].address == y.buffers()[1].address
+    assert shared == (first == b"\0" and rows <= SHARED_ROWS)
 
 
 def test_polars_and_duckdb_are_given_bytes_where_they_lie() -> None:
