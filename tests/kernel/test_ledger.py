@@ -134,7 +134,7 @@ def test_drops_from_before_leaving_are_explained_by_what_is_still_queued() -> No
 
 
 def test_a_group_left_and_joined_again_explains_nothing_of_the_time_between() -> None:
-    with Model([1, 2], buffer_events=2) as model:
+    with Model([1, 2], buffer_events=4, pad=240) as model:
         stream, other = model.stream(1, 2), model.stream(1)
         model.leave(2)  # with an empty queue
         model.send(stream, 1)
