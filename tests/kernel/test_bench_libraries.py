@@ -39,8 +39,9 @@ def test_all_are_measured_or_named_as_missing(monkeypatch: pytest.MonkeyPatch) -
     by_work: dict[str, set[str]] = {}
     for each in measured:
         by_work.setdefault(each.work, set()).add(each.subject)
-        # A hundred events overflow nobody's buffer.
-        assert each.subject in BROKEN or (each.delivered, each.lost) == (each.sent, 0), each
+        # A hundred events overflow no buffer but the system's default, which some have, on a busy machine.
+        assert each.subject in BROKEN or each.delivered + each.lost == each.sent, each
+        assert each.subject != "nlbus" or each.lost == 0, each
         assert each.median > 0
     works = {"NEWROUTE": MEMORY, "NEWLINK": MEMORY, "a dump": DUMP, **LIVE}
     for words, subjects in works.items():
