@@ -241,6 +241,13 @@ cdef extern from "<unistd.h>" nogil:
     ssize_t write(int fd, const void *buffer, size_t length)
 
 
+cdef inline void *reserve(size_t size) noexcept nogil:
+    """Address space, backed by memory only where something is written; munmap gives it back. NULL: none."""
+    cdef int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
+    cdef void *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0)
+    return NULL if mapped == MAP_FAILED else mapped
+
+
 cdef inline int64_t clock_ns(int clock) noexcept nogil:
     cdef timespec now
     clock_gettime(clock, &now)

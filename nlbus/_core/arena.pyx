@@ -10,9 +10,7 @@ cimport cython
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free
 
-from nlbus._abi.socket cimport (
-    MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap,
-)
+from nlbus._abi.socket cimport munmap, reserve
 
 
 @cython.final
@@ -28,18 +26,15 @@ cdef class Pool:
     cdef Block arena(self):
         """An arena to receive into: a used one if there is any, for its pages are backed already."""
         cdef Block block = Block.__new__(Block)
-        cdef void *fresh
         if self.count:
             self.count -= 1
             block.base = self.spare[self.count]
             block.touched = self.touched[self.count]
             self.idle -= block.touched
         else:
-            fresh = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-            if fresh == MAP_FAILED:
+            block.base = <uint8_t *> reserve(ARENA_SIZE)
+            if block.base == NULL:
                 raise MemoryError(f"no address space for an arena of {ARENA_SIZE} bytes")
-            block.base = <uint8_t *> fresh
             block.touched = 0
         block.mapped = True
         block.pool = self

@@ -18,9 +18,8 @@ from libc.string cimport memcpy, memmove
 from nlbus._abi.bits cimport ffs
 from nlbus._abi.netlink cimport NETLINK_LISTEN_ALL_NSID, NETLINK_PKTINFO, nl_pktinfo, sockaddr_nl
 from nlbus._abi.socket cimport (
-    CMSG_DATA, CMSG_FIRSTHDR, CMSG_NXTHDR, MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE,
-    MAP_PRIVATE, MSG_DONTWAIT, MSG_TRUNC, PROT_READ, PROT_WRITE, SCM_CREDENTIALS, SOL_NETLINK, SOL_SOCKET,
-    cmsghdr, iovec, madvise, mmap, mmsghdr, munmap, recvmmsg, ucred,
+    CMSG_DATA, CMSG_FIRSTHDR, CMSG_NXTHDR, MADV_DONTNEED, MSG_DONTWAIT, MSG_TRUNC, SCM_CREDENTIALS,
+    SOL_NETLINK, SOL_SOCKET, cmsghdr, iovec, madvise, mmsghdr, munmap, recvmmsg, reserve, ucred,
 )
 from nlbus._core.arena cimport BODIES_SIZE, BUS, FEWEST, HEAD, HEADS_SIZE, SLOTS, WARM_SIZE
 from nlbus._core.walk cimport datagram, segment
@@ -52,9 +51,7 @@ cdef class Scatter:
 
     cdef allocate(self):
         cdef uint32_t i
-        cdef void *spill = mmap(NULL, <size_t> SLOTS * SPILL, PROT_READ | PROT_WRITE,
-                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-        self.spill = NULL if spill == MAP_FAILED else <uint8_t *> spill
+        self.spill = <uint8_t *> reserve(<size_t> SLOTS * SPILL)
         self.slots = <mmsghdr *> calloc(SLOTS, sizeof(mmsghdr))
         self.vectors = <iovec *> calloc(3 * SLOTS, sizeof(iovec))
         self.names = <sockaddr_nl *> calloc(SLOTS, sizeof(sockaddr_nl))

@@ -18,7 +18,7 @@ cdef struct usage:                # of a cell in the batch before this one, a ro
 
 @cython.no_gc
 cdef class Region:
-    """Memory that the columns of several batches are taken from, one behind the other."""
+    """Memory that the columns of several batches are taken from, one behind the other, in whole lines."""
     cdef uint8_t *mapped
     cdef uint8_t *base
     cdef size_t used

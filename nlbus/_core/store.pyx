@@ -9,10 +9,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
-from nlbus._abi.socket cimport (
-    MADV_HUGEPAGE, MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_PRIVATE, PROT_READ, PROT_WRITE, madvise,
-    mmap, munmap,
-)
+from nlbus._abi.socket cimport MADV_HUGEPAGE, madvise, munmap, reserve
 from nlbus._core.cells cimport cell, cell_fill, spec
 from nlbus._core.gather cimport array_of
 
@@ -84,12 +81,10 @@ cdef class Plan:
 @cython.no_gc
 cdef class Region:
     def __cinit__(self):
-        cdef void *mapped = mmap(NULL, MAPPED, PROT_READ | PROT_WRITE,
-                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-        if mapped == MAP_FAILED:
+        self.mapped = <uint8_t *> reserve(MAPPED)
+        if self.mapped == NULL:
             raise MemoryError("no memory for the columns of a batch")
-        self.mapped = <uint8_t *> mapped
-        self.base = self.mapped + HUGE_PAGE - (<size_t> mapped & (HUGE_PAGE - 1))
+        self.base = self.mapped + HUGE_PAGE - (<size_t> self.mapped & (HUGE_PAGE - 1))
         # To back pages of 4 KiB would take as long as decoding does. Where there are no huge ones, it does.
         madvise(self.base, REGION, MADV_HUGEPAGE)
 
@@ -99,7 +94,7 @@ cdef class Region:
 
     cdef uint8_t *take(self, size_t size) noexcept:
         cdef uint8_t *at = self.base + self.used
-        self.used += in_lines(size)
+        self.used += size
         self.users += 1
         return at
 
