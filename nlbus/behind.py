@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -27,7 +29,7 @@ def behind(work: Callable[[S], T], pieces: Iterable[S]) -> list[T]:
         pool: ThreadPoolExecutor | None = None
         for number, piece in enumerate(pieces):
             if number == 1 and len(os.sched_getaffinity(0)) > 1:
-                pool = stack.enter_context(ThreadPoolExecutor(1, "nlbus-behind"))
+                pool = stack.enter_context(_pool())
             if pool is None:
                 done.append(work(piece))
                 continue
@@ -35,3 +37,10 @@ def behind(work: Callable[[S], T], pieces: Iterable[S]) -> list[T]:
             if len(going) > DISTANCE:
                 going[-1 - DISTANCE].result()
         return done + [each.result() for each in going]
+
+
+def _pool() -> ThreadPoolExecutor:
+    # Who imports nlbus need not wait for what only large dumps use.
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    return ThreadPoolExecutor(1, "nlbus-behind")
