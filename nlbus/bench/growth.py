@@ -7,7 +7,6 @@ first: nobody waits for anybody, and the kernel's work for the reader is part of
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -21,7 +20,6 @@ from nlbus.bench.plans import Scale, Tell
 from nlbus.bench.results import Measurement, Missing
 
 SECTION = "growth"
-LEAST_ROUNDS = 3
 WARM_UP = 1
 CAVEATS = (
     "growth: everything is done by one process on one core, one side after the other, from queues that were "
@@ -124,9 +122,9 @@ def measured(axis: Axis, x: int, plan: Scale) -> Measurement:
         controls: list[float] = []
         ratios: list[float] = []
         delivered = lost = 0
-        give_up = time.monotonic() + plan.seconds / POINTS[plan.name]
+        seconds = plan.seconds / POINTS[plan.name]
         sides = (*(point.floor or (point.work,)), point.work)
-        for turns in alternate(sides, plan.rounds, before=point.before, warm_up=WARM_UP):
+        for turns in alternate(sides, plan.rounds, before=point.before, warm_up=WARM_UP, seconds=seconds):
             each = [turn.cost / len(sides) / point.units for turn in turns]
             took.append(each[-1] if point.floor else (each[0] + each[1]) / 2)
             controls.append(each[0] / each[1])
@@ -135,8 +133,6 @@ def measured(axis: Axis, x: int, plan: Scale) -> Measurement:
             own = turns[-1:] if point.floor else turns
             delivered += sum(turn.delivered for turn in own)
             lost += sum(turn.lost for turn in own)
-            if time.monotonic() > give_up and len(took) >= LEAST_ROUNDS:
-                break
     return Measurement(
         section=SECTION,
         subject="nlbus",

@@ -15,12 +15,14 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from nlbus import Subscriber
 from nlbus._typing import Array
+from nlbus.bench import pairing
 from nlbus.bench.latency_peer import STAMP
 from nlbus.bench.native import NoCompiler, compiled
 from nlbus.bench.pairing import Turn, alternate
@@ -31,7 +33,6 @@ SECTION = "latency"
 TRIPS = {"idle": 200, "loaded": 50}  # a block
 FIRST_GROUP = 11  # each pair has two
 LINGER_GROUP = 9
-LEAST_ROUNDS = 3
 PERCENTILES = (50, 99, 99.9)
 EDGES_US = np.logspace(0, 5, 101)  # of the histograms: 20 bins a decade, from 1 us to 100 ms
 LINGERS = {"quick": (0.0, 0.001), "full": (0.0, 0.0001, 0.001, 0.01)}  # seconds
@@ -152,20 +153,14 @@ def ping_pong(plan: Scale, load: str) -> Iterator[Measurement | Missing]:
     except NoCompiler as error:
         yield Missing(SECTION, "C pair", str(error))
         kinds = kinds[2:]
-    give_up = time.monotonic() + plan.seconds / 3
     taken: list[list[float]] = []  # of each round, what each side took one way, us
     with ExitStack() as stack:
         running = stack.enter_context(pairs(cores, kinds))
         if load == "loaded":
             stack.enter_context(busy(sorted(set(cores))))
-
-        def side(pair: Pair) -> Any:
-            return lambda: pair.block(TRIPS[load])
-
-        for turns in alternate([side(pair) for pair in running], plan.rounds, warm_up=1):
+        sides = [partial(pair.block, TRIPS[load]) for pair in running]
+        for turns in alternate(sides, plan.rounds, warm_up=1, seconds=plan.seconds / 3):
             taken.append([turn.cost / turn.delivered / 1000 for turn in turns])
-            if time.monotonic() > give_up and len(taken) >= LEAST_ROUNDS:
-                break
         all_times = [np.concatenate(pair.times) / 1000 for pair in running]
     in_c = [(one[0] + one[1]) / 2 for one in taken] if "C" in kinds else []
     control = tuple(one[0] / one[1] for one in taken) if in_c else ()
@@ -246,7 +241,7 @@ def lingering(plan: Scale, publisher: Paced, linger: float, rate: float) -> Meas
     every = []
     told: dict[str, float] = {"seconds": 0.0, "cpu": 0.0}
     delivered = datagrams = 0
-    runs = min(plan.rounds, LEAST_ROUNDS)
+    runs = min(plan.rounds, pairing.LEAST_ROUNDS)
     for _ in range(runs):
         times, batches, run = publisher.run(linger, rate, count)
         every.append(times)

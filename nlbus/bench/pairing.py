@@ -12,12 +12,14 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from time import perf_counter_ns, thread_time_ns
+from math import inf
+from time import monotonic, perf_counter_ns, thread_time_ns
 
 from nlbus.bench.results import Measurement, Parameters, spread_of
 from nlbus.errors import NlbusError
 
 WARM_UP = 3
+LEAST_ROUNDS = 3  # however long they take
 # Wall time counts. Where others keep the cores busy, processor time still tells whether a change helped.
 CLOCK = thread_time_ns if os.environ.get("NLBUS_BENCH_CLOCK") == "cpu" else perf_counter_ns
 
@@ -57,13 +59,15 @@ def alternate(
     before: Callable[[], int | None] = lambda: None,
     after: Callable[[], None] = lambda: None,
     warm_up: int = WARM_UP,
+    seconds: float = inf,
 ) -> Iterator[list[Turn]]:
-    """Of each round, what every side did in all its turns together.
+    """Of each round, what every side did in all its turns together; fewer rounds where they take too long.
 
     `before` is called before a turn of all sides and says how many events each should see, `after` after
     each one's work; neither is timed. Uncounted where a side saw another number, lost ones included.
     """
     places = range(len(sides))
+    give_up = monotonic() + seconds
     for number in range(-warm_up, rounds):
         total = [Turn(0.0, 0) for _ in sides]
         for first in places:
@@ -81,6 +85,8 @@ def alternate(
                 total[side].lost += turn.lost
         if number >= 0:
             yield total
+            if monotonic() > give_up and number + 1 >= LEAST_ROUNDS:
+                return
 
 
 @contextmanager

@@ -17,11 +17,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from time import monotonic
 
 import numpy as np
 
-from nlbus import Publisher, Subscriber
+from nlbus import Batch, Publisher, Subscriber
 from nlbus.bench import chains
 from nlbus.bench.native import Ears, NoCompiler, Voice
 from nlbus.bench.native.floor import HEAD
@@ -31,6 +30,7 @@ from nlbus.bench.reading import Reader, amount
 from nlbus.bench.results import Measurement, Missing
 from nlbus.bench.routes import Routes
 from nlbus.bench.sampling import sampled
+from nlbus.publisher import DATAGRAM_BYTES
 
 SECTION = "profile"
 GROUP = 5
@@ -38,7 +38,6 @@ MASK = 1 << (GROUP - 1)
 ROUTE, IPV4_ROUTE = 0, 7
 SLOT = 1024  # bytes: more than an event of a route has
 CHANGES = 1000  # routes made and removed
-LEAST_ROUNDS = 3
 PER_DATAGRAM = {"quick": (1, 16), "full": (1, 16, 64, 500)}
 PACKED = {"quick": (504,), "full": (1, 504)}
 PERF_SECONDS = {"quick": 0.5, "full": 4.0}
@@ -117,13 +116,10 @@ def staged(work: Work, plan: Scale, seconds: float) -> Iterator[Measurement]:
     sides = [side(loop, counts=number >= last_c) for number, loop in enumerate(loops)]
     rounds: list[list[float]] = []  # of each, ns an event of every loop; the last is `again`
     seen = lost = 0
-    give_up = monotonic() + seconds
-    for turns in alternate(sides, plan.rounds, before=fill, warm_up=1):
+    for turns in alternate(sides, plan.rounds, before=fill, warm_up=1, seconds=seconds):
         rounds.append([turn.cost / turn.delivered for turn in turns])
         seen += turns[-2].delivered
         lost += turns[-2].lost
-        if monotonic() > give_up and len(rounds) >= LEAST_ROUNDS:
-            break
     control = tuple(one[last_c] / one[-1] for one in rounds)
     for number, name in enumerate(names):
         added = [one[number] - (one[number - 1] if number else 0.0) for one in rounds]
@@ -158,28 +154,21 @@ def staged(work: Work, plan: Scale, seconds: float) -> Iterator[Measurement]:
 # -- what is received ---------------------------------------------------------------------------------
 
 
-def batches(sub: Subscriber) -> Drain:
-    """A loop that takes batches and looks at none."""
+def batches(sub: Subscriber, look: Callable[[Batch], int] = len) -> Drain:
+    """A loop that takes batches and counts what `look` sees in each."""
 
     def drain() -> int:
         seen = 0
         while batch := sub.recv(0):
-            seen += len(batch)
+            seen += look(batch)
         return seen
 
     return drain
 
 
-def tables(sub: Subscriber, name: str) -> Drain:
-    """A loop that decodes them all to columns, and asks for one of those."""
-
-    def drain() -> int:
-        seen = 0
-        while batch := sub.recv(0):
-            seen += len(batch.table(name)["nl_op"])
-        return seen
-
-    return drain
+def columns(batch: Batch) -> int:
+    """All routes decoded to columns, of which one is asked for."""
+    return len(batch.table("route")["nl_op"])
 
 
 @contextmanager
@@ -221,7 +210,8 @@ def bus(per: int) -> Iterator[Work]:
     listen = partial(Subscriber, "bus", groups=GROUP)
     with (
         ears() as look, ears() as copy, ears() as walk, ears() as again,
-        Publisher(datagram_bytes=min(length + 16, 32448)) as pub, listen() as plain, listen() as rows,
+        Publisher(datagram_bytes=min(length + 16, DATAGRAM_BYTES)) as pub,
+        listen() as plain, listen() as rows,
     ):  # fmt: skip
         events = chains.events(per * amount(walk, min(1024, max(64, 16384 // per)), length))
 
@@ -248,7 +238,7 @@ def route() -> Iterator[Work]:
     listen = partial(Subscriber, "route", groups=IPV4_ROUTE)
     with (
         ears() as look, ears() as copy, ears() as walk, ears() as again,
-        listen() as plain, listen() as rows, listen() as columns,
+        listen() as plain, listen() as rows, listen() as decoded,
     ):  # fmt: skip
         try:
             yield Work(
@@ -260,7 +250,7 @@ def route() -> Iterator[Work]:
                 (
                     ("batches beyond C", batches(plain)),
                     ("messages", Reader(rows, None, messages=True)),
-                    ("columns, instead of messages", tables(columns, "route")),
+                    ("columns, instead of messages", batches(decoded, columns)),
                 ),
             )
         finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nlbus.bench import Measurement, Missing, axes, growth, latency, profile
+from nlbus.bench import Measurement, Missing, axes, latency, pairing, profile
 from nlbus.bench.growth import AXES, Axis, curve
 from nlbus.bench.native import NoCompiler
 from nlbus.bench.pairing import Uncounted
@@ -33,8 +33,7 @@ def silent(_: str) -> None:
 def one_round(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """And as many cores, descriptors and processes afterwards as before."""
     ip("link set lo up")
-    for module in (growth, latency, profile):
-        monkeypatch.setattr(module, "LEAST_ROUNDS", 1)
+    monkeypatch.setattr(pairing, "LEAST_ROUNDS", 1)
     gc.collect()  # what other tests left behind
     before = os.sched_getaffinity(0), len(list(Path("/proc/self/fd").iterdir()))
     yield

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from nlbus.bench.pairing import Pairs, Turn, Uncounted, alternate, compare, timed
+from nlbus.bench.pairing import LEAST_ROUNDS, Pairs, Turn, Uncounted, alternate, compare, timed
 
 
 def writing(name: str, order: list[str], cost: float = 1.0, delivered: int = 10) -> Callable[[], Turn]:
@@ -78,3 +78,12 @@ def test_what_comes_before_and_after_is_not_timed() -> None:
         )
     )
     assert clock == ["before", "work", "after", "work", "after"] * 2
+
+
+def test_rounds_end_with_their_time_but_there_are_some() -> None:
+    def side() -> Turn:
+        return Turn(1.0, 1)
+
+    assert len(list(alternate([side, side], 50, seconds=0))) == LEAST_ROUNDS
+    assert len(list(alternate([side, side], 50, seconds=60))) == 50
+    assert len(list(alternate([side, side], 1, seconds=0))) == 1
