@@ -20,11 +20,7 @@ from nlbus.request import message
 ROUTE, CONNECTOR = socket.NETLINK_ROUTE, 11
 SLOT = 1024  # bytes: more than any of these events has
 IPV4_ROUTE = 7
-RTM_NEWROUTE, RTM_DELROUTE = 24, 25
-RTM_SETLINK = 19
-REQUEST, EXCL, CREATE = 0x1, 0x200, 0x400
 CHANGES = 4000  # routes made and removed, two events each
-PER_SEND = 100  # requests
 FORKS = 1500
 SILENT = 64  # network namespaces
 

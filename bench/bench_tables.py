@@ -40,7 +40,6 @@ SLOW_ROUNDS = 3  # of what takes seconds
 OUR_TURNS = 5  # in each of them
 DECODED = 15  # M routes a second, the bar of bench_columns.py
 QUIET = 1.0  # seconds without news: the storm is over
-SO_RCVBUFFORCE = 33
 
 
 def quiet_socket() -> socket.socket:

@@ -10,10 +10,10 @@ import struct
 
 import numpy as np
 import pytest
+from messages import packed
 
 from nlbus import Batch, Publisher, Subscriber
 from nlbus.bench import chains
-from nlbus.bench.native.floor import HEAD, new_batch
 from nlbus.request import attribute, message
 
 REPEATS = 1000  # inside the timed call
@@ -34,16 +34,6 @@ def bench_walk(benchmark, kind: str, per: int) -> None:
     rng = np.random.default_rng(0)
     source = chains.uniform(per) if kind == "uniform" else chains.varied(per, rng)
     assert benchmark(walk, "raw:2", [source.memory.tobytes()]) == REPEATS * per
-
-
-def packed(count: int) -> bytes:
-    """One datagram of the bus."""
-    batch = new_batch(1, chains.EVENT.itemsize)
-    batch["count"] = count
-    header = np.zeros(1, chains.HEADER)
-    header["len"] = HEAD + count * chains.EVENT.itemsize
-    header["type"] = 0x10
-    return header.tobytes() + batch.tobytes() + chains.events(count).tobytes()
 
 
 @pytest.mark.parametrize("count", [1, EVENTS])

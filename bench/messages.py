@@ -1,10 +1,15 @@
-"""Messages as the kernel makes them: routes, links, connections, forks."""
+"""Messages as the kernel makes them: routes, links, connections, forks; and a full datagram of the bus."""
 
 from __future__ import annotations
 
 import socket
 import struct
 
+import numpy as np
+
+from nlbus.batch import NLBUS_MSG_BATCH
+from nlbus.bench import chains
+from nlbus.bench.native.floor import HEAD, new_batch
 from nlbus.request import Requests, attribute, message
 
 
@@ -96,3 +101,13 @@ def forks(count: int) -> list[bytes]:
         )
         for i in range(count)
     ]
+
+
+def packed(count: int) -> bytes:
+    """One datagram of the bus."""
+    batch = new_batch(1, chains.EVENT.itemsize)
+    batch["count"] = count
+    header = np.zeros(1, chains.HEADER)
+    header["len"] = HEAD + count * chains.EVENT.itemsize
+    header["type"] = NLBUS_MSG_BATCH
+    return header.tobytes() + batch.tobytes() + chains.events(count).tobytes()

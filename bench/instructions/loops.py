@@ -15,7 +15,7 @@ import numpy as np
 
 from nlbus import Batch, Publisher, Subscriber
 from nlbus.bench import chains, namespace
-from nlbus.bench.native.floor import HEAD, Voice, new_batch
+from nlbus.bench.native.floor import Voice
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
@@ -31,21 +31,11 @@ LINK = (HERE / "newlink.bin").read_bytes()
 Loop = Callable[[], int]  # returns how many events it handled
 
 
-def packed(count: int) -> bytes:
-    """One datagram of the bus."""
-    batch = new_batch(1, chains.EVENT.itemsize)
-    batch["count"] = count
-    header = np.zeros(1, chains.HEADER)
-    header["len"] = HEAD + count * chains.EVENT.itemsize
-    header["type"] = 0x10
-    return header.tobytes() + batch.tobytes() + chains.events(count).tobytes()
-
-
 def in_memory() -> dict[str, Loop]:
     """Walking, records, columns."""
     rng = np.random.default_rng(0)
     uniform, varied = chains.uniform(MANY).memory.tobytes(), chains.varied(MANY, rng).memory.tobytes()
-    bus = [packed(MANY)]
+    bus = [messages.packed(MANY)]
     tables = {
         "route": ("route", "route", messages.routes(MANY)),
         "link": ("route", "link", messages.links(MANY, LINK)),

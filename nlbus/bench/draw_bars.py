@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from math import floor, log10
 from typing import Any
 
-from nlbus.bench.drawing import COLOURS, INK, Picture, colours, figure, logarithmic
+from nlbus.bench.drawing import COLOURS, INK, Drawer, Picture, colours, figure, logarithmic
 from nlbus.bench.results import Measurement
 from nlbus.bench.tabulating import number
 
@@ -84,9 +84,7 @@ def _transports(here: list[Measurement], title: str) -> Any:
             )
             for rate, count in rates
         ]
-        _grouped(
-            axes[1], who, series, lambda one: 100 * one.delivered / max(one.sent, 1), lost=lambda _: 100.0
-        )
+        _grouped(axes[1], who, series, arrived, lost=lambda _: 100.0)
         axes[1].set(xlim=(0, 104), xlabel="% of sent, delivered", title="at fixed offered rates")
     return fig
 
@@ -203,8 +201,7 @@ def _storms(here: list[Measurement], paint: dict[str, str]) -> Any:
         _plain_bars(left, each, arrived, paint, 100)
         for row, one in enumerate(each):
             if one.lost:
-                got = 100 * one.delivered / one.sent
-                left.barh(row, 100 - got, left=got, height=0.74, **LOST)
+                left.barh(row, 100 - arrived(one), left=arrived(one), height=0.74, **LOST)
         left.set_title(work)
         left.set_xlim(0, 122)
         left.set_xticks(range(0, 101, 20))
@@ -251,7 +248,6 @@ def _profile(here: list[Measurement]) -> Any:
     return fig
 
 
-Drawer = Callable[[list[Measurement]], Iterator[Picture]]
 DRAWERS: dict[str, tuple[Drawer, ...]] = {
     "transports": (transports,),
     "libraries": (libraries,),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from nlbus.bench.drawing import COLOURS, FAINT, INK, MARKERS, Picture, colours, figure, logarithmic
+from nlbus.bench.drawing import COLOURS, FAINT, INK, MARKERS, Drawer, Picture, colours, figure, logarithmic
 from nlbus.bench.results import Measurement
 from nlbus.bench.tabulating import number
 
@@ -136,5 +136,4 @@ def _linger(here: list[Measurement]) -> Any:
     return fig
 
 
-Drawer = Callable[[list[Measurement]], Iterator[Picture]]
 DRAWERS: dict[str, tuple[Drawer, ...]] = {"growth": (growth,), "latency": (latency,)}

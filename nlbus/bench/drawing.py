@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nlbus.bench.results import Measurement
 from nlbus.bench.tabulating import number
 from nlbus.errors import MissingExtra
 
@@ -52,6 +53,9 @@ class Picture(NamedTuple):
     section: str
     caption: str
     draw: Callable[[], Figure]
+
+
+Drawer = Callable[[list[Measurement]], Iterator[Picture]]  # of a section's measurements
 
 
 def matplotlib(module: str = "") -> Any:

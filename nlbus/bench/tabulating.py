@@ -35,7 +35,7 @@ PERCENTILES = ("p50", "p99", "p99.9")
 def number(value: float) -> str:
     """Three digits: 12.3 M, 456 k, 7.89, 0.0012."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= size:
+        if abs(value) >= 0.9995 * size:  # else it would be 1e+03 of the next smaller one
             return f"{value / size:.3g} {unit}"
     return f"{value:.3g}"
 

@@ -12,6 +12,7 @@ from nlbus.bench.native.compiling import NoCompiler
 from nlbus.bench.native.floor import Ears
 from nlbus.bench.native.ringbuf import NoRingbuf, Ringbuf
 from nlbus.bench.results import spread_of
+from nlbus.publisher import DATAGRAM_BYTES
 from nlbus.sources.bus import module_protocol
 
 CALLS = 300_000  # of those that nobody hears
@@ -19,7 +20,6 @@ EVENTS = 400_000  # a round, packed
 ALONE = 40_000  # a round, each in a datagram of its own
 DELIVERIES = 200_000  # a round, in the table of groups and listeners
 FEWEST = 15
-DATAGRAM = 32_448
 
 CAVEATS = """\
 One machine, one run: ratios compare, nanoseconds do not. A/A: the same beside itself; in 68 % of the rounds
@@ -95,7 +95,7 @@ def beside_ringbuf(rounds: int) -> None:
         ours = listening(stack, 1)
         protocol = module_protocol()
         assert protocol is not None
-        ears = in_c(stack.enter_context(Ears(1 << 2, DATAGRAM, protocol)))
+        ears = in_c(stack.enter_context(Ears(1 << 2, DATAGRAM_BYTES, protocol)))
 
         def bpf() -> Run:
             found = ringbuf.round(EVENTS)

@@ -12,6 +12,7 @@ import click
 
 from nlbus.bench import Measurement, Report
 from nlbus.bench.comparing import Comparison
+from nlbus.bench.tabulating import number
 
 WIDTH = 100
 # CPU: of publisher, server and subscriber, an event.
@@ -140,11 +141,3 @@ def lines(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         click.secho("  ".join(cells).rstrip(), bold=not i)
-
-
-def number(value: float) -> str:
-    """Three digits or more: 12.3 M, 456 k, 7.89."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= 0.9995 * size:  # else it would be 1e+03 of the next smaller one
-            return f"{value / size:.3g} {unit}"
-    return f"{value:.3g}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import socket
 import struct
 import subprocess
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import NamedTuple
 
+from nlbus.bench.libraries.tools import program
 from nlbus.bench.results import Missing
 from nlbus.bench.routes import Routes
 from nlbus.errors import KernelError, PermissionDenied
@@ -132,7 +132,7 @@ def uevent_storm(events: int) -> Storm | Missing:
 
 def connection_storm(connections: int) -> Storm | Missing:
     """TCP connections over lo, each opened and reset; events are those of new ones."""
-    nft = shutil.which("nft", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    nft = program("nft")
     if nft is None:
         return Missing("libraries", "a storm of new connections", "no `nft`: install nftables")
     done = subprocess.run([nft, "-f", "-"], input=TRACK, text=True, capture_output=True, check=False)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import shutil
 import socket
 import struct
 import subprocess
@@ -15,8 +13,9 @@ from functools import partial
 import nlbus
 from nlbus import Batch
 from nlbus.bench.libraries import kernel
-from nlbus.bench.libraries.library import LIBMNL, LIBNL, Kind, Library
+from nlbus.bench.libraries.library import LIBMNL, LIBNL, Kind, Library, Told
 from nlbus.bench.libraries.sides import Side, Work, alternate
+from nlbus.bench.libraries.tools import program
 from nlbus.bench.plans import Scale, Tell
 from nlbus.bench.results import Measurement, Missing
 from nlbus.request import NLMSGHDR, attributes, messages
@@ -69,24 +68,16 @@ def _parsed(table: str, told: bytes, name: str, plan: Scale, tell: Tell) -> Iter
         if isinstance(library, Missing):
             yield library
         else:
-            sides.append(Side(library.name, _parse(library, told), _note(library)))
+            sides.append(Side(library.name, _sum(partial(library.parse, told)), _note(library)))
     yield from alternate(work, sides, plan)
 
 
-def _parse(library: Library, told: bytes) -> Callable[[], tuple[int, int]]:
-    def parse() -> tuple[int, int]:
-        found = library.parse(told)
+def _sum(call: Callable[[], Told]) -> Callable[[], tuple[int, int]]:
+    def work() -> tuple[int, int]:
+        found = call()
         return found.messages, found.value
 
-    return parse
-
-
-def _dump(library: Library) -> Callable[[], tuple[int, int]]:
-    def dump() -> tuple[int, int]:
-        found = library.dump()
-        return found.messages, found.value
-
-    return dump
+    return work
 
 
 def from_kernel(plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
@@ -98,13 +89,13 @@ def from_kernel(plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
         sides = [Side("nlbus", _our_dump, OURS)]
         if not isinstance(_pyroute2(), Missing):
             sides.append(Side("pyroute2", _pyroute2_dump, PYROUTE2))
-        ip = shutil.which("ip", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+        ip = program("ip")
         if ip is None:
             yield Missing("libraries", "ip -j", "no `ip`: install iproute2")
         else:
             sides.append(Side("ip -j", partial(_ip_dump, ip), JSON))
         sides += [
-            Side(library.name, _dump(library), _note(library))
+            Side(library.name, _sum(library.dump), _note(library))
             for library in libraries()
             if not isinstance(library, Missing)
         ]

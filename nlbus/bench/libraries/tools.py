@@ -58,15 +58,20 @@ class Printed(NamedTuple):
     words: str
 
 
+def program(name: str) -> str | None:
+    """Where it is: also where only root's PATH leads to."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
 def listen(tool: Tool, make: Callable[[], object]) -> Printed | Missing:
     """Start it, make the storm, and end it when it has printed nothing for a while."""
-    program = shutil.which(tool.command[0], path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if program is None:
+    path = program(tool.command[0])
+    if path is None:
         return Missing("libraries", tool.subject, f"no `{tool.command[0]}`: install {tool.package}")
     with TemporaryDirectory(prefix="nlbus-bench-") as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
         with out.open("wb") as stdout, err.open("wb") as stderr:
-            process = subprocess.Popen([program, *tool.command[1:]], stdout=stdout, stderr=stderr)
+            process = subprocess.Popen([path, *tool.command[1:]], stdout=stdout, stderr=stderr)
         try:
             if not _joined(tool.protocol, process):
                 return Missing("libraries", tool.subject, f"it did not begin: {err.read_text().strip()}")

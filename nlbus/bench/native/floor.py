@@ -65,6 +65,14 @@ def library() -> ctypes.CDLL:
     return lib
 
 
+def enlarge(made: socket.socket, force: int, polite: int, size: int) -> None:
+    """A buffer of this size, or what the kernel grants."""
+    try:
+        made.setsockopt(socket.SOL_SOCKET, force, size // 2)  # the kernel doubles it
+    except PermissionError:
+        made.setsockopt(socket.SOL_SOCKET, polite, size // 2)
+
+
 class Ears:
     """A socket with the options of a Subscriber, read by the floor's loops: each empties the queue.
 
@@ -77,10 +85,7 @@ class Ears:
         self.socket.setsockopt(SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)
         if protocol == USERSOCK:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        try:
-            self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER // 2)
-        except PermissionError:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER // 2)
+        enlarge(self.socket, SO_RCVBUFFORCE, socket.SO_RCVBUF, BUFFER)
         self.socket.bind((0, groups))
         self._reader = library().floor_reader(self.socket.fileno(), slot)
 

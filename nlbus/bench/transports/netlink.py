@@ -5,20 +5,20 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
-from typing import Any
 
-import numpy as np
-
+from nlbus.bench.native.floor import (
+    BUFFER,
+    NETLINK_NO_ENOBUFS,
+    SO_RCVBUFFORCE,
+    SOL_NETLINK,
+    USERSOCK,
+    enlarge,
+)
 from nlbus.bench.transports.slots import Slots
 from nlbus.bench.transports.transport import Events, Publisher, Subscriber, Transport, buffer
+from nlbus.publisher import DATAGRAM_BYTES
 
-USERSOCK = 2
-SOL_NETLINK = 270
-NETLINK_NO_ENOBUFS = 5
 SO_ATTACH_FILTER = 26
-SO_RCVBUFFORCE, SO_SNDBUFFORCE = 33, 32
-BUFFER = 64 << 20  # what nlbus asks for
-DATAGRAM = 32_448  # beyond it, the kernel charges the receive buffer double
 GROUP = 3
 
 
@@ -29,14 +29,6 @@ def netlink(buffer: int = 0) -> socket.socket:
     if buffer:
         enlarge(made, SO_RCVBUFFORCE, socket.SO_RCVBUF, buffer)
     return made
-
-
-def enlarge(made: socket.socket, force: int, polite: int, size: int) -> None:
-    """A buffer of this size, or what the kernel grants."""
-    try:
-        made.setsockopt(socket.SOL_SOCKET, force, size // 2)  # the kernel doubles it
-    except PermissionError:
-        made.setsockopt(socket.SOL_SOCKET, polite, size // 2)
 
 
 class PlainPublisher(Publisher):
@@ -57,26 +49,9 @@ class PlainPublisher(Publisher):
 
     def publish_batch(self, events: Events) -> None:
         """As many a datagram as are cheap."""
-        per = DATAGRAM // events.dtype.itemsize
+        per = DATAGRAM_BYTES // events.dtype.itemsize
         for i in range(0, len(events), per):
             self._socket.sendto(buffer(events[i : i + per]), self._to)
-
-    def close(self) -> None:
-        """The end."""
-        self._socket.close()
-
-
-class PlainSubscriber(Subscriber):
-    """recv_into, one behind the other."""
-
-    def __init__(self) -> None:
-        self._socket = netlink(BUFFER)
-        self._socket.bind((0, 1 << (GROUP - 1)))
-        self._slots = Slots(self._socket)
-
-    def receive(self, dtype: np.dtype[Any], timeout: float) -> Events:
-        """Until there is nothing more."""
-        return self._slots.receive(dtype, timeout)
 
     def close(self) -> None:
         """The end."""
@@ -92,7 +67,7 @@ class Netlink(Transport):
     def missing(self) -> str | None:
         """Joining needs CAP_NET_ADMIN."""
         try:
-            PlainSubscriber().close()
+            self.subscriber("", 0).close()
         except OSError as error:
             return f"joining a group of NETLINK_USERSOCK: {error}"
         return None
@@ -103,4 +78,6 @@ class Netlink(Transport):
 
     def subscriber(self, where: str, number: int) -> Subscriber:
         """Of that group."""
-        return PlainSubscriber()
+        made = netlink(BUFFER)
+        made.bind((0, 1 << (GROUP - 1)))
+        return Slots(made)

@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from nlbus.bench.transports.transport import DRAIN, LARGE, Events
+from nlbus.bench.transports.transport import DRAIN, LARGE, Events, Subscriber
 
 ROOM = 256 << 10  # bytes
 LARGEST = 64 << 10  # of datagrams
 
 
-class Slots:
-    """One datagram behind the other, until there is none, or one of them is a batch."""
+class Slots(Subscriber):
+    """recv_into, one datagram behind the other, until there is none, or one of them is a batch."""
 
     def __init__(self, source: socket.socket) -> None:
         source.setblocking(False)
+        self._source = source
         self._recv_into = source.recv_into
         self._memory = bytearray(ROOM)
         self._view = memoryview(self._memory)
@@ -26,7 +27,7 @@ class Slots:
         self._poll.register(source, select.POLLIN)
 
     def receive(self, dtype: np.dtype[Any], timeout: float) -> Events:
-        """As Subscriber.receive."""
+        """Until there is nothing more."""
         recv_into, view = self._recv_into, self._view
         at = 0
         try:
@@ -40,3 +41,7 @@ class Slots:
             if at == 0:
                 self._poll.poll(timeout * 1000)
         return np.frombuffer(self._memory, dtype, at // dtype.itemsize)
+
+    def close(self) -> None:
+        """The end."""
+        self._source.close()

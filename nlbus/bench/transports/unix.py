@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from nlbus.bench.transports.netlink import SO_SNDBUFFORCE, enlarge
+from nlbus.bench.native.floor import enlarge
 from nlbus.bench.transports.slots import Slots
 from nlbus.bench.transports.transport import Events, Publisher, Subscriber, Transport, buffer
 
+SO_SNDBUFFORCE = 32
 BUFFER = 8 << 20  # of the sender: what is in flight is charged to it
 
 
@@ -46,23 +44,6 @@ class UnixPublisher(Publisher):
             made.close()
 
 
-class UnixSubscriber(Subscriber):
-    """recv_into, one behind the other."""
-
-    def __init__(self, where: str, number: int) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(Path(where, str(number))))
-        self._slots = Slots(self._socket)
-
-    def receive(self, dtype: np.dtype[Any], timeout: float) -> Events:
-        """Until there is nothing more."""
-        return self._slots.receive(dtype, timeout)
-
-    def close(self) -> None:
-        """The end."""
-        self._socket.close()
-
-
 class Unix(Transport):
     """SOCK_DGRAM by the standard library."""
 
@@ -75,4 +56,6 @@ class Unix(Transport):
 
     def subscriber(self, where: str, number: int) -> Subscriber:
         """Under a path of its own."""
-        return UnixSubscriber(where, number)
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        made.bind(str(Path(where, str(number))))
+        return Slots(made)
