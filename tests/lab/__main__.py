@@ -39,7 +39,7 @@ def arguments() -> argparse.Namespace:
     ):
         one = actions.add_parser(name, help=what, description=what)
         one.add_argument("--kernel", action="append", help='a series of Debian\'s kernels, or "debug"')
-        one.add_argument("--timeout", type=float, default=1500, help="seconds until the guest is ended")
+        one.add_argument("--timeout", type=float, default=1200, help="seconds until the guest is ended")
         one.add_argument("--or-skip", action="store_true", help="succeed where there can be no guest")
         one.set_defaults(action=action)
     known, rest = parser.parse_known_args()
@@ -56,10 +56,9 @@ def boot(kernel: Kernel, command: list[str], options: argparse.Namespace, *, loa
     environment = {"NLBUS_KMOD": str(built), "NLBUS_GUEST": kernel.name}
     log = results / "console.log"
     status = guest.run(kernel, command, results=results, timeout=options.timeout, environment=environment)
-    if status == guest.TIMED_OUT:
-        print(f"the guest was ended after {options.timeout:g} seconds", file=sys.stderr)
-    elif status >= guest.FAILED:
-        print(f"the guest failed; {log} ends:", *guest.lines(log)[-40:], sep="\n", file=sys.stderr)
+    if status >= guest.FAILED:
+        how = f"was ended after {options.timeout:g} seconds" if status == guest.TIMED_OUT else "failed"
+        print(f"the guest {how}; {log} ends:", *guest.lines(log)[-80:], sep="\n", file=sys.stderr)
     if found := guest.accusations(log):
         print(f"the kernel reports, in {log}:", *found[:20], sep="\n    ", file=sys.stderr)
         return status or 1
@@ -117,11 +116,11 @@ def together(names: list[str], options: argparse.Namespace) -> int:
             stack.callback(process.wait)
             stack.callback(process.terminate)
             running.append((process, path))
-        statuses = []
-        for process, path in running:
-            statuses.append(process.wait())
+        # Those that failed last, where a reader looks first.
+        running.sort(key=lambda guest: guest[0].wait() != 0)
+        for _, path in running:
             print(path.read_text(), flush=True)
-    return max(map(abs, statuses))
+    return max(abs(process.returncode) for process, _ in running)
 
 
 def main() -> int:

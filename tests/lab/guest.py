@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -45,25 +46,26 @@ def run(
     # The path of a socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="nlbus-") as folder:
         image = initramfs(kernel, Path(folder))
-        socket = Path(folder) / "fs"
+        shared, monitor = Path(folder) / "fs", Path(folder) / "monitor"
         files = subprocess.Popen(
-            [*virtiofsd(), "-f", f"--socket-path={socket}", "-o", "source=/,cache=always,sandbox=chroot"],
+            [*virtiofsd(), "-f", f"--socket-path={shared}", "-o", "source=/,cache=always,sandbox=chroot"],
             stdout=subprocess.DEVNULL,
             stderr=(results / "virtiofsd.log").open("w"),
         )
         try:
-            await_socket(socket, files, results)
+            await_socket(shared, files, results)
             # On a busy machine the emulated timer is too late for the check at boot.
-            append = f"console=ttyS0 panic=-1 oops=panic no_timer_check {FAST} {kernel.options} --"
-            append += f" {timeout:.0f} {results} /bin/sh {script}"
+            append = f"console=ttyS0 panic=-1 oops=panic unknown_nmi_panic no_timer_check {FAST}"
+            append += f" {kernel.options} -- {timeout:.0f} {results} /bin/sh {script}"
             machine = subprocess.Popen(
-                [*qemu(socket, kernel.memory), "-kernel", kernel.image, "-initrd", image, "-append", append,
-                 "-serial", f"file:{log}", "-serial", "stdio"],
+                [*qemu(shared, kernel.memory), "-kernel", kernel.image, "-initrd", image, "-append", append,
+                 "-serial", f"file:{log}", "-serial", "stdio", "-monitor", f"unix:{monitor},server,nowait"],
                 stdin=None if sys.stdin.isatty() else subprocess.DEVNULL,
             )  # fmt: skip
             try:
                 status = machine.wait(timeout + 60)
             except subprocess.TimeoutExpired:
+                interrupt(monitor)
                 return TIMED_OUT
             finally:
                 machine.kill()
@@ -92,7 +94,7 @@ def preamble(kernel: Kernel, environment: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-def qemu(socket: Path, memory: int) -> list[str]:
+def qemu(shared: Path, memory: int) -> list[str]:
     program = "qemu-system-x86_64"
     if shutil.which(program) is None:
         raise Unavailable("qemu-system-x86_64 is not installed (Debian: apt-get install qemu-system-x86)")
@@ -100,7 +102,7 @@ def qemu(socket: Path, memory: int) -> list[str]:
         program, "-nodefaults", "-no-reboot", "-display", "none", "-machine", "q35", "-accel", "tcg",
         "-cpu", CPU, "-smp", "2", "-m", f"{memory}",
         "-object", f"memory-backend-memfd,id=memory,size={memory}M,share=on", "-numa", "node,memdev=memory",
-        "-chardev", f"socket,id=files,path={socket}", "-device", "vhost-user-fs-pci,chardev=files,tag=host",
+        "-chardev", f"socket,id=files,path={shared}", "-device", "vhost-user-fs-pci,chardev=files,tag=host",
         "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
     ]  # fmt: skip
 
@@ -119,6 +121,14 @@ def await_socket(path: Path, server: subprocess.Popen[bytes], results: Path) -> 
         if server.poll() is not None or time.monotonic() > give_up:
             raise Unavailable(f"virtiofsd does not start: {(results / 'virtiofsd.log').read_text().strip()}")
         time.sleep(0.01)
+
+
+def interrupt(monitor: Path) -> None:
+    """A kernel in which nothing runs any more tells its log where it is, when it gets an NMI."""
+    with socket.socket(socket.AF_UNIX) as to:
+        to.connect(str(monitor))
+        to.sendall(b"nmi\n")
+        time.sleep(5)
 
 
 def accusations(log: Path) -> list[str]:
