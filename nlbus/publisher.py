@@ -79,7 +79,7 @@ class Publisher:
         self._publish_one = self._sender.publish_one
         self._masks: dict[object, int] = {}
         # It must not hold the publisher alive: it knows the sender alone.
-        timer = threading.Thread(target=_run_timer, args=(self._sender,), name="nlbus-publisher", daemon=True)
+        timer = threading.Thread(target=self._sender.run_timer, name="nlbus-publisher", daemon=True)
         timer.start()
         self._close = weakref.finalize(self, _close, self._sender, timer)
 
@@ -247,11 +247,6 @@ def _module(transport: Transport, reliable: bool) -> int | None:
     if reliable:
         raise SchemaError(f"reliable: over NETLINK_USERSOCK the kernel tells no sender who is full; {why}")
     return None
-
-
-def _run_timer(sender: Sender) -> None:
-    while sender.wait_timer():
-        sender.tick()
 
 
 def _close(sender: Sender, timer: threading.Thread) -> None:

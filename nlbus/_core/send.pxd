@@ -41,6 +41,7 @@ cdef class Sender:
     cdef readonly uint64_t evicted        # streams
     cdef readonly uint64_t failed         # events that the kernel refused
 
+    cdef void tick(self) noexcept nogil
     cdef outgoing *stream(self, uint32_t groups) noexcept nogil
     cdef outgoing *create(self, uint32_t groups) noexcept nogil
     cdef void reindex(self) noexcept nogil

@@ -115,7 +115,7 @@ cdef class Sender:
         self.finish(error)
 
     def flush(self, bint last=False):
-        """Send all that is pending. At last: heartbeats too, and wait_timer returns False. OSError."""
+        """Send all that is pending. At last: heartbeats too, and run_timer returns. OSError."""
         cdef uint32_t i
         cdef int error
         with nogil:
@@ -131,34 +131,15 @@ cdef class Sender:
             PyThread_release_lock(self.lock)
         self.finish(error)
 
-    def tick(self):
-        """What the timer is for: send what is due, and the heartbeats of streams that fell idle."""
-        cdef uint32_t i
-        cdef int64_t now, next = 0, at
-        cdef outgoing *s
-        with nogil:
-            PyThread_acquire_lock(self.lock, WAIT_LOCK)
-            now = clock_ns(CLOCK_MONOTONIC)
-            self.armed_ns = 0
-            # An error here has no caller to go to: the stream restarts, and readers keep it open.
-            self.flush_due(now)
-            for i in range(self.count):
-                s = &self.streams[i]
-                if s.dirty and s.due_ns == 0 and now - s.sent_ns >= IDLE_NS:
-                    self.heartbeat(s)
-                at = s.due_ns if s.due_ns else s.sent_ns + IDLE_NS if s.dirty else 0
-                if at and (next == 0 or at < next):
-                    next = at
-            if next:
-                self.arm(next)
-            PyThread_release_lock(self.lock)
-
-    def wait_timer(self):
-        """Sleep until the timer fires; False once closed. For the timer's thread, without the lock."""
+    def run_timer(self):
+        """What the timer's thread does until we are closed. Without the GIL, for which it would have to wait
+        where the program is busy: 5 ms, again and again."""
         cdef uint64_t fired
         with nogil:
-            read(self.timer, &fired, sizeof(fired))
-        return not self.closed
+            while not self.closed:
+                read(self.timer, &fired, sizeof(fired))
+                if not self.closed:
+                    self.tick()
 
     def shut(self):
         """Close the descriptors, when nobody waits for the timer any more."""
@@ -180,6 +161,27 @@ cdef class Sender:
     def refusal(self):
         """The message by which nlbus.ko refused what was sent last; b"" where it did not."""
         return PyBytes_FromStringAndSize(<char *> self.out.answer, self.out.answered)
+
+    cdef void tick(self) noexcept nogil:
+        """Send what is due, and the heartbeats of streams that fell idle."""
+        cdef uint32_t i
+        cdef int64_t now, next = 0, at
+        cdef outgoing *s
+        PyThread_acquire_lock(self.lock, WAIT_LOCK)
+        now = clock_ns(CLOCK_MONOTONIC)
+        self.armed_ns = 0
+        # An error here has no caller to go to: the stream restarts, and readers keep it open.
+        self.flush_due(now)
+        for i in range(self.count):
+            s = &self.streams[i]
+            if s.dirty and s.due_ns == 0 and now - s.sent_ns >= IDLE_NS:
+                self.heartbeat(s)
+            at = s.due_ns if s.due_ns else s.sent_ns + IDLE_NS if s.dirty else 0
+            if at and (next == 0 or at < next):
+                next = at
+        if next:
+            self.arm(next)
+        PyThread_release_lock(self.lock)
 
     cdef outgoing *stream(self, uint32_t groups) noexcept nogil:
         """The stream of these groups. NULL: no memory."""

@@ -1,6 +1,7 @@
 """Every way of publishing, through a real socket to a real subscriber."""
 
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -295,6 +296,22 @@ def test_the_linger_timer_sends_by_itself(sub: Subscriber) -> None:
         took = time.monotonic() - start
     assert sorted(payloads(got)) == [b"one", b"three", b"two"]
     assert 0.045 <= took < 1.0
+
+
+def test_a_busy_program_does_not_delay_the_timer() -> None:
+    """It sends while another thread keeps the GIL."""
+    interval = sys.getswitchinterval()
+    with linger(0.001) as pub:
+        try:
+            sys.setswitchinterval(10)
+            pub.publish(b"one", 3)
+            busy_until = time.monotonic() + 0.3
+            while time.monotonic() < busy_until:
+                pass
+            sent = [stream["events"] for stream in pub.stats()["streams"]]
+        finally:
+            sys.setswitchinterval(interval)
+    assert sent == [1]
 
 
 def test_a_full_datagram_does_not_wait_for_the_timer(sub: Subscriber) -> None:
