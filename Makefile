@@ -6,6 +6,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 READERS := $(VENV)/.readers
 ASAN := build/asan
+STARTERS := bench cli demo examples instructions packaging pytest_plugin readme recipes
 
 # An ordinary user gets a user namespace, in which tests may make network namespaces, and one to come back to.
 # Where that is forbidden, they skip and say so.
@@ -87,7 +88,7 @@ soak: build $(READERS) ## The long rounds of the loss ledger
 
 # A tree of its own, so that instrumented and ordinary modules are never mixed up. The tests measure memory, hence
 # a small quarantine; and they provoke SIGSEGV, which is theirs to see.
-# The demo and the benchmarks run other programs, which takes long, and what is in them of nlbus others test.
+# Without the tests that mostly start programs: that takes long, and what the programs do of nlbus others test.
 test-asan: build $(READERS) ## Unit and kernel tests under ASan and UBSan
 	@mkdir -p $(ASAN) && rm -rf $(ASAN)/tests
 	@tar -c --exclude-vcs --exclude=./build --exclude=./.venv --exclude='*.so' --exclude=__pycache__ . | \
@@ -97,7 +98,7 @@ test-asan: build $(READERS) ## Unit and kernel tests under ASan and UBSan
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:handle_segv=0:quarantine_size_mb=1 \
 		UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONMALLOC=malloc \
-		../../$(PY) -m pytest --ignore=tests/kernel/test_demo.py --ignore-glob='*/kernel/test_bench*' \
+		../../$(PY) -m pytest $(STARTERS:%=--ignore-glob='*/test_%*.py') \
 		tests/sanitize/instrumented.py tests/unit tests/kernel
 
 clean: ## Remove whatever was made here, .venv too

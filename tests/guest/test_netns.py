@@ -125,6 +125,7 @@ while True:
             try:
                 for _ in range(20): s.recv(65536)
             except OSError: pass
+        time.sleep(0.02)  # or it would never be out of use
     except OSError: time.sleep(0.001)
 """
     return subprocess.Popen([sys.executable, "-c", code])
