@@ -132,6 +132,8 @@ class Table:
         in UTC where the column's unit says nothing else: datetime ends at microseconds.
         """
         for chunk in self._chunks:
+            if not len(chunk):
+                continue  # the usual case in Batch.rows, where most tables are
             names, cells = [], []
             nothing = [None] * len(chunk)
             for i, column in enumerate(self.columns):
