@@ -102,6 +102,8 @@ static void mount_root(const char *results)
 	attach("proc", "proc", "proc", 0, NULL);
 	attach("sysfs", "sys", "sysfs", 0, NULL);
 	attach("devtmpfs", "dev", "devtmpfs", 0, NULL);
+	if (symlink("/proc/self/fd", "dev/fd"))	/* for <() of bash */
+		die("dev/fd");
 	attach("devpts", "dev/pts", "devpts", 0, NULL);
 	attach("tmpfs", "dev/shm", "tmpfs", 0, NULL);
 	attach("tmpfs", "tmp", "tmpfs", 0, "mode=1777");
