@@ -76,6 +76,17 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     return lines
 
 
+def room_apart(distance: int) -> int | None:
+    """How many lines that lie `distance` bytes apart, a power of two, the second-level cache has room for."""
+    folder = "/sys/devices/system/cpu/cpu0/cache/index2/"
+    sets, ways, line = (
+        _read(folder + name) for name in ("number_of_sets", "ways_of_associativity", "coherency_line_size")
+    )
+    if not (sets and ways and line):
+        return None
+    return max(1, int(sets) * int(line) // distance) * int(ways)
+
+
 def _read(path: str) -> str:
     try:
         return Path(path).read_text().strip()

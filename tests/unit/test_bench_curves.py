@@ -1,8 +1,11 @@
 """Curves, their words, and what perf reports, from made-up figures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from nlbus.bench import growth
 from nlbus.bench.fitting import fit, line
 from nlbus.bench.growth import AXES, Axis, summary, words
 from nlbus.bench.latency import EDGES_US, distribution
@@ -56,6 +59,20 @@ def test_a_slope_has_the_cause_that_was_found_out_and_a_bend_has_none() -> None:
     assert "behind 16: 100 and 3 up to there" in text
     assert text.endswith("; not explained")
     assert "(each is looked at)" in words(axis("each is looked at"), found, 0.01)
+
+
+def test_a_bend_may_have_a_cause_too() -> None:
+    found = fit(DOUBLING, [bent(x) for x in DOUBLING])
+    text = words(replace(axis(), bend=lambda x: f"beyond {x:g} all is full"), found, 0.01)
+    assert text.endswith("beyond; beyond 16 all is full")
+
+
+def test_sockets_get_dearer_where_they_fill_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "room_apart", lambda distance: 2048 * 1024 // distance)
+    assert "room for 1,024 lines" in growth.crowded(700)
+    assert growth.crowded(100) == growth.crowded(2000) == "not explained"
+    monkeypatch.setattr(growth, "room_apart", lambda distance: None)
+    assert growth.crowded(700) == "not explained"
 
 
 def test_noise_is_no_bend() -> None:
