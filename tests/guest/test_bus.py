@@ -38,7 +38,7 @@ def test_subscribers_that_were_there_before_the_module_hear_what_comes_through_i
 
     def wait_for_the_end() -> None:
         with Subscriber(groups=(1, 7)) as other:
-            for batch in other.batches(timeout=20):
+            for batch in other.batches(timeout=20 * SLOW):
                 got.extend(batch.payload(i) for i in range(len(batch)))
                 if b"end" in got:
                     break

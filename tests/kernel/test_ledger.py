@@ -16,6 +16,7 @@ from collections.abc import Callable
 import pytest
 
 from nlbus import Publisher, Subscriber
+from tests.conftest import PATIENCE
 from tests.kernel.helpers import ROOT, drain, payload, payloads
 from tests.kernel.ledger_model import Model, explore
 from tests.reference import bus_batch
@@ -337,7 +338,7 @@ def play(seed: int, rounds: int, timeout: float, transport: str) -> Counter[str]
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("seed", [1] if IN_A_GUEST else [1, 21, 41])
 def test_rounds_of_processes(seed: int, each_transport: str) -> None:
-    totals = play(seed, 10 if IN_A_GUEST else 20, 110, each_transport)
+    totals = play(seed, 10 if IN_A_GUEST else 20, 110 * PATIENCE, each_transport)
     assert totals["delivered"] > 500 * totals["rounds"]
     assert totals["lost"] > 50 * totals["rounds"]
     assert totals["required"] > 5 * totals["rounds"]  # tails that only `open` tells of
