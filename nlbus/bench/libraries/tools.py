@@ -18,6 +18,8 @@ from nlbus.bench.results import Missing
 
 PATIENCE = 10.0  # seconds until it has joined
 PAUSE = 0.02
+# A shell lets what it runs in the background ignore Ctrl-C, and so would what that starts, and never end.
+INTERRUPTIBLE = ("env", "--default-signal=INT")
 
 
 class Tool(NamedTuple):
@@ -71,7 +73,9 @@ def listen(tool: Tool, make: Callable[[], object]) -> Printed | Missing:
     with TemporaryDirectory(prefix="nlbus-bench-") as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
         with out.open("wb") as stdout, err.open("wb") as stderr:
-            process = subprocess.Popen([path, *tool.command[1:]], stdout=stdout, stderr=stderr)
+            process = subprocess.Popen(
+                [*INTERRUPTIBLE, path, *tool.command[1:]], stdout=stdout, stderr=stderr
+            )
         try:
             if not _joined(tool.protocol, process):
                 return Missing("libraries", tool.subject, f"it did not begin: {err.read_text().strip()}")
