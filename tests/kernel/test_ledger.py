@@ -17,6 +17,7 @@ import pytest
 
 from nlbus import Publisher, Subscriber
 from tests.conftest import PATIENCE
+from tests.guest.helpers import DEBUG
 from tests.kernel.helpers import ROOT, drain, payload, payloads
 from tests.kernel.ledger_model import Model, explore
 from tests.reference import bus_batch
@@ -25,6 +26,8 @@ pytestmark = pytest.mark.usefixtures("each_transport")
 
 Subscribe = Callable[..., Subscriber]
 IN_A_GUEST = "NLBUS_GUEST" in os.environ  # whose processors are emulated
+# A round that a debug kernel slows down ends fewer publishers in mid-stream.
+OPEN_TAILS = 2 if DEBUG else 5
 
 # By hand: a sender that stops between the copies of one datagram
 
@@ -341,7 +344,7 @@ def test_rounds_of_processes(seed: int, each_transport: str) -> None:
     totals = play(seed, 10 if IN_A_GUEST else 20, 110 * PATIENCE, each_transport)
     assert totals["delivered"] > 500 * totals["rounds"]
     assert totals["lost"] > 50 * totals["rounds"]
-    assert totals["required"] > 2 * totals["rounds"]  # tails that only `open` tells of
+    assert totals["required"] > OPEN_TAILS * totals["rounds"]  # tails that only `open` tells of
     assert totals["counted"] > 5 * totals["rounds"] // 20  # subscribers of whom every copy could be counted
     assert totals["incarnations"] > totals["publishers"]
 
