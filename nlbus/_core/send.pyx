@@ -152,11 +152,19 @@ cdef class Sender:
 
     def stream_rows(self):
         """A tuple a stream: groups (mask), instance, events and datagrams sent. ClosedError after a fork."""
+        cdef outgoing s
         cdef uint32_t i
         if self.inherited:
             self.check()
-        return [(self.streams[i].groups, self.streams[i].instance, self.streams[i].next_seq,
-                 self.streams[i].next_dgram) for i in range(self.count)]
+        rows = []
+        for i in range(self.count):
+            with nogil:
+                # The timer may be sending.
+                PyThread_acquire_lock(self.lock, WAIT_LOCK)
+                s = self.streams[i]
+                PyThread_release_lock(self.lock)
+            rows.append((s.groups, s.instance, s.next_seq, s.next_dgram))
+        return rows
 
     def refusal(self):
         """The message by which nlbus.ko refused what was sent last; b"" where it did not."""
