@@ -4,33 +4,14 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 from nlbus._core.gather cimport Rows
 from nlbus._core.program cimport Program, op, slot
+from nlbus._core.shape cimport shape
 from nlbus._core.store cimport Store
 
 
 cdef enum:
     STRETCH = 128                 # rows
     SHAPES = 4                    # that are kept
-    HEADS = 128                   # attributes of a shape
     PATIENCE = 16                 # messages of no known shape, until only one in so many is learnt
-
-
-cdef struct head:
-    uint32_t at                   # from the first attribute's
-    uint32_t word                 # its nlattr
-
-
-cdef struct value:                # of an attribute that somebody asked for, or that is not known
-    slot *slot
-    uint32_t at
-    uint32_t size
-
-
-cdef struct shape:                # which attributes a message has, in all its nests, and where
-    size_t length
-    int heads
-    int values
-    head head[HEADS]
-    value value[HEADS]
 
 
 cdef class Decoded(Store):

@@ -4,13 +4,12 @@ It knows no source. One pass finds the messages of a kind, others decode them: t
 then each attribute by one look into a table; what nobody asked for is stepped over. Whatever the bytes are:
 an attribute that does not fit marks its row, and what is not known is counted.
 
-Most messages of a batch are of few shapes: the same attributes, of the same lengths, in the same places.
-Walking is slow, since where an attribute begins is known only when the one before has been read; so some
-shapes are kept, and where a message has one of them, its attributes are taken from where they must be.
+Most messages of a batch are of few shapes: the same attributes, of the same lengths, in the same places. Some
+are kept, so that hardly any message must be walked.
 """
 
 cimport cython
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
 
@@ -19,104 +18,15 @@ from nlbus._core.cells cimport (
     cell, cell_begin, cell_bytes, cell_integer, cell_item, cell_items, cell_place,
 )
 from nlbus._core.gather cimport Rows
-from nlbus._core.integers cimport be16toh, be32toh, be64toh, extended, load, load_big
+from nlbus._core.integers cimport extended, load, load_big
+from nlbus._core.plain cimport IPV4_MAPPED, lacks, plain
 from nlbus._core.program cimport *
+from nlbus._core.shape cimport has_shape, learn, shape, value
 from nlbus._core.walk cimport message
 from nlbus._wire.cursor cimport nla_data, nla_ok, nla_payload, nla_total_size, nla_type
 
-cdef extern from *:
-    """
-    #include <string.h>
-    static const unsigned char nlbus_ipv4_mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    """
-    const uint8_t *IPV4_MAPPED "nlbus_ipv4_mapped"
+cdef extern from "string.h":
     size_t strnlen(const char *text, size_t most) noexcept nogil
-
-
-cdef inline bint plain(const slot *s, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
-    """Store a value that goes straight to its column, as most do; False where it is none of these."""
-    cdef uint16_t u16
-    cdef uint32_t u32
-    cdef uint64_t u64
-    if cython.likely(s.kind == PLAIN_4):  # most are; a test is cheaper than a jump by a table
-        if length < 4:
-            return False
-        memcpy(s.data + 4 * row, at, 4)
-        s.valid[row] = 1
-        return True
-    if s.kind < PLAIN_4:
-        return False
-    if s.kind == PLAIN_8:
-        if length < 8:
-            return False
-        memcpy(s.data + 8 * row, at, 8)
-    elif s.kind == PLAIN_1:
-        if length < 1:
-            return False
-        s.data[row] = at[0]
-    elif s.kind == PLAIN_2:
-        if length < 2:
-            return False
-        memcpy(s.data + 2 * row, at, 2)
-    elif s.kind == PLAIN_BE_4:
-        if length < 4:
-            return False
-        memcpy(&u32, at, 4)
-        u32 = be32toh(u32)
-        memcpy(s.data + 4 * row, &u32, 4)
-    elif s.kind == PLAIN_BE_8:
-        if length < 8:
-            return False
-        memcpy(&u64, at, 8)
-        u64 = be64toh(u64)
-        memcpy(s.data + 8 * row, &u64, 8)
-    elif s.kind == PLAIN_BE_2:
-        if length < 2:
-            return False
-        memcpy(&u16, at, 2)
-        u16 = be16toh(u16)
-        memcpy(s.data + 2 * row, &u16, 2)
-    else:  # PLAIN_ADDRESS
-        if length != 4:
-            return False
-        memcpy(s.data + 16 * row, IPV4_MAPPED, 12)
-        memcpy(s.data + 16 * row + 12, at, 4)
-    s.valid[row] = 1
-    return True
-
-
-cdef inline bint lacks(const op *o, const uint8_t *at) noexcept nogil:
-    """Whether the integer says that there is none."""
-    if o.kind == UINT_BE or o.kind == SINT_BE:
-        return load_big(at, o.size) == o.absent
-    return load(at, o.size) == o.absent
-
-
-cdef inline bint has_shape(const shape *known, const uint8_t *at, size_t length) noexcept nogil:
-    """Whether the same attributes, of the same lengths, are in the same places."""
-    cdef uint32_t word, differs = 0
-    cdef int i
-    if length != known.length or known.heads > HEADS:
-        return False
-    for i in range(known.heads):
-        memcpy(&word, at + known.head[i].at, sizeof(word))
-        differs |= word ^ known.head[i].word
-    return differs == 0
-
-
-cdef inline void learn(shape *known, slot *s, const uint8_t *at, size_t offset, size_t size) noexcept nogil:
-    """One attribute more. Beyond HEADS of them there is no shape."""
-    if known.heads >= HEADS:
-        known.heads = HEADS + 1
-        return
-    memcpy(&known.head[known.heads].word, at, sizeof(uint32_t))
-    known.head[known.heads].at = <uint32_t> offset
-    known.heads += 1
-    if s.kind != NEST and s.kind != SKIP:
-        known.value[known.values].slot = s
-        known.value[known.values].at = <uint32_t> offset + 4
-        known.value[known.values].size = <uint32_t> size
-        known.values += 1
 
 
 # The collector would take away what __dealloc__ still needs; there are no cycles to collect.

@@ -1,4 +1,4 @@
-"""The send core: streams, coalescing, sendmmsg."""
+"""The send core: what a Publisher calls, from any thread."""
 
 from typing import Any, Self, final
 
