@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from heapq import merge
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nlbus.columns import AnySchema, Column, RecordSchema, Schema
 from nlbus.decoding import decoder
 from nlbus.errors import SchemaError, UnknownColumn
@@ -32,6 +34,11 @@ class Reading:
         self.source = source
         self.where = where
         self._schemas = {schema.name: schema for schema in source.schemas}
+        self._types = {
+            schema.name: frozenset(op.type for op in schema.ops)
+            for schema in source.schemas
+            if isinstance(schema, Schema)
+        }
         self._wanted: dict[str, frozenset[str] | None] = dict.fromkeys(self._schemas)
         if tables is not None:
             chosen = tables if isinstance(tables, Mapping) else dict.fromkeys(_names(tables))
@@ -118,7 +125,15 @@ class Reading:
 
     def rows(self, batch: Batch) -> Iterator[dict[str, Any]]:
         """The rows of all tables that were asked for, in message order; nl_table says of which."""
-        return merge(*(self._named(batch, name) for name in self._wanted), key=lambda row: row["nl_row"])
+        named = (self._named(batch, name) for name in self._told_of(batch))
+        return merge(*named, key=lambda row: row["nl_row"])
+
+    def _told_of(self, batch: Batch) -> list[str]:
+        """The tables that the types of a batch's messages allow for: most sources have many, most batches few."""
+        if self.source.framing != "nlmsg":
+            return list(self._wanted)
+        types = frozenset(np.unique(batch.messages["type"]).tolist())
+        return [name for name in self._wanted if not types.isdisjoint(self._types[name])]
 
     def _named(self, batch: Batch, name: str) -> Iterator[dict[str, Any]]:
         for row in self.table(batch, name).iter_rows():
