@@ -2,7 +2,8 @@
 
 A round has as many turns as there are sides, and each side stands once at each place of the turn: who drains
 first finds cold bytes (the kernel shares them between the sockets), who drains last frees them. Every other
-round turns the other way, so that each side follows each other one equally often.
+round turns the other way. The orders are Williams's balanced Latin square: in two rounds, in one where the
+number of sides is even, each side follows each other one equally often.
 """
 
 from __future__ import annotations
@@ -52,6 +53,14 @@ def timed(work: Callable[[], int], losses: Callable[[], int] | None = None) -> S
     return run
 
 
+def williams(sides: int, turn: int) -> list[int]:
+    """Who comes when in this turn: a row of a Williams design. With those of all turns below `sides`, each
+    side stands once at each place; with their mirror images, too, each follows each other one equally often.
+    """
+    zigzag = [-(place // 2) if place % 2 == 0 else place // 2 + 1 for place in range(sides)]
+    return [(side + turn) % sides for side in zigzag]
+
+
 def alternate(
     sides: Sequence[Side],
     rounds: int,
@@ -66,12 +75,11 @@ def alternate(
     `before` is called before a turn of all sides and says how many events each should see, `after` after
     each one's work; neither is timed. Uncounted where a side saw another number, lost ones included.
     """
-    places = range(len(sides))
     give_up = monotonic() + seconds
     for number in range(-warm_up, rounds):
         total = [Turn(0.0, 0) for _ in sides]
-        for first in places:
-            order = [(first + place) % len(sides) for place in places]
+        for row in range(len(sides)):
+            order = williams(len(sides), row)
             expected = before()
             for side in reversed(order) if number % 2 else order:
                 turn = sides[side]()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from nlbus.bench.pairing import LEAST_ROUNDS, Pairs, Turn, Uncounted, alternate, compare, timed
+from nlbus.bench.pairing import LEAST_ROUNDS, Pairs, Turn, Uncounted, alternate, compare, timed, williams
 
 
 def writing(name: str, order: list[str], cost: float = 1.0, delivered: int = 10) -> Callable[[], Turn]:
@@ -17,7 +17,7 @@ def writing(name: str, order: list[str], cost: float = 1.0, delivered: int = 10)
     return side
 
 
-@pytest.mark.parametrize("names", ["ab", "abc", "abcde"])
+@pytest.mark.parametrize("names", ["ab", "abc", "abcd", "abcde", "abcdef", "abcdefg", "abcdefghi"])
 def test_each_side_stands_at_each_place_and_follows_each_other_one(names: str) -> None:
     order: list[str] = []
     rounds = list(alternate([writing(name, order) for name in names], 2, warm_up=0))
@@ -28,8 +28,20 @@ def test_each_side_stands_at_each_place_and_follows_each_other_one(names: str) -
         for place in range(n):
             assert sorted(turn[place] for turn in one_round) == sorted(names)
     follows = Counter(pair for turn in turns for pair in itertools.pairwise(turn))
-    assert all(follows[a, b] == follows[b, a] for a, b in itertools.combinations(names, 2))
+    assert [follows[pair] for pair in itertools.permutations(names, 2)] == [2] * (n * (n - 1))
     assert rounds == [[Turn(n, 10 * n) for _ in names]] * 2
+
+
+def test_an_even_number_of_sides_is_balanced_in_one_round() -> None:
+    for n in (2, 4, 6, 10):
+        follows = Counter(pair for turn in range(n) for pair in itertools.pairwise(williams(n, turn)))
+        assert [follows[pair] for pair in itertools.permutations(range(n), 2)] == [1] * (n * (n - 1))
+
+
+def test_three_sides_turn_one_way_and_then_the_other() -> None:
+    order: list[str] = []
+    list(alternate([writing(name, order) for name in "abc"], 2, warm_up=0))
+    assert "".join(order) == "abcbcacab" + "cbaacbbac"
 
 
 def test_warm_up_counts_for_nothing() -> None:
