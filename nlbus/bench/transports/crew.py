@@ -109,7 +109,7 @@ class Shot:
     sent: int
     delivered: tuple[int, ...]  # a subscriber
     lost: int
-    rate: float  # events a second that each got, on average, until its last one
+    rate: float  # events a second that each got, on average, until its last one; not above a fixed rate
     offered: float  # events a second that the publisher sent
     publisher_ns: float
     subscriber_ns: float
@@ -200,11 +200,12 @@ class Crew:
                     f"the sum of their values is {'right' if each['whole'] else 'WRONG'}"
                 )
         delivered = tuple(each["events"] for each in heard)
+        due = sent / job.offered * 1e9 if job.offered else 1.0  # whoever is in time is not above the rate
         return Shot(
             sent=sent,
             delivered=delivered,
             lost=sum(each["lost"] for each in heard),
-            rate=fmean(each["events"] / max(each["last"] - start, 1) * 1e9 for each in heard),
+            rate=fmean(each["events"] / max(each["last"] - start, due) * 1e9 for each in heard),
             offered=sent / max(said["end"] - start, 1) * 1e9,
             publisher_ns=said["cpu"] / max(sent, 1),
             subscriber_ns=sum(each["cpu"] for each in heard) / max(sum(delivered), 1),

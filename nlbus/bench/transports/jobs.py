@@ -11,6 +11,15 @@ from nlbus.bench.plans import Scale
 
 HALF = 0.5  # the value of every event: its sum says that they arrived whole
 BATCH_BYTES = 64 << 10
+SECONDS = {"quick": 0.04, "full": 0.05}  # of a turn
+# Events a second that are offered, by size and whether they are single: few, some, and more than most can do.
+RATES = {
+    (64, True): (20_000, 100_000, 300_000),
+    (64, False): (500_000, 4_000_000, 16_000_000),
+    (1024, True): (100_000, 300_000),
+    (1024, False): (500_000, 2_000_000),
+}
+SOME = {(64, True): 100_000, (64, False): 4_000_000, (1024, True): 100_000, (1024, False): 500_000}
 
 
 def event(size: int) -> np.dtype[Any]:
@@ -44,28 +53,21 @@ class Job:
 
 def jobs(plan: Scale) -> list[Job]:
     """Fewer subscribers first."""
+    seconds = SECONDS[plan.name]
+
+    def job(subscribers: int, size: int, single: bool, offered: int = 0) -> Job:
+        return Job(subscribers, size, 1 if single else BATCH_BYTES // size, offered, seconds)
+
     if plan.name == "quick":
         return [
-            *(flat(1, 64, single, 0.04) for single in (True, False)),
-            flat(1, 1024, False, 0.04),
-            offered(1, True, 20_000, 0.06),
-            offered(1, False, 2_000_000, 0.06),
-            *(flat(2, 64, single, 0.04) for single in (True, False)),
+            *(job(1, 64, single) for single in (True, False)),
+            job(1, 1024, False),
+            *(job(1, 64, single, RATES[64, single][-1]) for single in (True, False)),
+            *(job(2, 64, single) for single in (True, False)),
         ]
     found = []
     for count in (1, 2, 4, 8):
-        found += [flat(count, size, single, 0.05) for size in (64, 1024) for single in (True, False)]
-        if count in (1, 4):
-            found += [offered(count, True, rate, 0.1) for rate in (5_000, 20_000)]
-            found += [offered(count, False, rate, 0.1) for rate in (500_000, 4_000_000)]
+        for (size, single), rates in RATES.items():
+            chosen = rates if count in (1, 4) else (SOME[size, single],)
+            found += [job(count, size, single, rate) for rate in (0, *chosen)]
     return found
-
-
-def flat(subscribers: int, size: int, single: bool, seconds: float) -> Job:
-    """As fast as it goes."""
-    return Job(subscribers, size, 1 if single else BATCH_BYTES // size, 0, seconds)
-
-
-def offered(subscribers: int, single: bool, rate: int, seconds: float) -> Job:
-    """64-byte events at this rate."""
-    return Job(subscribers, 64, 1 if single else BATCH_BYTES // 64, rate, seconds)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from statistics import median, quantiles
 from typing import Any
 
+from nlbus.bench.pairing import williams
 from nlbus.bench.plans import Scale, Tell
 from nlbus.bench.results import Measurement, Missing
 from nlbus.bench.transports.crew import Crew, Shot
@@ -34,14 +35,18 @@ CAVEATS = (
     "Transports: a rate is what each subscriber got, from the publisher's first event until its own last "
     "one. Nobody is pinned to a core. With more processes than cores, flat-out figures mostly tell whom "
     "the scheduler favours: look at processor time and at fixed rates.",
+    "Transports: a fixed rate comes in bursts, one a millisecond, of a batch at least. Delays count from "
+    "when a burst was due, also where its publisher came to it late.",
     "Transports: who waits for slow readers (unix datagram, Zenoh, iceoryx2) or keeps all in memory "
     "(pyzmq, NATS) loses nothing and is slower, or larger; netlink loses, and nlbus counts it. What a "
     "publisher's queue hides, its processor time shows: threads count.",
-    "Transports: each batch is new data in an array of its own, which its publisher makes, for all alike; "
-    "subscribers sum a field and check all numbers.",
+    "Transports: each batch is new data in an array of its own, each single event new bytes, which its "
+    "publisher makes, for all alike; subscribers sum a field and check all numbers.",
+    "Transports: A/A is of nlbus beside itself and stands for everybody's noise: that of others may be "
+    "larger, of those with threads above all.",
 )
 WARM_UP = 1  # rounds that do not count
-FEWEST = 2  # rounds, however long they take
+FEWEST = 3  # rounds, however long they take
 
 
 def measure(plan: Scale, tell: Tell) -> Generator[Measurement | Missing]:
@@ -95,9 +100,8 @@ class Table:
         for turn in range(-WARM_UP, rounds):
             if turn >= FEWEST and time.monotonic() - start > seconds:
                 break
-            for crew in _order(crews, turn):
-                if self.job.batch > 1 and not crew.transport.batches:
-                    continue
+            playing = [crew for crew in crews if self.job.batch == 1 or crew.transport.batches]
+            for crew in _order(playing, turn):
                 tell(f"{SECTION}: {self.job.work}: {crew.name}, round {max(turn + 1, 0)} of {rounds}")
                 try:
                     shot = crew.run(self.job)
@@ -139,25 +143,27 @@ class Table:
                 ratios=others,
                 control=control,
                 reference=first if others else "",
-                details=_details(shots),
+                details=_details(shots, self.job.seconds),
                 note="; ".join(filter(None, (notes[name], crowded))),
             )
 
 
 def _order(crews: list[Crew], turn: int) -> list[Crew]:
-    """Each begins once, and every other round goes the other way."""
-    at = (turn // 2) % max(len(crews), 1)
-    order = crews[at:] + crews[:at]
+    """Balanced as far as there are turns; every other one goes the other way."""
+    order = [crews[i] for i in williams(len(crews), turn // 2)]
     return order[::-1] if turn % 2 else order
 
 
-def _details(shots: list[Shot]) -> dict[str, Any]:
-    """Processor time an event (ns) of both sides and of the server; at a fixed rate, delays, too."""
+def _details(shots: list[Shot], seconds: float) -> dict[str, Any]:
+    """Processor time an event (ns) of both sides and of the server, and what a turn was; at a fixed rate,
+    delays, too."""
     found: dict[str, Any] = {
         "publisher_cpu_ns": round(median(shot.publisher_ns for shot in shots), 1),
         "subscriber_cpu_ns": round(median(shot.subscriber_ns for shot in shots), 1),
         "server_cpu_ns": round(median(shot.server_ns for shot in shots), 1),
         "published_a_second": round(median(shot.offered for shot in shots)),
+        "turn_events": round(median(shot.sent for shot in shots)),
+        "turn_seconds": seconds,
     }
     delays = [delay for shot in shots for delay in shot.delays_us]
     if len(delays) > 1:

@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,8 @@ import numpy as np
 from nlbus.bench.transports.jobs import HALF, event
 from nlbus.bench.transports.transport import Events, Publisher, Subscriber, TransportError, load
 
-TICK = 0.001  # seconds between two portions at a fixed rate
+TICK = 0.001  # seconds between two bursts at a fixed rate
 PORTION = 64  # single events between two looks at the clock
-MOST = 600_000  # single events a second, for which bytes are made beforehand
 GLANCE = 0.005  # seconds without an event, after which a subscriber looks whether it shall end
 QUIET = 0.25  # seconds without an event, after which what is missing counts as lost
 PATIENCE = 5.0  # seconds, for what there should be at once
@@ -44,73 +42,39 @@ class Speaker:
         return {}
 
     def publish(self, first: int, size: int, batch: int, offered: int, seconds: float) -> dict[str, Any]:
-        """Events numbered from `first`: how many, when it began and ended, what processor time it took."""
-        job = self._single if batch == 1 else self._batches
-        send = job(first, size, batch, offered, seconds)
+        """Events numbered from `first`: how many, when it began and ended, what processor time it took.
+
+        Until the time is up. At a fixed rate, in bursts: each event is stamped with the time at which its
+        burst was due, however late it comes.
+        """
+        burst = max(batch, round(offered * TICK / batch) * batch)
+        pause = burst / offered * 1e9 if offered else 0.0
+        single = batch == 1
+        portion = batch if not single else burst if offered else PORTION
+        template = np.zeros(portion, event(size))
+        template["value"] = HALF
+        numbers = np.arange(first, first + portion, dtype=np.uint64)
         cpu, start = time.process_time_ns(), time.perf_counter_ns()
-        sent = send(start)
+        until = start + int(seconds * 1e9)
+        sent = 0
+        while (now := time.perf_counter_ns()) < until:
+            due = start + int(sent // burst * pause)
+            if due > now:
+                sleep_until(due)
+                continue
+            # Data that is new, as it is for whoever has some.
+            events = template if single else template.copy()
+            np.add(numbers, sent, out=events["seq"], casting="unsafe")
+            if offered:
+                events["time"] = due
+            if single:
+                self._end.publish_each(events.view(f"V{size}").tolist())
+            else:
+                self._end.publish_batch(events)
+            sent += portion
         self._end.flush()
         end = time.perf_counter_ns()
         return {"sent": sent, "start": start, "end": end, "cpu": time.process_time_ns() - cpu}
-
-    def _single(
-        self, first: int, size: int, batch: int, offered: int, seconds: float
-    ) -> Callable[[int], int]:
-        count = int(seconds * (offered or MOST))
-        events = np.zeros(count, event(size))
-        events["seq"] = np.arange(first, first + count)
-        events["value"] = HALF
-        if offered:
-            return lambda start: self._paced(start, events, offered)
-        data = events.tobytes()
-        rows = [data[i : i + size] for i in range(0, len(data), size)]
-
-        def send(start: int) -> int:
-            until = start + int(seconds * 1e9)
-            sent = 0
-            while sent < count and time.perf_counter_ns() < until:
-                self._end.publish_each(rows[sent : sent + PORTION])
-                sent += PORTION
-            return min(sent, count)
-
-        return send
-
-    def _paced(self, start: int, events: Events, offered: int) -> int:
-        """What is due at each tick, stamped then."""
-        sent = 0
-        while sent < len(events):
-            now = time.perf_counter_ns()
-            due = min(int((now - start) * 1e-9 * offered) + 1, len(events))
-            portion = events[sent:due]
-            portion["time"] = now
-            self._end.publish_each([portion[i : i + 1].tobytes() for i in range(len(portion))])
-            sent = due
-            sleep_until(now + int(TICK * 1e9))
-        return sent
-
-    def _batches(
-        self, first: int, size: int, batch: int, offered: int, seconds: float
-    ) -> Callable[[int], int]:
-        template = np.zeros(batch, event(size))
-        template["value"] = HALF
-        numbers = np.arange(first, first + batch, dtype=np.uint64)
-
-        def send(start: int) -> int:
-            until = start + int(seconds * 1e9)
-            sent = 0
-            while (now := time.perf_counter_ns()) < until:
-                if offered and sent >= (now - start) * 1e-9 * offered:
-                    sleep_until(now + int(TICK * 1e9))
-                    continue
-                events = template.copy()  # data that is new, as it is for whoever has some
-                np.add(numbers, sent, out=events["seq"], casting="unsafe")
-                if offered:
-                    events["time"] = now
-                self._end.publish_batch(events)
-                sent += batch
-            return sent
-
-        return send
 
     def close(self) -> None:
         """The end."""
