@@ -113,7 +113,10 @@ class Zenoh(Transport):
     """Peers on 127.0.0.1."""
 
     name = "Zenoh shared memory"
-    note = "CongestionControl.BLOCK; single events go by TCP, batches through at most 64 MiB of shared memory"
+    note = (
+        "CongestionControl.BLOCK; single events go by TCP, in spite of the name; batches through at most "
+        "64 MiB of shared memory, not zero-copy: Python's API wants bytes to put there and gives bytes back"
+    )
 
     def missing(self) -> str | None:
         """eclipse-zenoh."""
