@@ -24,6 +24,11 @@ def arrived(one: Measurement) -> float:
     return 100 * one.delivered / max(one.sent, 1)
 
 
+def achieved(one: Measurement) -> float:
+    """What each got, in per cent of the fixed rate that was offered."""
+    return 100 * one.median / int(one.parameters["offered"])
+
+
 def names(here: Sequence[Measurement]) -> list[str]:
     """Subjects, as they come."""
     return list(dict.fromkeys(one.subject for one in here))
@@ -46,8 +51,8 @@ def transports(here: list[Measurement]) -> Iterator[Picture]:
             f"transports-{size}-{'batched' if batched else 'single'}",
             "transports",
             f"{how.capitalize()} of {size} bytes. Left: flat out, events a second that were delivered "
-            "(logarithmic); hatched: lost. Right, where measured: the share that arrived of a fixed offered "
-            "rate.",
+            "(logarithmic); hatched: lost. Right: of fixed offered rates, the per cent that each subscriber "
+            "got in time; hatched: some were lost; empty: not measured.",
             lambda those=those, title=f"{size} B, {how}": _transports(those, title),  # type: ignore[misc]
         )
 
@@ -56,10 +61,8 @@ def _transports(here: list[Measurement], title: str) -> Any:
     flat = [one for one in here if not one.parameters["offered"]]
     fixed = [one for one in here if one.parameters["offered"]]
     who = names(here)
-    rates = sorted({(int(one.parameters["offered"]), int(one.parameters["subscribers"])) for one in fixed})
     counts = sorted({int(one.parameters["subscribers"]) for one in flat})
-    rows = len(who) * max(len(counts), len(rates), 1) + len(who)
-    fig = figure(1.3 + 0.62 * BAR * rows)
+    fig = figure(1.3 + 0.62 * BAR * len(who) * (max(len(counts), 2) + 1))
     axes = fig.subplots(1, 2 if fixed else 1, sharey=True, squeeze=False)[0]
     fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     series = [
@@ -69,33 +72,39 @@ def _transports(here: list[Measurement], title: str) -> Any:
         )
         for count in counts
     ]
-    _grouped(axes[0], who, series, lambda one: one.median, lost=wanted)
+    _grouped(axes[0], who, series)
     axes[0].set(xlabel="events/s, delivered", title="flat out")
     _log_bars(axes[0], [one.median for one in flat])
+    fig.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=len(series) or 1, fontsize=7
+    )
     if fixed:
-        series = [
-            (
-                f"{number(rate)}/s, {count} sub.",
-                [
-                    one
-                    for one in fixed
-                    if (one.parameters["offered"], one.parameters["subscribers"]) == (rate, count)
-                ],
-            )
-            for rate, count in rates
-        ]
-        _grouped(axes[1], who, series, arrived, lost=lambda _: 100.0)
-        axes[1].set(xlim=(0, 104), xlabel="% of sent, delivered", title="at fixed offered rates")
+        _cells(axes[1], who, fixed)
+        axes[1].set(xlabel="events/s, offered", title="at fixed rates: % of it that each got")
     return fig
 
 
-def _grouped(
-    ax: Any,
-    who: list[str],
-    series: list[tuple[str, list[Measurement]]],
-    value: Callable[[Measurement], float],
-    lost: Callable[[Measurement], float],
-) -> None:
+def _cells(ax: Any, who: list[str], fixed: list[Measurement]) -> None:
+    """A row a subject, a column a rate, by subscribers: the more was achieved, the fuller the colour."""
+    columns = sorted({(int(one.parameters["subscribers"]), int(one.parameters["offered"])) for one in fixed})
+    for one in fixed:
+        column = columns.index((int(one.parameters["subscribers"]), int(one.parameters["offered"])))
+        row, share = who.index(one.subject), achieved(one)
+        cell = {"left": column - 0.47, "height": 0.8}
+        ax.barh(row, 0.94, color=COLOURS[0], alpha=min(share / 200, 0.5), linewidth=0, **cell)
+        if one.lost:
+            ax.barh(row, 0.94, **cell, **LOST)
+        # 100 is for whoever got all of it.
+        text = f"{min(share, 99):.0f}" if share < 99.5 or one.lost else "100"
+        ax.text(column, row, text, ha="center", va="center", fontsize=7)
+    labels = [f"{number(rate)}\n{count} sub." for count, rate in columns]
+    ax.set_xticks(range(len(columns)), labels, fontsize=6)
+    ax.set_xlim(-0.6, len(columns) - 0.4)
+    ax.tick_params(left=False)
+    ax.spines["left"].set_visible(False)
+
+
+def _grouped(ax: Any, who: list[str], series: list[tuple[str, list[Measurement]]]) -> None:
     """A row a subject, in it a bar a series; what was lost is hatched behind the bar's end."""
     height = 0.82 / max(len(series), 1)
     for number_, (label, here) in enumerate(series):
@@ -106,15 +115,13 @@ def _grouped(
             if one is None:
                 ax.text(0.01, at, "not measured", transform=ax.get_yaxis_transform(), va="center", fontsize=6)
                 continue
-            full = lost(one)
             if one.lost:
-                ax.barh(at, full - value(one), left=value(one), height=height * 0.92, **LOST)
-            ax.barh(at, value(one), height=height * 0.92, color=COLOURS[number_ % len(COLOURS)],
+                ax.barh(at, wanted(one) - one.median, left=one.median, height=height * 0.92, **LOST)
+            ax.barh(at, one.median, height=height * 0.92, color=COLOURS[number_ % len(COLOURS)],
                     label=label if row == 0 or label not in _labels(ax) else None)  # fmt: skip
     ax.set_yticks(range(len(who)), who)
     ax.set_ylim(len(who) - 0.45, -0.55)
     ax.grid(axis="x")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=7)
 
 
 def _log_bars(ax: Any, values: list[float], room: float = 1.5) -> None:
