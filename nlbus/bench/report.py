@@ -45,7 +45,10 @@ a { color: var(--mark); }
 ABOUT = (
     "Ratios compare, nanoseconds and rates do not: they are of this machine, in this run.",
     "A/A is the same thing beside itself: in 68 % of the rounds it differs by no more. A smaller difference "
-    "between two of them says nothing.",
+    "between two of them says nothing; nor does a bias as large as that of A/A, whose median stands beside "
+    "it. Where A/A is above 25 %, a ratio has one digit and a ~.",
+    "Medians and quartiles are of rounds. Each table says how many there were; fewer than three have no "
+    "quartiles.",
     "Flat out, a transport that loses looks faster than it is: read each rate beside its delivered / sent, "
     "and beside the fixed rates.",
     "Libraries and programs do not do the same with a message; what each makes of it is said in its note.",

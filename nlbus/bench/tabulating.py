@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from statistics import median
 from typing import NamedTuple
 
 from nlbus.bench.results import Measurement, Report
@@ -23,12 +24,18 @@ HEADS = (
     "median",
     "quartiles",
     "unit",
+    "rounds",
     "delivered / sent",
     "times the reference",
     "A/A",
     "note",
 )
-WORDS = frozenset({0, 1, 4, 8})
+WORDS = frozenset({0, 1, 4, 9})
+# Of transports, before the note. CPU: of publisher, server (if there is one) and subscriber, an event.
+SIDES = ("publisher", "server", "subscriber")
+TURN_HEADS = ("a turn", "published/s", f"CPU ns: {' + '.join(SIDES)}", "delay us: p50, p99")
+FEW = 3  # rounds: of fewer there are no quartiles
+UNSURE = 0.25  # where A/A is above it, a ratio has one digit
 PERCENTILES = ("p50", "p99", "p99.9")
 
 
@@ -67,11 +74,36 @@ def sections(report: Report) -> list[str]:
 def section(report: Report, name: str) -> Iterator[Grid]:
     """All figures of a section; of latency, percentiles, too."""
     here = [one for one in report.measurements if one.section == name]
-    yield Grid(f"All figures of {name}", HEADS, list(map(row, here)), WORDS)
+    yield _figures(name, here)
     timed = [one for one in here if set(PERCENTILES) <= one.details.keys()]
     if timed:
         rows = [(one.work, one.subject, *percentiles(one), one.unit) for one in timed]
         yield Grid("Percentiles", ("work", "who", *PERCENTILES, "unit"), rows, frozenset({0, 1, 5}))
+
+
+def _figures(name: str, here: list[Measurement]) -> Grid:
+    caption = f"All figures of {name}"
+    if not any("turn_seconds" in one.details for one in here):
+        return Grid(caption, HEADS, list(map(row, here)), WORDS)
+    *heads, note = HEADS
+    rows = [(*cells[:-1], *turn(one), cells[-1]) for one, cells in zip(here, map(row, here), strict=True)]
+    words = WORDS - {len(heads)} | {len(heads) + len(TURN_HEADS)}
+    return Grid(caption, (*heads, *TURN_HEADS, note), rows, words)
+
+
+def turn(one: Measurement) -> tuple[str, ...]:
+    """What a turn of a transport was, and took."""
+    if "turn_seconds" not in one.details:
+        return ("-",) * len(TURN_HEADS)
+    events, seconds = one.details["turn_events"], one.details["turn_seconds"]
+    cpu = [one.details[f"{side}_cpu_ns"] for side in SIDES]
+    delay = one.details.get("delay_us")
+    return (
+        f"{number(events)} in {1000 * seconds:.3g} ms",
+        number(one.details["published_a_second"]),
+        " + ".join(number(ns) for ns in cpu if ns) or "-",
+        f"{number(delay['p50'])}, {number(delay['p99'])}" if delay else "-",
+    )
 
 
 def percentiles(one: Measurement) -> Iterable[str]:
@@ -82,12 +114,26 @@ def percentiles(one: Measurement) -> Iterable[str]:
 def row(one: Measurement) -> tuple[str, ...]:
     """One figure."""
     low, high = one.quartiles
-    ratio = "-" if one.ratio is None else f"{number(one.ratio)} x {one.reference}"
-    spread = "-" if one.spread is None else f"{100 * one.spread:.0f} %"
-    quartiles = f"{number(low)} to {number(high)}"
+    rounds = len(one.samples)
+    quartiles = f"{number(low)} to {number(high)}" if rounds >= FEW else "-"
     return (
-        one.work, one.subject, number(one.median), quartiles, one.unit, share(one), ratio, spread, one.note,
+        one.work, one.subject, number(one.median), quartiles, one.unit, str(rounds), share(one), ratio(one),
+        control(one), one.note,
     )  # fmt: skip
+
+
+def ratio(one: Measurement) -> str:
+    """The paired ratio; with no more digits than A/A allows for."""
+    if one.ratio is None:
+        return "-"
+    if (one.spread or 0.0) > UNSURE:
+        return f"~ {number(float(f'{one.ratio:.1g}'))} x {one.reference}"
+    return f"{number(one.ratio)} x {one.reference}"
+
+
+def control(one: Measurement) -> str:
+    """A/A: how far apart, and whether always to the same side."""
+    return "-" if one.spread is None else f"{100 * one.spread:.0f} %, median {median(one.control):.2f}"
 
 
 def share(one: Measurement) -> str:

@@ -13,10 +13,11 @@ from click.testing import CliRunner
 import nlbus.bench.report
 from nlbus import MissingExtra
 from nlbus.bench import Measurement, Report
-from nlbus.bench.drawing import colours
+from nlbus.bench.draw_bars import achieved, transports
+from nlbus.bench.drawing import colours, svg
 from nlbus.bench.report import fill, page, pictures, write
 from nlbus.bench.results import ResultsError
-from nlbus.bench.tabulating import number, row, share
+from nlbus.bench.tabulating import HEADS, TURN_HEADS, number, row, section, share
 from nlbus.cli.main import commands
 from tests import bench_reports
 
@@ -123,8 +124,51 @@ def test_a_single_lost_event_is_never_a_hundred_per_cent() -> None:
 def test_a_row_says_beside_whom() -> None:
     cells = row(measurement(ratios=(0.5, 0.002, 0.001), control=(1.0, 1.1), reference="nlbus"))
     assert "0.002 x nlbus" in cells
-    assert "10 %" in cells
+    assert "10 %, median 1.05" in cells
     assert [number(value) for value in (1234.5, 9.5e6, 0.00123, 7)] == ["1.23 k", "9.5 M", "0.00123", "7"]
+
+
+def test_a_ratio_has_no_more_digits_than_its_control_allows() -> None:
+    def cell(ratio: float, *control: float) -> str:
+        return row(measurement(ratios=(ratio,), control=control, reference="nlbus"))[7]
+
+    assert cell(1.276, 1.0, 1.1) == "1.28 x nlbus"
+    assert cell(1.276, 1.0, 1.4, 1.4) == "~ 1 x nlbus"
+    assert cell(11.54, 1.0, 1.4, 1.4) == "~ 10 x nlbus"
+    assert cell(0.462, 1.0, 1.4, 1.4) == "~ 0.5 x nlbus"
+
+
+def test_rounds_are_told_and_few_have_no_quartiles() -> None:
+    few, enough = (
+        Measurement("s", "who", "work", "us", samples) for samples in ((1.0, 2.0), (1.0, 2.0, 3.0))
+    )
+    assert row(few)[3:6] == ("-", "us", "2")
+    assert row(enough)[3:6] == ("1.5 to 2.5", "us", "3")
+
+
+def test_tables_of_transports_alone_have_what_a_turn_was_and_took() -> None:
+    report = bench_reports.report()
+    (grid,) = section(report, "transports")
+    assert grid.heads[-5:] == (*TURN_HEADS, "note")
+    assert {len(cells) for cells in grid.rows} == {len(grid.heads)}
+    assert grid.words == {0, 1, 4, len(grid.heads) - 1}
+    flat, fixed = (
+        next(cells for cells in grid.rows if cells[0] == f"64 B, batch 1, 1, {rate}") for rate in (0, 20_000)
+    )
+    assert flat[-5:-1] == ("100 k in 50 ms", "2 M", "2.13 k + 1.34 k", "-")
+    assert fixed[-5:-1] == ("1 k in 50 ms", "20 k", "2.13 k + 1.34 k", "198, 613")
+    for name in ("libraries", "growth", "latency", "profile"):
+        assert next(section(report, name)).heads == HEADS
+
+
+def test_at_a_fixed_rate_it_counts_what_of_it_was_achieved() -> None:
+    slow = measurement(parameters={"offered": 4}, sent=10, delivered=10)
+    assert achieved(slow) == 50
+    found = [one for one in bench_reports.transports() if one.parameters["size"] == 64]
+    text = svg(next(iter(transports(found))))
+    assert "at fixed rates" in text
+    assert "20 k" in text
+    assert "4 sub." in text
 
 
 def test_nlbus_has_the_first_colour_wherever_it_stands() -> None:
@@ -156,7 +200,7 @@ def test_a_document_is_filled_between_its_marks_and_again(undrawn: None, tmp_pat
     assert text.count("<!-- end -->") == 4
     table = [line for line in text.splitlines() if line.startswith("| NEWROUTE")]
     assert len(table) == 4
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {10}
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {11}
     fill(document, bench_reports.report())
     assert document.read_text() == text
 
