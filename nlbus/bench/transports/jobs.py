@@ -63,7 +63,7 @@ def jobs(plan: Scale) -> list[Job]:
             *(job(1, 64, single) for single in (True, False)),
             job(1, 1024, False),
             *(job(1, 64, single, RATES[64, single][-1]) for single in (True, False)),
-            *(job(2, 64, single) for single in (True, False)),
+            job(2, 64, False),
         ]
     found = []
     for count in (1, 2, 4, 8):
