@@ -5,7 +5,6 @@ Beside the bare receive of the dump in C, `ip -j route` with json.loads, and pyr
 
 from __future__ import annotations
 
-import ctypes
 import importlib.metadata
 import importlib.util
 import json
@@ -16,7 +15,6 @@ import socket
 import struct
 import subprocess
 from collections.abc import Callable
-from contextlib import closing
 from statistics import median
 from time import perf_counter_ns, thread_time_ns
 from typing import Any
@@ -24,10 +22,11 @@ from typing import Any
 import bars
 import numpy as np
 import pytest
-from bench_columns import library
 
 import nlbus
 from nlbus import Subscriber
+from nlbus.bench.axes import DUMP_ROUTES
+from nlbus.bench.native.floor import Asker
 from nlbus.bench.routes import CREATE, EXCL, RTM_NEWROUTE, Routes
 from nlbus.request import attribute, message
 
@@ -70,27 +69,9 @@ def listed() -> int:
     return LISTED
 
 
-class Bare:
+def receiving(asker: Asker) -> Callable[[], int]:
     """The dump, received and thrown away by C."""
-
-    def __init__(self) -> None:
-        self._socket = quiet_socket()
-        self._room = ctypes.create_string_buffer(1 << 16)
-        self._request = message(RTM_GETROUTE, bytes(12), DUMP, 1)
-        self._receive = library().columns_receive
-        self._receive.restype = ctypes.c_long
-        self._receive.argtypes = (
-            ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t,
-        )  # fmt: skip
-
-    def run(self) -> int:
-        args = self._socket.fileno(), self._request, len(self._request), self._room, len(self._room)
-        if self._receive(*args) < 0:
-            raise OSError("the dump ended early")
-        return LISTED
-
-    def close(self) -> None:
-        self._socket.close()
+    return lambda: LISTED if asker.dump() else 0
 
 
 def with_nlbus() -> int:
@@ -131,8 +112,8 @@ def bench_dump_on_one_core(benchmark, one_core, listed: int) -> None:
 
 
 def beside_bare(result: bars.Result, benchmark) -> None:
-    with closing(Bare()) as bare, closing(Bare()) as again:
-        sides = bars.timed(bare.run), bars.timed(again.run), bars.timed(with_nlbus)
+    with Asker(DUMP_ROUTES) as bare, Asker(DUMP_ROUTES) as again:
+        sides = bars.timed(receiving(bare)), bars.timed(receiving(again)), bars.timed(with_nlbus)
         bars.compare(result, *sides, rounds=bars.LEAST_ROUNDS)
     benchmark.extra_info["ratio"] = result.ratio
     benchmark.pedantic(with_nlbus, rounds=3)
@@ -154,10 +135,12 @@ def slower(who: str, work: Callable[[], int], bar: int) -> None:
     """How many times as fast we are, in rounds of the other and us; its time against itself is the spread."""
     result = bars.Result(f"100,000 routes to a table, times {who}", bar, "route")
     most = []
-    with closing(Bare()) as bare:
+    with Asker(DUMP_ROUTES) as bare:
         for _ in range(SLOW_ROUNDS):
             theirs = cost(work)
-            ours, least = (median(cost(side) for _ in range(OUR_TURNS)) for side in (with_nlbus, bare.run))
+            ours, least = (
+                median(cost(side) for _ in range(OUR_TURNS)) for side in (with_nlbus, receiving(bare))
+            )
             result.delivered += LISTED
             result.ratios.append(theirs / ours)
             result.floor_ns.append(theirs / LISTED)

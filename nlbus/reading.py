@@ -129,7 +129,7 @@ class Reading:
         return merge(*named, key=lambda row: row["nl_row"])
 
     def _told_of(self, batch: Batch) -> list[str]:
-        """The tables that the types of a batch's messages allow for: most sources have many, most batches few."""
+        """The tables that the types of a batch's messages allow for: few, where a source has many."""
         if self.source.framing != "nlmsg":
             return list(self._wanted)
         types = frozenset(np.unique(batch.messages["type"]).tolist())

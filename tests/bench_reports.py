@@ -75,8 +75,9 @@ def growth() -> list[Measurement]:
         points = [
             [x, base + slope * x, 0.9 * (base + slope * x), 1.1 * (base + slope * x)] for x in (0, 1, 10, 100)
         ]
-        fit = {"line": {"base": base, "slope": slope, "off": 0.02}, "exponent": 0.9, "bend": 10.0, "before": None,
-               "after": None}  # fmt: skip
+        line = {"base": base, "slope": slope, "off": 0.02}
+        bend = {"x": 10.0, "beyond": 100.0, "before": line, "after": line}
+        fit = {"line": line, "exponent": 0.9, "bend": bend}
         found.append(
             Measurement("growth", "nlbus", f"{axis}: the slope", f"ns/{axis}", (slope,), {"axis": axis},
                         details={"fit": fit, "points": points, "unit": "ns/datagram"}, note="a line")

@@ -16,7 +16,7 @@ import nlbus
 from nlbus import Batch, Publisher, Subscriber, Table
 from nlbus.bench import chains
 from nlbus.bench.namespace import fresh
-from nlbus.bench.native.floor import HEAD, USERSOCK, Ears, Voice
+from nlbus.bench.native.floor import HEAD, USERSOCK, Asker, Ears, Voice
 from nlbus.bench.pairing import CLOCK, Side, Turn, timed
 from nlbus.bench.reading import Reader, amount
 from nlbus.bench.routes import Routes
@@ -33,6 +33,7 @@ ONE = SINGLE + 16  # datagram_bytes for one event a datagram: an event may need 
 BLOCK = 1 << 20  # bytes of messages that are decoded at once
 MASK_GROUPS = 3  # groups in each of the distinct masks
 RTM_GETLINK, RTM_NEWLINK = 18, 16
+DUMP_ROUTES = message(26, bytes(12), 0x301, 1)  # RTM_GETROUTE, a struct rtmsg; NLM_F_REQUEST | NLM_F_DUMP
 GRANT = "raise net.core.rmem_max, or have CAP_NET_ADMIN in the first user namespace"
 SPARE = 64  # descriptors that the process needs besides
 
@@ -233,8 +234,15 @@ def routes(count: int) -> Iterator[Point]:
         table: Table = nlbus.snapshot("route", "route", netns=place)
         return min(count, len(table))  # the kernel has a few of its own
 
+    def received(asker: Asker) -> Side:
+        return timed(lambda: count if asker.dump() else 0)
+
     try:
-        yield Point(timed(dump), 1, lambda: count)
+        with (
+            inside(place, lambda: Asker(DUMP_ROUTES)) as bare,
+            inside(place, lambda: Asker(DUMP_ROUTES)) as again,
+        ):
+            yield Point(timed(dump), 1, lambda: count, (received(bare), received(again)))
     finally:
         inside(place, made.remove)
         made.close()

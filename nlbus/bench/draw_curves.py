@@ -42,7 +42,7 @@ def _growth(here: list[Measurement]) -> Any:
         fine = np.geomspace(xs[0], xs[-1], 60)
         ax.plot(fine, line["base"] + line["slope"] * fine, color=COLOURS[3], lw=1.2)
         if fit.get("bend") is not None:
-            ax.axvline(fit["bend"], color=INK, ls=":", lw=1)
+            ax.axvline(fit["bend"]["x"], color=INK, ls=":", lw=1)
         axis = str(one.parameters.get("axis", one.work))
         ax.set(xscale="log", yscale="log", xlabel=axis, ylabel=one.details.get("unit", ""))
         ax.set_title(axis)

@@ -1,19 +1,22 @@
 """How times grow: one thing becomes more, all else stays as it is.
 
 A point is a Measurement with the axis among its parameters; a further one sums up the curve: the line
-through it, its exponent, and where it bends. All is done in one process on one core, and queues are filled
-first: nobody waits for anybody, and the kernel's work for the reader is part of the time.
+through it, its exponent, and where it bends, if it does so each time that it is measured. All is done in one
+process on one core, and queues are filled first: nobody waits for anybody, and the kernel's work for the
+reader is part of the time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import chain
+from statistics import median
 
 from nlbus.bench import axes
 from nlbus.bench.axes import Point, Unfit
-from nlbus.bench.fitting import STRAIGHT, Fit, fit
+from nlbus.bench.fitting import STRAIGHT, Bend, Fit, fit, line, same_place
 from nlbus.bench.machine import room_apart
 from nlbus.bench.native import NoCompiler
 from nlbus.bench.pairing import Uncounted, alternate, one_core
@@ -22,7 +25,9 @@ from nlbus.bench.results import Measurement, Missing
 
 SECTION = "growth"
 WARM_UP = 1
+VISITS = 3  # times that each point is set up
 SOCKET_BYTES = 2048  # what the kernel allocates for a netlink socket (kmalloc-2k)
+UNEXPLAINED = "not explained"
 CAVEATS = (
     "growth: everything is done by one process on one core, one side after the other, from queues that were "
     "filled before; no waking and no waiting is in it.",
@@ -45,14 +50,14 @@ class Axis:
     quick: tuple[int, ...]
     full: tuple[int, ...]
     cause: str = ""
-    bend: Callable[[float], str] = lambda x: "not explained"
+    bend: Callable[[Bend], str] = lambda bend: UNEXPLAINED
 
 
-def crowded(x: float) -> str:
+def crowded(bend: Bend) -> str:
     """Why sockets that nobody uses get dearer behind so many."""
     holds = room_apart(SOCKET_BYTES)
-    if holds is None or not holds / 2 <= x <= holds:
-        return "not explained"
+    if holds is None or bend.beyond < holds / 2 or bend.x > holds:
+        return UNEXPLAINED
     return (
         f"each socket lies in {SOCKET_BYTES:,} bytes of its own, so what the kernel reads in them competes "
         f"for few sets of a cache: the second level has room for {holds:,} lines that far apart"
@@ -103,108 +108,143 @@ POINTS = {"quick": sum(len(axis.quick) for axis in AXES), "full": sum(len(axis.f
 
 
 def measure(plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
-    """Every axis; each point has its share of the plan's seconds, but three rounds at least."""
+    """Every axis; each point has its share of the plan's seconds, but some rounds at least."""
     for axis in AXES:
         yield from curve(axis, plan, tell)
 
 
+@dataclass
+class Found:
+    """What came of one point; times are ns, one a round, a list each time that it was set up."""
+
+    ours: list[list[float]] = field(default_factory=list)
+    floor: list[list[float]] = field(default_factory=list)  # of the C loop beside it, if there is one
+    controls: list[float] = field(default_factory=list)
+    delivered: int = 0
+    lost: int = 0
+
+    @property
+    def took(self) -> list[float]:
+        """All rounds of ours."""
+        return [*chain(*self.ours)]
+
+
 def curve(axis: Axis, plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
-    """The points of one axis, and what they sum up to."""
-    found: list[tuple[int, Measurement]] = []
-    for wanted in axis.quick if plan.name == "quick" else axis.full:
-        x = wanted
-        if axis.setup is axes.columns:
-            most = len(axes.link_columns())
-            if wanted > most:
-                continue
-            x = wanted or most
-        tell(f"{SECTION}: {axis.work}: {x:,}")
-        try:
-            one = measured(axis, x, plan)
-        except (Unfit, NoCompiler, Uncounted) as error:
-            yield Missing(SECTION, f"{axis.name} {x}", str(error))
-            continue
-        found.append((x, one))
-        yield one
+    """The points of one axis, and what they sum up to.
+
+    Memory lies elsewhere each time that a point is set up, and the machine has its moods: so all points are
+    visited, and then all again.
+    """
+    xs = _points(axis, plan)
+    found: dict[int, Found] = {x: Found() for x in xs}
+    for visit in range(VISITS):
+        for x in [x for x in xs if x in found]:
+            tell(f"{SECTION}: {axis.work}: {x:,} ({visit + 1} of {VISITS})")
+            try:
+                _visit(axis, x, plan, found[x])
+            except (Unfit, NoCompiler, Uncounted) as error:
+                yield Missing(SECTION, f"{axis.name} {x}", str(error))
+                del found[x]
+    for x, one in found.items():
+        yield point(axis, x, one)
     if len(found) > 1:
-        yield summary(axis, [x for x, _ in found], [one for _, one in found])
+        yield summary(axis, found)
 
 
-def measured(axis: Axis, x: int, plan: Scale) -> Measurement:
-    """One point."""
-    with one_core(), axis.setup(x) as point:
-        took: list[float] = []
-        controls: list[float] = []
-        ratios: list[float] = []
-        delivered = lost = 0
-        seconds = plan.seconds / POINTS[plan.name]
-        sides = (*(point.floor or (point.work,)), point.work)
-        for turns in alternate(sides, plan.rounds, before=point.before, warm_up=WARM_UP, seconds=seconds):
-            each = [turn.cost / len(sides) / point.units for turn in turns]
-            took.append(each[-1] if point.floor else (each[0] + each[1]) / 2)
-            controls.append(each[0] / each[1])
-            if point.floor:
-                ratios.append((each[0] + each[1]) / 2 / each[2])
-            own = turns[-1:] if point.floor else turns
-            delivered += sum(turn.delivered for turn in own)
-            lost += sum(turn.lost for turn in own)
+def _points(axis: Axis, plan: Scale) -> list[int]:
+    wanted = axis.quick if plan.name == "quick" else axis.full
+    if axis.setup is not axes.columns:
+        return list(wanted)
+    most = len(axes.link_columns())
+    return [x or most for x in wanted if x <= most]
+
+
+def _visit(axis: Axis, x: int, plan: Scale, found: Found) -> None:
+    """Set the point up, and measure some rounds of it."""
+    with one_core(), axis.setup(x) as made:
+        ours: list[float] = []
+        floor: list[float] = []
+        sides = (*(made.floor or (made.work,)), made.work)
+        seconds = plan.seconds / POINTS[plan.name] / VISITS
+        rounds = -(-plan.rounds // VISITS)
+        for turns in alternate(sides, rounds, before=made.before, warm_up=WARM_UP, seconds=seconds):
+            each = [turn.cost / len(sides) / made.units for turn in turns]
+            twice = (each[0] + each[1]) / 2
+            ours.append(each[-1] if made.floor else twice)
+            found.controls.append(each[0] / each[1])
+            if made.floor:
+                floor.append(twice)
+            own = turns[-1:] if made.floor else turns
+            found.delivered += sum(turn.delivered for turn in own)
+            found.lost += sum(turn.lost for turn in own)
+    found.ours.append(ours)
+    if floor:
+        found.floor.append(floor)
+
+
+def point(axis: Axis, x: int, found: Found) -> Measurement:
+    """One point, all visits together."""
+    floor = [*chain(*found.floor)]
     return Measurement(
         section=SECTION,
         subject="nlbus",
         work=f"{axis.work}: {x}",
         unit=axis.unit,
-        samples=tuple(took),
+        samples=tuple(found.took),
         parameters={"axis": axis.name, axis.name: x},
-        sent=delivered + lost,
-        delivered=delivered,
-        lost=lost,
-        ratios=tuple(ratios),
-        control=tuple(controls),
-        reference="C" if point.floor else "",
+        sent=found.delivered + found.lost,
+        delivered=found.delivered,
+        lost=found.lost,
+        ratios=tuple(theirs / ours for theirs, ours in zip(floor, found.took, strict=False)),
+        control=tuple(found.controls),
+        reference="C" if floor else "",
     )
 
 
-def summary(axis: Axis, xs: list[int], points: list[Measurement]) -> Measurement:
-    """The curve in figures and words; its sample is the slope."""
-    found = fit(xs, [one.median for one in points])
-    base = axis.unit.split("/")[0]
-    rounds = min(len(one.samples) for one in points)
-    slopes = tuple(
-        fit(xs, [one.samples[i] for one in points]).line.slope for i in range(rounds)
-    )  # of each round
+def summary(axis: Axis, found: Mapping[int, Found]) -> Measurement:
+    """The curve in figures and words; its samples are the slopes of each visit."""
+    xs = list(found)
+    points = [point(axis, x, one) for x, one in found.items()]
+    visits = [[median(one.ours[i]) for one in found.values()] for i in range(VISITS)]
+    shape, floor = fit(xs, [one.median for one in points], visits), None
+    if all(one.floor for one in found.values()):
+        floor = fit(xs, [median([*chain(*one.floor)]) for one in found.values()])
     return Measurement(
         section=SECTION,
         subject="nlbus",
         work=f"{axis.work}: the slope",
-        unit=f"{base}/{axis.slope.removeprefix('a ')}",
-        samples=slopes,
+        unit=f"{axis.unit.split('/')[0]}/{axis.slope.removeprefix('a ')}",
+        samples=tuple(line(xs, visit).slope for visit in visits),
         parameters={"axis": axis.name},
         sent=sum(one.sent for one in points),
         delivered=sum(one.delivered for one in points),
         lost=sum(one.lost for one in points),
         details={
-            "fit": asdict(found),
+            "fit": asdict(shape),
             "points": [[x, one.median, *one.quartiles] for x, one in zip(xs, points, strict=True)],
             "unit": axis.unit,
         },
-        note=words(axis, found, max(one.spread or 0.0 for one in points)),
+        note=words(axis, xs, shape, floor),
     )
 
 
-def words(axis: Axis, found: Fit, noise: float) -> str:
-    """What the curve looks like. noise: by how much a point differs from itself, at most."""
+def words(axis: Axis, xs: Sequence[int], found: Fit, floor: Fit | None = None) -> str:
+    """What the curve looks like. floor: the C loop's, measured beside it."""
     base, unit = axis.unit.split("/")
-    line = found.line
     article = "an" if unit.startswith("e") else "a"
     text = (
-        f"{line.base:,.4g} {base} {article} {unit} and {line.slope:,.4g} {base} {axis.slope}, "
-        f"no point off by more than {line.off:.0%}; exponent {found.exponent:.2f}"
-        + (f" ({axis.cause})" if axis.cause else "")
+        f"{found.line.base:,.4g} {base} {article} {unit} and {found.line.slope:,.4g} {base} {axis.slope}, "
+        f"no point off by more than {found.line.off:.0%}; exponent {found.exponent:.2f}"
     )
-    if found.bend is None or found.before is None or found.after is None:
-        return text
-    if noise > STRAIGHT:
-        return f"{text}. Whether it bends cannot be told: a point differs from itself by {noise:.0%}"
-    before, after = (f"{piece.base:,.4g} and {piece.slope:,.4g}" for piece in (found.before, found.after))
-    text += f". It bends behind {found.bend:,g}: {before} up to there, {after} beyond"
-    return f"{text}; {axis.bend(found.bend)}"
+    if floor is not None:
+        text += f"; in C {floor.line.base:,.4g} and {floor.line.slope:,.4g}"
+    if axis.cause:
+        text += f" ({axis.cause})"
+    bend = found.bend
+    if bend is None:
+        return text if found.line.off <= STRAIGHT else f"{text}. No line, and no bend that comes each time"
+    before, after = (f"{piece.base:,.4g} and {piece.slope:,.4g}" for piece in (bend.before, bend.after))
+    text += f". It bends behind {bend.x:,g}: {before} up to there, {after} beyond; "
+    if floor is not None and same_place(xs, bend, floor.bend):
+        return f"{text}so does the C loop beside it: it is the kernel, or memory, not our code"
+    return text + axis.bend(bend)

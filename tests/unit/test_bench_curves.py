@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from nlbus.bench import growth
-from nlbus.bench.fitting import fit, line
-from nlbus.bench.growth import AXES, Axis, summary, words
+from nlbus.bench.fitting import Bend, Line, fit, line
+from nlbus.bench.growth import AXES, UNEXPLAINED, Axis, Found, summary, words
 from nlbus.bench.latency import EDGES_US, distribution
-from nlbus.bench.results import Measurement
 from nlbus.bench.sampling import NoPerf, classified
 
-DOUBLING = [1.0, 2, 4, 8, 16, 32, 64, 128]
+XS = [1, 2, 4, 8, 16, 32, 64, 128]
+DOUBLING = [float(x) for x in XS]
 
 
 def axis(cause: str = "") -> Axis:
@@ -43,10 +43,23 @@ def test_the_exponent_is_that_of_the_far_end() -> None:
 
 def test_a_bend_is_found_with_a_line_on_either_side() -> None:
     found = fit(DOUBLING, [bent(x) for x in DOUBLING])
-    assert found.bend == 16
-    assert found.before is not None
-    assert found.after is not None
-    assert (found.before.slope, found.after.slope) == (pytest.approx(3), pytest.approx(30))
+    assert found.bend is not None
+    assert (found.bend.x, found.bend.beyond) == (16, 32)
+    assert (found.bend.before.slope, found.bend.after.slope) == (pytest.approx(3), pytest.approx(30))
+
+
+def test_what_comes_once_is_no_bend() -> None:
+    straight = [100 + 3 * x for x in DOUBLING]
+    curve = [bent(x) for x in DOUBLING]
+    assert fit(DOUBLING, curve, [curve, curve]).bend is not None
+    assert fit(DOUBLING, curve, [curve, straight]).bend is None
+    earlier = [100 + 3 * x if x <= 2 else 200 + 30 * x for x in DOUBLING]
+    assert fit(DOUBLING, earlier).bend is not None
+    assert fit(DOUBLING, curve, [curve, earlier]).bend is None
+
+
+def test_one_point_that_is_off_is_no_bend() -> None:
+    assert fit(DOUBLING, [(100 + 3 * x) * (1 + (x == 16)) for x in DOUBLING]).bend is None
 
 
 def test_an_axis_may_begin_at_zero() -> None:
@@ -55,48 +68,52 @@ def test_an_axis_may_begin_at_zero() -> None:
 
 def test_a_slope_has_the_cause_that_was_found_out_and_a_bend_has_none() -> None:
     found = fit(DOUBLING, [bent(x) for x in DOUBLING])
-    text = words(axis(), found, 0.01)
+    text = words(axis(), XS, found)
     assert "behind 16: 100 and 3 up to there" in text
-    assert text.endswith("; not explained")
-    assert "(each is looked at)" in words(axis("each is looked at"), found, 0.01)
+    assert text.endswith(f"; {UNEXPLAINED}")
+    assert "(each is looked at)" in words(axis("each is looked at"), XS, found)
 
 
 def test_a_bend_may_have_a_cause_too() -> None:
     found = fit(DOUBLING, [bent(x) for x in DOUBLING])
-    text = words(replace(axis(), bend=lambda x: f"beyond {x:g} all is full"), found, 0.01)
+    text = words(replace(axis(), bend=lambda bend: f"beyond {bend.x:g} all is full"), XS, found)
     assert text.endswith("beyond; beyond 16 all is full")
 
 
+def test_where_c_bends_too_it_is_not_our_code() -> None:
+    found = fit(DOUBLING, [bent(x) for x in DOUBLING])
+    floor = fit(DOUBLING, [0.9 * bent(x) for x in DOUBLING])
+    assert "so does the C loop beside it" in words(axis(), XS, found, floor)
+    straight = fit(DOUBLING, [90 + 2 * x for x in DOUBLING])
+    told = words(axis(), XS, found, straight)
+    assert "in C 90 and 2" in told
+    assert told.endswith(UNEXPLAINED)
+
+
+def test_steps_are_neither_a_line_nor_a_bend() -> None:
+    text = words(axis(), XS, fit(DOUBLING, [100.0, 100, 200, 100, 200, 100, 200, 200]))
+    assert text.endswith("No line, and no bend that comes each time")
+
+
 def test_sockets_get_dearer_where_they_fill_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    def at(x: float, beyond: float) -> str:
+        return growth.crowded(Bend(x, beyond, Line(0, 1, 0), Line(0, 2, 0)))
+
     monkeypatch.setattr(growth, "room_apart", lambda distance: 2048 * 1024 // distance)
-    assert "room for 1,024 lines" in growth.crowded(700)
-    assert growth.crowded(100) == growth.crowded(2000) == "not explained"
+    assert "room for 1,024 lines" in at(500, 700)
+    assert "room for 1,024 lines" in at(700, 800)
+    assert at(100, 200) == at(2000, 3000) == UNEXPLAINED
     monkeypatch.setattr(growth, "room_apart", lambda distance: None)
-    assert growth.crowded(700) == "not explained"
+    assert at(700, 800) == UNEXPLAINED
 
 
-def test_noise_is_no_bend() -> None:
-    text = words(axis(), fit(DOUBLING, [bent(x) for x in DOUBLING]), 0.4)
-    assert "cannot be told: a point differs from itself by 40%" in text
-    assert "behind" not in text
-
-
-def test_the_summary_has_a_slope_a_round_and_all_points() -> None:
-    points = [
-        Measurement(
-            "growth",
-            "nlbus",
-            "receive",
-            "ns/datagram",
-            (100 + 3 * x, 100 + 5 * x),
-            sent=7,
-            delivered=6,
-            lost=1,
-        )
+def test_the_summary_has_a_slope_a_visit_and_all_points() -> None:
+    found = {
+        x: Found([[100.0 + 3 * x] * 2, [100.0 + 5 * x], [100.0 + 5 * x]], delivered=6, lost=1)
         for x in (1, 10, 100)
-    ]
-    told = summary(axis(), [1, 10, 100], points)
-    assert told.samples == (pytest.approx(3), pytest.approx(5))
+    }
+    told = summary(axis(), found)
+    assert told.samples == (pytest.approx(3), pytest.approx(5), pytest.approx(5))
     assert told.unit == "ns/message"
     assert (told.sent, told.delivered, told.lost) == (21, 18, 3)
     assert [point[:2] for point in told.details["points"]] == [[1, 104], [10, 140], [100, 500]]

@@ -159,6 +159,25 @@ void floor_listen(struct reader *r, struct floor_sum *sum, int idle_ms)
 		floor_bus(r, sum);
 }
 
+/* The bare receive of a dump: ask, and read to its end. Its bytes, or -1. */
+long floor_dump(int fd, const void *request, size_t length, uint8_t *room, size_t size)
+{
+	long total = 0;
+
+	if (send(fd, request, length, 0) < 0)
+		return -1;
+	for (;;) {
+		ssize_t n = recv(fd, room, size, 0);
+		const struct nlmsghdr *last = (const struct nlmsghdr *)(room + n - NLMSG_LENGTH(4));
+
+		if (n < (ssize_t)NLMSG_LENGTH(4))
+			return -1;
+		total += n;
+		if (last->nlmsg_type == NLMSG_DONE && last->nlmsg_len == NLMSG_LENGTH(4))
+			return total;
+	}
+}
+
 /* Make processes, and wait for the end of each. The processes made. */
 long floor_fork(long count)
 {

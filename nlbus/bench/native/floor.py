@@ -51,6 +51,10 @@ def library() -> ctypes.CDLL:
     for name in ("floor_look", "floor_receive", "floor_walk", "floor_bus"):
         getattr(lib, name).argtypes = (ctypes.c_void_p, ctypes.POINTER(Sum))
         getattr(lib, name).restype = None
+    lib.floor_dump.argtypes = (
+        ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t,
+    )  # fmt: skip
+    lib.floor_dump.restype = ctypes.c_long
     lib.floor_fork.argtypes = (ctypes.c_long,)
     lib.floor_fork.restype = ctypes.c_long
     lib.floor_listen.argtypes = (ctypes.c_void_p, ctypes.POINTER(Sum), ctypes.c_int)
@@ -129,6 +133,31 @@ class Ears:
     def __exit__(self, *_: object) -> None:
         self.socket.close()
         library().floor_free(self._reader)
+
+
+class Asker:
+    """A socket that asks the kernel for a dump, and throws the answer away. NoCompiler, OSError."""
+
+    def __init__(self, request: bytes, protocol: int = socket.NETLINK_ROUTE) -> None:
+        library()
+        self._request = request
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        self._socket.bind((0, 0))
+        self._room = ctypes.create_string_buffer(1 << 16)
+
+    def dump(self) -> int:
+        """The bytes of the answer."""
+        args = self._request, len(self._request), self._room, len(self._room)
+        got: int = library().floor_dump(self._socket.fileno(), *args)
+        if got < 0:
+            raise OSError("the dump ended early")
+        return got
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
 
 
 class Voice:
