@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from nlbus import Batch, open_capture
+from nlbus import Batch, Capture, open_capture
 from tests import reference
 
 NETLINK = 253
@@ -202,3 +202,26 @@ def contents(batch: Batch) -> list[Any]:
 
 def same(one: Iterable[Batch], other: Iterable[Batch]) -> None:
     assert [contents(b) for b in one] == [contents(b) for b in other]
+
+
+# -- reading --------------------------------------------------------------------------------------
+
+
+def opened(data: bytes, source: str | None = None) -> Capture:
+    return open_capture(io.BytesIO(data), source, on_loss="ignore")
+
+
+def read(data: bytes, source: str | None = None) -> list[Batch]:
+    return list(opened(data, source))
+
+
+def found(batches: Iterable[Batch]) -> list[Message]:
+    return [
+        Message(b.time_ns, *row.tolist()[2:], b.payload(i))
+        for b in batches
+        for i, row in enumerate(b.messages)
+    ]
+
+
+def payloads(batches: Iterable[Batch]) -> list[bytes]:
+    return [b.payload(i) for b in batches for i in range(len(b))]

@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -301,3 +302,18 @@ def become(uid: int | None, drop_caps: bool, keep_admin: bool) -> None:
 def python(code: str) -> list[str]:
     """The command that runs this code in a fresh interpreter that finds this nlbus."""
     return [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}"]
+
+
+def blocked(sub: Subscriber, call: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
+    """A thread that waits in `call`, and what came of it."""
+    outcome: list[object] = []
+
+    def run() -> None:
+        try:
+            outcome.append(call())
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, outcome

@@ -1,10 +1,7 @@
 """Reading captures: any writer's pcap and pcapng, whole ones."""
 
-import io
-import logging
 import os
 import struct
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,30 +9,23 @@ import numpy as np
 import pytest
 
 from nlbus import (
-    Batch,
-    BusyError,
-    Capture,
     CaptureError,
-    ClosedError,
     Groups,
-    KernelError,
-    LossError,
-    NlbusError,
-    SchemaError,
-    UnknownSource,
     open_capture,
-    wait,
 )
-from tests import reference
 from tests.captures import (
     Message,
     block,
     cooked,
+    found,
     halves,
     interface,
     old_packet,
+    opened,
     packet,
+    payloads,
     pcap,
+    read,
     section,
     simple_packet,
     statistics,
@@ -43,32 +33,10 @@ from tests.captures import (
 )
 from tests.reference import bus_batch, chain, kernel_chain, message
 
-DATA = Path(__file__).parents[1] / "data"
-NLMON = sorted(DATA.glob("*nlmon*"))
 NS = (9, bytes([9]))  # if_tsresol
 SECOND = 10**9
 MESSAGES = [message(16 + i, bytes([i]) * (4 * i), seq=i, flags=0x400) for i in range(5)]
 TIMES = [1_700_000_000 * SECOND + i * 1000 for i in range(5)]
-
-
-def opened(data: bytes, source: str | None = None) -> Capture:
-    return open_capture(io.BytesIO(data), source, on_loss="ignore")
-
-
-def read(data: bytes, source: str | None = None) -> list[Batch]:
-    return list(opened(data, source))
-
-
-def found(batches: Iterable[Batch]) -> list[Message]:
-    return [
-        Message(b.time_ns, *row.tolist()[2:], b.payload(i))
-        for b in batches
-        for i, row in enumerate(b.messages)
-    ]
-
-
-def payloads(batches: Iterable[Batch]) -> list[bytes]:
-    return [b.payload(i) for b in batches for i in range(len(b))]
 
 
 def expected(times: Iterable[int] = TIMES) -> list[Message]:
@@ -365,162 +333,3 @@ def test_drops_that_dumpcap_counted_are_losses() -> None:
     ]
     assert batches[1].loss.rows.tolist() == [("overrun", 0, 3, False, 5, 20)]
     assert capture.stats()["dropped"] == 5
-
-
-# -- as a Subscriber ------------------------------------------------------------------------------
-
-
-def lossy() -> bytes:
-    by = told("nlbus source=bus protocol=2 group=0 portid=0 uid=0 nsid=-1")
-    lost = (2, halves(1)), (3, halves(7)), (7, struct.pack("<Q", 4))
-    data = section() + interface(NS, by) + packet(cooked(bus_batch(b"a", record_size=1), 2), 5)
-    data += statistics(told("nlbus cause=gap stream=0x12 exact=1"), *lost, ticks=9)
-    data += statistics(told("nlbus open=6 grew=1"), ticks=9)
-    return data + packet(cooked(bus_batch(b"b", record_size=1, first_seq=5, dgram_seq=9), 2), 9)
-
-
-def test_recorded_losses_come_with_their_batch() -> None:
-    capture = opened(lossy())
-    first, second = capture
-    assert not first.loss
-    assert second.loss.rows.tolist() == [("gap", 0x12, 4, True, 1, 7)]
-    assert (second.loss.events, second.loss.open, second.loss.grew) == (4, 6, True)
-    stats = capture.stats()
-    assert (stats["lost"], stats["open"], stats["delivered"]) == (4, 6, 2)
-
-
-def test_on_loss_raise_then_the_batch() -> None:
-    with open_capture(io.BytesIO(lossy()), on_loss="raise") as capture:
-        assert payloads([capture.recv()]) == [b"a"]
-        with pytest.raises(LossError, match="4 events lost") as caught:
-            capture.recv()
-        assert payloads([capture.recv()]) == [b"b"]
-        assert caught.value.loss
-        with pytest.raises(ClosedError, match="end of capture"):
-            capture.recv(timeout=5)
-
-
-def test_on_loss_log_and_ignore(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "nlbus"):
-        assert len(read(lossy())) == 2
-        assert not caplog.records
-        assert len(list(open_capture(io.BytesIO(lossy())))) == 2
-    assert ["4 events lost" in r.getMessage() for r in caplog.records] == [True]
-    with pytest.raises(SchemaError, match="on_loss"):
-        open_capture(io.BytesIO(lossy()), on_loss="shrug")  # type: ignore[arg-type]
-
-
-def test_it_reads_like_a_subscriber() -> None:
-    data = section() + interface(NS)
-    for time, one in zip(TIMES, MESSAGES, strict=True):
-        data += packet(cooked(one), time)
-    assert len(list(opened(data).batches(timeout=0))) == 5
-    assert len(list(opened(data).batches(stop_after=2))) == 2
-    with opened(data) as capture:
-        assert len(capture.recv(timeout=0)) == 1
-    assert capture.closed
-    with pytest.raises(ClosedError, match="already closed"):
-        capture.recv()
-    assert list(capture) == []
-    capture.close()
-
-
-def test_twice_the_same() -> None:
-    path = NLMON[0]
-    once, twice = (list(open_capture(path)) for _ in range(2))
-    assert [b.data.tobytes() for b in once] == [b.data.tobytes() for b in twice]
-    assert [b.messages.tolist() for b in once] == [b.messages.tolist() for b in twice]
-
-
-def test_there_is_nothing_to_wait_for() -> None:
-    with opened(mixed()) as capture:
-        with pytest.raises(NlbusError, match="does not wait"):
-            capture.fileno()
-        with pytest.raises(NlbusError, match="does not wait"):
-            wait([capture])  # type: ignore[list-item]
-
-
-def test_one_consumer_and_close_from_another_thread() -> None:
-    reader, writer = os.pipe()
-    with open(reader, "rb") as pipe, open(writer, "wb", buffering=0) as out:  # noqa: PTH123
-        out.write(section() + interface(NS) + packet(cooked(MESSAGES[1]), 1))
-        capture = open_capture(pipe)
-        got: list[Batch] = []
-        thread = threading.Thread(target=lambda: got.extend(capture))
-        thread.start()
-        while not capture._consuming.locked():
-            pass
-        with pytest.raises(BusyError):
-            capture.recv()
-        capture.close()
-        out.close()
-        thread.join()
-        assert payloads(got) == [b"\x01" * 4]
-
-
-def test_wrong_names(tmp_path: Path) -> None:
-    with pytest.raises(KernelError, match="opening /nowhere/x: No such file"):
-        open_capture("/nowhere/x")
-    with pytest.raises(KernelError, match="Is a directory"):
-        open_capture(tmp_path)
-    with pytest.raises(UnknownSource):
-        opened(mixed(), "marsupials")
-
-
-# -- real ones ------------------------------------------------------------------------------------
-
-
-def by_hand(path: Path) -> list[tuple[int, bytes]]:
-    """(time, datagram) of each packet that is no request."""
-    data = path.read_bytes()
-    packets = []
-    if path.suffix == ".pcapng":
-        at = 0
-        while at < len(data):
-            kind, total = struct.unpack_from("<II", data, at)
-            if kind == 6:
-                high, low, captured = struct.unpack_from("<12xIII", data, at)
-                packets.append((high << 32 | low, data[at + 28 + 16 : at + 28 + captured]))
-            at += total
-    else:
-        at, unit = 24, 1000 if data[:4] == b"\xd4\xc3\xb2\xa1" else 1
-        while at < len(data):
-            second, fraction, captured = struct.unpack_from("<III", data, at)
-            packets.append((second * SECOND + fraction * unit, data[at + 32 : at + 16 + captured]))
-            at += 16 + captured
-    return [(time, datagram) for time, datagram in packets if not datagram[6] & 1]
-
-
-@pytest.mark.parametrize("path", NLMON, ids=lambda path: path.name)
-def test_what_tcpdump_and_dumpcap_made_of_nlmon(path: Path) -> None:
-    capture = open_capture(path)
-    got = [(m.time_ns, m.type, m.flags, m.seq, m.payload) for m in found(capture)]
-    assert got == [
-        (time, m.type, m.flags, m.seq, datagram[m.offset + 16 : m.offset + m.length])
-        for time, datagram in by_hand(path)
-        for m in reference.walk(datagram)[0]
-    ]
-    assert capture.source is not None
-    assert capture.source.name == "route"
-    types = {kind for _, kind, *_ in got}
-    assert {20, 24} <= types  # RTM_NEWADDR, RTM_NEWROUTE
-    stats = capture.stats()
-    if "snapped" in path.name:
-        assert stats["truncated"] > 0
-    else:
-        assert {16, 17} <= types  # RTM_NEWLINK, RTM_DELLINK
-        assert b"plug0" in b"".join(m[-1] for m in got)
-        assert stats["truncated"] == stats["malformed"] == 0
-    assert stats["requests"] > 0
-
-
-def test_three_ears_heard_the_same() -> None:
-    """Each began at a time of its own; they stopped together."""
-    whole = {
-        path.suffix: [m.payload for m in found(open_capture(path))]
-        for path in NLMON
-        if "snap" not in path.name
-    }
-    shorter = min(map(len, whole.values()))
-    assert shorter > 15
-    assert whole[".pcap"][-shorter:] == whole[".pcapng"][-shorter:]
