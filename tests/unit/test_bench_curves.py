@@ -90,6 +90,12 @@ def test_where_c_bends_too_it_is_not_our_code() -> None:
     assert told.endswith(UNEXPLAINED)
 
 
+def test_routes_get_dearer_where_no_cache_holds_them_and_for_no_known_reason_cheaper() -> None:
+    few, many = Line(0, 100, 0), Line(0, 200, 0)
+    assert "fetch each route from memory" in growth.uncached(Bend(30_000, 100_000, few, many))
+    assert growth.uncached(Bend(30_000, 100_000, many, few)) == UNEXPLAINED
+
+
 def test_steps_are_neither_a_line_nor_a_bend() -> None:
     text = words(axis(), XS, fit(DOUBLING, [100.0, 100, 200, 100, 200, 100, 200, 200]))
     assert text.endswith("No line, and no bend that comes each time")
