@@ -24,7 +24,7 @@ from tests.lab.kernels import kernel as debian_kernel
 RESULTS = ROOT / "build" / "lab"
 ACCUSE = Path(__file__).parent / "accuse.sh"
 SKIPPED = 77
-BUS = ("publisher", "membership", "ledger", "ledger_publishers", "trust", "fork")
+BUS = ("publisher", "publisher_linger", "membership", "ledger", "ledger_publishers", "trust", "fork")
 # Its own tests, and those of the bus, on each transport.
 TESTS = ("tests/guest", *(f"tests/kernel/test_{name}.py" for name in BUS))
 
