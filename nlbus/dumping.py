@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from itertools import count, islice
 from threading import Event
 from time import time_ns
@@ -16,16 +16,16 @@ from nlbus._core.receive import Receiver
 from nlbus._core.socket import Socket
 from nlbus.batch import FRAMINGS, Batch
 from nlbus.behind import behind
-from nlbus.columns import Dump
+from nlbus.columns import Dump, Filter
 from nlbus.decoding import RESYNC, SNAPSHOT
-from nlbus.errors import SchemaError, kernel_error
+from nlbus.errors import KernelError, PermissionDenied, SchemaError, kernel_error
 from nlbus.groups import Groups
 from nlbus.loss import Loss
 from nlbus.netlink import GetFlag, MessageFlag, MessageType
 from nlbus.netns import Netns, inside
 from nlbus.reading import Reading
 from nlbus.request import Reply, attribute, message, refusal
-from nlbus.sources import find
+from nlbus.sources import Source, find
 from nlbus.table import Table
 
 if TYPE_CHECKING:
@@ -109,9 +109,17 @@ def _all(reading: Reading, table: str, origin: int, take: Callable[[Iterable[Bat
     if not isinstance(dump, Dump):
         datagrams = dump()
         return take(_made(reading, some, origin) for some in iter(lambda: [*islice(datagrams, MANY)], []))
+    filters = _filters(reading, table, dump)
     for _ in range(RETRIES):
-        with suppress(_Interrupted):
-            return take(_dump(reading, table, dump, origin))
+        try:
+            return take(_dump(reading, table, dump, filters, origin))
+        except _Interrupted:
+            pass
+        except KernelError as error:
+            if not filters or error.errno == errno.ETIMEDOUT:
+                raise
+            # It knows no such device, table or family: then no row has it, or the kernel cannot tell.
+            filters = {}
     help = "it changes all the time: try again, or ask for less with where="
     raise kernel_error(errno.EINTR, f"dumping {reading.source.name} {table}", help)
 
@@ -121,9 +129,8 @@ def _dump_of(reading: Reading, table: str) -> Dump | Callable[[], Iterator[bytes
     if dump is None:
         source = reading.source
         able = ", ".join(schema.name for schema in source.schemas if schema.dump is not None)
-        raise SchemaError(
-            f"no snapshot of {source.name} {table}: the kernel keeps none; there are {able or 'none'}"
-        )
+        what = f"no snapshot of {source.name} {table}"
+        raise SchemaError(f"{what}: nlbus asks the kernel for none; there are {able or 'none'}")
     return dump
 
 
@@ -138,10 +145,12 @@ class _Interrupted(Exception):  # noqa: N818 - told to nobody
     """Something changed while it was dumped."""
 
 
-def _dump(reading: Reading, table: str, dump: Dump, origin: int) -> Iterator[Batch]:
+def _dump(
+    reading: Reading, table: str, dump: Dump, filters: Mapping[Filter, bytes], origin: int
+) -> Iterator[Batch]:
     action = f"dumping {reading.source.name} {table}"
     flags = MessageFlag.REQUEST | GetFlag.DUMP
-    request = message(dump.type, _body(reading, table, dump), flags, next(_numbers) & 0xFFFF_FFFF)
+    request = message(dump.type, _body(dump, filters), flags, next(_numbers) & 0xFFFF_FFFF)
     ended = False
     with closing(_receiver(reading, action)) as receiver:
         try:
@@ -155,7 +164,7 @@ def _dump(reading: Reading, table: str, dump: Dump, origin: int) -> Iterator[Bat
             if block.flags & MessageFlag.DUMP_INTR:
                 raise _Interrupted
             batch = Batch(block, Loss(), reading, origin=origin)
-            ended = _ended(batch, action)
+            ended = _ended(batch, action, reading.source)
             yield batch._picked(batch.messages[:-1]) if ended else batch
             del block, batch  # its memory, unless somebody keeps it, is warm for what comes next
 
@@ -183,26 +192,35 @@ def _open(reading: Reading) -> Receiver:
     return Receiver(socket, max_memory=MEMORY, aside=Event())
 
 
-def _ended(batch: Batch, action: str) -> bool:
+def _ended(batch: Batch, action: str, source: Source) -> bool:
     """Whether the dump's last message is in it. PermissionDenied, KernelError if the dump was refused."""
     last = int(batch.messages["type"][-1])
     if last not in (MessageType.DONE, MessageType.ERROR):
         return False
     reply = Reply(last, int(batch.messages["flags"][-1]), batch.payload(-1))
-    if refused := refusal(reply, action):
+    refused = refusal(reply, action)
+    if isinstance(refused, PermissionDenied):
+        refused = refusal(reply, action, source.needs.removeprefix("joining "))
+    if refused:
         raise refused
     return True
 
 
-def _body(reading: Reading, table: str, dump: Dump) -> bytes:
-    """The request, with those conditions that the kernel can check."""
+def _filters(reading: Reading, table: str, dump: Dump) -> dict[Filter, bytes]:
+    """The conditions that the kernel can check, and their values; not those that no row can meet."""
+    equal = reading.equalities(table)
+    return {
+        filter: equal[filter.column].to_bytes(filter.size, sys.byteorder)
+        for filter in dump.filters
+        if 0 <= equal.get(filter.column, -1) < 1 << 8 * filter.size
+    }
+
+
+def _body(dump: Dump, filters: Mapping[Filter, bytes]) -> bytes:
+    """The request."""
     header = bytearray(dump.header)
     attributes = b""
-    equal = reading.equalities(table)
-    for filter in dump.filters:
-        if filter.column not in equal:
-            continue
-        value = equal[filter.column].to_bytes(filter.size, sys.byteorder)
+    for filter, value in filters.items():
         if filter.at >= 0:
             header[filter.at : filter.at + filter.size] = value
         else:
