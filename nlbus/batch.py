@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -92,11 +93,12 @@ class Batch:
         """The batch that a subscriber of `source` would make of these datagrams, without a kernel.
 
         For tests. `group` is by which they came, 0 for unknown. `counts` says what was malformed or foreign,
-        and which batches came twice; a live batch has no counts: see Subscriber.stats.
+        and which batches came twice; a live batch has no counts: see Subscriber.stats. SchemaError for what
+        is not bytes.
         """
         reading = Reading(find(source))
         kind = FRAMINGS.index(reading.source.framing)
-        block, counts = gather.from_datagrams(kind, [bytes(d) for d in datagrams], group, 0)
+        block, counts = gather.from_datagrams(kind, _datagrams(datagrams), group, 0)
         batch = cls(block, Loss(block.losses), reading)
         batch.counts = counts
         return batch
@@ -256,6 +258,16 @@ class Batch:
         batch = Batch(block, self.loss, self._reading, rows, self._origin)
         batch.complete = self.complete
         return batch
+
+
+def _datagrams(datagrams: Iterable[bytes]) -> list[bytes]:
+    wanted = f"from_datagrams: a list of datagrams, each of them bytes, not {reprlib.repr(datagrams)}"
+    if isinstance(datagrams, str | bytes | bytearray | memoryview):
+        raise SchemaError(wanted)
+    try:
+        return [memoryview(each).tobytes() for each in datagrams]  # bytes(5) would be five zeros
+    except TypeError as error:
+        raise SchemaError(wanted) from error
 
 
 def _runs(table: Structured, marked: npt.NDArray[np.bool_]) -> Structured:

@@ -24,6 +24,11 @@ class Chunk(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def damaged(self) -> Mask:
+        """Rows that lack what did not fit its type."""
+        ...
+
     def absent(self, i: int, /) -> bool:
         """Whether it is known that no row has a value in column i."""
         ...
@@ -36,12 +41,18 @@ class Chunk(Protocol):
 class Stored:
     """Rows whose columns are there already."""
 
-    def __init__(self, length: int, columns: Sequence[Values]) -> None:
+    def __init__(self, length: int, columns: Sequence[Values], damaged: Mask | None = None) -> None:
         self._length = length
         self._columns = columns
+        self._damaged = damaged
 
     def __len__(self) -> int:
         return self._length
+
+    @property
+    def damaged(self) -> Mask:
+        """Those that were said to be, else none."""
+        return np.zeros(self._length, np.bool_) if self._damaged is None else self._damaged
 
     def absent(self, i: int) -> bool:
         """Whether no row has a value in column i."""
@@ -63,6 +74,11 @@ class Picked:
     def __len__(self) -> int:
         return len(self._chunk)
 
+    @property
+    def damaged(self) -> Mask:
+        """Whatever columns these are."""
+        return self._chunk.damaged
+
     def absent(self, i: int) -> bool:
         """Whether no row has a value in the i-th of those."""
         return self._chunk.absent(self._columns[i])
@@ -81,6 +97,11 @@ class Joined:
     def __len__(self) -> int:
         return sum(map(len, self._chunks))
 
+    @property
+    def damaged(self) -> Mask:
+        """Rows of them all."""
+        return np.concatenate([chunk.damaged for chunk in self._chunks])
+
     def absent(self, i: int) -> bool:
         """Whether no row of them all has a value in column i."""
         return all(chunk.absent(i) for chunk in self._chunks)
@@ -98,7 +119,12 @@ def kept(chunk: Chunk, rows: Mask, width: int) -> Chunk:
     count = int(np.count_nonzero(rows))
     if count == len(rows):
         return chunk
-    return Stored(count, [taken(chunk.values(i), rows) for i in range(width if count else 0)])
+    damaged = chunk.damaged
+    return Stored(
+        count,
+        [taken(chunk.values(i), rows) for i in range(width if count else 0)],
+        damaged[rows] if damaged.any() else None,
+    )
 
 
 def gathered(chunks: Iterable[Chunk], rows: int) -> Iterator[Chunk]:

@@ -11,7 +11,6 @@ import numpy as np
 from nlbus._core.decode import Decoded
 from nlbus._core.keyvalue import Texts
 from nlbus._core.store import Store
-from nlbus.chunks import Chunk
 from nlbus.columns import Column, Schema, TextSchema, Values
 from nlbus.compile import Compiled, compiled
 from nlbus.compile_text import CompiledText, compiled_text
@@ -19,6 +18,7 @@ from nlbus.compile_text import CompiledText, compiled_text
 if TYPE_CHECKING:
     from nlbus._core.arena import Block
     from nlbus._typing import Structured
+    from nlbus.chunks import Mask
 
 LIVE, SNAPSHOT, RESYNC = 0, 1, 2  # ORIGINS of nlbus/columns.py
 NL_ROW, NL_TIME, NL_OP, NL_ORIGIN, NL_GROUP, NL_NSID = range(6)
@@ -28,7 +28,7 @@ class Decoder(NamedTuple):
     """How messages of one kind become rows."""
 
     columns: tuple[Column, ...]
-    rows: Callable[[Block, Structured | None, int], Chunk]  # of a batch's block; with their origin
+    rows: Callable[[Block, Structured | None, int], Rows]  # of a batch's block; with their origin
 
 
 @cache
@@ -71,7 +71,7 @@ class Rows:
         return self._decoded.malformed
 
     @property
-    def damaged(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def damaged(self) -> Mask:
         """Rows of which something was shorter than its type, or cut."""
         return self._decoded.marks
 

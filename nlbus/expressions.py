@@ -80,6 +80,14 @@ class Expression(ABC):
         raise SchemaError(f"{self} is true or false of a row, not by itself: {_HOW}")
 
 
+def expression(value: object, of: str) -> Expression:
+    """The value, if it is an expression. SchemaError, which begins with `of`."""
+    if isinstance(value, Expression):
+        return value
+    compared = f'as in field("mtu") > 1500, not {value!r}'
+    raise SchemaError(f"{of}: an expression of columns, {compared}")
+
+
 _HOW = "combine with &, | and ~ instead of `and`, `or` and `not`, each comparison in parentheses"
 
 

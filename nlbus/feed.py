@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from nlbus.errors import ClosedError, SchemaError
 from nlbus.loss import Loss
 from nlbus.reading import Reading
-from nlbus.table import Table
+from nlbus.table import Table, add_to
 from nlbus.windows import Window, windows
 
 if TYPE_CHECKING:
@@ -102,8 +102,7 @@ class Feed(ABC):
                 break
             table = batch.table(name)
             found += len(table)
-            if len(table) or table.loss or not tables:
-                tables.append(table)
+            add_to(tables, table)
         return Table.concat(tables or [self._empty(name)])
 
     @property

@@ -11,6 +11,7 @@ import numpy as np
 from nlbus.columns import AnySchema, Column, RecordSchema, Schema
 from nlbus.decoding import decoder
 from nlbus.errors import SchemaError, UnknownColumn
+from nlbus.expressions import Expression, expression
 from nlbus.records import record_columns, record_table, topic_columns, topic_table
 from nlbus.sources import Source, did_you_mean
 from nlbus.table import Table
@@ -18,7 +19,6 @@ from nlbus.topic import Topic
 
 if TYPE_CHECKING:
     from nlbus.batch import Batch
-    from nlbus.expressions import Expression
 
 Tables = Iterable[str] | Mapping[str, Iterable[str] | None] | None
 
@@ -32,7 +32,7 @@ class Reading:
 
     def __init__(self, source: Source, tables: Tables = None, where: Expression | None = None) -> None:
         self.source = source
-        self.where = where
+        self.where = None if where is None else expression(where, "where=")
         self._schemas = {schema.name: schema for schema in source.schemas}
         self._types = {
             schema.name: frozenset(op.type for op in schema.ops)
@@ -50,8 +50,8 @@ class Reading:
                 raise SchemaError(f"tables=[] of {source.name}: none at all; None means every table")
         for name in self._wanted if where is not None or tables is not None else ():
             self.empty(name)
-            if where is not None:
-                where.mask(self._all(name))
+            if self.where is not None:
+                self.where.mask(self._all(name))
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -117,7 +117,8 @@ class Reading:
         if isinstance(schema, RecordSchema):
             return record_table(batch, self.source, schema, wanted)
         found = decoder(schema, wanted)
-        return Table(found.columns, [found.rows(batch._block, batch._selected, batch._origin)], batch.loss)
+        rows = found.rows(batch._block, batch._selected, batch._origin)
+        return Table(found.columns, [rows], batch.loss, rows.unknown, rows.malformed)
 
     def _shown(self, name: str) -> list[str]:
         """The columns of a table, without those that only `where` looks at."""

@@ -42,6 +42,11 @@ class Records:
     def __len__(self) -> int:
         return len(self._records)
 
+    @property
+    def damaged(self) -> Mask:
+        """None: what has another size is no row."""
+        return np.zeros(len(self._records), np.bool_)
+
     def absent(self, i: int) -> bool:
         """Never known before the values are looked at."""
         return False

@@ -15,12 +15,12 @@ from nlbus.chunks import Chunk, Mask, Picked, empty, joined_valid, kept
 from nlbus.columns import Column, Values
 from nlbus.convert import to_array, to_python
 from nlbus.errors import SchemaError, UnknownColumn
+from nlbus.expressions import Expression, expression
 from nlbus.loss import Loss
 from nlbus.preview import preview
 
 if TYPE_CHECKING:
     from nlbus._typing import Array, Structured
-    from nlbus.expressions import Expression
 
 _NONE_LOST = Loss()
 _UNNAMED = object()
@@ -30,22 +30,32 @@ class Table:
     """Rows of one kind of message: `table["ifname"]` is a column, `table.columns` says what there is.
 
     A table owns its data. It never changes, so any threads may read it. `loss` is what was lost while its
-    rows came in. pandas, polars, pyarrow, DuckDB and whatever else knows Arrow's C stream read it as it is:
+    rows came in; `malformed` counts messages that have no row, being too short or without what their kind
+    must have, `unknown` attributes that the schema lacks: of all that came, whatever `filter` leaves.
+
+    pandas, polars, pyarrow, DuckDB and whatever else knows Arrow's C stream read it as it is:
     `polars.DataFrame(table)`, `pyarrow.table(table)`.
     """
 
     def __init__(
-        self, columns: Sequence[Column], chunks: Iterable[Chunk] = (), loss: Loss = _NONE_LOST
+        self,
+        columns: Sequence[Column],
+        chunks: Iterable[Chunk] = (),
+        loss: Loss = _NONE_LOST,
+        unknown: int = 0,
+        malformed: int = 0,
     ) -> None:
         self.columns = tuple(columns)
         self.loss = loss
+        self.unknown = unknown
+        self.malformed = malformed
         self._chunks = tuple(chunk for chunk in chunks if len(chunk))
         self._length = sum(map(len, self._chunks))
         self._arrays: dict[str, Array] = {}
 
     @classmethod
     def concat(cls, tables: Iterable[Table]) -> Table:
-        """The rows of all these tables, which have the same columns; nothing is copied, losses are added."""
+        """The rows of all these tables, which have the same columns; not copied, losses and counts added."""
         tables = list(tables)
         if not tables:
             raise SchemaError("concat: of no table at all, which has no columns either")
@@ -53,7 +63,17 @@ class Table:
         if any(table.columns != columns for table in tables):
             raise SchemaError("concat: the tables have different columns")
         chunks = [chunk for table in tables for chunk in table._chunks]
-        return cls(columns, chunks, reduce(add, [table.loss for table in tables]))
+        return cls(
+            columns,
+            chunks,
+            reduce(add, [table.loss for table in tables]),
+            sum(table.unknown for table in tables),
+            sum(table.malformed for table in tables),
+        )
+
+    def _with(self, columns: Sequence[Column], chunks: Iterable[Chunk]) -> Table:
+        """What is true of this table, of some of its rows or columns."""
+        return Table(columns, chunks, self.loss, self.unknown, self.malformed)
 
     def __len__(self) -> int:
         return self._length
@@ -95,30 +115,35 @@ class Table:
         valid = joined_valid(self._parts(self._find(name)))
         return np.ones(len(self), np.bool_) if valid is None else valid
 
+    @property
+    def damaged(self) -> Mask:
+        """Which rows lack a value of these columns that came cut, too short, or as text that is no number."""
+        damaged = np.concatenate([np.empty(0, np.bool_), *(chunk.damaged for chunk in self._chunks)])
+        damaged.flags.writeable = False
+        return damaged
+
     def _parts(self, i: int) -> list[Values]:
         return [chunk.values(i) for chunk in self._chunks] or [empty(self.columns[i])]
 
     # -- rows ---------------------------------------------------------------------------------------
 
-    def filter(self, which: Expression | Mask) -> Table:
-        """The rows for which an expression of `field` is true, or which a bool array marks; `loss` stays.
+    def filter(self, which: Expression | Mask | Sequence[bool]) -> Table:
+        """The rows for which an expression of `field` is true, or which bools mark, one a row; `loss` stays.
 
         SchemaError for a comparison that the column's type does not allow. UnknownColumn.
         """
-        rows = which if isinstance(which, np.ndarray) else which.mask(self)
-        if rows.dtype != np.bool_ or rows.shape != (len(self),):
-            raise SchemaError(f"filter: a mask of {rows.dtype} {rows.shape} for {len(self)} rows")
+        rows = which.mask(self) if isinstance(which, Expression) else _marks(which, len(self))
         chunks, start = [], 0
         for chunk in self._chunks:
             chunks.append(kept(chunk, rows[start : start + len(chunk)], len(self.columns)))
             start += len(chunk)
-        return Table(self.columns, chunks, self.loss)
+        return self._with(self.columns, chunks)
 
     def select(self, names: Iterable[str]) -> Table:
         """These columns alone, in this order; nothing is copied. UnknownColumn."""
         places = [self._find(name) for name in names]
         columns = [self.columns[i] for i in places]
-        return Table(columns, [Picked(chunk, places) for chunk in self._chunks], self.loss)
+        return self._with(columns, [Picked(chunk, places) for chunk in self._chunks])
 
     def head(self, n: int = 10) -> Table:
         """The first n rows."""
@@ -171,4 +196,28 @@ class Table:
         rows = f"{self._length} row{'s' * (self._length != 1)}"
         columns = f"{len(self.columns)} column{'s' * (len(self.columns) != 1)}"
         lost = f", {self.loss}" if self.loss else ""
-        return f"<Table of {rows}, {columns}{lost}>{preview(self)}"
+        return f"<Table of {rows}, {columns}{lost}{self._faults()}>{preview(self)}"
+
+    def _faults(self) -> str:
+        """What did not fit, if anything."""
+        faults = {"damaged": int(np.count_nonzero(self.damaged)), "malformed": self.malformed}
+        return "".join(f", {count} {what}" for what, count in faults.items() if count)
+
+
+def add_to(tables: list[Table], table: Table) -> None:
+    """Append it, but without rows only what it says of loss and faults: many of those must take no memory."""
+    if len(table) or not tables:
+        tables.append(table)
+    elif table.loss or table.unknown or table.malformed:
+        tables[-1] = Table.concat([tables[-1], table])
+
+
+def _marks(which: object, rows: int) -> Mask:
+    marks = np.asarray(which)
+    if not marks.ndim:
+        expression(which, "filter")  # raises
+    if not marks.size:
+        marks = marks.astype(np.bool_)  # of nothing numpy makes floats
+    if marks.dtype != np.bool_ or marks.shape != (rows,):
+        raise SchemaError(f"filter: a mask of {marks.dtype} {marks.shape} for {rows} rows")
+    return marks

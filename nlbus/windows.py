@@ -10,7 +10,7 @@ import numpy as np
 
 from nlbus.errors import ClosedError, SchemaError
 from nlbus.loss import Loss
-from nlbus.table import Table
+from nlbus.table import Table, add_to
 
 if TYPE_CHECKING:
     from nlbus._typing import Structured
@@ -28,7 +28,7 @@ class Window(Table):
     """
 
     def __init__(self, table: Table, start: int, end: int, loss: Loss) -> None:
-        super().__init__(table.columns, table._chunks, loss)
+        super().__init__(table.columns, table._chunks, loss, table.unknown, table.malformed)
         self.start = start
         self.end = end
 
@@ -73,8 +73,7 @@ def _windows(feed: Feed, name: str | Topic, span: int) -> Iterator[Window]:
             start, tables, loss = end, [], Loss(open=loss.open)
         here = _between(rows, start, end) | untold
         loss += Loss.of(rows[here].tolist(), batch.loss.open, batch.loss.grew)
-        if len(table := batch.table(name)):
-            tables.append(table)
+        add_to(tables, batch.table(name))
     if start is not None:
         end = min(_next(start, span), max(time.time_ns() if feed.live else now + 1, start + 1))
         yield Window(Table.concat(tables or [feed._empty(name)]), start, end, loss)

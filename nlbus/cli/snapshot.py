@@ -89,7 +89,8 @@ def snapshot(
         except BrokenPipeError:
             discard_stdout()
             return
-    click.echo(f"nlbus: {rows} row{'s' * (rows != 1)}", err=True)
+    malformed = f", {found.malformed} malformed" * (found.malformed > 0)
+    click.echo(f"nlbus: {rows} row{'s' * (rows != 1)}{malformed}", err=True)
 
 
 class _Lines:

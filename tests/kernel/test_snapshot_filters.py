@@ -1,6 +1,7 @@
 """What the kernel is asked to leave out of a dump: its refusals mean that there is none."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from click.testing import CliRunner
@@ -89,3 +90,10 @@ def test_an_ordinary_user_is_told_the_privilege_that_a_dump_takes(child: Callabl
 def test_what_is_dumped_by_device_alone_is_not_said_to_be_nowhere(table: str) -> None:
     with pytest.raises(SchemaError, match=f"no snapshot of route {table}: nlbus asks the kernel for none"):
         snapshot("route", table)
+
+
+@pytest.mark.parametrize("ask", [partial(snapshot, "route", "link"), partial(Subscriber, "route")])
+@pytest.mark.parametrize("wrong", ["mtu > 1", field("mtu"), True])
+def test_a_condition_that_is_none_is_refused(ask: Callable[..., object], wrong: object) -> None:
+    with pytest.raises(SchemaError, match="where=: an expression of columns, as in field"):
+        ask(where=wrong)

@@ -260,6 +260,12 @@ def test_from_datagrams_of_an_unknown_source_or_of_no_bytes() -> None:
     assert len(Batch.from_datagrams("raw:2", iter([]))) == 0
 
 
+@pytest.mark.parametrize("wrong", [b"abc", b"", "abc", ["x"], [5], None, [None], [[1]]])
+def test_from_datagrams_wants_bytes(wrong: Any) -> None:
+    with pytest.raises(SchemaError, match="from_datagrams: a list of datagrams, each of them bytes"):
+        Batch.from_datagrams("route", wrong)
+
+
 def test_repr_counts_events_or_messages() -> None:
     assert "2 events" in repr(Batch.from_datagrams("bus", [bus_batch(b"12", record_size=1)]))
     assert "1 messages" in repr(Batch.from_datagrams("raw:2", [reference.message(20)]))

@@ -1,14 +1,20 @@
 """Table: columns as arrays, rows as dicts, and what it keeps."""
 
 import gc
+import struct
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
 
-from nlbus import Loss, SchemaError, Table, UnknownColumn, field
+from nlbus import Batch, Loss, SchemaError, Table, Topic, UnknownColumn, field
 from nlbus.chunks import Stored, gathered, joined
 from nlbus.columns import Column, Values
+from nlbus.reading import Reading
+from nlbus.sources import find
+from nlbus.table import add_to
+from tests.reference import attribute, message
 from tests.tables import address, binary, column, one, table_of, text
 
 V4 = b"\0" * 10 + b"\xff\xff\x0a\0\0\x01"
@@ -100,6 +106,68 @@ def test_an_unknown_column_is_told_what_there_is() -> None:
     assert str(caught.value).startswith("no column")
     with pytest.raises(UnknownColumn, match="there are ifname"):
         table.valid("zzz")
+
+
+# -- what did not fit -------------------------------------------------------------------------------
+
+LINK = message(16, struct.pack("=BxHiII", 0, 1, 1, 1, 0) + attribute(3, b"lo\0"))
+SHORT_MTU = message(16, struct.pack("=BxHiII", 0, 1, 2, 1, 0) + attribute(4, b"\1") + attribute(999, b""))
+NO_LINK = message(16, b"\0bc")
+
+
+def links(*messages: bytes) -> Table:
+    return Batch.from_datagrams("route", messages).table("link")
+
+
+def test_what_has_no_row_is_counted_and_what_lacks_a_value_is_marked() -> None:
+    table = links(LINK, NO_LINK, SHORT_MTU, LINK)
+    assert (len(table), table.malformed, table.unknown) == (3, 1, 1)
+    assert table.damaged.tolist() == [False, True, False]
+    assert not table.damaged.flags.writeable
+    assert "3 rows" in repr(table)
+    assert ", 1 damaged, 1 malformed>" in repr(table)
+    assert "damaged" not in repr(links(LINK))
+
+
+def test_counts_stay_as_loss_does_and_marks_go_with_their_rows() -> None:
+    table = Table.concat([links(NO_LINK), links(LINK, SHORT_MTU), links(SHORT_MTU, NO_LINK)])
+    assert table.damaged.tolist() == [False, True, True]
+    for derived, marks in [
+        (table, [False, True, True]),
+        (table.filter(field("ifindex") == 2), [True, True]),
+        (table.filter(field("ifindex") == 1), [False]),
+        (table.filter(field("ifindex") == 2).head(1), [True]),
+        (table.select(["ifname"]), [False, True, True]),
+        (table.head(0), []),
+    ]:
+        assert (derived.malformed, derived.unknown) == (2, 2)
+        assert derived.damaged.tolist() == marks
+        assert derived.damaged.dtype == np.bool_
+
+
+def test_conditions_and_columns_of_a_reading_keep_them() -> None:
+    batch = Batch.from_datagrams("route", [LINK, NO_LINK, SHORT_MTU])
+    table = Reading(find("route"), {"link": ["mtu"]}, field("ifindex") == 2).table(batch, "link")
+    assert (table.malformed, table.unknown, table.damaged.tolist()) == (1, 1, [True])
+
+
+def test_what_collects_tables_keeps_the_faults_of_those_without_rows_and_no_more() -> None:
+    tables: list[Table] = []
+    for table in [links(), links(LINK), *5 * [links(NO_LINK)], *5 * [links()], links(SHORT_MTU, NO_LINK)]:
+        add_to(tables, table)
+    assert [(len(table), table.malformed) for table in tables] == [(0, 0), (1, 5), (1, 1)]
+
+
+def test_a_short_message_and_a_device_without_a_path_are_counted() -> None:
+    assert Batch.from_datagrams("route", [message(24, b"abc")]).table("route").malformed == 1
+    assert Batch.from_datagrams("uevent", [b"add@/x\0ACTION=add\0"]).table("uevent").malformed == 1
+
+
+def test_of_what_is_made_or_of_a_topic_nothing_is_malformed() -> None:
+    topic = Topic("t", [("a", "u1")], groups=1)
+    for table in (one(column("a"), [1], [2]), Batch.from_datagrams("bus", []).table(topic)):
+        assert (table.malformed, table.unknown, table.damaged.any()) == (0, 0, False)
+        assert len(table.damaged) == len(table)
 
 
 # -- rows -------------------------------------------------------------------------------------------
@@ -209,6 +277,18 @@ def test_filter_wants_a_mask_of_its_rows() -> None:
         one(column("a"), [1, 2]).filter(np.array([True]))
     with pytest.raises(SchemaError, match="int64"):
         one(column("a"), [1, 2]).filter(np.array([1, 0]))
+
+
+def test_filter_takes_bools_however_they_come() -> None:
+    table = one(column("a"), [1, 2])
+    assert table.filter([False, True])["a"].tolist() == [2]
+    assert len(table.head(0).filter([])) == 0
+
+
+@pytest.mark.parametrize("wrong", ["a > 1", b"a", field("a"), None, 5])
+def test_what_is_no_expression_is_refused(wrong: Any) -> None:
+    with pytest.raises(SchemaError, match=r'filter: an expression of columns, as in field\("mtu"\)'):
+        one(column("a"), [1, 2]).filter(wrong)
 
 
 def test_head() -> None:
