@@ -26,7 +26,7 @@ SHARED_ROWS = 1 << 16  # of a larger chunk each column has views of its own
 
 _FORMATS = {
     "b1": "b", "i1": "c", "u1": "C", "i2": "s", "u2": "S", "i4": "i", "u4": "I", "i8": "l", "u8": "L",
-    "f2": "e", "f4": "f", "f8": "g",
+    "f4": "f", "f8": "g",
 }  # fmt: skip
 _TIMES = {"s": "tss:UTC", "ms": "tsm:UTC", "us": "tsu:UTC", "ns": "tsn:UTC"}
 _VIEWS = ("vu", "vz")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nlbus.columns import NL_COLUMNS, Column, Display, RecordSchema, Values
+from nlbus.columns import NL_COLUMNS, Column, RecordSchema, Values
 from nlbus.errors import SchemaError
+from nlbus.fields import fields, values
 from nlbus.table import Table
 from nlbus.topic import Topic
 
@@ -36,6 +38,7 @@ class Records:
         self._columns = columns
         self._records = records
         self._about = about
+        self._fields = {field.column.name: field for field in fields(records.dtype)}
         self._needs = needs
         self._absent = absent
 
@@ -53,14 +56,12 @@ class Records:
 
     def values(self, i: int) -> Values:
         """The values of column i."""
-        column = self._columns[i]
-        if column.name in self._about:
-            return self._about[column.name]
-        # Fields lie scattered, at any alignment and in any byte order.
-        field = np.ascontiguousarray(self._records[column.name])
-        if column.dtype.kind == "V":
-            return Values(field.view("u1").reshape(-1).view(column.dtype))
-        return Values(field.astype(column.dtype, copy=False), self._valid(column.name))
+        name = self._columns[i].name
+        if name in self._about:
+            return self._about[name]
+        found = values(self._fields[name], self._records)
+        valid = self._valid(name)
+        return found if valid is None else replace(found, valid=valid)
 
     def _valid(self, name: str) -> Mask | None:
         if name in self._needs:
@@ -73,14 +74,8 @@ class Records:
 
 
 def topic_columns(topic: Topic) -> tuple[Column, ...]:
-    """The nl_ columns and the topic's fields: numbers as they are, all else as bytes of fixed size."""
-    fields: Any = topic.dtype.fields or {}
-    own = []
-    for name, (dtype, *_) in fields.items():
-        plain = dtype.newbyteorder("=") if dtype.kind in "buif" else np.dtype(f"V{dtype.itemsize}")
-        display: Display = "" if dtype.kind in "buif" else "hex"
-        own.append(Column(name=name, dtype=plain, type=str(dtype), nullable=False, display=display))
-    return (*NL_COLUMNS, *own)
+    """The nl_ columns and the topic's fields."""
+    return (*NL_COLUMNS, *(field.column for field in fields(topic.dtype)))
 
 
 def topic_table(batch: Batch, topic: Topic) -> Table:
@@ -154,10 +149,10 @@ def _table(
         "nl_origin": np.zeros(rows, np.uint8),
         "nl_group": np.repeat(segments["group"], segments["count"])[fit],
     }
-    values = {name: Values(array) for name, array in about.items()}
-    values["nl_nsid"] = Values(np.full(rows, -1, np.int32), np.zeros(rows, np.bool_))
+    told = {name: Values(array) for name, array in about.items()}
+    told["nl_nsid"] = Values(np.full(rows, -1, np.int32), np.zeros(rows, np.bool_))
     records = np.array(batch.records(topic))
-    return Table(columns, [Records(columns, records, values, needs, absent)], batch.loss)
+    return Table(columns, [Records(columns, records, told, needs, absent)], batch.loss)
 
 
 def _fitting(batch: Batch, topic: Topic) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -26,6 +26,10 @@ class Topic:
     `fields` is a structured dtype or what numpy makes one of; a record is at most 32,352 bytes.
     `fingerprint` (64 bits, never 0) depends on the fields alone, the same on every machine.
     SchemaError names the field that does not fit.
+
+    In a table, each field is a column: S and U are text, datetime64 is a time in UTC, timedelta64 an integer
+    with its unit (NaT is null), float16 wider, an array of u1 bytes, any other array a list, flat if it has
+    more dimensions. Fields of a struct in the record have its name and `_` before theirs. nl_ begins none.
     """
 
     name: str
@@ -104,6 +108,7 @@ def _structured(topic: str, fields: DTypeLike) -> _Dtype:
     if dtype.names is None:
         raise SchemaError(f"topic {topic!r} needs named fields, as in [('value', '<f8')], not {dtype}")
     _check(topic, "", dtype)
+    _check_columns(topic, dtype)
     if dtype.itemsize > MAX_RECORD:
         last = max(_members(dtype), key=lambda member: member[2] + member[1].itemsize)
         raise SchemaError(
@@ -147,6 +152,46 @@ def _check(topic: str, path: str, dtype: _Dtype) -> None:
         end, previous = offset + member.itemsize, full
     if dtype.itemsize == 0 or base.names == ():
         raise SchemaError(f"{where} is {dtype}: it holds nothing")
+
+
+# columns
+
+
+class Leaf(NamedTuple):
+    """A field that is no struct: the column it makes, and where it is."""
+
+    name: str
+    path: tuple[str, ...]
+    dtype: _Dtype  # of one value; V: an array of bytes
+    dims: tuple[int, ...]  # where it is an array, or within one
+
+
+def leaves(dtype: _Dtype) -> Iterator[Leaf]:
+    """Yield all of a structured dtype, in declared order."""
+    return _leaves(dtype, (), ())
+
+
+def _leaves(dtype: _Dtype, path: tuple[str, ...], dims: tuple[int, ...]) -> Iterator[Leaf]:
+    for name, member, _ in _members(dtype):
+        base, shape = _unshaped(member)
+        there = (*path, name)
+        if base.names is not None:
+            yield from _leaves(base, there, dims + shape)
+        elif base == np.uint8 and len(shape) == 1:
+            yield Leaf("_".join(there), there, np.dtype(f"V{shape[0]}"), dims)
+        else:
+            yield Leaf("_".join(there), there, base, dims + shape)
+
+
+def _check_columns(topic: str, dtype: _Dtype) -> None:
+    found: dict[str, str] = {}
+    for leaf in leaves(dtype):
+        path = ".".join(leaf.path)
+        if leaf.name.startswith("nl_"):
+            raise SchemaError(f"topic {topic!r}: field {path!r}: columns nl_... are nlbus's own")
+        if leaf.name in found:
+            raise SchemaError(f"topic {topic!r}: fields {found[leaf.name]!r} and {path!r} are one column")
+        found[leaf.name] = path
 
 
 # C
