@@ -67,13 +67,13 @@ def schema(columns: Sequence[Column]) -> object:
     return arrow.schema(_layout(columns, views=False))
 
 
-def stream(columns: Sequence[Column], chunks: Iterable[Chunk], *, views: bool) -> object:
+def stream(columns: Sequence[Column], chunks: Sequence[Chunk], *, views: bool) -> object:
     """The capsule "arrow_array_stream" of these rows. Its batches are made when the reader asks for them.
 
     views: texts and bytes, also those of a fixed size, as string_view and binary_view.
     """
     layout = _layout(columns, views)
-    return arrow.stream(layout, _batches(columns, layout, chunks))
+    return arrow.stream(layout, _batches(columns, layout, chunks, views))
 
 
 def _layout(columns: Sequence[Column], views: bool) -> Layout:
@@ -125,11 +125,18 @@ def _with_offsets(column: Column, values: Values) -> Values:
     return Values(values.values, values.valid, ends)
 
 
-def _batches(columns: Sequence[Column], layout: Layout, chunks: Iterable[Chunk]) -> Iterator[Batch]:
+def _batches(
+    columns: Sequence[Column], layout: Layout, chunks: Sequence[Chunk], views: bool
+) -> Iterator[Batch]:
     whole = [*zip(columns, layout.children, map(_names, columns, layout.children), strict=True)]
     width = max([VIEW.itemsize, *(column.dtype.itemsize for column in columns)])
     zeros = np.empty(0, np.uint8)
-    for chunk in gathered(chunks, BATCH_ROWS):
+    joined = [*gathered(chunks, BATCH_ROWS)]
+    # pyarrow, unlike those who take views, groups no rows where the dictionaries of batches differ.
+    for i, (_, _, names) in enumerate(whole if len(joined) > 1 and not views else ()):
+        if names is not None:
+            _meet(i, names, chunks)
+    for chunk in joined:
         rows = len(chunk)
         if len(zeros) < (rows + 1) * width:
             zeros = np.zeros((rows + 1) * width, np.uint8)
@@ -142,6 +149,15 @@ def _batches(columns: Sequence[Column], layout: Layout, chunks: Iterable[Chunk])
             else:
                 parts.append(Part(rows, rows, (zeros, zeros), (), names.dictionary))
         yield Batch(rows, parts, zeros)
+
+
+def _meet(i: int, names: Names, chunks: Iterable[Chunk]) -> None:
+    """The numbers without a name of column i get their places."""
+    for chunk in chunks:
+        if not chunk.absent(i):
+            numbers = chunk.values(i)
+            assert numbers.values is not None
+            names.places(numbers.values, numbers.valid)
 
 
 def _names(column: Column, layout: Layout) -> Names | None:

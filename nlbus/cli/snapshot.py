@@ -46,8 +46,9 @@ def snapshot(
     columns of `nlbus listen`. The kernel itself is asked for no more than --where wants, where it can tell.
 
     Text is a line a row, as of `nlbus listen`; with --columns a table of these. In csv and json, addresses
-    are text, numbers that have names are these names. arrow (a stream of Arrow's IPC) and parquet need
-    pyarrow: pip install 'nlbus[parquet]'. How many rows it were comes on stderr.
+    are text, numbers that have names are these names; columns nl_..., much the same in all rows, are there
+    only if --columns names them. arrow (a stream of Arrow's IPC) and parquet have them too, unless --columns
+    names others, and need pyarrow: pip install 'nlbus[parquet]'. How many rows it were comes on stderr.
 
     \b
     nlbus snapshot route link

@@ -229,6 +229,16 @@ def test_a_snapshot_as_json_and_csv() -> None:
     head = nlbus("snapshot", "route", "link", "-o", "csv").stdout.splitlines()[0].split(",")
     assert head[0] == "type"
     assert len(head) > 400
+    assert not any(name.startswith("nl_") for name in head)
+    wanted = {
+        "csv": ["nl_origin,ifname", "snapshot,lo"],
+        "json": ['{"nl_origin": "snapshot", "ifname": "lo"}'],
+    }
+    for output, lines in wanted.items():
+        done = nlbus(
+            "snapshot", "route", "link", "-o", output, "--columns", "nl_origin,ifname", "--count", "1"
+        )
+        assert done.stdout.splitlines() == lines
 
 
 @pytest.mark.usefixtures("network")

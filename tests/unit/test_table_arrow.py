@@ -95,6 +95,23 @@ def test_numbers_without_a_name_may_come_up_late(read: Reader) -> None:
     assert read(table) == expected(table)
 
 
+@pytest.mark.usefixtures("rechunked")
+def test_all_batches_have_one_dictionary_and_pyarrow_groups_by_it() -> None:
+    of = [
+        column("x", "u1", enum={2: "kernel"}),
+        column("y", "u4", enum=ENUM),
+        column("z", "i4", enum={1: "one"}),
+    ]
+    table = table_of(of, [[2, 2, None]], [[9, 1 << 30, None]], [[None, None, None]], [[2, 7, -7]])
+    read = pa.table(table)
+    for name in ("x", "y", "z"):
+        first, *others = [chunk.dictionary for chunk in read[name].chunks]
+        assert len(others) == 3
+        assert all(other.equals(first) for other in others)
+    counted = read.group_by("x").aggregate([([], "count_all")]).to_pylist()
+    assert {row["x"]: row["count_all"] for row in counted} == {"kernel": 2, "9": 1, None: 1}
+
+
 def cells_of(column: Column) -> st.SearchStrategy[Any]:
     if column.storage != "fixed":
         raw = st.binary(max_size=20).filter(lambda raw: b"\0" not in raw or column.storage == "bytes")
