@@ -36,8 +36,8 @@ class Listener:
     ("live", "snapshot", "resync"), nl_group; nl_lost, where so many events or datagrams were lost since the
     rule's last event; nl_count, of how many a debounced event is the last.
 
-    What a function raises is logged (logger "nlbus") and counted; it goes on. An async function runs in an
-    event loop in a thread of its own, all in the same one.
+    What a function raises is logged (logger "nlbus") and counted, and it goes on, also after sys.exit();
+    `stop` ends it. An async function runs in an event loop in a thread of its own, all in the same one.
     """
 
     def __init__(self) -> None:

@@ -115,14 +115,19 @@ class Dispatcher:
 
 
 def handle(job: Job, ending: int) -> None:
-    """Let the rule's handler handle an event. What it raises is logged and counted."""
+    """Let the rule's handler handle an event. Whatever it raises is logged and counted, also SystemExit.
+
+    KeyboardInterrupt in the main thread is Ctrl-C, and passes.
+    """
     rule = job.rule
     try:
         rule.handler.handle(rule, job.event, ending)
     except Failed as failure:
         rule.count("timeouts" if failure.timeout else "failed")
         log.warning("%s: %s (%s)", rule, failure, told(job.event))
-    except Exception:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise
         rule.count("failed")
         log.exception("%s: raised, for %s", rule, told(job.event))
     else:

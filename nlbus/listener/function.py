@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import threading
@@ -45,6 +46,7 @@ class Loop:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._ended: asyncio.Future[None]  # of the loop
         self._over = True
 
     def begin(self) -> None:
@@ -62,7 +64,10 @@ class Loop:
                 raise Failed("ended with us")
             if self._loop is None:
                 loop = self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=_serve, args=[loop], name="nlbus-asyncio", daemon=True)
+                self._ended = loop.create_future()
+                self._thread = threading.Thread(
+                    target=_serve, args=[loop, self._ended], name="nlbus-asyncio", daemon=True
+                )
                 self._thread.start()
             future = asyncio.run_coroutine_threadsafe(function(event), self._loop)
         try:
@@ -76,23 +81,30 @@ class Loop:
             self._over = True
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is not None and thread is not None:
-            loop.call_soon_threadsafe(loop.stop)
+            loop.call_soon_threadsafe(self._ended.set_result, None)
             thread.join(patience)
 
 
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
+def _serve(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
     import asyncio  # noqa: PLC0415
 
     asyncio.set_event_loop(loop)
     try:
-        loop.run_forever()
+        _run_until(loop, ended)
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
             task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        _run_until(loop, asyncio.gather(*tasks, return_exceptions=True))
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()
+
+
+def _run_until(loop: asyncio.AbstractEventLoop, done: asyncio.Future[Any]) -> None:
+    while not done.done():
+        # They leave the loop, although their task has them, too, and tells them.
+        with contextlib.suppress(SystemExit, KeyboardInterrupt):
+            loop.run_until_complete(done)
 
 
 def entry_point(text: str) -> Callable[[Event], Any]:
@@ -104,7 +116,7 @@ def entry_point(text: str) -> Callable[[Event], Any]:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except Exception as error:  # whatever the module does
+    except (Exception, SystemExit) as error:  # whatever the module does
         raise SchemaError(f"{text}: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise SchemaError(f"{text}: no function, but {type(found).__name__}")

@@ -1,15 +1,17 @@
 """Who handles what, when: threads, order, room, quiet."""
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from nlbus import SchemaError
 from nlbus.listener.debounce import LONGEST, Debounce
-from nlbus.listener.dispatch import Dispatcher, Job
+from nlbus.listener.dispatch import Dispatcher, Job, handle
 from nlbus.listener.events import Event
 from nlbus.listener.function import Function, Loop, entry_point
 from nlbus.listener.rule import Rule
@@ -89,6 +91,64 @@ def test_one_that_raises_is_logged_and_counted(
     assert (failing.counts["failed"], failing.counts["handled"]) == (3, 0)
     assert caplog.messages == ["failing: raised, for add /a"] * 3
     assert caplog.records[0].exc_info is not None
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("coroutine", [False, True])
+def test_one_that_exits_ends_neither_its_worker_nor_the_others(
+    kind: type[BaseException], coroutine: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = Loop()
+
+    def work(event: Event) -> None:
+        if event["n"] % 2:
+            raise kind(3)
+
+    async def awaited(event: Event) -> None:
+        work(event)
+
+    one = Rule(source="uevent", handler=Function(awaited if coroutine else work, loop), name="exits")
+    loop.begin()
+    dispatcher = Dispatcher(2, 10, lambda: None)
+    for n in range(6):
+        dispatcher.submit(Job(one, {"ACTION": "add", "DEVPATH": "/a", "n": n}, n))
+    until(lambda: dispatcher.idle)
+    loop.end(5)
+    dispatcher.end(5)
+    assert (one.counts["handled"], one.counts["failed"]) == (3, 3)
+    assert caplog.messages == ["exits: raised, for add /a"] * 3
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("nlbus-")]
+
+
+def test_ctrl_c_passes_in_the_main_thread() -> None:
+    def work(event: Event) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        handle(Job(rule(work), {}, 0), -1)
+
+
+def test_a_task_that_exits_when_it_is_cancelled_does_not_keep_the_loop() -> None:
+    loop, began = Loop(), threading.Event()
+
+    async def work(event: Event) -> None:
+        import asyncio
+
+        try:
+            began.set()
+            await asyncio.sleep(600)
+        finally:
+            sys.exit(3)
+
+    one = Rule(source="uevent", handler=Function(work, loop))
+    loop.begin()
+    dispatcher = Dispatcher(1, 10, lambda: None)
+    dispatcher.submit(Job(one, {}, 0))
+    assert began.wait(10)
+    loop.end(5)
+    dispatcher.end(5)
+    assert one.counts["failed"] == 1
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("nlbus-")]
 
 
 def test_the_end_forgets_what_waits_and_says_how_many() -> None:
@@ -188,6 +248,13 @@ def test_coroutines_run_in_one_thread_and_are_cancelled_at_the_end() -> None:
 def test_an_entry_point_that_is_none_says_why(text: str, words: str) -> None:
     with pytest.raises(SchemaError, match=words):
         entry_point(text)
+
+
+def test_an_entry_point_whose_module_exits_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "exits_on_import.py").write_text("raise SystemExit(5)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SchemaError, match=r"^exits_on_import:f: SystemExit: 5$"):
+        entry_point("exits_on_import:f")
 
 
 def test_an_entry_point_is_found() -> None:
