@@ -14,15 +14,16 @@ from typing import Any, Self, TypeVar
 import click
 
 from nlbus import Subscriber
+from nlbus.errors import kernel_error
 
 T = TypeVar("T")
 
 
 class Ending:
-    """While entered, SIGINT and SIGTERM set `over` instead of raising; so does a closed stdout.
+    """While entered, the signals that `ending_signals` names set `over`; so does a closed stdout.
 
-    The same signal once more kills, as somebody must be able to whose reader has stopped reading. Signals
-    are taken in the main thread only; elsewhere they stay as they are.
+    The same signal once more kills (not SIGHUP), as somebody must be able to whose reader has stopped
+    reading. Signals are taken in the main thread only; elsewhere they stay as they are.
     """
 
     def __init__(self, subscriber: Subscriber | None = None) -> None:
@@ -44,7 +45,7 @@ class Ending:
         if threading.current_thread() is threading.main_thread():
             # Written to at once, even by a signal that comes just before poll, where no handler runs yet.
             self._previous_fd = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in ending_signals():
                 self._previous[number] = signal.signal(number, self._end)
         return self
 
@@ -58,7 +59,8 @@ class Ending:
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         self.over = True
-        signal.signal(number, signal.SIG_DFL)
+        # Of a terminal's end both the kernel and the shell may tell.
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
         if self._raises:
             raise KeyboardInterrupt
 
@@ -82,17 +84,29 @@ class Ending:
         return not self.over and self._subscriber in fds
 
 
+def ending_signals() -> list[signal.Signals]:
+    """Those that end a command: SIGHUP too, of a terminal that closes, unless nohup or a handler wants it."""
+    hangs_up = signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    return [signal.SIGINT, signal.SIGTERM] + [signal.SIGHUP] * hangs_up
+
+
 def write_all(text: str) -> None:
-    """Write and flush, whole, whatever interrupts; with colour on a terminal. BrokenPipeError.
+    """Write and flush, whole, whatever interrupts; with colour on a terminal. BrokenPipeError, KernelError.
 
     With PYTHONUNBUFFERED, sys.stdout.write would forget the rest of a write that a signal cut short.
     """
     if not sys.stdout.isatty() or no_color():
         text = click.unstyle(text)
     rest = text.encode(sys.stdout.encoding, "backslashreplace")
-    while rest:
-        rest = rest[sys.stdout.buffer.write(rest) :]
-    sys.stdout.buffer.flush()
+    try:
+        while rest:
+            rest = rest[sys.stdout.buffer.write(rest) :]
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_stdout()
+        raise kernel_error(error.errno or 0, "writing to stdout") from error
 
 
 def no_color() -> bool:
@@ -101,7 +115,7 @@ def no_color() -> bool:
 
 
 def discard_stdout() -> None:
-    """Nobody reads it any more: what the interpreter still flushes goes nowhere, without a complaint."""
+    """Nothing more can be written: what the interpreter still flushes goes nowhere, without a complaint."""
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from nlbus.cli.ending import ending_signals
 from nlbus.cli.listening import Where, greet, trusted_uids
 from nlbus.cli.options import flat
 from nlbus.cli.viewing import Choice
@@ -116,7 +117,7 @@ def serve(
     seconds: float | None = None,
     at_end: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Run it until it ends, or SIGINT or SIGTERM ends it. Says what was done; whether anything was lost.
+    """Run it until it ends, or a signal ends it. Says what was done; whether anything was lost.
 
     at_end: called before handlers are waited for.
     """
@@ -135,7 +136,7 @@ def serve(
 
 @contextmanager
 def ended_by_signals(engine: Engine) -> Iterator[None]:
-    """SIGINT and SIGTERM stop it; programs in sessions of their own do not hear of Ctrl-C but through us."""
+    """Signals stop it; programs in sessions of their own do not hear of Ctrl-C but through us."""
 
     def end(number: int, frame: FrameType | None) -> None:
         engine.stop()
@@ -143,7 +144,7 @@ def ended_by_signals(engine: Engine) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, end) for number in ending_signals()}
     try:
         yield
     finally:

@@ -64,8 +64,8 @@ def listen(
 
     Of uevent, group kernel (the default) is heard before the rules of udev, group udev after them.
 
-    Ends after --count or --seconds; or with Ctrl-C or SIGTERM, or when nobody reads its output any more,
-    which is no error: exit code 0, as with udevadm monitor and tcpdump.
+    Ends after --count or --seconds; or with Ctrl-C, SIGTERM or its terminal (not under nohup), or when nobody
+    reads its output any more, which is no error: exit code 0, as with udevadm monitor and tcpdump.
 
     \b
     nlbus listen bus --group 1 --group 7 --trust 1000 --trust 0

@@ -1,5 +1,6 @@
 """The command `nlbus` and what its subcommands share: errors as one line, exit codes."""
 
+import errno
 import sys
 from typing import IO, Any
 
@@ -22,6 +23,9 @@ from nlbus.cli.test_rules import test
 from nlbus.errors import NlbusError
 
 BROKEN_OFF = 130  # as a shell says it of SIGINT
+
+# Of streams and files: EIO where the terminal is gone.
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Failure(click.ClickException):
@@ -73,9 +77,9 @@ def commands() -> None:
     nlbus demo                        all of it in ten seconds
     nlbus completion bash             completion, for your shell
 
-    Exit codes: 0 for success, and when Ctrl-C, SIGTERM or a closed pipe ends what would go on for ever; 1 for
-    an error, in one line on stderr; 2 for wrong usage; 3 for losses where --fail-on-loss asks for it; 130
-    when Ctrl-C breaks off what would have ended by itself.
+    Exit codes: 0 for success, and when Ctrl-C, SIGTERM, a closed terminal or pipe ends what would go on for
+    ever; 1 for an error, in one line on stderr; 2 for wrong usage; 3 for losses where --fail-on-loss asks for
+    it; 130 when Ctrl-C breaks off what would have ended by itself.
 
     Events go to stdout, all else to stderr. There is colour on a terminal, unless NO_COLOR is set.
     """
@@ -105,4 +109,10 @@ def main() -> None:
         # A name of another encoding is shown escaped, not refused.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    commands(prog_name="nlbus")
+    try:
+        commands(prog_name="nlbus")
+    except OSError as error:
+        if error.errno not in CANNOT_WRITE:
+            raise
+        discard_stdout()
+        sys.exit(f"nlbus: writing: {error.strerror}")

@@ -65,8 +65,8 @@ def record(
     called FILE.part. So let long recordings begin new files: with --roll-size or --roll-seconds x.parquet
     becomes x-000001.parquet, and so on, after those that are there. Losses are noted by the name nlbus.loss.
 
-    Ends after --count or --seconds, or with Ctrl-C or SIGTERM, which is no error. Totals come on stderr, on a
-    terminal also while it goes on.
+    Ends after --count or --seconds, or with Ctrl-C, SIGTERM or its terminal (not under nohup), which is no
+    error. Totals come on stderr, on a terminal also while it goes on.
 
     \b
     nlbus record route flap.pcapng --seconds 60

@@ -1,5 +1,6 @@
 """Running: from a subscriber or a capture to a sink, with progress and totals on stderr."""
 
+import contextlib
 import os
 import stat
 import sys
@@ -70,9 +71,10 @@ class Progress:
         click.echo(f"nlbus: {words}", err=True, nl=False)
 
     def clear(self) -> None:
-        """The line goes."""
+        """The line goes; what is written must be ended, even if the terminal is gone."""
         if self.due is not None:
-            click.echo("\r\x1b[K", err=True, nl=False)
+            with contextlib.suppress(OSError):
+                click.echo("\r\x1b[K", err=True, nl=False)
 
 
 def totals(stats: dict[str, Any], sink: Sink | None, source: Source | None) -> bool:

@@ -70,7 +70,7 @@ def test_replay_prints_what_listen_did(start: Start, publisher: Publisher, tmp_p
     assert lines.count(b"\n") == 50
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_quietly(start: Start, tmp_path: Path, number: int) -> None:
     file = tmp_path / "some.pcapng"
     records = start("record", "raw:usersock", "-g", "5", file, "--trust", "any")
@@ -81,6 +81,43 @@ def test_a_signal_ends_it_quietly(start: Start, tmp_path: Path, number: int) -> 
     code, _, said = end(records, number)
     assert code == 0
     assert said.startswith("nlbus: 2 events, ")
+
+
+def test_under_nohup_a_terminal_that_closes_is_no_end(start: Start, tmp_path: Path) -> None:
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        records = start("record", "route", tmp_path / "some.pcapng")
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
+    records.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        records.wait(0.5)
+    assert end(records, signal.SIGTERM)[0] == 0
+
+
+def test_what_was_recorded_is_kept_when_the_terminal_goes(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    file = tmp_path / "links.parquet"
+    terminal, its = pty.openpty()
+    # Who leads a session and opens a terminal hears of its end.
+    command = [sys.executable, "-m", "nlbus", "record", "route", "-t", "link", str(file)]
+    records = subprocess.Popen(
+        ["sh", "-c", 'exec "$@" <"$0" >"$0" 2>"$0"', os.ttyname(its), *command],
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    try:
+        shown = b""
+        while b"0 events" not in shown:
+            shown += os.read(terminal, 4096)
+        ip("link add va type veth peer name vb")
+        while b"2 events" not in shown and b"4 events" not in shown:
+            shown += os.read(terminal, 4096)
+    finally:
+        os.close(its)
+        os.close(terminal)
+    records.wait(20)
+    assert set(parquet.read_table(file)["ifname"].to_pylist()) == {"va", "vb"}
 
 
 def test_killed_while_it_writes_it_leaves_whole_blocks(start: Start, tmp_path: Path) -> None:

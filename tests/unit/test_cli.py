@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,31 @@ def test_help_teaches_by_example(command: str) -> None:
     assert result.exit_code == 0
     assert f"nlbus {command}" in result.stdout.partition("Options:")[0].partition("\n")[2]
     assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        "--help",
+        "sources",
+        "sources -o json",
+        "stats",
+        "stats -o json",
+        "completion bash",
+        "snapshot route link",
+        "snapshot route link -o csv",
+        "snapshot route link /dev/full --force",
+    ],
+)
+def test_a_stdout_that_is_full_is_an_error_in_one_line(args: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "nlbus", *args.split()],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert re.search(r"^nlbus: writing.*: No space left on device\n\Z", done.stderr, re.M), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_help_names_the_exit_codes() -> None:
