@@ -19,6 +19,7 @@ from nlbus.expressions import field as column_of
 from nlbus.groups import Groups
 from nlbus.listener.events import OWN, Event, Match, message_events, table_events
 from nlbus.netns import Netns, inside
+from nlbus.opening import buffer_sizes, option_values, trusted
 from nlbus.reading import Reading, looks_closer, tables_with
 from nlbus.sources import GroupsLike, Source, did_you_mean, find, resolve_groups
 from nlbus.topic import Topic
@@ -81,6 +82,7 @@ class Rule:
         if not 0 <= self.debounce < float("inf"):
             raise SchemaError(f"debounce={self.debounce}: seconds, from 0")
         self.where_from: Source = inside(self.netns, lambda: find(self.source))
+        self._check_how()
         tables = [self.tables] if isinstance(self.tables, str | Topic) else list(self.tables or ())
         self.topics = [table for table in tables if isinstance(table, Topic)]
         names = [table for table in tables if isinstance(table, str)]
@@ -90,6 +92,12 @@ class Rule:
         self.members = self._members(bool(names) or self.where is not None)
         self.snapshot = self._snapshot(bool(names)) if self.initial else []
         self._narrow = self._expression()
+
+    def _check_how(self) -> None:
+        """Now, not when it begins."""
+        option_values(self.where_from, self.how.get("options"))
+        trusted(self.where_from, self.how.get("trust"))
+        buffer_sizes(self.how.get("buffer_events"), 0)
 
     def _tables(self, names: list[str]) -> list[str]:
         """Those that it looks at; of a message that is of several, the last one counts."""

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 from nlbus.conditions import parse
 from nlbus.errors import NlbusError, SchemaError, kernel_error
 from nlbus.listener.command import TIMEOUT, Command
+from nlbus.listener.events import as_text
 from nlbus.listener.function import Function, Loop, entry_point
 from nlbus.listener.rule import Rule
 from nlbus.sources import did_you_mean
@@ -124,6 +125,7 @@ class _File:
         if not tables:
             raise self._error("no [[rule]] in it", None)
         found = [self._rule(number, table) for number, table in enumerate(tables)]
+        self._check_names(found)
         workers, queue, overflow = top.get("workers", 4), top.get("queue", 1024), top.get("overflow", "block")
         for name, number in (("workers", workers), ("queue", queue)):
             if number < 1:
@@ -142,6 +144,7 @@ class _File:
             raise self._error("a rule needs either exec or python", number)
         handler = self._handler(number, values)
         where = self._condition(number, values["where"]) if "where" in values else None
+        match = self._match(number, values.get("match", {}))
         try:
             return Rule(
                 source=values["source"],
@@ -149,7 +152,7 @@ class _File:
                 name=values.get("name", ""),
                 groups=values.get("groups"),
                 tables=values.get("table"),
-                match={key: str(glob) for key, glob in values.get("match", {}).items()},
+                match=match,
                 where=where,
                 debounce=values.get("debounce", 0.0),
                 initial=values.get("initial", False),
@@ -157,7 +160,21 @@ class _File:
                 how={name: values[name] for name in HOW if name in values},
             )
         except NlbusError as error:
-            raise self._error(_words(error), number, self._suspect(error, values)) from error
+            raise self._error(_words(error), number, *self._suspect(error, values)) from error
+
+    def _check_names(self, rules: list[Rule]) -> None:
+        first: dict[str, int] = {}
+        for number, rule in enumerate(rules):
+            if rule.name and first.setdefault(rule.name, number) != number:
+                line = self._line(first[rule.name], "name")
+                raise self._error(f"name = {rule.name!r}: so is the rule of line {line}", number, "name")
+
+    def _match(self, number: int, globs: Mapping[str, Any]) -> dict[str, str]:
+        for key, glob in globs.items():
+            if not isinstance(glob, (str, int, float)):
+                words = f"match of {key} = {glob!r}: it is text, a glob; a|b fits either"
+                raise self._error(words, number, "match", key)
+        return {key: as_text(glob) for key, glob in globs.items()}
 
     def _handler(self, number: int, values: Mapping[str, Any]) -> Command | Function:
         if "python" in values:
@@ -207,38 +224,45 @@ class _File:
                 raise self._error(f"{key} = {value!r}: it is {words}", number, key)
         return table
 
-    def _suspect(self, error: NlbusError, values: Mapping[str, Any]) -> str:
-        """The key that the error is most likely about."""
+    def _suspect(self, error: NlbusError, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """The key that the error is most likely about, and the one in its table."""
         words = _words(error)
         for key, value in values.items():
             names: Iterable[object] = value if isinstance(value, dict | list) else [value]
             if key == "where":
                 names = parse(value).columns
-            if any(isinstance(name, str) and name and repr(name) in words for name in names):
-                return key
-        return next((key for key in values if words.startswith(key)), "source")
+            for name in names:
+                if isinstance(name, str) and name and (repr(name) in words or f"option {name}=" in words):
+                    return (key, name) if isinstance(value, dict) else (key,)
+        return (next((key for key in values if words.startswith(key)), "source"),)
 
     # -- where it stands ----------------------------------------------------------------------------
 
-    def _error(self, words: str, number: int | None, key: str = "") -> RulesError:
-        return RulesError(str(self._path), self._line(number, key), words)
+    def _error(self, words: str, number: int | None, *keys: str) -> RulesError:
+        return RulesError(str(self._path), self._line(number, *keys), words)
 
-    def _line(self, number: int | None, key: str) -> int:
+    def _line(self, number: int | None, *keys: str) -> int:
         """The line of a key, of the rule with this number or of the file, else the rule's; 0: none.
 
-        tomllib tells no lines. But a line has the key if what stands before it is TOML without it, and what
-        ends with it has it.
+        keys: with a second one, that in the first one's table. tomllib tells no lines. But a line has the key
+        if what stands before it is TOML without it, and what ends with it has it.
         """
         lines = self._text.splitlines(keepends=True)
         start = 0
         if number is not None:
             start = _first(lines, 0, "[[", lambda parsed: len(parsed.get("rule", [])) > number)
-        if not key:
+        if not keys:
             return start
-        found = _first(
-            lines, start, "", lambda parsed: key in (parsed if number is None else parsed["rule"][number])
-        )
-        return found or start
+
+        def there(parsed: Any) -> bool:
+            within = parsed if number is None else parsed["rule"][number]
+            for key in keys:
+                if key not in within:
+                    return False
+                within = within[key]
+            return True
+
+        return _first(lines, start, "", there) or start
 
 
 def _first(lines: list[str], start: int, prefix: str, there: Callable[[dict[str, Any]], bool]) -> int:

@@ -94,7 +94,24 @@ WRONG = [
     ("[[rule]]\nexec='true'\nsource='route'\n\ngroups=['lnk']\n", 5, "did you mean 'link'"),
     ("[[rule]]\nexec='true'\nsource='route'\ntable=['link', 'adr']\n", 4, "did you mean 'addr'"),
     ("[[rule]]\nexec='true'\nsource='route'\nmatch={ifnam='x'}\n", 4, "did you mean 'ifname'"),
-    ("[[rule]]\nexec='true'\nsource='route'\n[rule.match]\nifnam='x'\n", 4, "did you mean 'ifname'"),
+    ("[[rule]]\nexec='true'\nsource='route'\n[rule.match]\nifnam='x'\n", 5, "did you mean 'ifname'"),
+    ("[[rule]]\nexec='true'\nsource='route'\nmatch={ifname=['a']}\n", 4, "['a']: it is text, a glob"),
+    ("[[rule]]\nexec='true'\nsource='route'\n[rule.match]\nmtu=1\nifname={}\n", 6, "it is text, a glob"),
+    ("[[rule]]\nexec='true'\nsource='nflog'\noptions={nope=1}\n", 4, "no option 'nope' of nflog"),
+    (
+        "[[rule]]\nexec='true'\nsource='nflog'\n[rule.options]\ntimeout=1\ncopy_range=-5\n",
+        6,
+        "copy_range=-5 of nflog: from",
+    ),
+    ("[[rule]]\nexec='true'\nsource='bus'\ngroups=[1]\ntrust=['x']\n", 5, "an integer, not 'x'"),
+    ("[[rule]]\nexec='true'\nsource='bus'\ngroups=[1]\ntrust='x'\n", 5, "uids, or 'any'"),
+    ("[[rule]]\nexec='true'\nsource='route'\nbuffer_events=0\n", 4, "buffer_events=0: at least 1"),
+    ("[[rule]]\nexec='true'\nsource='route'\nbuffer_events=-5\n", 4, "buffer_events=-5: at least 1"),
+    (
+        "[[rule]]\nname='a'\nexec='true'\nsource='route'\n[[rule]]\nexec='true'\nname='a'\nsource='proc'\n",
+        7,
+        "name = 'a': so is the rule of line 2",
+    ),
     ("[[rule]]\nexec='true'\nsource='route'\nwhere='mtu >'\n", 4, "at character 6"),
     ("[[rule]]\nexec='true'\nsource='route'\nwhere='mtux > 1'\n", 4, "no column 'mtux'"),
     ("[[rule]]\nexec='true'\nsource='proc'\ntable='exit'\ninitial=true\n", 5, "no snapshot of proc exit"),
@@ -110,6 +127,12 @@ def test_what_is_wrong_is_told_with_its_line(text: str, line: int, words: str, t
     assert error.value.line == line, str(error.value)
     where = f"{tmp_path}/rules.toml:{line}: " if line else f"{tmp_path}/rules.toml: "
     assert str(error.value).startswith(where)
+
+
+def test_globs_may_be_numbers_and_names_left_out(tmp_path: Path) -> None:
+    rule = "[[rule]]\nexec='true'\nsource='route'\ntable='link'\nmatch={mtu=1500}\n"
+    first, second = load(tmp_path, rule * 2).rules
+    assert (first.match, second.name) == ({"mtu": "1500"}, "")
 
 
 def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
