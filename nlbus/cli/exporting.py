@@ -14,13 +14,19 @@ import click
 import numpy as np
 
 from nlbus import Table
-from nlbus.capture.tablefiles import Target, need_pyarrow
+from nlbus.capture.tablefiles import SUFFIXES, Target, need_pyarrow
 from nlbus.cli.viewing import prepared
 from nlbus.errors import kernel_error
 from nlbus.sources import Source
 
 STDOUT = "-"
 BINARY = ("arrow", "parquet", "pcapng")
+BY_SUFFIX = SUFFIXES | {".arrow": "arrow", ".json": "json", ".csv": "csv"}
+
+
+def format_of(file: str) -> str:
+    """What a table is written as to a file of this name: text, where it says no other."""
+    return BY_SUFFIX.get(Path(file).suffix, "text")
 
 
 def check_binary(output: str, file: str = STDOUT) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any, BinaryIO
 
@@ -11,7 +12,7 @@ import nlbus
 from nlbus import Table
 from nlbus.cli.completing import source_names, table_words
 from nlbus.cli.ending import Ending, discard_stdout, write_all
-from nlbus.cli.exporting import BINARY, STDOUT, check_binary, csv_head, csv_rows, export, new_file
+from nlbus.cli.exporting import BINARY, STDOUT, check_binary, csv_head, csv_rows, export, format_of, new_file
 from nlbus.cli.names import Names
 from nlbus.cli.options import namespace
 from nlbus.cli.viewing import Choice, choosing, prepared, wanted_columns
@@ -27,7 +28,7 @@ CHUNK = 128  # lines a write
 @click.argument("source", shell_complete=source_names)
 @click.argument("table", required=False, shell_complete=table_words)
 @click.argument("file", default=STDOUT)
-@choosing("text", "json", "csv", "arrow", "parquet", of_table=True)
+@choosing("auto", "text", "json", "csv", "arrow", "parquet", of_table=True)
 @click.option("-c", "--count", type=click.IntRange(1), metavar="N", help="The first N rows.")
 @click.option("--netns", type=namespace, metavar="NAME|PATH|PID", help="Of this network namespace.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite FILE if it exists.")
@@ -42,6 +43,9 @@ def snapshot(
 ) -> None:
     """Print all rows of TABLE of SOURCE that there are now, or write them to FILE.
 
+    TABLE may be left out where there is but one. A FILE that ends in .json, .csv, .arrows, .arrow or .parquet
+    is written as such; stdout and any other are text. -o says it where the name does not.
+
     Links, addresses, routes, connections, devices, processes: as the kernel lists them, in the tables and
     columns of `nlbus listen`. The kernel itself is asked for no more than --where wants, where it can tell.
 
@@ -55,15 +59,20 @@ def snapshot(
     nlbus snapshot route route --where 'table == main and dst in 10.0.0.0/8'
     nlbus snapshot route link --columns ifname,mtu,stats64_rx_bytes
     nlbus snapshot route neigh -o json | jq -r .lladdr
-    nlbus snapshot conntrack conntrack -o csv connections.csv
-    nlbus snapshot route route -o parquet routes.parquet
+    nlbus snapshot uevent
+    nlbus snapshot conntrack conntrack connections.csv
+    nlbus snapshot route route routes.parquet
     nlbus snapshot route route -o arrow | python3 -c 'import sys, polars
     print(polars.read_ipc_stream(sys.stdin.buffer))'
     """
     there = inside(netns, lambda: find(source))
     if table is None:
-        able = ", ".join(schema.name for schema in there.schemas if schema.dump is not None)
-        raise click.UsageError(f"a snapshot of which table? {source} has {able or 'none'}")
+        able = [schema.name for schema in there.schemas if schema.dump is not None]
+        if len(able) != 1:
+            raise click.UsageError(f"a snapshot of which table? {source} has {', '.join(able) or 'none'}")
+        table = able[0]
+    if choice.output == "auto":
+        choice = replace(choice, output=format_of(file))
     check_binary(choice.output, file)
     chosen, output = choice.columns, choice.output
     empty = Reading(there).empty(table)

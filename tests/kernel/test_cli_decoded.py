@@ -263,6 +263,25 @@ def test_a_snapshot_for_pyarrow(tmp_path: Path) -> None:
     assert table["nl_origin"].to_pylist() == ["snapshot"] * 3
 
 
+@pytest.mark.usefixtures("network")
+def test_a_snapshot_is_written_as_the_name_of_the_file_says(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+
+    def written(name: str, *more: str) -> Path:
+        nlbus("snapshot", "route", "link", str(tmp_path / name), "--columns", "ifname,mtu", *more)
+        return tmp_path / name
+
+    first = {"ifname": "lo", "mtu": 65536}
+    assert parquet.read_table(written("a.parquet")).to_pylist()[0] == first
+    for name in ("a.arrow", "a.arrows"):
+        assert pyarrow.ipc.open_stream(written(name).read_bytes()).read_all().to_pylist()[0] == first
+    assert json.loads(written("a.json").read_text().splitlines()[0]) == first
+    assert written("a.csv").read_text().splitlines()[:2] == ["ifname,mtu", "lo,65536"]
+    assert written("a.txt").read_text().split()[:4] == ["IFNAME", "MTU", "lo", "65536"]
+    assert written("b.parquet", "-o", "csv").read_text().startswith("ifname,mtu\n")
+
+
 @pytest.mark.parametrize("output", ["arrow", "parquet"])
 def test_without_pyarrow_a_snapshot_says_what_to_install(
     output: str, monkeypatch: pytest.MonkeyPatch
@@ -283,7 +302,7 @@ def test_a_snapshot_of_another_namespace(others: Callable[[], str]) -> None:
 
 
 def test_a_snapshot_of_devices_and_processes() -> None:
-    assert "add@/devices/virtual/net/lo SUBSYSTEM=net " in nlbus("snapshot", "uevent", "uevent").stdout
+    assert "add@/devices/virtual/net/lo SUBSYSTEM=net " in nlbus("snapshot", "uevent").stdout
     own = str(find_pid())
     done = nlbus("snapshot", "proc", "fork", "--where", f"child_tgid == {own}", "--columns", "child_tgid")
     assert done.stdout.split()[:2] == ["CHILD_TGID", own]
