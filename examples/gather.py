@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address
 from typing import Any
 
-from nlbus import Batch, ClosedError, Subscriber, Table, open_capture
+from nlbus import Batch, ClosedError, NlbusError, Subscriber, Table, open_capture
 from nlbus.feed import Feed
 
 
@@ -18,6 +18,14 @@ def options(about: str) -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=10.0, help="how long to listen")
     parser.add_argument("--with", dest="engine", choices=["polars", "duckdb"], default="polars")
     return parser
+
+
+def run(recipe: Callable[[], None]) -> None:
+    """Run it; what goes wrong is said in a line."""
+    try:
+        recipe()
+    except NlbusError as error:
+        sys.exit(str(getattr(error, "strerror", None) or error))
 
 
 def opened(asked: argparse.Namespace, source: str, **keywords: Any) -> Feed:

@@ -9,7 +9,7 @@ import sys
 from collections import defaultdict, deque
 from typing import Any
 
-from nlbus import Listener
+from nlbus import Listener, NlbusError
 
 CHANGES = int(sys.argv[1]) if len(sys.argv) > 1 else 5
 SECONDS = float(sys.argv[2]) if len(sys.argv) > 2 else 10.0
@@ -42,5 +42,8 @@ def link(event: dict[str, Any]) -> None:
         times.clear()  # so many more, until it is told again
 
 
-with contextlib.suppress(KeyboardInterrupt):
-    app.run()
+try:
+    with contextlib.suppress(KeyboardInterrupt):
+        app.run()
+except NlbusError as error:
+    sys.exit(str(error))

@@ -12,7 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from nlbus import Listener
+from nlbus import Listener, NlbusError
 
 GLOB = sys.argv[1] if len(sys.argv) > 1 else "*"
 
@@ -38,5 +38,8 @@ def started(event: dict[str, Any]) -> None:
         print(f"{pid}: parent {parent}, uid {user}: {' '.join(map(repr, command))}", flush=True)
 
 
-with contextlib.suppress(KeyboardInterrupt):
-    app.run()
+try:
+    with contextlib.suppress(KeyboardInterrupt):
+        app.run()
+except NlbusError as error:
+    sys.exit(str(error))

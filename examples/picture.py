@@ -8,6 +8,7 @@ import argparse
 import time
 from itertools import takewhile
 
+import gather
 import matplotlib as mpl
 import numpy as np
 
@@ -54,4 +55,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    gather.run(main)

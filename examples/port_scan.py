@@ -12,7 +12,7 @@ import sys
 from collections import defaultdict
 from typing import Any
 
-from nlbus import Listener
+from nlbus import Listener, NlbusError
 
 PORTS = int(sys.argv[1]) if len(sys.argv) > 1 else 20
 SECONDS = float(sys.argv[2]) if len(sys.argv) > 2 else 10.0
@@ -44,5 +44,8 @@ def connection(event: dict[str, Any]) -> None:
         del tried[source]  # so many more, until it is told again
 
 
-with contextlib.suppress(KeyboardInterrupt):
-    app.run(workers=1)
+try:
+    with contextlib.suppress(KeyboardInterrupt):
+        app.run(workers=1)
+except NlbusError as error:
+    sys.exit(str(error))

@@ -28,10 +28,10 @@ def recipe(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     return import_module
 
 
-def script(name: str, *args: str | Path) -> "subprocess.CompletedProcess[str]":
+def script(name: str, *args: str | Path, code: int = 0) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *map(str, args)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return done
 
 
@@ -180,3 +180,23 @@ def test_a_picture(subscribe: Subscribe, tmp_path: Path) -> None:
     live = tmp_path / "live.png"
     assert " in " in script("picture", live, "--seconds", "0.5", "--window", "0.2").stdout
     assert live.read_bytes().startswith(b"\x89PNG")
+
+
+# -- what goes wrong ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "words"),
+    [
+        ("picture", ["x.png", "--file", "/nowhere.pcapng"], "/nowhere.pcapng: No such file or directory"),
+        ("picture", ["x.png", "--table", "lnk"], "no table 'lnk'"),
+        ("process_tree", ["--seconds", "0"], "joining proc"),  # not in a network namespace
+        ("new_processes", [], "joining proc"),
+        ("top_talkers", ["/nowhere.pcapng"], "/nowhere.pcapng: No such file or directory"),
+        ("group_rates", ["--source", "rout"], "did you mean 'route'?"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_a_line(name: str, args: list[str], words: str) -> None:
+    said = script(name, *args, code=1).stderr
+    assert words in said
+    assert said.count("\n") == 1
