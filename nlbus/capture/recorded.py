@@ -24,6 +24,7 @@ class Recording(Protocol):
     """Writes batches to files, in one format or another."""
 
     messages: int
+    waiting: int  # of these, not yet written
 
     @property
     def recorded(self) -> Recorded:

@@ -105,7 +105,7 @@ class Recorder:
     """Writes batches to a file, which is begun at once: it is a capture even without packets."""
 
     def __init__(self, file: BinaryIO, feed: Feed, name: str) -> None:
-        self.messages = 0
+        self.messages = self.waiting = 0
         self._batches = self._bytes = self._lost = self._dropped = self._open = 0
         self._file = file
         self._feed = feed

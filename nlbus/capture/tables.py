@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Rows wait for others so long, in rows and in seconds. A row group of Parquet helps nobody before the end.
 WAIT_ROWS = {"arrow": 1 << 13, "parquet": 1 << 15}
 WAIT_SECONDS = {"arrow": 1.0, "parquet": None}
+JOINED = 64  # tables that are joined at once: of thousands, with hundreds of columns, it takes seconds
 
 
 class TableRecorder:
@@ -54,8 +55,10 @@ class TableRecorder:
         self._lost = _Lost()
         self._file: TableFile | None = None
         self._file_lost = _Lost()
-        self._waiting: list[Table] = []
-        self._waiting_rows = 0
+        self._tables: list[Table] = []  # that wait, of few rows
+        self._joined: list[Any] = []  # those before them, as pyarrow's
+        self.waiting = 0
+        self._waiting_lost = _Lost()
         self._write_at: float | None = None  # by time.monotonic
         self._roll_at: float | None = None
         if not target.numbered:
@@ -83,8 +86,10 @@ class TableRecorder:
             table = table.head(limit)
         self._lost.add(table.loss)
         if len(table) or table.loss:
-            self._waiting.append(table)
-            self._waiting_rows += len(table)
+            self._tables.append(table)
+            self.waiting += len(table)
+            for lost in (self._waiting_lost, self._file_lost):
+                lost.add(table.loss)
             self.messages += len(table)
             self._batches += 1
             wait = WAIT_SECONDS[self._target.format]
@@ -92,7 +97,9 @@ class TableRecorder:
                 self._write_at = time.monotonic() + wait
             if self._roll_at is None and self._roll_seconds is not None:
                 self._roll_at = time.monotonic() + self._roll_seconds
-            if self._waiting_rows >= WAIT_ROWS[self._target.format]:
+            if len(self._tables) >= JOINED:
+                self._join()
+            if self.waiting >= WAIT_ROWS[self._target.format]:
                 self._flush()
 
     def idle(self) -> None:
@@ -111,18 +118,21 @@ class TableRecorder:
         self._file = self._target.begin(self._schema)
         return self._file
 
+    def _join(self) -> None:
+        if self._tables:
+            self._joined.append(self._pyarrow.table(Table.concat(self._tables)))
+            self._tables = []
+
     def _flush(self) -> None:
         self._write_at = None
-        if not self._waiting:
+        self._join()
+        if not self._joined:
             return
-        table = Table.concat(self._waiting)
-        self._waiting, self._waiting_rows = [], 0
-        lost = _Lost()
-        for each in (lost, self._file_lost):
-            each.add(table.loss)
+        rows, lost = self._pyarrow.concat_tables(self._joined).combine_chunks(), self._waiting_lost
+        self._joined, self.waiting, self._waiting_lost = [], 0, _Lost()
         file = self._file or self._begin()
         try:
-            file.write(self._pyarrow.table(table), lost.notes())
+            file.write(rows, lost.notes())
         except BrokenPipeError:
             raise
         except OSError as error:

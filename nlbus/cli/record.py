@@ -30,7 +30,10 @@ ACTION = "recording to"
 @click.argument("file", type=click.Path())
 @choosing("auto", "pcapng", "arrow", "parquet")
 @click.option(
-    "--roll-size", type=size, metavar="SIZE", help="Begin a new file of a table after about so much: 64M, 1G."
+    "--roll-size",
+    type=size,
+    metavar="SIZE",
+    help="Begin a new file of a table once it has at least so much: 64M, 1G.",
 )
 @click.option(
     "--roll-seconds", type=click.FloatRange(0, min_open=True), metavar="S",
@@ -63,7 +66,10 @@ def record(
     .arrows is a stream of Arrow's IPC. Rows are in it after a second at most, and it can be read at any time,
     also while it grows and after a kill. A .parquet file can be read when it is whole; until then it is
     called FILE.part. So let long recordings begin new files: with --roll-size or --roll-seconds x.parquet
-    becomes x-000001.parquet, and so on, after those that are there. Losses are noted by the name nlbus.loss.
+    becomes x-000001.parquet, and so on, after those that are there. The size is looked at whenever rows were
+    written: those of a second or 8192 of .arrows, 32768 of .parquet. Losses are noted by the name nlbus.loss.
+
+    Tables of hundreds of columns, such as route's link, take their time: at high rates choose some --columns.
 
     Ends after --count or --seconds, or with Ctrl-C, SIGTERM or its terminal (not under nohup), which is no
     error. Totals come on stderr, on a terminal also while it goes on.

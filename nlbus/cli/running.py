@@ -89,6 +89,8 @@ def _words(stats: dict[str, Any], sink: Sink | None) -> str:
     parts = [f"{0 if sink is None else sink.shown} events"]
     if isinstance(sink, RecordingSink):
         recorded: Recorded = sink.recording.recorded
+        if sink.recording.waiting:  # of Parquet there may be nothing in the file for long
+            parts.append(f"{sink.recording.waiting} of them not yet written")
         parts.append(
             f"{recorded.bytes} bytes" + (f" in {recorded.files} files" if recorded.files > 1 else "")
         )

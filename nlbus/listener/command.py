@@ -72,8 +72,7 @@ class Command:
         program = self.words[0]
         there = os.path.join(self._folder or "", program) if "/" in program else program  # noqa: PTH118
         if shutil.which(there) is None:
-            why = "no such program, or it may not be run"
-            raise NlbusError(f"{program}: {why}{'' if '/' in program else ' (it is looked for in PATH)'}")
+            raise NlbusError(f"{program}: {_why_not(there)}")
 
     def handle(self, rule: Rule, event: Event, ending: int) -> None:
         """Run it to its end. Failed says how it ended if not well."""
@@ -114,6 +113,14 @@ class Command:
 
     def __str__(self) -> str:
         return self._name
+
+
+def _why_not(program: str) -> str:
+    if "/" not in program:
+        return "no such program (it is looked for in PATH)"
+    if not os.path.exists(program):  # noqa: PTH110 - whatever the name
+        return "no such program"
+    return "a folder" if os.path.isdir(program) else "it may not be executed; chmod +x"  # noqa: PTH112
 
 
 def _readable(fds: list[int], seconds: float) -> list[int]:

@@ -117,6 +117,7 @@ def test_what_was_recorded_is_kept_when_the_terminal_goes(tmp_path: Path) -> Non
         os.close(its)
         os.close(terminal)
     records.wait(20)
+    assert b"of them not yet written" in shown
     assert set(parquet.read_table(file)["ifname"].to_pylist()) == {"va", "vb"}
 
 

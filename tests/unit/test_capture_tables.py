@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nlbus import Batch, KernelError, Loss, LossError, MissingExtra, SchemaError, Topic, record
+from nlbus import Batch, KernelError, Loss, LossError, MissingExtra, SchemaError, Table, Topic, record
 from nlbus.capture.tablefiles import ArrowFile, Target
-from nlbus.capture.tables import TableRecorder
+from nlbus.capture.tables import JOINED, TableRecorder
 from nlbus.reading import Reading
 from nlbus.sources import find
 from tests.feeds import Given, Sent, batches
@@ -74,8 +74,9 @@ def test_rows_come_back_by_all_readers(suffix: str, tmp_path: Path) -> None:
         ]
 
 
+@pytest.mark.parametrize("after_each", ["_flush", "_join"])
 @pytest.mark.parametrize("suffix", ["arrows", "parquet"])
-def test_numbers_without_a_name_come_later(suffix: str, tmp_path: Path) -> None:
+def test_numbers_without_a_name_come_later(suffix: str, after_each: str, tmp_path: Path) -> None:
     """So the dictionary of names changes from batch to batch."""
     path = tmp_path / f"links.{suffix}"
     some = [*links(1), *links(2, state=77), *links(3, state=78), *links(4)]
@@ -84,13 +85,34 @@ def test_numbers_without_a_name_come_later(suffix: str, tmp_path: Path) -> None:
     recorder = TableRecorder(target, reading.empty("link"), lambda b: b.table("link"), about={})
     for batch in some:
         recorder.write(batch)
-        recorder._flush()
+        getattr(recorder, after_each)()
     recorder.close()
     read = pq.read_table(path) if suffix == "parquet" else pa.ipc.open_stream(path.read_bytes()).read_all()
     assert read["operstate"].to_pylist() == ["up", "77", "78", "up"]
     assert names(path) == ["v1", "v2", "v3", "v4"]
     frame = pl.read_parquet(path) if suffix == "parquet" else pl.read_ipc_stream(path)
     assert frame["operstate"].cast(pl.String).to_list() == ["up", "77", "78", "up"]
+
+
+def test_rows_that_wait_are_joined_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands at once would keep the receiver waiting."""
+    most, concat = 0, Table.concat
+
+    def counted(tables: list[Table]) -> Table:
+        nonlocal most
+        most = max(most, len(tables))
+        return concat(tables)
+
+    monkeypatch.setattr(Table, "concat", counted)
+    path = tmp_path / "links.parquet"
+    target, empty = Target(path, "parquet", numbered=False), Reading(find("route")).empty("link")
+    recorder = TableRecorder(target, empty, lambda b: b.table("link"), about={})
+    for batch in links(*range(200)):
+        recorder.write(batch)
+    assert (recorder.messages, recorder.waiting) == (200, 200)
+    recorder.close()
+    assert (recorder.waiting, most) == (0, JOINED)
+    assert names(path) == [f"v{i}" for i in range(200)]
 
 
 @pytest.mark.parametrize("suffix", ["arrows", "parquet"])
