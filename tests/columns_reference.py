@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
+from socket import AF_INET, AF_INET6
 from typing import Any, Literal
 
 from nlbus.columns import Attr, Column, Elements, Entry, Field, List, Nest, Schema, Select, Struct, Type
@@ -187,7 +188,8 @@ def value_of(type: Type, data: bytes) -> Any:
     if kind == "ADDRESS":
         return address(data)
     if kind == "VIA":
-        return address(data[2:])
+        size = {AF_INET: 4, AF_INET6: 16}.get(int.from_bytes(data[:2], sys.byteorder))
+        return address(data[2:]) if len(data) - 2 == size else BAD
     if kind == "TEXT":
         return data.split(b"\0")[0].decode(errors="surrogateescape")
     assert kind == "BYTES"

@@ -6,6 +6,7 @@ All take a random.Random: hypothesis draws its seed, and says which one failed.
 import struct
 from collections.abc import Callable, Sequence
 from random import Random
+from socket import AF_INET, AF_INET6
 from typing import Any
 
 from nlbus.columns import (
@@ -47,17 +48,22 @@ from tests.reference import attribute, pad
 Message = tuple[int, int, bytes]  # type, flags, payload
 
 INTEGERS = (U8, U16, U32, U64, S8, S16, S32, S64, BE16, BE32, BE64, SBE32)
-IN_STRUCTS = (*INTEGERS, U32, fixed(1), fixed(6), text(16), ADDRESS, VIA, UINT)
-ALONE = (*IN_STRUCTS, U32, ADDRESS, FLAG, TEXT, BYTES, LLADDR)
-IN_LISTS = (*IN_STRUCTS, U32)
+IN_STRUCTS = (*INTEGERS, U32, fixed(1), fixed(6), text(16), ADDRESS, UINT)
+ALONE = (*IN_STRUCTS, U32, ADDRESS, VIA, FLAG, TEXT, BYTES, LLADDR)
+IN_LISTS = (*IN_STRUCTS, U32, VIA)
 # Whatever of one row fills the same column.
 SHARED = {
     "shared_unsigned": (U8, U16, U32, U64, BE16, BE32, BE64, UINT),
     "shared_signed": (S8, S16, S32, S64, SBE32),
     "shared_text": (text(4), text(16)),
+    "shared_address": (ADDRESS,),
+}
+SHARED_ALONE = {
+    **SHARED,
+    "shared_text": (text(4), TEXT),
+    "shared_bytes": (BYTES, LLADDR),
     "shared_address": (ADDRESS, VIA),
 }
-SHARED_ALONE = {**SHARED, "shared_text": (text(4), TEXT), "shared_bytes": (BYTES, LLADDR)}
 WORDS = ("vlan", "vxlan", "a", "bridge_slave", "twenty_bytes_of_text")
 TYPES = (16, 17, 18, 0x100)
 FLAGS = (0, 1, 0x100, 0x101, 0x400)
@@ -230,7 +236,8 @@ def _value(rng: Random, type: Type) -> bytes:
     if type.kind == "ADDRESS":
         return rng.randbytes(rng.choice((4, 16)))
     if type.kind == "VIA":
-        return b"\2\0" + rng.randbytes(rng.choice((4, 16)))
+        family, size = rng.choice(((AF_INET, 4), (AF_INET6, 16)))
+        return struct.pack("=H", family) + rng.randbytes(size)
     if type.kind == "TEXT":
         word = rng.choice((b"eth0", "größe".encode(), b"\xff\xfe", b"", b"x" * 40))
         return (word + rng.choice((b"", b"\0", b"\0x"))).ljust(type.size, b"\0")

@@ -28,6 +28,9 @@ from nlbus._wire.cursor cimport nla_data, nla_ok, nla_payload, nla_total_size, n
 cdef extern from "string.h":
     size_t strnlen(const char *text, size_t most) noexcept nogil
 
+cdef extern from "<sys/socket.h>":
+    int AF_INET, AF_INET6
+
 
 # The collector would take away what __dealloc__ still needs; there are no cycles to collect.
 @cython.final
@@ -280,6 +283,9 @@ cdef class Decoded(Store):
                 return cell_bytes(c, row, at, length) < 0
         elif kind == ADDRESS or kind == PLAIN_ADDRESS or kind == VIA:
             if kind == VIA:
+                if length != (6 if load(at, 2) == AF_INET else 18 if load(at, 2) == AF_INET6 else 0):
+                    self.damaged[row] = 1
+                    return 0
                 at += 2
                 length -= 2
             if length != 4 and length != 16:

@@ -123,6 +123,7 @@ def test_what_does_not_fit_marks_the_row() -> None:
         (2, b"1"),
         (3, b"12345"),
         (4, b"12345"),
+        (4, b"\x0a\0\0\0\0\0"),
         (5, b"12345"),
         (10, attribute(2, b"ab")),
     ):

@@ -22,6 +22,7 @@ from nlbus.columns import (
     U16,
     U32,
     U64,
+    VIA,
     Attr,
     Elements,
     Entry,
@@ -132,6 +133,16 @@ def test_lists() -> None:
         {"array": [1, 2], "one": ["a", ""]},
         {"array": [], "one": None},
     ]
+
+
+def test_an_address_is_as_long_as_its_family_says() -> None:
+    kind = schema(Attr("P_VIA", 1, VIA))
+    payloads = [
+        attribute(1, struct.pack("=H", family) + bytes(size))
+        for family, size in ((2, 4), (10, 16), (10, 4), (2, 16), (17, 4))
+    ]
+    assert [row["via"] is not None for row in rows(kind, *payloads)] == [True, True, False, False, False]
+    assert marks(kind, *payloads) == [False, False, True, True, True]
 
 
 HOPS = Elements(
