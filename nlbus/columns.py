@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 Storage = Literal["fixed", "text", "bytes"]
-Display = Literal["", "address", "hex", "mac", "time", "dotted"]
+Display = Literal["", "address", "hex", "mac", "time", "dotted", "labels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,9 @@ BYTES = Type("binary", "BYTES", 0, storage="bytes")
 LLADDR = Type("lladdr", "BYTES", 0, storage="bytes", display="mac")  # a hardware address has 0 to 32 bytes
 ADDRESS = Type("address", "ADDRESS", 4, np.dtype("V16"), display="address")  # IPv4 mapped: ::ffff:a.b.c.d
 VIA = Type("via", "VIA", 6, np.dtype("V16"), display="address")  # the same, after its family
+LABEL = Type("label", "LABEL", 4, np.dtype("u4"))  # of MPLS, with its class, TTL and end of stack beside it
+LABELS = Type("labels", "BYTES", 4, storage="bytes", display="labels")  # a stack of them
+WEIGHT = Type("weight", "WEIGHT", 2, np.dtype("u2"))  # less 1: its lower byte, its higher one
 
 
 def fixed(size: int, display: Display = "hex") -> Type:
@@ -141,6 +144,16 @@ class Elements:
 
 
 @dataclass(frozen=True, slots=True)
+class Structs:
+    """Structs one after the other, in one attribute or in several of this number: a list a column."""
+
+    kernel: str
+    number: int
+    fields: Sequence[Field]
+    column: str = ""  # begins the names of the columns; "-": nothing does
+
+
+@dataclass(frozen=True, slots=True)
 class Select:
     """A nest whose attributes depend on a text that came before: on the one that `selects`."""
 
@@ -149,7 +162,7 @@ class Select:
     cases: Mapping[str, tuple[str, Sequence[Entry]]]  # the text: prefix, entries. It begins the column names
 
 
-Entry = Attr | Struct | List | Nest | Elements | Select
+Entry = Attr | Struct | List | Nest | Elements | Structs | Select
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from nlbus.columns import (
     Schema,
     Select,
     Struct,
+    Structs,
     Type,
 )
 from nlbus.errors import SchemaError
@@ -32,7 +33,8 @@ KINDS = {
     for number, name in enumerate(
         (
             "SKIP", "UINT", "SINT", "UINT_BE", "SINT_BE", "VARINT", "FLAG", "FIXED", "ADDRESS", "VIA",
-            "TEXT", "BYTES", "NEST", "STRUCT", "LIST", "ELEMENTS", "SELECT", "NOTHING", "FIRST",
+            "TEXT", "BYTES", "NEST", "STRUCT", "LIST", "ELEMENTS", "SELECT", "STRUCTS",
+            "LABEL", "WEIGHT", "NOTHING", "FIRST",
             "PLAIN_4", "PLAIN_8", "PLAIN_1", "PLAIN_2", "PLAIN_BE_2", "PLAIN_BE_4", "PLAIN_BE_8",
             "PLAIN_ADDRESS",
         )
@@ -121,6 +123,10 @@ class _Builder:
                 self._column(name, entry, entry.type, listed=True, attribute=entry.kernel)
             elif isinstance(entry, Struct):
                 self._fields(name, entry.fields)
+            elif isinstance(entry, Structs):
+                if not sum(field.type.size for field in entry.fields):
+                    raise self._wrong(f"{entry.kernel} has structs of no size")
+                self._fields(name, entry.fields, listed=True)
             elif isinstance(entry, Nest):
                 self._entries(name, entry.prefix, entry.entries)
             elif isinstance(entry, Elements):
@@ -257,8 +263,8 @@ class _Builder:
             )
         if isinstance(entry, Nest):
             return _op("NEST", level=self._level(name, entry.prefix, entry.entries))
-        if isinstance(entry, Elements):
-            return self._elements(name, entry)
+        if isinstance(entry, Elements | Structs):
+            return self._side_by_side(name, entry)
         levels = [
             (text.encode(), self._level(_joined(lead, text), inner, cases))
             for text, (inner, cases) in entry.cases.items()
@@ -266,18 +272,22 @@ class _Builder:
         self.cases += levels
         return _op("SELECT", first=len(self.cases) - len(levels), count=len(levels))
 
-    def _elements(self, name: str, entry: Elements) -> dict[str, int]:
+    def _side_by_side(self, name: str, entry: Elements | Structs) -> dict[str, int]:
+        """Of lists that get an item each at a time."""
         names = [_joined(name, field.name) for field in entry.fields if field.name]
-        names += [_name(name, entry.prefix, inner) for inner in entry.entries]
+        if isinstance(entry, Elements):
+            names += [_name(name, entry.prefix, inner) for inner in entry.entries]
         cells = [self.cell[each] for each in dict.fromkeys(names) if each in self.cell]
         if not cells:
             return _op("SKIP")
         ops = self._field_ops(name, entry.fields)
         first = self._add(ops)
-        level = self._level(name, entry.prefix, entry.entries)
+        kind, level = "STRUCTS", NOWHERE
+        if isinstance(entry, Elements):
+            kind, level = "ELEMENTS", self._level(name, entry.prefix, entry.entries)
         self.lists += cells
         return _op(
-            "ELEMENTS",
+            kind,
             at=sum(field.type.size for field in entry.fields),
             first=first,
             count=len(ops),

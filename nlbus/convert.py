@@ -128,6 +128,7 @@ def _shown(column: Column) -> Callable[[bytes], object]:
         "mac": lambda raw: raw.hex(":"),
         "hex": bytes.hex,
         "dotted": lambda raw: ".".join(map(str, raw)),
+        "labels": labels_text,
     }.get(column.display, bytes)
 
 
@@ -141,3 +142,9 @@ def flag_names(names: Mapping[int, str], number: int) -> list[str]:
 def address_text(raw: bytes) -> str:
     """16 bytes as an address: of IPv4 where they are a mapped one."""
     return inet_ntop(AF_INET, raw[12:]) if raw.startswith(MAPPED) else inet_ntop(AF_INET6, raw)
+
+
+def labels_text(raw: bytes) -> str:
+    """A stack of MPLS labels as ip writes it: 200/300."""
+    entries = (int.from_bytes(raw[at : at + 4], "big") for at in range(0, len(raw), 4))
+    return "/".join(str(entry >> 12) for entry in entries)

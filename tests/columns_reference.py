@@ -11,7 +11,20 @@ from ipaddress import IPv6Address
 from socket import AF_INET, AF_INET6
 from typing import Any, Literal
 
-from nlbus.columns import Attr, Column, Elements, Entry, Field, List, Nest, Schema, Select, Struct, Type
+from nlbus.columns import (
+    Attr,
+    Column,
+    Elements,
+    Entry,
+    Field,
+    List,
+    Nest,
+    Schema,
+    Select,
+    Struct,
+    Structs,
+    Type,
+)
 
 NUMBER = 0x3FFF  # of nla_type, without its flags
 BAD = object()  # no value of this type
@@ -121,6 +134,8 @@ class Message:
             self.attributes(name, entry.prefix, entry.entries, data)
         elif isinstance(entry, Elements):
             self.elements(name, entry, data)
+        elif isinstance(entry, Structs):
+            self.structs(name, entry, data)
         elif self.text in entry.cases:
             prefix, entries = entry.cases[self.text]
             self.attributes(joined(name, self.text), prefix, entries, data)
@@ -134,6 +149,18 @@ class Message:
             self.damaged = True
         else:
             self.row[name] = (self.row[name] or []) + [self.item(entry.type, data)]
+
+    def structs(self, name: str, entry: Structs, data: bytes) -> None:
+        size = size_of(entry.fields)
+        columns = list(dict.fromkeys(joined(name, each.name) for each in entry.fields if each.name))
+        whole = len(data) // size
+        for column in columns:
+            self.row[column] = self.row[column] or []
+        for i in range(whole):
+            for column in columns:
+                self.row[column].append(None)
+            self.fields(name, entry.fields, data[i * size : (i + 1) * size], listed=True)
+        self.damaged |= bool(columns) and len(data) > whole * size
 
     def elements(self, name: str, entry: Elements, data: bytes) -> None:
         columns = list(dict.fromkeys(columns_within(name, entry)))
@@ -183,6 +210,10 @@ def value_of(type: Type, data: bytes) -> Any:
         return int.from_bytes(data, sys.byteorder) if len(data) in (4, 8) else BAD
     if kind == "FLAG":
         return True
+    if kind == "LABEL":
+        return int.from_bytes(data[:4], "big") >> 12
+    if kind == "WEIGHT":
+        return int.from_bytes(data[:2], "little") + 1 & 0xFFFF
     if kind == "FIXED":
         return data[: type.size]
     if kind == "ADDRESS":
@@ -221,7 +252,7 @@ def columns_in(lead: str, prefix: str, entries: Sequence[Entry]) -> Iterator[str
         name = name_of(lead, prefix, entry)
         if isinstance(entry, Attr | List):
             yield name
-        elif isinstance(entry, Struct):
+        elif isinstance(entry, Struct | Structs):
             yield from (joined(name, each.name) for each in entry.fields if each.name)
         elif isinstance(entry, Nest):
             yield from columns_in(name, entry.prefix, entry.entries)
@@ -274,5 +305,7 @@ def shown(column: Column, value: Any) -> Any:
         if column.display == "address":
             plain = IPv6Address(value)
             return str(plain.ipv4_mapped or plain)
+        if column.display == "labels":
+            return "/".join(f"{entry >> 12}" for (entry,) in struct.iter_unpack(">I", value))
         return value.hex(":") if column.display == "mac" else value.hex()
     return value

@@ -16,6 +16,8 @@ from nlbus.columns import (
     BE64,
     BYTES,
     FLAG,
+    LABEL,
+    LABELS,
     LLADDR,
     S8,
     S16,
@@ -29,6 +31,7 @@ from nlbus.columns import (
     U64,
     UINT,
     VIA,
+    WEIGHT,
     Attr,
     Elements,
     Entry,
@@ -39,6 +42,7 @@ from nlbus.columns import (
     Schema,
     Select,
     Struct,
+    Structs,
     Type,
     fixed,
     text,
@@ -48,8 +52,8 @@ from tests.reference import attribute, pad
 Message = tuple[int, int, bytes]  # type, flags, payload
 
 INTEGERS = (U8, U16, U32, U64, S8, S16, S32, S64, BE16, BE32, BE64, SBE32)
-IN_STRUCTS = (*INTEGERS, U32, fixed(1), fixed(6), text(16), ADDRESS, UINT)
-ALONE = (*IN_STRUCTS, U32, ADDRESS, VIA, FLAG, TEXT, BYTES, LLADDR)
+IN_STRUCTS = (*INTEGERS, U32, LABEL, WEIGHT, fixed(1), fixed(6), text(16), ADDRESS, UINT)
+ALONE = (*IN_STRUCTS, U32, ADDRESS, VIA, FLAG, TEXT, BYTES, LABELS, LLADDR)
 IN_LISTS = (*IN_STRUCTS, U32, VIA)
 # Whatever of one row fills the same column.
 SHARED = {
@@ -128,7 +132,7 @@ def _attr(rng: Random, number: int, *, shared: bool) -> Attr:
 
 def _entry(rng: Random, number: int, depth: int) -> Entry:
     kernel = f"P_E{number}"
-    what = rng.randint(0, 5 if depth < 3 else 3)
+    what = rng.randint(0, 6 if depth < 3 else 4)
     if what == 0:
         fields = _fields(rng, rng.randint(1, 5), absent=True)
         size = sum(field.type.size for field in fields)
@@ -142,6 +146,9 @@ def _entry(rng: Random, number: int, depth: int) -> Entry:
         return Elements(kernel, number, [first, *_fields(rng, rng.randint(0, 3))], "P_", inner)
     if what == 3:  # two attributes, one list
         return List("P_TOGETHER", number, rng.choice((U16, U32, U64)), rng.random() < 0.5)
+    if what == 4:
+        fields = [Field("first", rng.choice(INTEGERS)), *_fields(rng, rng.randint(0, 3), absent=True)]
+        return Structs(kernel, number, fields)
     lead = "-" if rng.random() < 0.2 and depth == 0 else ""
     inner = _entries(rng, rng.randint(0, 5), depth + 1)
     if lead:  # these names are ours as well
@@ -221,6 +228,9 @@ def _payload(rng: Random, entry: Entry, orderly: bool) -> bytes:
         return rng.choice((data, data, data + b"later", data[: rng.randint(0, len(data))]))
     if isinstance(entry, Nest):
         return _attributes(rng, entry.entries, orderly)
+    if isinstance(entry, Structs):
+        whole = b"".join(_struct(rng, entry.fields, orderly) for _ in range(rng.randint(0, 3)))
+        return whole if orderly or rng.random() < 0.8 else whole + b"rest"[: rng.randint(1, 4)]
     assert isinstance(entry, Elements)
     return b"".join(_element(rng, entry, orderly) for _ in range(rng.randint(0, 3)))
 
@@ -242,7 +252,7 @@ def _value(rng: Random, type: Type) -> bytes:
         word = rng.choice((b"eth0", "größe".encode(), b"\xff\xfe", b"", b"x" * 40))
         return (word + rng.choice((b"", b"\0", b"\0x"))).ljust(type.size, b"\0")
     if type.kind == "BYTES":
-        return rng.randbytes(rng.choice((0, 1, 6, 20, 32)))
+        return rng.randbytes(rng.choice((4, 8) if type.size else (0, 1, 6, 20, 32)))
     if type.kind == "FLAG":
         return rng.choice((b"", b"\0\0\0\0"))
     return rng.choice((rng.randbytes(type.size), b"\xff" * type.size, bytes(type.size)))

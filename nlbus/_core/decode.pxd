@@ -37,5 +37,6 @@ cdef class Decoded(Store):
                   const uint8_t *start) noexcept nogil
     cdef int put(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int put_list(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
+    cdef int put_structs(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int put_elements(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int put_case(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil

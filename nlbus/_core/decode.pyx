@@ -318,6 +318,12 @@ cdef class Decoded(Store):
             return self.put_elements(o, at, length, row)
         elif kind == SELECT:
             return self.put_case(o, at, length, row)
+        elif kind == STRUCTS:
+            return self.put_structs(o, at, length, row)
+        elif kind == LABEL:
+            cell_integer(c, row, load_big(at, 4) >> 12)
+        elif kind == WEIGHT:
+            cell_integer(c, row, (at[0] | at[1] << 8) + 1)
         return 0
 
     cdef int put_list(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
@@ -332,6 +338,26 @@ cdef class Decoded(Store):
             failed = cell_item(c) < 0 or self.put(item, at, item.size, row)
             at += item.size
             length -= item.size
+        return failed
+
+    cdef int put_structs(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
+        """Structs of one size, one after the other, behind those of an earlier attribute; a list a column."""
+        cdef const int32_t *lists = self.program.lists + o.lists
+        cdef int i, failed = 0
+        for i in range(o.list_count):
+            if self.make(lists[i]) < 0:
+                return 1
+            if self.cells[lists[i]].row != row:
+                cell_begin(&self.cells[lists[i]], row)
+        while length >= <size_t> o.at and not failed:
+            for i in range(o.list_count):
+                failed |= cell_item(&self.cells[lists[i]]) < 0
+            if not failed:
+                failed = self.fields(o.first, o.count, at, o.at, row)
+            at += o.at
+            length -= o.at
+        if length:
+            self.damaged[row] = 1
         return failed
 
     cdef int put_elements(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:

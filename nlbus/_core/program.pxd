@@ -25,6 +25,9 @@ cdef enum kind:
     LIST                          # first: what each item is
     ELEMENTS                      # first, count: fields; level; lists, list_count: the columns
     SELECT                        # first, count: cases
+    STRUCTS                       # at: bytes of each; first, count: fields; lists, list_count: the columns
+    LABEL                         # of a stack of MPLS labels, an entry: its upper 20 bits
+    WEIGHT                        # two bytes, the lower one first, and one more
     # Of slots:
     NOTHING                       # the schema has no such attribute
     FIRST                         # nothing has come yet: its column has no memory

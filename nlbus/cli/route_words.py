@@ -1,6 +1,5 @@
 """Rows of the route source in the words of `ip`. Each takes from the row what it tells."""
 
-import struct
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -10,7 +9,6 @@ from nlbus.cli.names import Names
 Row = dict[str, Any]
 
 FOR_EVER = 0xFFFF_FFFF
-NEXTHOP = struct.Struct("=IBBH")  # struct nexthop_grp: id, weight less 1, its high byte
 BITS = {"inet": 32, "inet6": 128}
 NEGATIVE = {-1: "all", -2: "default"}  # of netconf, for an ifindex
 PARENTS = {0xFFFF_FFFF: "root", 0xFFFF_FFF1: "ingress"}  # TC_H_*
@@ -238,12 +236,9 @@ def _rule(row: Row, names: Names) -> Iterator[str]:
 def _nexthop(row: Row, names: Names) -> Iterator[str]:
     yield f"id {row.pop('id', '?')}"
     row.pop("family", None)
-    if group := row.pop("group", None):
-        members = (NEXTHOP.unpack(bytes.fromhex(member)) for member in group)
-        yield "group " + "/".join(
-            str(number) + (f",{weight + 1}" if (weight := low | high << 8) else "")
-            for number, low, high, _ in members
-        )
+    if group := row.pop("group_id", None):
+        members = zip(group, row.pop("group_weight"), strict=True)
+        yield "group " + "/".join(f"{each},{weight}" if weight > 1 else str(each) for each, weight in members)
         if (kind := row.pop("group_type", "mpath")) != "mpath":
             yield f"type {kind}"
     row.pop("group_type", None)

@@ -199,8 +199,9 @@ def nexthop(row: Row, names: Names) -> dict[str, Any]:
         flags=list(row["flags"]),
     )
     told |= marks(*(name for name in ("blackhole", "fdb") if row[name]))
-    if row["group"] is not None:
-        told["group"] = [group_member(bytes.fromhex(one)) for one in row["group"]]
+    if row["group_id"] is not None:
+        members = zip(row["group_id"], row["group_weight"], strict=True)
+        told["group"] = [given(id=id, weight=weight if weight != 1 else None) for id, weight in members]
     if row["group_type"] == "res":
         told["type"] = "resilient"
         told["resilient_args"] = {
@@ -210,11 +211,6 @@ def nexthop(row: Row, names: Names) -> dict[str, Any]:
             "unbalanced_time": row["res_group_unbalanced_time"] // 100,
         }
     return told
-
-
-def group_member(data: bytes) -> dict[str, int]:
-    weight = data[4] + 1
-    return {"id": int.from_bytes(data[:4], "little")} | ({"weight": weight} if weight != 1 else {})
 
 
 def netconf(row: Row, names: Names) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from nlbus.columns import (
     ADDRESS,
     BYTES,
     FLAG,
+    LABEL,
+    LABELS,
     S8,
     S32,
     S64,
@@ -23,6 +25,7 @@ from nlbus.columns import (
     U32,
     U64,
     VIA,
+    WEIGHT,
     Attr,
     Elements,
     Entry,
@@ -33,6 +36,7 @@ from nlbus.columns import (
     Schema,
     Select,
     Struct,
+    Structs,
     Type,
     fixed,
     pad,
@@ -145,6 +149,34 @@ def test_an_address_is_as_long_as_its_family_says() -> None:
     assert marks(kind, *payloads) == [False, False, True, True, True]
 
 
+PAIRS = Structs("P_PAIRS", 1, (Field("from", U32), pad(1), Field("to", U8, absent=0), pad(2)))
+
+
+def test_structs_are_parallel_lists() -> None:
+    def pairs(*each: tuple[int, int]) -> bytes:
+        return b"".join(struct.pack("=IxBxx", *pair) for pair in each)
+
+    several = attribute(1, pairs((1, 2))) + u32(7, 0) + attribute(1, pairs((3, 0), (5, 6)))
+    cut = attribute(1, pairs((1, 2)) + b"\1\0\0")
+    assert rows(schema(PAIRS), several, b"", attribute(1, b""), cut, several) == [
+        {"pairs_from": [1, 3, 5], "pairs_to": [2, None, 6]},
+        {"pairs_from": None, "pairs_to": None},
+        {"pairs_from": [], "pairs_to": []},
+        {"pairs_from": [1], "pairs_to": [2]},
+        {"pairs_from": [1, 3, 5], "pairs_to": [2, None, 6]},
+    ]
+    assert marks(schema(PAIRS), several, cut) == [False, True]
+
+
+def test_a_weight_is_less_by_one_on_the_wire_and_a_label_the_upper_part_of_its_entry() -> None:
+    kind = schema(List("P_W", 1, WEIGHT), Attr("P_L", 2, LABEL), Attr("P_STACK", 3, LABELS))
+    stack = b"\x00\x0c\x80\x00\x00\x12\xc1\x00"
+    payload = attribute(1, b"\2\0\0\1") + attribute(2, b"\x00\x06\x41\xff") + attribute(3, stack)
+    assert rows(kind, payload) == [{"w": [3, 257], "l": 100, "stack": stack}]
+    (row,) = Table(decoder(kind, None).columns, [decode(kind, batch_of([(KIND, 0, payload)]))]).iter_rows()
+    assert row["stack"] == "200/300"
+
+
 HOPS = Elements(
     "P_HOPS", 1, (Field("", U16), Field("weight", U8), pad(1)), "P_", (Attr("P_VIA", 3, ADDRESS),)
 )
@@ -243,6 +275,7 @@ def test_a_message_shorter_than_its_header_has_no_row() -> None:
         (List("P_L", 1, BYTES),),
         (List("P_L", 1, FLAG),),
         (Elements("P_E", 1, (), "P_", (MTU,)),),
+        (Structs("P_S", 1, ()),),
         (Elements("P_E", 1, (Field("length", U32),), "P_", (MTU,)),),
         (Attr("P_A", 1, U32, selects=True),),
         (Select("P_S", 1, {"a" * 21: ("P_", (MTU,))}),),

@@ -22,6 +22,7 @@ from nlbus.columns import (
     List,
     Nest,
     Struct,
+    Structs,
     fixed,
     pad,
 )
@@ -32,6 +33,9 @@ Entries = tuple[Entry, ...]
 MAC = fixed(6, "mac")
 VLAN_PROTOCOLS = {0x8100: "8021q", 0x88A8: "8021ad"}  # ETH_P_*
 
+# struct ifla_vlan_qos_mapping: priorities, of packets in the kernel and in their tags
+QOS_MAPPINGS = (Structs("IFLA_VLAN_QOS_MAPPING", 1, (Field("from", U32), Field("to", U32)), column="-"),)
+
 VLAN: Entries = (
     Attr("IFLA_VLAN_ID", 1, U16),
     Struct(
@@ -40,8 +44,9 @@ VLAN: Entries = (
         (Field("flags", U32, flags=bits("reorder_hdr gvrp loose_binding mvrp bridge_binding")), pad(4)),
         column="-",
     ),
+    Nest("IFLA_VLAN_EGRESS_QOS", 3, "IFLA_VLAN_", QOS_MAPPINGS),
+    Nest("IFLA_VLAN_INGRESS_QOS", 4, "IFLA_VLAN_", QOS_MAPPINGS),
     Attr("IFLA_VLAN_PROTOCOL", 5, BE16, enum=VLAN_PROTOCOLS),
-    *untold("IFLA_VLAN_", EGRESS_QOS=3, INGRESS_QOS=4),  # lists of structs
 )
 
 PORT_RANGE = (Field("low", BE16), Field("high", BE16))
@@ -207,6 +212,13 @@ BRIDGE_PORT: Entries = (
 
 TARGETS = 16  # BOND_MAX_ARP_TARGETS, BOND_MAX_NS_TARGETS
 
+
+def _targets(kernel: str, number: int) -> Nest:
+    """Addresses; the numbers within are places in a list."""
+    places = [List(kernel, i, ADDRESS, repeated=True) for i in range(TARGETS)]
+    return Nest(kernel, number, "IFLA_BOND_", places, column="-")
+
+
 BOND: Entries = (
     Attr("IFLA_BOND_MODE", 1, U8, enum=numbered("roundrobin activebackup xor broadcast 8023ad tlb alb")),
     Attr("IFLA_BOND_ACTIVE_SLAVE", 2, IFINDEX),
@@ -215,13 +227,7 @@ BOND: Entries = (
     Attr("IFLA_BOND_DOWNDELAY", 5, U32, "ms"),
     Attr("IFLA_BOND_USE_CARRIER", 6, U8),
     Attr("IFLA_BOND_ARP_INTERVAL", 7, U32, "ms"),
-    Nest(  # the numbers within are places in a list
-        "IFLA_BOND_ARP_IP_TARGET",
-        8,
-        "",
-        [List(f"{i}", i, ADDRESS, repeated=True, column="arp_ip_target") for i in range(TARGETS)],
-        column="-",
-    ),
+    _targets("IFLA_BOND_ARP_IP_TARGET", 8),
     Attr(
         "IFLA_BOND_ARP_VALIDATE",
         9,
@@ -265,13 +271,7 @@ BOND: Entries = (
     Attr("IFLA_BOND_PEER_NOTIF_DELAY", 28, U32, "ms"),
     Attr("IFLA_BOND_AD_LACP_ACTIVE", 29, U8),
     Attr("IFLA_BOND_MISSED_MAX", 30, U8),
-    Nest(
-        "IFLA_BOND_NS_IP6_TARGET",
-        31,
-        "",
-        [List(f"{i}", i, ADDRESS, repeated=True, column="ns_ip6_target") for i in range(TARGETS)],
-        column="-",
-    ),
+    _targets("IFLA_BOND_NS_IP6_TARGET", 31),
     Attr("IFLA_BOND_COUPLED_CONTROL", 32, U8),
     Attr("IFLA_BOND_BROADCAST_NEIGH", 33, U8),
 )

@@ -8,14 +8,14 @@ from nlbus.columns import (
     U16,
     U32,
     U64,
+    WEIGHT,
     Attr,
     Dump,
     Field,
     Filter,
-    List,
     Nest,
     Schema,
-    fixed,
+    Structs,
     pad,
 )
 from nlbus.sources.route.names import (
@@ -51,7 +51,7 @@ NEXTHOP = Schema(
     prefix="NHA_",
     entries=(
         Attr("NHA_ID", 1, U32),
-        List("NHA_GROUP", 2, fixed(8)),  # struct nexthop_grp: u32 id, u8 weight less 1, u8 its high byte, u16
+        Structs("NHA_GROUP", 2, (Field("id", U32), Field("weight", WEIGHT), pad(2))),  # struct nexthop_grp
         Attr("NHA_GROUP_TYPE", 3, U16, enum=NEXTHOP_GROUPS),
         Attr("NHA_BLACKHOLE", 4, FLAG),
         Attr("NHA_OIF", 5, IFINDEX),

@@ -1,0 +1,40 @@
+"""What route's tables make of messages that not every kernel sends, by hand."""
+
+import struct
+from typing import Any
+
+from nlbus import Batch
+from tests.reference import attribute, message
+
+RTM_NEWLINK, RTM_NEWNEXTHOP = 16, 104
+
+
+def row(table: str, kind: int, header: bytes, *attributes: bytes) -> dict[str, Any]:
+    """The one row of a message, without what is absent."""
+    batch = Batch.from_datagrams("route", [message(kind, header + b"".join(attributes))])
+    (found,) = batch.table(table).iter_rows(absent=False)
+    return {name: value for name, value in found.items() if not name.startswith("nl_")}
+
+
+def link(type: int, *attributes: bytes) -> dict[str, Any]:
+    return row("link", RTM_NEWLINK, struct.pack("=BxHiII", 0, type, 7, 0, 0), *attributes)
+
+
+def test_priorities_of_a_vlan_are_lists() -> None:
+    def mappings(number: int, *pairs: tuple[int, int]) -> bytes:
+        return attribute(number, b"".join(attribute(1, struct.pack("=II", *pair)) for pair in pairs))
+
+    data = mappings(3, (1, 2), (5, 6)) + mappings(4, (3, 4))
+    found = link(1, attribute(18, attribute(1, b"vlan\0") + attribute(2, data)))
+    assert {name: value for name, value in found.items() if "qos" in name} == {
+        "linkinfo_vlan_egress_qos_from": [1, 5],
+        "linkinfo_vlan_egress_qos_to": [2, 6],
+        "linkinfo_vlan_ingress_qos_from": [3],
+        "linkinfo_vlan_ingress_qos_to": [4],
+    }
+
+
+def test_weights_of_a_group_beyond_a_byte() -> None:
+    group = struct.pack("=IBBH", 1, 2, 0, 0) + struct.pack("=IBBH", 9, 0xFF, 1, 0)
+    found = row("nexthop", RTM_NEWNEXTHOP, bytes(8), attribute(2, group))
+    assert (found["group_id"], found["group_weight"]) == ([1, 9], [3, 512])
