@@ -4,6 +4,8 @@ Both ways: a row is written as ip would print it (ip_json.py, which also says wh
 the two must be equal, key by key.
 """
 
+import json
+import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +19,7 @@ from nlbus.sources import find
 from tests import columns_reference
 from tests.kernel.ip_json import AS_IP, UNTOLD, flat, in_order
 from tests.kernel.ip_json_link import INFO, UNSEEN
+from tests.kernel.monitors import tool
 from tests.kernel.route_scene import Scene
 
 NETLINK_ROUTE = 0
@@ -36,6 +39,7 @@ DUMPS = {
     "ipv6_ifinfo": [(18, bytes([AF_INET6]) + bytes(15))],
     "nsid": [(90, bytes(1))],
     "qdisc": [(38, bytes(20))],
+    "stats": [(94, bytes(8) + b"\1\0\0\0")],
 }
 TOLD: Mapping[str, Sequence[Sequence[str]]] = {
     "link": (("-s", "-s", "link", "show"),),
@@ -173,6 +177,28 @@ def test_every_column_is_compared_or_known_to_be_ours_alone(scene: Scene) -> Non
         kinds = tuple(f"linkinfo_{kind}_" for kind in (*UNSEEN, *INFO))
         rest = {name for name in there - seen if not name.startswith((*kinds, "af_spec_inet6_"))}
         assert rest <= set(untold.split()) <= there, table
+
+
+def test_databases_of_bridges_are_those_that_bridge_tells(netns: int) -> None:
+    told = Scene()
+    told.must("link add br0 type bridge mcast_snooping 1", "link add br1 type bridge mcast_snooping 1")
+    told.must("link add va type veth peer name vb", "link set va master br0")
+    told.must("link set br0 up", "link set va up", "link set vb up")
+    bridge = tool("bridge", "iproute2")
+    subprocess.run([bridge, *"mdb add dev br0 port va grp 239.1.1.1 permanent".split()], check=True)
+    (of_all,) = json.loads(subprocess.check_output([bridge, "-j", "mdb"]))
+    names = link_names()
+    found = {names[row["ifindex"]] for row in nlbus.snapshot("route", "mdb").iter_rows()}
+    assert {entry["dev"] for entry in of_all["mdb"]} == {"br0"} <= found <= {"br0", "br1"}
+
+
+def test_statistics_are_those_of_the_links(scene: Scene) -> None:
+    links = {row["ifindex"]: row for row in nlbus.snapshot("route", "link").iter_rows()}
+    found = {row["ifindex"]: row for row in nlbus.snapshot("route", "stats").iter_rows()}
+    assert found.keys() == links.keys()
+    for index, row in found.items():
+        assert row["link_64_rx_nohandler"] == links[index]["stats64_rx_nohandler"]
+        assert row["link_64_tx_packets"] >= links[index]["stats64_tx_packets"]
 
 
 @pytest.mark.parametrize("table", DUMPS)

@@ -1,6 +1,9 @@
 """The other messages of rtnetlink: their headers, and little else. The rest is in the messages themselves."""
 
-from nlbus.columns import ADDRESS, S32, TEXT, U8, U16, U32, Attr, Dump, Field, Op, Schema, pad
+import struct
+
+from nlbus.columns import ADDRESS, S32, TEXT, U8, U16, U32, Attr, Dump, Field, Op, Schema, Struct, pad
+from nlbus.sources.route.link import OLDEST_STATS64, STATS64
 from nlbus.sources.route.names import FAMILIES, IFINDEX, ops, untold
 
 FAMILY = Field("family", U8, enum=FAMILIES)
@@ -86,7 +89,7 @@ DCB = Schema(
 MDB = Schema(
     name="mdb",
     about="multicast databases of bridges",
-    ops=ops(84),  # RTM_NEWMDB
+    ops=(*ops(84), Op(86, "new")),  # RTM_NEWMDB; asked for all, bridges answer with RTM_GETMDB
     groups=("mdb",),
     dump=Dump(86, b"\x07" + bytes(7)),
     header=(FAMILY, pad(3), Field("ifindex", IFINDEX)),  # struct br_port_msg
@@ -111,15 +114,20 @@ NSID = Schema(
     ),
 )
 
+LINK_64 = 1  # IFLA_STATS_LINK_64; attribute n is asked for by bit n - 1
+
 STATS = Schema(
     name="stats",
-    about="which statistics of network interfaces are collected by hardware",
+    about="statistics of network interfaces, and, as events, which of them are collected by hardware",
     ops=ops(92),  # RTM_NEWSTATS
+    key=("ifindex", "filter_mask"),
     groups=("stats",),
+    dump=Dump(94, struct.pack("=8xI", 1 << LINK_64 - 1)),
     header=(FAMILY, pad(3), Field("ifindex", IFINDEX), Field("filter_mask", U32, display="hex")),
     prefix="IFLA_STATS_",  # struct if_stats_msg
-    entries=untold(
-        "IFLA_STATS_", LINK_64=1, LINK_XSTATS=2, LINK_XSTATS_SLAVE=3, LINK_OFFLOAD_XSTATS=4, AF_SPEC=5
+    entries=(
+        Struct("IFLA_STATS_LINK_64", LINK_64, STATS64, least=OLDEST_STATS64),
+        *untold("IFLA_STATS_", LINK_XSTATS=2, LINK_XSTATS_SLAVE=3, LINK_OFFLOAD_XSTATS=4, AF_SPEC=5),
     ),
 )
 
