@@ -17,9 +17,9 @@ UNTOLD: Mapping[str, str] = {
         af_spec_mctp_net""",
     "addr": "anycast cacheinfo_cstamp cacheinfo_tstamp target_netnsid proto",
     "route": """iif cacheinfo_clntref cacheinfo_lastuse cacheinfo_error cacheinfo_used cacheinfo_id
-        cacheinfo_ts cacheinfo_tsage mfc_stats_packets mfc_stats_bytes mfc_stats_wrong_if mark flow newdst
-        expires uid ttl_propagate ip_proto sport dport flowlabel encap metrics_fastopen_no_cookie
-        multipath_flow multipath_newdst multipath_encap_type multipath_encap""",
+        cacheinfo_ts cacheinfo_tsage mfc_stats_packets mfc_stats_bytes mfc_stats_wrong_if mark flow
+        expires uid ip_proto sport dport flowlabel encap metrics_fastopen_no_cookie
+        multipath_flow multipath_encap_type multipath_encap""",
     "neigh": """family type flags_ext vlan port vni dst_ifindex master link_netnsid src_vni nh_id
         fdb_ext_attrs_activity_notify fdb_ext_attrs_dont_refresh""",
     "rule": "family flow dscp flowlabel flowlabel_mask sport_mask dport_mask dscp_mask",

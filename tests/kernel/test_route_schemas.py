@@ -185,7 +185,8 @@ def test_databases_of_bridges_are_those_that_bridge_tells(netns: int) -> None:
     told.must("link add va type veth peer name vb", "link set va master br0")
     told.must("link set br0 up", "link set va up", "link set vb up")
     bridge = tool("bridge", "iproute2")
-    subprocess.run([bridge, *"mdb add dev br0 port va grp 239.1.1.1 permanent".split()], check=True)
+    entry = ("grp", "239.1.1.1", "permanent")
+    subprocess.run([bridge, "mdb", "add", "dev", "br0", "port", "va", *entry], check=True)
     (of_all,) = json.loads(subprocess.check_output([bridge, "-j", "mdb"]))
     names = link_names()
     found = {names[row["ifindex"]] for row in nlbus.snapshot("route", "mdb").iter_rows()}

@@ -247,7 +247,7 @@ def test_what_was_chosen_says_what_to_listen_to() -> None:
     assert View(find("route"), choice()).groups == []
     assert View(find("route"), choice(tables=["addr"])).groups == ["ipv4_ifaddr", "ipv6_ifaddr"]
     assert View(find("route"), choice(tables=["anycast"])).groups == ["ipv6_acaddr"]
-    groups = {"ipv4_route", "ipv6_route", "nexthop"}
+    groups = {"ipv4_route", "ipv6_route", "mpls_route", "nexthop"}
     assert set(View(find("route"), choice(where="oif == 3")).groups) == groups
     # Not udev's too: that would be each event twice.
     assert View(find("uevent"), choice(where="subsystem == net")).groups == ["kernel"]

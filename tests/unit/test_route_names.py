@@ -80,9 +80,9 @@ def test_attributes_have_the_kernels_numbers(kernel: Mapping[str, int]) -> None:
 
 def test_message_types_have_the_kernels_names() -> None:
     types = find("route").types
+    others = {"fdb": "NEIGH", "brport": "LINK", "ipv6_ifinfo": "LINK", "mpls_route": "ROUTE"}
     for each in schemas():
-        plain = {"fdb": "NEIGH", "brport": "LINK", "ipv6_ifinfo": "LINK"}.get(each.name)
-        kind = plain or each.name.replace("_", "").upper()
+        kind = others.get(each.name) or each.name.replace("_", "").upper()
         assert {types[op.type] for op in each.ops} <= {
             f"RTM_{verb}{kind}" for verb in ("NEW", "DEL", "GET", "SET")
         }

@@ -6,7 +6,8 @@ from typing import Any
 from nlbus import Batch
 from tests.reference import attribute, message
 
-RTM_NEWLINK, RTM_NEWNEXTHOP = 16, 104
+RTM_NEWLINK, RTM_NEWROUTE, RTM_NEWNEXTHOP = 16, 24, 104
+AF_INET, AF_MPLS = 2, 28
 
 
 def row(table: str, kind: int, header: bytes, *attributes: bytes) -> dict[str, Any]:
@@ -38,3 +39,25 @@ def test_weights_of_a_group_beyond_a_byte() -> None:
     group = struct.pack("=IBBH", 1, 2, 0, 0) + struct.pack("=IBBH", 9, 0xFF, 1, 0)
     found = row("nexthop", RTM_NEWNEXTHOP, bytes(8), attribute(2, group))
     assert (found["group_id"], found["group_weight"]) == ([1, 9], [3, 512])
+
+
+def labels(*numbers: int) -> bytes:
+    """A stack of them, without their TTL."""
+    end = 1 << 8
+    return b"".join(struct.pack(">I", n << 12 | (end if n == numbers[-1] else 0)) for n in numbers)
+
+
+def test_routes_of_mpls_lead_from_a_label_to_others() -> None:
+    header = bytes([AF_MPLS, 20, 0, 0, 254, 4, 0, 1]) + bytes(4)
+    via = attribute(18, struct.pack("=H4B", AF_INET, 10, 0, 0, 2))
+    found = row(
+        "mpls_route", RTM_NEWROUTE, header, attribute(1, labels(100)), attribute(19, labels(200, 300)), via
+    )
+    assert (found["dst"], found["newdst"], found["via"]) == (100, "200/300", "10.0.0.2")
+    hop = attribute(19, labels(16)) + via
+    hops = struct.pack("=HBBi", 8 + len(hop), 0, 0, 7) + hop + struct.pack("=HBBi", 8, 0, 1, 8)
+    found = row("mpls_route", RTM_NEWROUTE, header, attribute(1, labels(101)), attribute(9, hops))
+    assert (found["dst"], found["multipath_newdst"]) == (101, ["16", None])
+    assert found["multipath_ifindex"] == [7, 8]
+    whole = message(RTM_NEWROUTE, header + attribute(1, labels(100)))
+    assert len(Batch.from_datagrams("route", [whole]).table("route")) == 0

@@ -7,7 +7,7 @@ from nlbus.sources.route.neigh import FDB, NEIGH
 from nlbus.sources.route.netconf import NETCONF
 from nlbus.sources.route.nexthop import NEXTHOP, NEXTHOP_BUCKET
 from nlbus.sources.route.others import OTHERS
-from nlbus.sources.route.routes import ROUTES
+from nlbus.sources.route.routes import MPLS_ROUTE, ROUTES
 from nlbus.sources.route.rule import RULE
 from nlbus.sources.source import Source
 
@@ -83,7 +83,7 @@ ROUTE = Source(
     default=DEFAULT,
     schemas=(
         LINK, ADDR, ROUTES, NEIGH, RULE, NEXTHOP, NETCONF,
-        BRPORT, FDB, IPV6_IFINFO, MULTICAST, ANYCAST, NEXTHOP_BUCKET, *OTHERS,
+        BRPORT, FDB, IPV6_IFINFO, MULTICAST, ANYCAST, MPLS_ROUTE, NEXTHOP_BUCKET, *OTHERS,
     ),
     sentinel=True,
     types=dict(enumerate((f"RTM_{verb}{kind}" for kind in KINDS for verb in VERBS), RTM_BASE)),

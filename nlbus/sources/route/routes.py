@@ -5,6 +5,8 @@ from nlbus.columns import (
     BE16,
     BE32,
     BYTES,
+    LABEL,
+    LABELS,
     S32,
     TEXT,
     U8,
@@ -42,13 +44,37 @@ from nlbus.sources.route.names import (
     untold,
 )
 
+AF_MPLS = 28
+
+# struct rtmsg
+HEADER = (
+    Field("family", U8, enum=FAMILIES),
+    Field("dst_len", U8, "bits"),
+    Field("src_len", U8, "bits"),
+    Field("tos", U8),
+    Field("table", U8, enum=TABLES),
+    Field("protocol", U8, enum=ROUTE_PROTOCOLS),
+    Field("scope", U8, enum=SCOPES),
+    Field("type", U8, enum=ROUTE_TYPES),
+    Field("flags", U32, flags=ROUTE_FLAGS),
+)
+
+# struct rtnexthop
+HOP = (
+    Field("", U16),  # its length
+    Field("flags", U8, flags=HOP_FLAGS),
+    Field("hops", U8),  # the weight less 1
+    Field("ifindex", IFINDEX),
+)
+
 ROUTES = Schema(
     name="route",
-    about="routes",
+    about="routes, but those of MPLS",
     ops=ops(NEW_ROUTE),
+    unless=(0, 1, AF_MPLS),
     # IPv6 has routes that differ by their next hop alone: fe80::/64 on every link.
     key=("family", "table", "dst", "dst_len", "src", "src_len", "tos", "priority", "oif", "gateway"),
-    groups=("ipv4_route", "ipv6_route", "ipv4_mroute", "ipv6_mroute", "mpls_route", "phonet_route"),
+    groups=("ipv4_route", "ipv6_route", "ipv4_mroute", "ipv6_mroute", "phonet_route"),
     dump=Dump(
         26,
         bytes(12),
@@ -60,17 +86,7 @@ ROUTES = Schema(
             Filter("oif", 4, number=4),
         ),
     ),
-    header=(  # struct rtmsg
-        Field("family", U8, enum=FAMILIES),
-        Field("dst_len", U8, "bits"),
-        Field("src_len", U8, "bits"),
-        Field("tos", U8),
-        Field("table", U8, enum=TABLES),
-        Field("protocol", U8, enum=ROUTE_PROTOCOLS),
-        Field("scope", U8, enum=SCOPES),
-        Field("type", U8, enum=ROUTE_TYPES),
-        Field("flags", U32, flags=ROUTE_FLAGS),
-    ),
+    header=HEADER,
     prefix="RTA_",
     entries=(
         Attr("RTA_DST", 1, ADDRESS),
@@ -107,18 +123,12 @@ ROUTES = Schema(
         Elements(
             "RTA_MULTIPATH",
             9,
-            (  # struct rtnexthop
-                Field("", U16),  # its length
-                Field("flags", U8, flags=HOP_FLAGS),
-                Field("hops", U8),  # the weight less 1
-                Field("ifindex", IFINDEX),
-            ),
+            HOP,
             "RTA_",
             (
                 Attr("RTA_GATEWAY", 5, ADDRESS),
                 Attr("RTA_FLOW", 11, U32),
                 Attr("RTA_VIA", 18, VIA),
-                Attr("RTA_NEWDST", 19, BYTES, display="hex"),
                 Attr("RTA_ENCAP_TYPE", 21, U16, enum=ENCAPSULATIONS),
                 Attr("RTA_ENCAP", 22, BYTES, display="hex"),
             ),
@@ -150,18 +160,43 @@ ROUTES = Schema(
             ),
         ),
         Attr("RTA_VIA", 18, VIA),
-        Attr("RTA_NEWDST", 19, BYTES, display="hex"),
         Attr("RTA_PREF", 20, U8, enum=ROUTER_PREFERENCES),
         Attr("RTA_ENCAP_TYPE", 21, U16, enum=ENCAPSULATIONS),
         Attr("RTA_ENCAP", 22, BYTES, display="hex"),  # attributes of this kind of encapsulation
         Attr("RTA_EXPIRES", 23, UINT, CLOCK),
         Attr("RTA_UID", 25, U32),
-        Attr("RTA_TTL_PROPAGATE", 26, U8),
         Attr("RTA_IP_PROTO", 27, U8, enum=IP_PROTOCOLS),
         Attr("RTA_SPORT", 28, BE16),
         Attr("RTA_DPORT", 29, BE16),
         Attr("RTA_NH_ID", 30, U32),
         Attr("RTA_FLOWLABEL", 31, BE32, display="hex"),
-        *untold("RTA_", PROTOINFO=10, SESSION=13, MP_ALGO=14, PAD=24),
+        *untold("RTA_", PROTOINFO=10, SESSION=13, MP_ALGO=14, NEWDST=19, PAD=24, TTL_PROPAGATE=26),
+    ),
+)
+
+MPLS_ROUTE = Schema(
+    name="mpls_route",
+    about="routes of MPLS: from a label to others",
+    ops=ops(NEW_ROUTE),
+    selector=(0, 1, AF_MPLS),
+    key=("dst",),
+    groups=("mpls_route",),
+    dump=Dump(26, bytes([AF_MPLS]) + bytes(11)),
+    header=HEADER,
+    prefix="RTA_",
+    entries=(
+        Attr("RTA_DST", 1, LABEL),
+        Attr("RTA_OIF", 4, IFINDEX),
+        Elements(
+            "RTA_MULTIPATH",
+            9,
+            HOP,
+            "RTA_",
+            (Attr("RTA_VIA", 18, VIA), Attr("RTA_NEWDST", 19, LABELS)),
+        ),
+        Attr("RTA_TABLE", 15, U32, enum=TABLES),
+        Attr("RTA_VIA", 18, VIA),
+        Attr("RTA_NEWDST", 19, LABELS),
+        Attr("RTA_TTL_PROPAGATE", 26, U8),
     ),
 )
