@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 Storage = Literal["fixed", "text", "bytes"]
-Display = Literal["", "address", "hex", "mac", "time", "dotted", "labels"]
+Display = Literal["", "address", "hex", "mac", "lladdr", "time", "dotted", "labels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ UINT = Type("uint", "VARINT", 4, np.dtype("u8"))  # of 4 or 8 bytes, as the kern
 FLAG = Type("flag", "FLAG", 0, np.dtype("?"))  # its presence is its value
 TEXT = Type("string", "TEXT", 0, storage="text")  # ends at its first NUL
 BYTES = Type("binary", "BYTES", 0, storage="bytes")
-LLADDR = Type("lladdr", "BYTES", 0, storage="bytes", display="mac")  # a hardware address has 0 to 32 bytes
+LLADDR = Type("lladdr", "BYTES", 0, storage="bytes", display="lladdr")  # a hardware address: 0 to 32 bytes
 ADDRESS = Type("address", "ADDRESS", 4, np.dtype("V16"), display="address")  # IPv4 mapped: ::ffff:a.b.c.d
 VIA = Type("via", "VIA", 6, np.dtype("V16"), display="address")  # the same, after its family
 LABEL = Type("label", "LABEL", 4, np.dtype("u4"))  # of MPLS, with its class, TTL and end of stack beside it

@@ -12,6 +12,7 @@ import numpy as np
 from nlbus._typing import Array
 from nlbus.columns import Column, Values
 
+TUNNELS = {4: AF_INET, 16: AF_INET6}  # what hardware addresses of so many bytes are
 MAPPED = b"\0" * 10 + b"\xff\xff"  # what an IPv4 address begins with
 
 
@@ -123,13 +124,15 @@ def _pieces(values: Values) -> list[bytes]:
 
 
 def _shown(column: Column) -> Callable[[bytes], object]:
-    return {
+    shown: dict[str, Callable[[bytes], object]] = {
         "address": address_text,
         "mac": lambda raw: raw.hex(":"),
+        "lladdr": lladdr_text,
         "hex": bytes.hex,
         "dotted": lambda raw: ".".join(map(str, raw)),
         "labels": labels_text,
-    }.get(column.display, bytes)
+    }
+    return shown.get(column.display, bytes)
 
 
 def flag_names(names: Mapping[int, str], number: int) -> list[str]:
@@ -142,6 +145,12 @@ def flag_names(names: Mapping[int, str], number: int) -> list[str]:
 def address_text(raw: bytes) -> str:
     """16 bytes as an address: of IPv4 where they are a mapped one."""
     return inet_ntop(AF_INET, raw[12:]) if raw.startswith(MAPPED) else inet_ntop(AF_INET6, raw)
+
+
+def lladdr_text(raw: bytes) -> str:
+    """A hardware address; that of a tunnel is one of IP, and the only one of 4 or 16 bytes but FireWire's."""
+    family = TUNNELS.get(len(raw))
+    return raw.hex(":") if family is None else inet_ntop(family, raw)
 
 
 def labels_text(raw: bytes) -> str:

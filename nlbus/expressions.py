@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from fnmatch import translate
 from functools import partial, reduce
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 import numpy as np
 
@@ -36,6 +36,7 @@ _SIGNS: dict[Comparison, str] = {
     operator.gt: ">",
     operator.ge: ">=",
 }
+_PAIRS = re.compile("([0-9a-fA-F]{2}:?)*")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -163,8 +164,8 @@ class Operand:
     """A column that waits to be compared: with a number, text, bytes, or what reads as its values do.
 
     Numbers that have names compare with these, too; addresses with "10.0.0.1" or objects of ipaddress,
-    hardware addresses with "52:54:00:12:34:56", times with datetime (aware), datetime64 or an integer in
-    the column's unit.
+    hardware addresses with "52:54:00:12:34:56" (those of tunnels are addresses), times with datetime
+    (aware), datetime64 or an integer in the column's unit.
     """
 
     __array_ufunc__ = None  # scalars of numpy on the left leave the comparison to us
@@ -321,11 +322,18 @@ def _raw(column: Column, value: object) -> bytes | None:
     try:
         if column.display == "address" and isinstance(value, str | Address):
             return _mapped(ipaddress.ip_address(value))
+        if column.display == "lladdr" and _is_of_ip(value):
+            return ipaddress.ip_address(value).packed
         if isinstance(value, str):
             return bytes.fromhex(value.replace(":", ""))
     except ValueError:
         pass
     return None
+
+
+def _is_of_ip(value: object) -> TypeGuard[str | Address]:
+    """Whether it is no hardware address in pairs of digits, which may be all that IPv6 has as well."""
+    return isinstance(value, Address) or (isinstance(value, str) and not _PAIRS.fullmatch(value))
 
 
 def _mapped(address: Address) -> bytes:

@@ -7,7 +7,7 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from socket import AF_INET, AF_INET6
 from typing import Any, Literal
 
@@ -307,5 +307,7 @@ def shown(column: Column, value: Any) -> Any:
             return str(plain.ipv4_mapped or plain)
         if column.display == "labels":
             return "/".join(f"{entry >> 12}" for (entry,) in struct.iter_unpack(">I", value))
-        return value.hex(":") if column.display == "mac" else value.hex()
+        if column.display == "lladdr" and len(value) in (4, 16):
+            return str(ip_address(value))
+        return value.hex(":") if column.display in ("mac", "lladdr") else value.hex()
     return value

@@ -217,7 +217,7 @@ def test_the_columns_of_a_table() -> None:
     assert lines["ifindex*"] == ["s32", "-", "-", "ifindex"]
     assert lines["mtu"] == ["u32", "bytes", "null", "IFLA_MTU"]
     assert lines["operstate"][:7] == ["enum", "u8", "-", "null", "IFLA_OPERSTATE", "unknown", "notpresent"]
-    assert lines["address"][:3] == ["lladdr", "mac", "null"]
+    assert lines["address"][:3] == ["lladdr", "-", "null"]
     records = [
         json.loads(line) for line in invoke("sources", "route", "link", "-o", "json").stdout.splitlines()
     ]

@@ -33,6 +33,9 @@ FLAGS = one(column("x", flags={1: "UP", 2: "BROADCAST", 4: "LOOPBACK"}), [3, 1, 
 TEXTS = one(text("x"), ["eth0", "lo", "", None, b"\xff"])
 ADDRESSES = one(address("x"), [V4, V6, b"\0" * 16, None])
 MACS = one(binary("x", display="mac"), [b"\1\2", b"\1\2\0", b"", None])
+TUNNELS = one(
+    binary("x", display="lladdr"), [bytes([10, 0, 0, 1]), b"\xfe\x80" + bytes(13) + b"\1", b"\2\0\0\0\0\1"]
+)
 SHORT = one(column("x", "V3", display="hex"), [b"\1\2\0", b"\1\2\3", None])
 TIMES = one(column("x", "i8", display="time"), [0, SECOND, 2 * SECOND + 1, None])
 FLAG = one(column("x", "?"), [True, False, None])
@@ -93,6 +96,10 @@ FLAG = one(column("x", "?"), [True, False, None])
         (MACS, X == "01:02", [0]),
         (MACS, X == b"\1\2\0", [1]),
         (MACS, X != "01:02", [1, 2]),
+        (TUNNELS, X == "10.0.0.1", [0]),
+        (TUNNELS, X == "fe80::1", [1]),
+        (TUNNELS, ipaddress.ip_address("10.0.0.1") == X, [0]),
+        (TUNNELS, X == "02:00:00:00:00:01", [2]),
         (SHORT, X == "010200", [0]),
         (SHORT, X != b"\1\2\0", [1]),
         (TIMES, X == SECOND, [1]),

@@ -3,6 +3,8 @@
 import struct
 from typing import Any
 
+import pytest
+
 from nlbus import Batch
 from tests.reference import attribute, message
 
@@ -39,6 +41,23 @@ def test_weights_of_a_group_beyond_a_byte() -> None:
     group = struct.pack("=IBBH", 1, 2, 0, 0) + struct.pack("=IBBH", 9, 0xFF, 1, 0)
     found = row("nexthop", RTM_NEWNEXTHOP, bytes(8), attribute(2, group))
     assert (found["group_id"], found["group_weight"]) == ([1, 9], [3, 512])
+
+
+@pytest.mark.parametrize(
+    ("type", "raw", "text"),
+    [
+        (768, bytes([10, 0, 0, 1]), "10.0.0.1"),  # ARPHRD_TUNNEL
+        (776, bytes([10, 0, 0, 1]), "10.0.0.1"),  # ARPHRD_SIT
+        (778, bytes(4), "0.0.0.0"),  # ARPHRD_IPGRE
+        (769, bytes.fromhex("20010db8") + bytes(11) + b"\1", "2001:db8::1"),  # ARPHRD_TUNNEL6
+        (823, bytes(16), "::"),  # ARPHRD_IP6GRE
+        (1, b"\2\0\0\0\0\1", "02:00:00:00:00:01"),
+        (32, bytes(20), ":".join(20 * ["00"])),  # ARPHRD_INFINIBAND
+    ],
+)
+def test_hardware_addresses_of_tunnels_are_addresses(type: int, raw: bytes, text: str) -> None:
+    found = link(type, attribute(1, raw), attribute(2, raw))
+    assert (found["address"], found["broadcast"]) == (text, text)
 
 
 def labels(*numbers: int) -> bytes:
