@@ -4,13 +4,17 @@ from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+from nlbus.cli.encap_words import encapsulation
 from nlbus.cli.names import Names
 
 Row = dict[str, Any]
 
 FOR_EVER = 0xFFFF_FFFF
-BITS = {"inet": 32, "inet6": 128}
+BITS = {"inet": 32, "inet6": 128, "mpls": 20}
 NEGATIVE = {-1: "all", -2: "default"}  # of netconf, for an ifindex
+MS_PARTS = {"rtt": 8, "rttvar": 4, "rto_min": 1}  # of a millisecond, that these metrics count
+# What a rule's mask is where all bits matter; newer kernels always tell it.
+WHOLE = {"sport_mask": 0xFFFF, "dport_mask": 0xFFFF, "dscp_mask": 0x3F, "flowlabel_mask": 0xF_FFFF}
 PARENTS = {0xFFFF_FFFF: "root", 0xFFFF_FFF1: "ingress"}  # TC_H_*
 
 # What is told of the kinds of links that have much to say.
@@ -135,7 +139,8 @@ def _route(row: Row, names: Names) -> Iterator[str]:
     yield _prefix(row.pop("dst", None), length, family)
     if source := row.pop("src_len"):
         yield f"from {_prefix(row.pop('src', None), source, family)}"
-    for word, column in (("nhid", "nh_id"), ("via", "gateway"), ("via", "via")):
+    yield from _encap(row)
+    for word, column in (("as", "newdst"), ("nhid", "nh_id"), ("via", "gateway"), ("via", "via")):
         if column in row:
             yield f"{word} {row.pop(column)}"
     for word, column in (("dev", "oif"), ("iif", "iif")):
@@ -147,29 +152,68 @@ def _route(row: Row, names: Names) -> Iterator[str]:
         yield f"proto {protocol}"
     if (scope := row.pop("scope")) != "universe":
         yield f"scope {scope}"
-    for word, column in (("src", "prefsrc"), ("metric", "priority"), ("tos", "tos")):
+    for word, column in (("src", "prefsrc"), ("metric", "priority")):
         if value := row.pop(column, None):
             yield f"{word} {value}"
-    if row.get("pref") == "medium":
-        del row["pref"]
-    if not row.get("cacheinfo_expires", 1):
-        del row["cacheinfo_expires"]
+    yield from _tos_and_realms(row)
     yield from row.pop("flags", ())
+    yield from _metrics(row)
+    if expires := row.pop("cacheinfo_expires", 0):
+        yield f"expires {expires / 100:g}s"
+    if (preference := row.pop("pref", "medium")) != "medium":
+        yield f"pref {preference}"
     yield from _hops(row, names)
+
+
+def _tos_and_realms(row: Row, alone: str = "realm") -> Iterator[str]:
+    if tos := row.pop("tos", 0):
+        yield f"tos {tos:#04x}"
+    if flow := row.pop("flow", 0):
+        yield _realms(flow, alone)
+
+
+def _realms(flow: int, alone: str = "realm") -> str:
+    """From and to, or, in a word of its own, the latter alone."""
+    source, to = flow >> 16, flow & 0xFFFF
+    return f"realms {source}/{to}" if source else f"{alone} {to}"
+
+
+def _encap(row: Row) -> Iterator[str]:
+    if "encap_type" in row and "encap" in row:
+        yield encapsulation(str(row.pop("encap_type")), bytes.fromhex(row.pop("encap")))
+
+
+def _metrics(row: Row) -> Iterator[str]:
+    locked = row.pop("metrics_lock", ())
+    for column in [name for name in row if name.startswith("metrics_")]:
+        name, value = column.removeprefix("metrics_"), row.pop(column)
+        if name in MS_PARTS:
+            value = f"{value / MS_PARTS[name]:g}ms"
+        word = "congctl" if name == "cc_algo" else name
+        yield f"{word} lock {_plain(value)}" if name in locked else f"{word} {_plain(value)}"
 
 
 def _hops(row: Row, names: Names) -> Iterator[str]:
     """The next hops of a route that has several; what else is known of them stays."""
     indexes = row.pop("multipath_ifindex", ())
-    columns = [row.pop(f"multipath_{name}", None) or [] for name in ("hops", "gateway", "via", "flags")]
+    told = ("hops", "gateway", "via", "flags", "newdst", "flow", "encap_type", "encap")
+    columns = [row.pop(f"multipath_{name}", None) or [] for name in told]
     for i, index in enumerate(indexes):
-        hops, gateway, via, flags = (column[i] if i < len(column) else None for column in columns)
+        hops, gateway, via, flags, labels, flow, kind, data = (
+            column[i] if i < len(column) else None for column in columns
+        )
         yield "nexthop"
+        if kind is not None:
+            yield encapsulation(str(kind), bytes.fromhex(data or ""))
+        if labels:
+            yield f"as {labels}"
         if gateway or via:
             yield f"via {gateway or via}"
         if index:
             yield f"dev {names.name(index, _nsid(row))}"
         yield f"weight {(hops or 0) + 1}"
+        if flow:
+            yield _realms(flow)
         yield from flags or ()
     for column in [name for name in row if name.startswith("multipath_")]:
         if not any(value is not None for value in row[column]):
@@ -209,18 +253,27 @@ def _rule(row: Row, names: Names) -> Iterator[str]:
     yield f"from {_prefix(row.pop('src', None), source, family) if source else 'all'}"
     if to:
         yield f"to {_prefix(row.pop('dst', None), to, family)}"
-    if not row.get("tos", 1):
-        del row["tos"]
+    yield from _tos_and_realms(row, alone="realms")
     mark, mask = row.pop("fwmark", 0), row.pop("fwmask", FOR_EVER)
     if mark or mask not in (0, FOR_EVER):
         yield f"fwmark {mark:#x}" + (f"/{mask:#x}" if mask != FOR_EVER else "")
-    for word, column in (("iif", "iifname"), ("oif", "oifname"), ("ipproto", "ip_proto")):
+    for word, column in (
+        ("iif", "iifname"),
+        ("oif", "oifname"),
+        ("ipproto", "ip_proto"),
+        ("tun_id", "tun_id"),
+    ):
         if column in row:
             yield f"{word} {row.pop(column)}"
+    for column, every in WHOLE.items():
+        if row.get(column) == every:
+            del row[column]
     for word, column in (("uidrange", "uid_range"), ("sport", "sport_range"), ("dport", "dport_range")):
         if f"{column}_start" in row:
             start, end = row.pop(f"{column}_start"), row.pop(f"{column}_end")
-            yield f"{word} {start}" if start == end and word != "uidrange" else f"{word} {start}-{end}"
+            text = f"{word} {start}" if start == end and word != "uidrange" else f"{word} {start}-{end}"
+            mask = row.pop(f"{word}_mask", None)
+            yield text if mask is None else f"{text}/{mask:#x}"
     action, table = row.pop("action"), row.pop("table")
     if action == "to_tbl":
         yield f"lookup {table}" if not row.pop("l3mdev", 0) else "lookup [l3mdev-table]"
@@ -228,6 +281,9 @@ def _rule(row: Row, names: Names) -> Iterator[str]:
         yield f"goto {row.pop('goto', '?')}"
     else:
         yield str(action)
+    for column in ("suppress_prefixlen", "suppress_ifgroup"):
+        if column in row:
+            yield f"{column.replace('prefixlen', 'prefixlength')} {row.pop(column)}"
     if (protocol := row.pop("protocol", "unspec")) != "unspec":
         yield f"proto {protocol}"
     yield from (flag for flag in flags if flag not in ("invert", "permanent"))
@@ -240,8 +296,12 @@ def _nexthop(row: Row, names: Names) -> Iterator[str]:
         members = zip(group, row.pop("group_weight"), strict=True)
         yield "group " + "/".join(f"{each},{weight}" if weight > 1 else str(each) for each, weight in members)
         if (kind := row.pop("group_type", "mpath")) != "mpath":
-            yield f"type {kind}"
+            yield f"type {'resilient' if kind == 'res' else kind}"
+        for column in [name for name in row if name.startswith("res_group_")]:
+            word, value = column.removeprefix("res_group_"), row.pop(column)
+            yield f"{word} {value}" if word == "buckets" else f"{word} {value / 100:g}s"
     row.pop("group_type", None)
+    yield from _encap(row)
     if row.pop("blackhole", False):
         yield "blackhole"
     if "gateway" in row:
@@ -254,6 +314,8 @@ def _nexthop(row: Row, names: Names) -> Iterator[str]:
     if (protocol := row.pop("protocol", "unspec")) != "unspec":
         yield f"proto {protocol}"
     yield from row.pop("flags", ())
+    if row.pop("fdb", False):
+        yield "fdb"
 
 
 def _tc(row: Row, names: Names) -> Iterator[str]:
@@ -284,7 +346,7 @@ WORDS: Mapping[str, Callable[[Row, Names], Iterator[str]]] = {
     "addr": _addr,
     "multicast": _member,
     "anycast": _member,
-    "route": _route,
+    **dict.fromkeys(("route", "mpls_route"), _route),
     "neigh": _neigh,
     "fdb": _neigh,
     "rule": _rule,
@@ -311,7 +373,7 @@ def _nsid(row: Row) -> int:
     return int(row.get("nl_nsid", -1))
 
 
-def _prefix(address: str | None, length: int, family: str) -> str:
+def _prefix(address: object, length: int, family: str) -> str:
     """As ip writes a network: without its length where it is a host, the default route in a word."""
     if not length:
         return "default" if family == "inet" else f"{family} default"

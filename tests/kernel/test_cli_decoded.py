@@ -197,6 +197,28 @@ def test_a_snapshot_is_lines_as_of_listen() -> None:
 
 
 @pytest.mark.usefixtures("network")
+def test_routes_rules_and_next_hops_read_as_of_ip() -> None:
+    ip("route add 10.3.0.0/16 via 10.0.0.2 mtu lock 1400 rtt 100ms congctl reno", "nexthop add id 1 dev d0")
+    ip("route add 10.4.0.0/16 encap ip id 72 dst 10.0.0.5 ttl 9 via 10.0.0.2 dev d0")
+    ip(
+        "nexthop add id 2 via 10.0.0.3 dev d0",
+        "nexthop add id 10 group 1,3/2",
+        "route add 10.5.0.0/16 nhid 1",
+    )
+    ip(
+        "rule add pref 77 tos 0x10 ipproto tcp dport 80 lookup 7 realms 4/5",
+        "nexthop add id 7 via 10.0.0.9 fdb",
+    )
+    text = "\n".join(nlbus("snapshot", "route", table).stdout for table in ("route", "rule", "nexthop"))
+    for command in ("route show", "rule show pref 77", "nexthop show"):
+        for line in run("ip", *command.split()).splitlines():
+            words = set(line.replace("\t", " ").split()) - {"linkdown", "unspec"}
+            assert any(words - {"proto"} <= set(ours.split()) for ours in text.splitlines()), line
+    for unread in ("flow=", "tos=", "encap", "_mask=", "fdb=", "metrics_"):
+        assert f" {unread}" not in text.replace(" encap ip id 72 ", " ")
+
+
+@pytest.mark.usefixtures("network")
 def test_a_snapshot_of_some_columns_is_a_table() -> None:
     done = nlbus("snapshot", "route", "link", "--columns", "ifname,mtu,linkinfo_kind")
     assert done.stdout == (

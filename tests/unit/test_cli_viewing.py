@@ -64,7 +64,24 @@ def route(dst: bytes, length: int, *more: bytes, kind: int = 1, table: int = 254
     return message(24, header + (attribute(1, dst) if dst else b"") + b"".join(more))
 
 
+def u32(number: int, value: int) -> bytes:
+    return attribute(number, struct.pack("=I", value))
+
+
 TEN = bytes([10, 0, 0, 1])
+LABELS = struct.pack(">II", 200 << 12, 300 << 12 | 1 << 8)
+IP_TUNNEL = b"".join(
+    attribute(number, value)
+    for number, value in enumerate((struct.pack(">Q", 72), TEN, b"\x0a\0\0\x09", b"\x09", b"\0", b"\0\4"), 1)
+)
+SEG6 = struct.pack("=i4xB3x", 1, 1) + b"".join(b"\xfd" + bytes(14) + bytes([n]) for n in (1, 2))
+MPLS = message(
+    24,
+    struct.pack("=BBBBBBBBI", 28, 20, 0, 0, 254, 4, 0, 1, 0)
+    + attribute(1, struct.pack(">I", 100 << 12 | 1 << 8))
+    + attribute(19, LABELS)
+    + attribute(18, b"\2\0" + TEN),
+)
 VLAN = attribute(18, attribute(1, b"vlan\0") + attribute(2, attribute(1, struct.pack("=H", 5))))
 
 # -- text -------------------------------------------------------------------------------------------
@@ -103,7 +120,37 @@ def test_an_address_with_peer_and_lifetime() -> None:
         (route(TEN, 24, kind=6, table=7), "blackhole 10.0.0.1/24 table 7 proto static"),
         (
             route(TEN, 24, attribute(6, struct.pack("=I", 9)), attribute(8, attribute(2, b"\x78\5\0\0"))),
-            "10.0.0.1/24 proto static metric 9 metrics_mtu=1400",
+            "10.0.0.1/24 proto static metric 9 mtu 1400",
+        ),
+        (
+            route(
+                TEN,
+                24,
+                attribute(8, attribute(1, b"\4\0\0\0") + u32(2, 1400) + u32(4, 800) + attribute(16, b"reno")),
+            ),
+            "10.0.0.1/24 proto static mtu lock 1400 rtt 100ms congctl reno",
+        ),
+        (route(TEN, 24, u32(11, 5 << 16 | 6)), "10.0.0.1/24 proto static realms 5/6"),
+        (route(TEN, 24, u32(11, 6)), "10.0.0.1/24 proto static realm 6"),
+        (
+            route(TEN, 24, attribute(21, b"\1\0"), attribute(22, attribute(1, LABELS))),
+            "10.0.0.1/24 encap mpls 200/300 proto static",
+        ),
+        (
+            route(TEN, 24, attribute(21, b"\2\0"), attribute(22, IP_TUNNEL)),
+            "10.0.0.1/24 encap ip id 72 src 10.0.0.9 dst 10.0.0.1 ttl 9 tos 0 key proto static",
+        ),
+        (
+            route(TEN, 24, attribute(21, b"\5\0"), attribute(22, attribute(1, SEG6))),
+            "10.0.0.1/24 encap seg6 mode encap segs 2 [ fd00::2 fd00::1 ] proto static",
+        ),
+        (
+            route(TEN, 24, attribute(21, b"\2\0"), attribute(22, IP_TUNNEL[:9])),
+            f"10.0.0.1/24 encap ip {IP_TUNNEL[:9].hex()} proto static",
+        ),
+        (
+            route(TEN, 24, attribute(21, b"\7\0"), attribute(22, b"abcd")),
+            "10.0.0.1/24 encap seg6_local 61626364 proto static",
         ),
         (
             route(TEN, 24, attribute(9, struct.pack("=HBBi", 16, 1, 2, 3) + attribute(5, TEN))),
@@ -113,6 +160,10 @@ def test_an_address_with_peer_and_lifetime() -> None:
 )
 def test_a_route(made: bytes, line: str) -> None:
     assert shown("route", made, group=7) == [f"new route {line}"]
+
+
+def test_a_route_of_mpls() -> None:
+    assert shown("route", MPLS, group=27) == ["new mpls_route 100 as 200/300 via 10.0.0.1 proto static"]
 
 
 def test_a_neighbour_and_an_entry_of_a_bridge() -> None:
@@ -130,6 +181,17 @@ def test_a_rule_and_next_hops() -> None:
     rule = message(32, struct.pack("=BBBBBxxBI", 2, 0, 8, 0, 77, 1, 0) + source + mark)
     group = attribute(1, b"\6\0\0\0") + attribute(2, struct.pack("=IBBHIBBH", 5, 0, 0, 0, 7, 2, 0, 0))
     hop = message(104, struct.pack("=BBBxI", 0, 0, 4, 0) + group)
+    fdb = message(104, struct.pack("=BBBxI", 2, 0, 0, 0) + u32(1, 7) + attribute(6, TEN) + attribute(11, b""))
+    ports = attribute(24, struct.pack("=HH", 80, 80))
+    exact = message(32, struct.pack("=BBBBBxxBI", 2, 0, 0, 16, 77, 1, 0) + ports + attribute(29, b"\xff\xff"))
+    masked = message(
+        32, struct.pack("=BBBBBxxBI", 2, 0, 0, 0, 77, 1, 0) + ports + attribute(29, b"\xf0\0") + u32(11, 6)
+    )
+    assert shown("route", exact, masked, fdb) == [
+        "new rule 0: from all tos 0x10 dport 80 lookup 77",
+        "new rule 0: from all realms 6 dport 80/0xf0 lookup 77",
+        "new nexthop id 7 via 10.0.0.1 fdb",
+    ]
     assert shown("route", rule, hop, group=8) == [
         "new rule 0: from 10.0.0.1/8 fwmark 0x3 lookup 77",
         "new nexthop id 6 group 5/7,3 proto static",
