@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from nlbus.errors import NlbusError
 
@@ -108,9 +110,22 @@ class Report:
     caveats: list[str] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
-        """Write it as JSON."""
+        """Write it as JSON: all of it, or what was there stays. ResultsError."""
         document = {"format": FORMAT, "version": VERSION, **asdict(self)}
-        path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+        target = path.resolve()  # a link stays one
+        try:
+            if target.exists() and not target.is_file():  # such as /dev/stdout
+                target.write_text(text)
+                return
+            partial = target.with_name(f".{target.name}.{os.getpid()}")
+            try:
+                partial.write_text(text)
+                partial.replace(target)
+            finally:
+                partial.unlink(missing_ok=True)
+        except OSError as error:
+            raise ResultsError(f"{path}: cannot be written: {error.strerror}") from None
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -118,7 +133,7 @@ class Report:
         try:
             document = json.loads(path.read_text())
             made_by, version = document.pop("format"), document.pop("version")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ResultsError(f"{path}: no results of `nlbus bench --json`: {error}") from None
         if (made_by, version) != (FORMAT, VERSION):
             raise ResultsError(
@@ -126,13 +141,60 @@ class Report:
             )
         try:
             document["measurements"] = [_measurement(found) for found in document["measurements"]]
-            document["missing"] = [Missing(**found) for found in document["missing"]]
-            return cls(**document)
-        except (TypeError, KeyError) as error:
+            document["missing"] = [
+                _checked(Missing(**found), texts="section subject why") for found in document["missing"]
+            ]
+            report = _checked(cls(**document), texts="command when nlbus", numbers="seconds", maps="machine")
+            _machine(report.machine)
+            for caveat in report.caveats:
+                _wanted(caveat, str, "a caveat")
+            return report
+        except (TypeError, KeyError, ValueError, OverflowError) as error:
             raise ResultsError(f"{path}: damaged: {error}") from None
 
 
+# -- what a file of somebody else may hold ------------------------------------------------------------
+
+SERIES = ("samples", "ratios", "control")
+NUMBER = (int, float)
+Checked = TypeVar("Checked")
+
+
+def _wanted(value: object, kind: type | tuple[type, ...], what: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{what} is {value!r}")
+    if isinstance(value, NUMBER) and not math.isfinite(value):
+        raise ValueError(f"{what} is {value!r}")
+
+
+def _checked(made: Checked, texts: str = "", numbers: str = "", maps: str = "") -> Checked:
+    """The same, if its fields of these names are what they should be. TypeError, ValueError."""
+    for names, kind in ((texts, str), (numbers, NUMBER), (maps, dict)):
+        for name in names.split():
+            _wanted(getattr(made, name), kind, name)
+    return made
+
+
 def _measurement(found: dict[str, Any]) -> Measurement:
-    for name in ("samples", "ratios", "control"):
-        found[name] = tuple(found[name])
-    return Measurement(**found)
+    for name in SERIES:
+        _wanted(found[name], list, name)
+        for value in found[name]:
+            _wanted(value, NUMBER, f"one of the {name}")
+    made = _checked(
+        Measurement(**found | {name: tuple(found[name]) for name in SERIES}),
+        texts="section subject work unit reference note",
+        numbers="sent delivered lost",
+        maps="parameters details",
+    )
+    if not made.samples:
+        raise ValueError(f"{made.subject}, {made.work}: no samples")
+    for name, value in made.parameters.items():
+        _wanted(value, (str, *NUMBER), f"the parameter {name}")
+    return made
+
+
+def _machine(found: dict[str, Any]) -> None:
+    """Of what is compared, else it may hold anything."""
+    for name in ("load", "cores"):
+        _wanted(found.get(name, 0), NUMBER, name)
+    _wanted(found.get("packages", {}), dict, "packages")

@@ -11,11 +11,13 @@ from nlbus.bench.results import Measurement, Missing, Report
 from nlbus.errors import NlbusError
 
 
-def run(report: Report, planned: Iterable[tuple[Section, Scale]], tell: Tell) -> None:
+def run(report: Report, planned: Iterable[tuple[Section, Scale]], tell: Tell) -> list[str]:
     """Put what they find into the report as they find it, so that it holds when we are interrupted.
 
-    A section that fails is named as missing, with the reason; the others are measured nevertheless.
+    A section that fails is named as missing, with the reason; the others are measured nevertheless. Returned
+    are those whose failure nobody has foreseen.
     """
+    broken = []
     for section, plan in planned:
         tell(section.name)
         try:
@@ -26,5 +28,10 @@ def run(report: Report, planned: Iterable[tuple[Section, Scale]], tell: Tell) ->
                         report.measurements.append(one)
                     else:
                         report.missing.append(one)
-        except (NlbusError, OSError, subprocess.SubprocessError) as error:
-            report.missing.append(Missing(section.name, f"all further {section.name}", str(error)))
+        except Exception as error:
+            foreseen = isinstance(error, (NlbusError, OSError, subprocess.SubprocessError))
+            why = str(error) if foreseen else f"{type(error).__name__}: {error}"
+            report.missing.append(Missing(section.name, f"all further {section.name}", why))
+            if not foreseen:
+                broken.append(section.name)
+    return broken

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -15,12 +16,17 @@ from nlbus.bench import Report, machine, namespace
 from nlbus.bench import report as page
 from nlbus.bench.comparing import compare
 from nlbus.bench.plans import SECTIONS, Size
+from nlbus.bench.results import ResultsError
 from nlbus.bench.run import run
+from nlbus.bench.transports.transport import load
 from nlbus.cli.bench_kmod import kmod
 from nlbus.cli.bench_show import Progress, show_comparison, show_report
+from nlbus.errors import NlbusError
 
+FAILED = 1
 BECAME_WORSE = 4
 BROKEN_OFF = 130
+UNFINISHED = "Broken off: some of it was not measured."
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -37,6 +43,10 @@ def bench() -> None:
     nlbus bench kmod                     the kernel module, beside plain netlink
 
     Figures are of this machine with this load: ratios compare, nanoseconds do not. Let nothing else run.
+
+    Exit codes of quick and full: 0, also where something cannot be measured here, which is named; 1 for a
+    file that cannot be written, and where a section ended by an error that nobody has foreseen; 130 after
+    Ctrl-C. What was measured is saved and shown in any case.
     """
 
 
@@ -85,12 +95,14 @@ def full(**options: Any) -> None:
 def _measure(
     size: Size, path: Path | None, names: tuple[str, ...], plugins: tuple[str, ...], rounds: int | None
 ) -> None:
-    """Ctrl-C ends it; what is known until then is shown and saved, with exit code 130."""
+    """Ctrl-C ends it; what is known until then is shown and saved, with exit code 130.
+
+    From the start on, the file holds this run and no other, whatever ends it.
+    """
+    _check(plugins)
     chosen = [section for section in SECTIONS if not names or section.name in names]
     planned = [(section, section.plan(size, rounds, plugins)) for section in chosen]
     namespace.become_root()
-    if path is not None:
-        path.touch()  # better now than in a quarter of an hour
     described = machine.describe()
     report = Report(
         command=f"nlbus bench {size}{''.join(f' --only {name}' for name in names)}",
@@ -101,20 +113,38 @@ def _measure(
     )
     if why := namespace.enter():
         report.caveats.append(f"Others may have been heard, or disturbed: {why}.")
-    broken_off = False
-    start = time.monotonic()
-    with Progress() as progress:
-        try:
-            run(report, planned, progress.tell)
-        except KeyboardInterrupt:
-            broken_off = True
-            report.caveats.append("Broken off: some of it was not measured.")
-    report.seconds = round(time.monotonic() - start, 1)
+    report.caveats.append(UNFINISHED)
     if path is not None:
-        report.save(path)
-    show_report(report)
-    if broken_off:
+        report.save(path)  # that it cannot be written is better known now than in a quarter of an hour
+    broken: list[str] = []
+    start = time.monotonic()
+    try:
+        with Progress() as progress, suppress(KeyboardInterrupt):
+            broken = run(report, planned, progress.tell)
+            report.caveats.remove(UNFINISHED)
+    finally:
+        report.seconds = round(time.monotonic() - start, 1)
+        try:
+            if path is not None:
+                report.save(path)
+        finally:
+            show_report(report)
+    if broken:
+        click.secho(f"nlbus: failed: {', '.join(broken)}: see `not measured`", fg="red", err=True)
+    if UNFINISHED in report.caveats:
         click.get_current_context().exit(BROKEN_OFF)
+    if broken:
+        click.get_current_context().exit(FAILED)
+
+
+def _check(plugins: tuple[str, ...]) -> None:
+    """That each can be loaded, before anything is measured. BadParameter."""
+    for spec in plugins:
+        try:
+            load(spec)
+        except Exception as error:  # whatever a plug-in raises
+            said = str(error) if isinstance(error, NlbusError) else f"{spec}: {type(error).__name__}: {error}"
+            raise click.BadParameter(said, param_hint="--transport") from None
 
 
 class Share(click.ParamType[float]):
@@ -187,10 +217,25 @@ def report_command(results: Path, folder: Path | None, document: Path | None) ->
     if folder is None and document is None:
         raise click.UsageError("where to? -o DIR, or --markdown FILE")
     found = Report.load(results)
-    written = page.write(found, folder) if folder is not None else []
-    written += page.fill(document, found) if document is not None else []
+    with _drawing(results):
+        written = page.write(found, folder) if folder is not None else []
+        written += page.fill(document, found) if document is not None else []
     for path in written:
         click.echo(path)
+
+
+@contextmanager
+def _drawing(results: Path) -> Iterator[None]:
+    """What cannot be written, or drawn of these results, is said in a line. ResultsError."""
+    try:
+        yield
+    except NlbusError:
+        raise
+    except OSError as error:
+        raise ResultsError(f"{error.filename or 'the page'}: cannot be written: {error.strerror}") from error
+    except (KeyError, IndexError, TypeError, ValueError, ArithmeticError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ResultsError(f"{results}: of these figures no page can be made: {why}") from error
 
 
 bench.add_command(kmod)

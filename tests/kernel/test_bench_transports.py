@@ -1,10 +1,13 @@
 """The section `transports`: real processes, little of everything. No speed is judged."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,15 @@ from nlbus.bench.transports import rounds
 from nlbus.bench.transports.crew import Crew
 from nlbus.bench.transports.jobs import Job, event, jobs
 from nlbus.bench.transports.rounds import AGAIN, KNOWN, OURS, measure
-from nlbus.bench.transports.transport import Events, Publisher, Subscriber, Transport, TransportError, load
+from nlbus.bench.transports.transport import (
+    Events,
+    Publisher,
+    Service,
+    Subscriber,
+    Transport,
+    TransportError,
+    load,
+)
 from nlbus.bench.transports.worker import Tally
 
 SINGLE = Job(2, 64, 1, 0, 0.01)
@@ -54,14 +65,18 @@ def test_a_round_of_all_that_take_part_yields_measurements_with_ratios(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     absent, broken = f"{__name__}:Absent", f"{__name__}:Deaf"
+    bad = ("no.such:Thing", f"{__name__}:Raising", f"{__name__}:Unserved")
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     monkeypatch.setattr(rounds, "KNOWN", (OURS, AGAIN, "nlbus.bench.transports.unix:Unix"))
     monkeypatch.setattr(rounds, "jobs", lambda plan: [BATCHES, PACED])
     told: list[str] = []
-    found = list(measure(Scale("quick", 3, 20, (absent, broken)), told.append))
+    found = list(measure(Scale("quick", 3, 20, (*bad, absent, broken)), told.append))
     missing = {each.subject: each.why for each in found if isinstance(each, Missing)}
     assert missing["absent"] == "pip install absent"
     assert "heard nothing" in missing["deaf, from 2 subscribers on"]
+    assert "no.such:Thing" in missing["no.such:Thing"]
+    assert missing["raising"] == "ZeroDivisionError: by accident"
+    assert missing["unserved"] == "KeyError: 'by accident'"
     measured = [each for each in found if isinstance(each, Measurement)]
     assert [(each.subject, each.work) for each in measured] == [
         (name, job.work) for job in (BATCHES, PACED) for name in ("nlbus", "unix datagram")
@@ -129,6 +144,25 @@ def test_ctrl_c_saves_what_there_is(tmp_path: Path) -> None:
     written = json.loads(path.read_text())
     assert "Broken off: some of it was not measured." in written["caveats"]
     assert "Broken off" in shown
+
+
+@pytest.mark.parametrize("name", ["latency", "profile"])
+@pytest.mark.timeout(120)
+def test_ctrl_c_of_a_terminal_is_for_us_alone(name: str, tmp_path: Path) -> None:
+    """It goes to the whole group of processes: those that we started say nothing of it."""
+    path = tmp_path / "broken.json"
+    command = [sys.executable, "-m", "nlbus", "bench", "full", "--only", name, "--json", str(path)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as going:
+        while not path.exists():
+            assert going.poll() is None
+            time.sleep(0.05)
+        time.sleep(2)
+        os.killpg(going.pid, signal.SIGINT)
+        _, said = going.communicate(timeout=60)
+    assert (going.returncode, said) == (130, "")
+    assert "Broken off: some of it was not measured." in json.loads(path.read_text())["caveats"]
 
 
 # -- what is counted ------------------------------------------------------------------------------
@@ -222,3 +256,19 @@ class Absent(Deaf):
 
     def missing(self) -> str | None:
         return "pip install absent"
+
+
+class Raising(Deaf):
+    name = "raising"
+
+    def missing(self) -> str | None:
+        raise ZeroDivisionError("by accident")
+
+
+class Unserved(Deaf):
+    name = "unserved"
+
+    @contextmanager
+    def serving(self, place: Path) -> Iterator[Service]:
+        raise KeyError("by accident")
+        yield

@@ -9,10 +9,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from nlbus import KernelError
-from nlbus.bench import Measurement, Missing, Report, machine
+from nlbus.bench import Measurement, Missing, Report, machine, namespace
 from nlbus.bench.comparing import Change, compare
 from nlbus.bench.plans import BUDGET, SECTIONS, Scale, Section, section
+from nlbus.bench.results import ResultsError
 from nlbus.bench.run import run
+from nlbus.cli import bench
 from nlbus.cli.bench_show import show_report
 from nlbus.cli.main import commands
 
@@ -104,7 +106,66 @@ def test_compare_shows_and_fails_on_request(tmp_path: Path) -> None:
     assert invoke("compare", old, new, "--fail-above", "ten").exit_code == 2
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"format": "other", "version": 1}', '{"format": "nlbus-bench"}'])
+DAMAGES: list[tuple[str, Any]] = [
+    ("samples", []),
+    ("samples", ["1", "2"]),
+    ("samples", "12"),
+    ("samples", [1.0, float("nan")]),
+    ("control", [None]),
+    ("parameters", []),
+    ("parameters", {"size": None}),
+    ("details", []),
+    ("delivered", "5"),
+    ("note", None),
+]
+
+
+@pytest.mark.parametrize("command", ["compare", "report"])
+@pytest.mark.parametrize(
+    ("where", "name", "value"),
+    [
+        *(("measurement", name, value) for name, value in DAMAGES),
+        *(("missing", name, 1) for name in ("section", "why")),
+        *(("report", name, value) for name, value in [("machine", []), ("machine", {"load": "high"})]),
+        *(
+            ("report", name, None)
+            for name in ("command", "when", "nlbus", "seconds", "measurements", "caveats")
+        ),
+        ("report", "machine", {"packages": ["numpy"]}),
+        ("report", "measurements", ["a"]),
+    ],
+)
+def test_what_is_damaged_is_said_in_a_line(
+    command: str, where: str, name: str, value: object, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.json"
+    report(rate(1, 2)).save(path)
+    document = json.loads(path.read_text())
+    within = {
+        "report": document,
+        "measurement": document["measurements"][0],
+        "missing": document["missing"][0],
+    }
+    within[where][name] = value
+    path.write_text(json.dumps(document))
+    result = invoke(command, str(path), *([str(path)] if command == "compare" else ["-o", str(tmp_path)]))
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert f"{path}: damaged" in result.stderr
+
+
+def test_a_page_that_cannot_be_made_or_written_is_said_in_a_line(tmp_path: Path) -> None:
+    bare = saved(tmp_path / "bare.json", report(rate(1, 2)))  # a transport's, without its axes
+    for arguments in ((bare, "-o", str(tmp_path)), (saved(tmp_path / "x.json", report()), "-o", "/proc/x")):
+        result = invoke("report", *arguments)
+        assert result.exit_code == 1
+        assert len(result.stderr.splitlines()) == 1
+        assert arguments[0] in result.stderr or "/proc/x" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "[" * 100_000, '{"format": "other", "version": 1}', '{"format": "nlbus-bench"}']
+)
 def test_what_is_no_report_is_said_in_a_line(text: str, tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text(text)
@@ -121,6 +182,25 @@ def test_a_report_comes_back_as_it_was(tmp_path: Path) -> None:
     before.save(tmp_path / "x.json")
     assert Report.load(tmp_path / "x.json") == before
     assert json.loads((tmp_path / "x.json").read_text())["version"] == 1
+
+
+def test_what_is_saved_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.json"
+    path.write_text("before")
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    report().save(link)
+    assert link.is_symlink()
+    assert Report.load(path) == report()
+    report().save(Path("/dev/null"))
+    assert Path("/dev/null").is_char_device()
+    monkeypatch.setattr(Path, "replace", lambda *_: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        report(rate(1, 2)).save(path)
+    assert Report.load(path) == report()
+    assert {each.name for each in tmp_path.iterdir()} == {"x.json", "link"}
+    with pytest.raises(ResultsError, match=r"nodir/x\.json: cannot be written: No such file"):
+        report().save(tmp_path / "nodir/x.json")
 
 
 def test_quartiles_lie_within_the_samples() -> None:
@@ -175,6 +255,8 @@ class Steps(Section):
                 raise KernelError(1, "doing it")
             if self.name == "interrupted":
                 raise KeyboardInterrupt
+            if self.name == "breaks":
+                raise ZeroDivisionError("by accident")
         finally:
             ended.append(self.name)
 
@@ -190,12 +272,57 @@ def steps(*names: str) -> list[tuple[Section, Scale]]:
 def test_a_section_that_fails_is_named_and_the_others_measured() -> None:
     ended.clear()
     found = Report("", {}, "", "")
-    run(found, steps("fails", "good"), lambda text: None)
+    assert run(found, steps("fails", "good"), lambda text: None) == []
     assert [one.median for one in found.measurements] == [7, 7]
     assert [one.subject for one in found.missing] == ["one", "all further fails", "one"]
     assert "doing it" in found.missing[1].why
     assert ended == ["fails", "good"]
     assert found.caveats == ["It is made up."] * 2
+
+
+def test_an_error_that_nobody_has_foreseen_costs_one_section_and_is_told() -> None:
+    found = Report("", {}, "", "")
+    assert run(found, steps("breaks", "good"), lambda text: None) == ["breaks"]
+    assert len(found.measurements) == 2
+    assert Missing("breaks", "all further breaks", "ZeroDivisionError: by accident") in found.missing
+
+
+@pytest.fixture
+def unmoved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`bench quick` stays in this network namespace."""
+    monkeypatch.setattr(namespace, "become_root", lambda: None)
+    monkeypatch.setattr(namespace, "enter", lambda: "")
+
+
+@pytest.mark.parametrize(("name", "code"), [("good", 0), ("fails", 0), ("breaks", 1), ("interrupted", 130)])
+def test_what_was_measured_is_saved_however_it_ends(
+    name: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unmoved: None
+) -> None:
+    path = tmp_path / "x.json"
+    path.write_text("of another run")
+    ((made, _),) = steps(name)
+    monkeypatch.setattr(bench, "SECTIONS", (made,))
+    result = invoke("quick", "--json", str(path))
+    assert result.exit_code == code, result.output
+    found = Report.load(path)
+    assert len(found.measurements) == 1
+    assert ("Broken off: some of it was not measured." in found.caveats) == (name == "interrupted")
+    assert ("failed: breaks" in result.stderr) == (name == "breaks")
+
+
+def test_what_cannot_be_written_or_loaded_is_said_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unmoved: None
+) -> None:
+    monkeypatch.setattr(bench, "run", lambda *_: pytest.fail("it measures"))
+    result = invoke("quick", "--json", str(tmp_path / "nodir/x.json"))
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert "nodir/x.json: cannot be written" in result.stderr
+    (tmp_path / "nlbus_test_plugin.py").write_text("1 // 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    for spec in ("nope:X", "nlbus_test_plugin:X", "json:JSONEncoder"):
+        result = invoke("quick", "--only", "transports", "--transport", spec)
+        assert result.exit_code == 2, result.output
+        assert spec in result.stderr
 
 
 def test_what_is_known_before_an_interrupt_stays_in_the_report() -> None:

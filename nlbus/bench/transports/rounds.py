@@ -56,14 +56,11 @@ def measure(plan: Scale, tell: Tell) -> Generator[Measurement | Missing]:
         crews: list[Crew] = []
         for spec in (*KNOWN, *plugins(), *plan.plugins):
             tell(f"{SECTION}: starting {spec.partition(':')[2]}")
-            transport = load(spec)
-            if why := transport.missing():
-                yield Missing(SECTION, transport.name, why)
-                continue
-            try:
-                crews.append(stack.enter_context(Crew(spec)))
-            except (TransportError, OSError) as error:
-                yield Missing(SECTION, transport.name, str(error))
+            crew = _begun(spec, stack)
+            if isinstance(crew, Missing):
+                yield crew
+            else:
+                crews.append(crew)
         todo = jobs(plan)
         for i, job in enumerate(todo):
             yield from _gathered(crews, job)
@@ -71,6 +68,21 @@ def measure(plan: Scale, tell: Tell) -> Generator[Measurement | Missing]:
             table = Table(job, {crew.name: [] for crew in crews})
             yield from table.fill(crews, plan.rounds, spare, tell)
             yield from table.measurements({crew.name: crew.note for crew in crews})
+
+
+def _begun(spec: str, stack: ExitStack) -> Crew | Missing:
+    """One transport, started; whatever a plug-in raises leaves out that one only."""
+    name = spec
+    try:
+        transport = load(spec)
+        name = transport.name
+        if why := transport.missing():
+            return Missing(SECTION, name, why)
+        return stack.enter_context(Crew(spec))
+    except (TransportError, OSError) as error:
+        return Missing(SECTION, name, str(error))
+    except Exception as error:
+        return Missing(SECTION, name, f"{type(error).__name__}: {error}")
 
 
 def _gathered(crews: list[Crew], job: Job) -> Iterator[Missing]:
