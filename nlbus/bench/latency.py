@@ -2,8 +2,10 @@
 
 Two processes play ping-pong, one event of 64 bytes a stroke, and sleep in between; one way is half of a
 round trip. Beside them the same pair in C (native/latency.c). "Loaded" means that a process that never sleeps
-runs on each of their cores. With linger, events come at a fixed rate, and their way is from before publish()
-until after the recv() that brings them, by one clock.
+runs on each of their cores. With linger, events come at a fixed rate, and their way is from when they are due
+until after the recv() that brings them, by one clock: a publisher behind its time makes them late, too.
+
+Processes have sessions of their own: Ctrl-C is for us, and we end them.
 """
 
 from __future__ import annotations
@@ -43,6 +45,11 @@ QUIET = 0.5  # seconds without an event that end a run
 CAVEATS = (
     "latency: most of it is the kernel waking a core, which virtual machines make slow; and flat out, it is "
     "the time in the reader's queue.",
+    "latency: one way is half of a round trip between two processes that take turns, both of the kind that "
+    "is named; in that, nothing can be lost. Loaded: on each of their cores runs a process that never "
+    "sleeps, so that waking is quick, and sometimes the wait for the core is long.",
+    "latency: with linger, an event's way begins when it is due at the given rate, not when its publisher "
+    "comes to it; flat out, when it is published.",
 )
 PEER = (sys.executable, "-m", "nlbus.bench.latency_peer")
 
@@ -67,7 +74,9 @@ class Pair:
             raise
 
     def _start(self, command: list[str], core: int) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )  # fmt: skip
         self._running.append(process)
         os.sched_setaffinity(process.pid, {core})
         return process
@@ -108,7 +117,7 @@ def busy(cores: Sequence[int]) -> Iterator[None]:
     """A process on each of these that never sleeps."""
     with ExitStack() as stack:
         for core in cores:
-            process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            process = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
             stack.callback(process.wait)
             stack.callback(process.kill)
             os.sched_setaffinity(process.pid, {core})
@@ -159,7 +168,11 @@ def ping_pong(plan: Scale, load: str) -> Iterator[Measurement | Missing]:
         if load == "loaded":
             stack.enter_context(busy(sorted(set(cores))))
         sides = [partial(pair.block, TRIPS[load]) for pair in running]
-        for turns in alternate(sides, plan.rounds, warm_up=1, seconds=plan.seconds / 3):
+        for _ in alternate(sides, 1, warm_up=0):
+            pass  # to warm up: neither medians nor percentiles have it
+        for pair in running:
+            pair.times.clear()
+        for turns in alternate(sides, plan.rounds, warm_up=0, seconds=plan.seconds / 3):
             taken.append([turn.cost / turn.delivered / 1000 for turn in turns])
         all_times = [np.concatenate(pair.times) / 1000 for pair in running]
     in_c = [(one[0] + one[1]) / 2 for one in taken] if "C" in kinds else []
@@ -198,7 +211,11 @@ class Paced:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [*PEER, "paced", str(LINGER_GROUP)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*PEER, "paced", str(LINGER_GROUP)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         self._line()
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from nlbus import AsyncSubscriber, Publisher, Subscriber
 
-STAMP = np.dtype([("seq", "<u8"), ("ns", "<i8"), ("rest", "V48")])  # ns: CLOCK_MONOTONIC when published
-ATTENTION = 200e-6  # seconds before an event is due, from which on we do not sleep
+STAMP = np.dtype([("seq", "<u8"), ("ns", "<i8"), ("rest", "V48")])  # ns: CLOCK_MONOTONIC when due
+ATTENTION = 200_000  # ns before an event is due, from which on we do not sleep
 
 
 def _answer(times: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
@@ -88,27 +88,32 @@ def paced(group: int) -> None:
 
 
 def run(group: int, linger: float, rate: float, count: int) -> dict[str, float]:
-    """Single events, each with the time of its publishing; behind time, those that are due go out at once."""
+    """Single events, each with the time when it is due; behind time, those that are due go out at once.
+
+    Flat out, each is due when its turn comes.
+    """
     stamp = np.zeros(1, STAMP)
     (seq, ns), data = (stamp["seq"], stamp["ns"]), stamp[0]
     with Publisher(linger=linger) as pub:
-        cpu, start = time.process_time(), time.monotonic()
+        cpu, start = time.process_time(), time.monotonic_ns()
         for i in range(count):
-            if rate:
-                wait_until(start + i / rate)
             seq[0] = i
-            ns[0] = time.monotonic_ns()
+            if rate:
+                ns[0] = due = start + int(1e9 * i / rate)
+                wait_until(due)
+            else:
+                ns[0] = time.monotonic_ns()
             pub.publish(data, groups=group)
         pub.flush()
-        seconds, cpu = time.monotonic() - start, time.process_time() - cpu
+        seconds, cpu = (time.monotonic_ns() - start) / 1e9, time.process_time() - cpu
     return {"seconds": seconds, "cpu": cpu}
 
 
-def wait_until(due: float) -> None:
+def wait_until(due: int) -> None:
     """Sleep, and at the end look at the clock: waking takes longer than what is between two events."""
-    while (left := due - time.monotonic()) > 0:
+    while (left := due - time.monotonic_ns()) > 0:
         if left > ATTENTION:
-            time.sleep(left - ATTENTION)
+            time.sleep((left - ATTENTION) / 1e9)
 
 
 def main(role: str, *arguments: str) -> None:

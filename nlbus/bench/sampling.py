@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -55,33 +57,37 @@ def _sampled(per: int, seconds: float) -> dict[str, float]:
     rng = np.random.default_rng(per)
     with TemporaryDirectory() as folder, Voice() as voice:
         data = Path(folder) / "perf.data"
-        reader = subprocess.Popen(
-            [sys.executable, "-m", "nlbus.bench.sampling"], stdout=subprocess.PIPE, text=True
-        )
-        try:
+        with _child(sys.executable, "-m", "nlbus.bench.sampling") as reader:
             assert reader.stdout is not None
             reader.stdout.readline()
             # Its own clock: it takes a while until perf is attached.
-            perf = subprocess.Popen(
-                ["perf", "record", "-e", "cpu-clock", "-F", str(HERTZ), "-o", data, "-p", str(reader.pid),
-                 "--", "sleep", str(seconds)],
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            )  # fmt: skip
-            give_up = monotonic() + seconds + PATIENCE
-            while perf.poll() is None and monotonic() < give_up:
-                voice.post(GROUP, source.memory, *source.datagrams(BURST, per, rng))
-            perf.terminate()
-            _, why = perf.communicate()
+            record = ("perf", "record", "-e", "cpu-clock", "-F", str(HERTZ), "-o", str(data))
+            with _child(*record, "-p", str(reader.pid), "--", "sleep", str(seconds)) as perf:
+                give_up = monotonic() + seconds + PATIENCE
+                while perf.poll() is None and monotonic() < give_up:
+                    voice.post(GROUP, source.memory, *source.datagrams(BURST, per, rng))
+                perf.terminate()
+                _, why = perf.communicate()
             if not data.exists():
                 raise NoPerf(f"perf record: {why.strip().splitlines()[-1] if why.strip() else HELP}; {HELP}")
-        finally:
-            reader.kill()
-            reader.communicate()
         report = subprocess.run(
             ["perf", "report", "-i", data, "--stdio", "-F", "sample,dso,sym", "-t", ";"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     return classified(report.stdout)
+
+
+@contextmanager
+def _child(*command: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that ends with the context. In a session of its own: Ctrl-C is for us."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def classified(report: str) -> dict[str, float]:

@@ -25,4 +25,6 @@ def run() -> None:
         command = load()
     except MissingExtra as error:
         sys.exit(f"nlbus: {error}")
+    except KeyboardInterrupt:  # while all is imported
+        sys.exit(130)
     command()
