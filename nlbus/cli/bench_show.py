@@ -18,6 +18,10 @@ WIDTH = 100
 # CPU: of publisher, server and subscriber, an event.
 HEADS = ("work", "who", "median", "quartiles", "unit", "delivered / sent", "ratio", "A/A", "CPU ns")
 WORDS = (0, 1)  # columns that are aligned to the left
+WITHIN = (
+    "The spread is within a run. Two runs of the same differ by more, most where other programs are at work: "
+    "before you believe a change, repeat both."
+)
 
 
 class Progress:
@@ -89,23 +93,29 @@ def _row(one: Measurement) -> tuple[str, ...]:
     return (
         one.subject,
         number(one.median),
-        f"{number(low)}-{number(high)}",
+        f"{number(low)}-{number(high)}" if len(one.samples) > 1 else "-",
         one.unit,
-        f"{one.delivered / one.sent:.4f}" if one.sent else "-",
+        _share(one),
         "-" if one.ratio is None else f"{one.ratio:.2f}",
         "-" if one.spread is None else f"{one.spread:.0%}",
         " + ".join(f"{ns:.0f}" for ns in cpu if ns) or "-",
     )
 
 
+def _share(one: Measurement) -> str:
+    return "-" if one.share is None else f"{one.share:.4f}"
+
+
 def show_comparison(found: Comparison) -> None:
     """Changes, a line each; what is in one of them only, below."""
+    bullets(f"{name}: {run}" for name, run in zip(("before", "after"), found.runs, strict=True))
+    click.echo()
     if found.warnings:
         click.secho("These runs differ in more than nlbus:", fg="yellow")
         bullets(found.warnings)
         click.echo()
     lines(
-        ("work", "who", "before", "after", "unit", "change", "spread", "verdict"),
+        ("work", "who", "before", "after", "unit", "change", "spread", "delivered / sent", "verdict"),
         [
             (
                 each.after.work,
@@ -115,11 +125,16 @@ def show_comparison(found: Comparison) -> None:
                 each.after.unit,
                 f"{each.change:+.1%}",
                 "-" if each.spread is None else f"{each.spread:.1%}",
+                _share(each.after)
+                if each.before.share == each.after.share
+                else f"{_share(each.before)}, {_share(each.after)}",
                 each.verdict,
             )
             for each in found.changes
         ],
     )
+    click.echo()
+    bullets((WITHIN,))
     for which, alone in (("first", found.only_before), ("second", found.only_after)):
         if alone:
             click.echo(f"\nIn the {which} only: {len(alone)}")

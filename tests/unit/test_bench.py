@@ -20,6 +20,7 @@ from nlbus.cli.main import commands
 
 
 def rate(*samples: float, subject: str = "nlbus", unit: str = "events/s", **more: Any) -> Measurement:
+    more = {"control": (1.0, 1.0)} | more
     return Measurement("transports", subject, "64 B, single", unit, samples, **more)
 
 
@@ -59,7 +60,17 @@ def saved(path: Path, what: Report) -> str:
         (rate(100, 100, 100), rate(60, 105, 140), "within spread"),
         (rate(100, 100, 100, control=(1.0, 1.2, 1.2)), rate(110, 110, 110), "within spread"),
         (rate(100), rate(200, 200), "one sample"),
-        (rate(0, 0), rate(5, 5), "one sample"),
+        (rate(0, 0), rate(5, 5), "no A/A"),
+        (rate(100, 100, control=()), rate(50, 50), "no A/A"),
+        (rate(100, 100, sent=9, delivered=8), rate(100, 100, sent=9, delivered=4), "WORSE: it loses more"),
+        (rate(100, 100, sent=9, delivered=8), rate(200, 200, sent=9, delivered=4), "WORSE: it loses more"),
+        (rate(100, sent=9, delivered=9), rate(100, sent=9, delivered=0), "WORSE: it loses more"),
+        (
+            rate(100, 100, sent=1000, delivered=1000),
+            rate(100, 100, sent=1000, delivered=995),
+            "within spread",
+        ),
+        (rate(100, 100, sent=9, delivered=4), rate(100, 100, sent=9, delivered=8), "within spread"),
     ],
 )
 def test_a_change_counts_beyond_the_spread_of_both_runs(
@@ -104,6 +115,25 @@ def test_compare_shows_and_fails_on_request(tmp_path: Path) -> None:
     assert invoke("compare", old, new, "--fail-above", "25%").exit_code == 0
     assert invoke("compare", new, old, "--fail-above", "10%").exit_code == 0
     assert invoke("compare", old, new, "--fail-above", "ten").exit_code == 2
+
+
+def test_what_is_lost_counts_as_much_as_what_is_slower(tmp_path: Path) -> None:
+    old = saved(tmp_path / "old.json", report(rate(100, 100, sent=1000, delivered=1000)))
+    new = saved(tmp_path / "new.json", report(rate(100, 100, sent=1000, delivered=500, lost=500)))
+    result = invoke("compare", old, new, "--fail-above", "10%")
+    assert result.exit_code == 4
+    assert "1.0000, 0.5000  WORSE: it loses more" in result.stdout
+    assert invoke("compare", old, new, "--fail-above", "60%").exit_code == 0
+    assert invoke("compare", new, old, "--fail-above", "10%").exit_code == 0
+
+
+def test_a_comparison_says_of_which_runs_it_is(tmp_path: Path) -> None:
+    old = saved(tmp_path / "old.json", report(rate(1, 1), commit="abc"))
+    new = saved(tmp_path / "new.json", report(rate(1, 1), compiler="cc 12"))
+    result = invoke("compare", old, new)
+    assert "before: nlbus 0.1.0, commit abc, 2026" in result.stdout
+    assert "compiler: 'unknown' and 'cc 12'" in result.stdout
+    assert "The spread is within a run." in result.stdout
 
 
 DAMAGES: list[tuple[str, Any]] = [
@@ -203,6 +233,11 @@ def test_what_is_saved_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest
         report().save(tmp_path / "nodir/x.json")
 
 
+def test_one_sample_has_no_quartiles_to_show(capsys: pytest.CaptureFixture[str]) -> None:
+    show_report(report(rate(7, unit="% nlbus", control=())))
+    assert "nlbus       7  % nlbus" in capsys.readouterr().out
+
+
 def test_quartiles_lie_within_the_samples() -> None:
     assert rate(3.0).quartiles == (3, 3)
     assert rate(1.0, 5.0).quartiles == (2, 4)
@@ -231,7 +266,7 @@ def test_tables_say_who_did_what_and_leave_out_what_nobody_has(capsys: pytest.Ca
         "ratio",
         "A/A",
     ]
-    assert first.split()[3:] == ["nlbus", "1", "M", "1", "M-1", "M", "events/s", "0.7500", "-", "-"]
+    assert first.split()[3:] == ["nlbus", "1", "M", "1", "M-1", "M", "events/s", "0.7500", "-", "0%"]
     assert second.split() == ["zmq", "2.5", "M", "2.5", "M-2.5", "M", "events/s", "-", "2.50", "10%"]
     assert shown.index("Pigeons tire.") < shown.index("who")  # caveats first
     assert "nlbus: It coos." in shown
@@ -351,7 +386,22 @@ def test_the_machine_is_described_in_json() -> None:
     assert found["cpu"]
     assert int(found["net/core/rmem_max"]) > 0
     assert found["packages"]["numpy"]
+    assert len(found["commit"].rstrip("+")) in (0, 12)  # the latter in a checkout that git thinks is ours
     assert found["privileges"] in ("root", "namespace", "user")
+
+
+def test_versions_of_the_system_are_read_of_what_programs_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    says = {
+        "ip": "ip utility, iproute2-6.1.0, libbpf 1.1.0",
+        "conntrack": "conntrack v1.4.7 (conntrack-tools)",
+        "udevadm": "252 (252.38-1~deb12u1)",
+    }
+    monkeypatch.setattr(machine, "_said", lambda name, *_: says.get(name, ""))
+    monkeypatch.setattr(machine, "LIBRARIES", {})
+    assert dict(machine._of_system()) == {"iproute2": "6.1.0", "conntrack": "1.4.7", "udev": "252"}
+    monkeypatch.undo()
+    assert machine._said("no-such-program") == machine._said("false") == ""
+    assert machine._said("echo", "7") == "7"
 
 
 def test_caveats_say_what_makes_figures_less() -> None:
