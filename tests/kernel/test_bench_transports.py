@@ -59,6 +59,14 @@ def test_every_transport_brings_each_subscriber_what_was_sent(spec: str) -> None
             assert shot.subscriber_ns > 0
             assert len(shot.delays_us) > 0 if job.offered else not shot.delays_us
         assert shot.server_ns >= 0
+        shared = {path for pid in kin() for path in mapped(pid)}
+    assert not any(path.exists() for path in shared)
+
+
+def mapped(pid: int) -> list[Path]:
+    """Files of shared memory that a process has."""
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return [Path(line.split(maxsplit=5)[5]) for line in lines if "/dev/shm/" in line]
 
 
 def test_a_round_of_all_that_take_part_yields_measurements_with_ratios(

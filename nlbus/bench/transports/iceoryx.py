@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from nlbus.bench.transports.transport import (
     LARGE,
     Events,
     Publisher,
+    Service,
     Subscriber,
     Transport,
     joined,
@@ -25,6 +28,12 @@ SINGLE, BATCH = "single", "batch"
 LENGTH = {SINGLE: 1024, BATCH: 64 << 10}  # bytes of the longest message
 QUEUE = {SINGLE: 4096, BATCH: 128}  # messages that a subscriber may be behind
 NAP = 0.0001  # seconds between two looks
+SHARED = Path("/dev/shm")
+
+
+def prefix(place: Path) -> str:
+    """What the names of all memory begin with that is shared for this run; `place` has a name of its own."""
+    return f"iox2_{place.name}_"
 
 
 def service(where: str, kind: str) -> Any:
@@ -32,8 +41,12 @@ def service(where: str, kind: str) -> Any:
     import iceoryx2  # noqa: PLC0415 - an extra
 
     iceoryx2.set_log_level(iceoryx2.LogLevel.Error)
-    node = iceoryx2.NodeBuilder.new().create(iceoryx2.ServiceType.Ipc)
-    name = iceoryx2.ServiceName.new(f"nlbus/bench/{Path(where).parent.name}/{kind}")
+    # Not /tmp/iceoryx2: root would make it, and leave it closed to all others.
+    config = iceoryx2.config.default()
+    config.global_cfg.root_path = iceoryx2.Path.new(f"{where}/")
+    config.global_cfg.prefix = iceoryx2.FileName.new(prefix(Path(where)))
+    node = iceoryx2.NodeBuilder.new().config(config).create(iceoryx2.ServiceType.Ipc)
+    name = iceoryx2.ServiceName.new(f"nlbus/bench/{kind}")
     made = (
         node.service_builder(name)
         .publish_subscribe(iceoryx2.Slice[ctypes.c_uint8])
@@ -141,6 +154,15 @@ class Iceoryx(Transport):
     def missing(self) -> str | None:
         """iceoryx2."""
         return needs("iceoryx2", "iceoryx2")
+
+    @contextmanager
+    def serving(self, place: Path) -> Iterator[Service]:
+        """Nobody serves; but what is shared must go at the end."""
+        try:
+            yield Service(str(place))
+        finally:
+            for left in SHARED.glob(f"{prefix(place)}*"):
+                left.unlink(missing_ok=True)
 
     def publisher(self, where: str) -> Publisher:
         """Of both services."""

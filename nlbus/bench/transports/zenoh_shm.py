@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,12 @@ def pool() -> Any:
         return zenoh.shm.ShmProvider.default_backend(POOL)
     except zenoh.ZError:
         return zenoh.shm.ShmProvider.default_backend(resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] // 2)
+
+
+def shared() -> list[Path]:
+    """The files of Zenoh's memory that this process shares, with those that it was told to meet."""
+    found = re.findall(r"/dev/shm/\d+\.zenoh$", Path("/proc/self/maps").read_text(), re.MULTILINE)
+    return [Path(name) for name in dict.fromkeys(found)]
 
 
 def session(where: str, role: str) -> Any:
@@ -79,8 +86,11 @@ class ZenohPublisher(Publisher):
         self._put(memory)
 
     def close(self) -> None:
-        """The end."""
+        """The end. Zenoh leaves some of its files, for nobody."""
+        ours = shared()
         self._session.close()
+        for path in ours:
+            path.unlink(missing_ok=True)
 
 
 class ZenohSubscriber(Subscriber):
