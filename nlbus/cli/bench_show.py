@@ -79,12 +79,14 @@ def _show_section(found: list[Measurement]) -> None:
     for one in found:
         rows.append(("" if one.work == previous else one.work, *_row(one)))
         previous = one.work
-    said = [i for i in range(len(HEADS)) if any(row[i] != "-" for row in rows)]
-    lines([HEADS[i] for i in said], [[row[i] for i in said] for row in rows])
-    notes: dict[str, str] = {}
+    wanted = [i for i in range(len(HEADS)) if any(row[i] != "-" for row in rows)]
+    lines([HEADS[i] for i in wanted], [[row[i] for i in wanted] for row in rows])
+    notes: dict[str, list[str]] = {}
     for one in found:
-        notes.setdefault(one.subject, one.note)
-    bullets(f"{subject}: {note}" for subject, note in notes.items() if note)
+        said = notes.setdefault(one.subject, [])
+        if not any(one.note.startswith(before) for before in said):
+            said.append(one.note)
+    bullets(f"{subject}: {note}" for subject, said in notes.items() for note in said if note)
 
 
 def _row(one: Measurement) -> tuple[str, ...]:

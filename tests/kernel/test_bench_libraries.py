@@ -18,7 +18,7 @@ DUMP = MEMORY | {"ip -j"}
 # `make test-asan` preloads the sanitizers, which end programs for faults of their own.
 BROKEN = {"ip -j", "ip monitor", "udevadm monitor", "conntrack -E"} if "LD_PRELOAD" in os.environ else set()
 LIVE = {
-    "changes of routes": MEMORY | {"ip monitor"},
+    "changes of routes": MEMORY | {"ip monitor", "libmnl, 64 MiB", "libnl, 64 MiB"},
     "uevents": {"nlbus", "pyudev", "udevadm monitor"},
     "new connections": {"nlbus", "conntrack -E"},
 }
@@ -36,12 +36,18 @@ def test_all_are_measured_or_named_as_missing(monkeypatch: pytest.MonkeyPatch) -
     for one in missing:
         assert one.subject in BROKEN or "install" in one.why or "needs CAP" in one.why, one
     absent = {one.subject for one in missing}
+    assert len(absent) == len(missing)  # each is named once
+    absent |= {f"{name}, 64 MiB" for name in absent}
     by_work: dict[str, set[str]] = {}
     for each in measured:
         by_work.setdefault(each.work, set()).add(each.subject)
         # A hundred events overflow no buffer but the system's default, which some have, on a busy machine.
         assert each.subject in BROKEN or each.delivered + each.lost == each.sent, each
         assert each.subject != "nlbus" or each.lost == 0, each
+        if "storm" in each.work:
+            assert each.details["buffer"] > 0, each
+            assert each.note.startswith("receive buffer ")
+        assert "64 MiB" not in each.subject or each.details["buffer"] == 64 << 20
         assert each.median > 0
     works = {"NEWROUTE": MEMORY, "NEWLINK": MEMORY, "a dump": DUMP, **LIVE}
     for words, subjects in works.items():
@@ -65,6 +71,15 @@ def test_an_overrun_is_loss_and_how_it_ended_is_said() -> None:
     assert (found.sent, found.delivered, found.lost) == (2000, 1600, 400)
     assert found.samples == pytest.approx((10_000, 10_000))
     assert "ENOBUFS 3 times" in found.note
+
+
+def test_a_storm_that_was_not_heard_is_said_and_has_no_time_an_event() -> None:
+    told = [{"events": count, "overruns": 1, "cpu": 0.01, "buffer": 212992} for count in (0, 1000)]
+    found = storms._measured("x", "a storm", 1000, told)
+    assert isinstance(found, Measurement)
+    assert len(found.samples) == 1
+    assert "1 of 2 storms it did not hear at all" in found.note
+    assert found.note.startswith("receive buffer 208 KiB; ")
 
 
 def test_who_hears_nothing_is_missing_with_the_last_words() -> None:

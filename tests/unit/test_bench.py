@@ -233,6 +233,14 @@ def test_what_is_saved_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest
         report().save(tmp_path / "nodir/x.json")
 
 
+def test_notes_are_told_once_unless_they_differ(capsys: pytest.CaptureFixture[str]) -> None:
+    show_report(
+        report(*(rate(1, 2, note=note) for note in ("It coos.", "It coos. Often.", "Lost.", "Lost.")))
+    )
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("- nlbus: ")]
+    assert shown == ["- nlbus: It coos.", "- nlbus: Lost."]
+
+
 def test_one_sample_has_no_quartiles_to_show(capsys: pytest.CaptureFixture[str]) -> None:
     show_report(report(rate(7, unit="% nlbus", control=())))
     assert "nlbus       7  % nlbus" in capsys.readouterr().out

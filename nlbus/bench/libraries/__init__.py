@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nlbus.bench.libraries.reading import from_kernel, from_memory
+from nlbus.bench.libraries.reading import from_kernel, from_memory, others
 from nlbus.bench.libraries.storms import live
 from nlbus.bench.plans import Scale, Tell
 from nlbus.bench.results import Measurement, Missing
 
 
 def measure(plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
-    """From memory, from the kernel, and live."""
-    yield from from_memory(plan, tell)
-    yield from from_kernel(plan, tell)
-    yield from live(plan, tell)
+    """From memory, from the kernel, and live. Who is not there is said once."""
+    there, missing = others()
+    yield from missing
+    yield from from_memory(plan, tell, there)
+    yield from from_kernel(plan, tell, there)
+    yield from live(plan, tell, {one.subject for one in missing})
 
 
 __all__ = ["measure"]

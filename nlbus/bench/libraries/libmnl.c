@@ -105,10 +105,12 @@ int library_dump(struct told *told)
 	return got;
 }
 
-void *library_open(void)
+void *library_open(int buffer)
 {
 	struct mnl_socket *socket = mnl_socket_open(NETLINK_ROUTE);
 
+	if (socket)
+		enlarge(mnl_socket_get_fd(socket), buffer);
 	if (socket && mnl_socket_bind(socket, RTMGRP_IPV4_ROUTE, MNL_SOCKET_AUTOPID) < 0) {
 		mnl_socket_close(socket);
 		return NULL;

@@ -74,7 +74,7 @@ int library_dump(struct told *told)
 	return result;
 }
 
-void *library_open(void)
+void *library_open(int buffer)
 {
 	struct nl_sock *socket = nl_socket_alloc();
 
@@ -86,6 +86,7 @@ void *library_open(void)
 		nl_socket_free(socket);
 		return NULL;
 	}
+	enlarge(nl_socket_get_fd(socket), buffer);
 	return socket;
 }
 

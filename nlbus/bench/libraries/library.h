@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 #include <stddef.h>
+#include <sys/socket.h>
 
 struct told {
 	uint64_t messages; /* of the kinds asked for: links and routes, new and gone */
@@ -16,8 +17,17 @@ int library_parse(const void *messages, size_t length, struct told *told);
 /* Ask for all IPv4 routes and read the answer. */
 int library_dump(struct told *told);
 
-/* A socket that has joined RTNLGRP_IPV4_ROUTE, with the library's own buffers; NULL: no. */
-void *library_open(void);
+/* A socket that has joined RTNLGRP_IPV4_ROUTE; buffer: bytes to receive into, 0: the library's own. NULL: no. */
+void *library_open(int buffer);
 
 /* Read until `stop` is readable and nothing has come for `quiet_ms`; closes the socket. */
 int library_listen(void *socket, int stop, int quiet_ms, struct told *told);
+
+/* As a Subscriber does. The kernel doubles what it is told. */
+static inline void enlarge(int fd, int buffer)
+{
+	int half = buffer / 2;
+
+	if (half && setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &half, sizeof(half)) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &half, sizeof(half));
+}

@@ -46,6 +46,7 @@ class Library:
         self._lib.library_parse.argtypes = (ctypes.c_char_p, ctypes.c_size_t, told)
         self._lib.library_dump.argtypes = (told,)
         self._lib.library_open.restype = ctypes.c_void_p
+        self._lib.library_open.argtypes = (ctypes.c_int,)
         self._lib.library_listen.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_int, told)
 
     def parse(self, messages: bytes) -> Told:
@@ -56,9 +57,9 @@ class Library:
         """Ask for all IPv4 routes."""
         return self._called("dump")
 
-    def open(self) -> int:
-        """A socket that has joined ipv4_route."""
-        socket: int | None = self._lib.library_open()
+    def open(self, buffer: int) -> int:
+        """A socket that has joined ipv4_route; buffer: bytes to receive into, 0 is the library's own."""
+        socket: int | None = self._lib.library_open(buffer)
         if socket is None:
             raise OSError(f"{self.name}: no socket")
         return socket

@@ -2,8 +2,8 @@
 
 It says "ready" when it has joined, listens until its stdin ends and nothing has come for a while, and prints
 a line of JSON: how many of the storm's events it decoded, how often it was told ENOBUFS, and how much
-processor time that took. Every one decodes what it gets, has the buffers that it makes itself by default,
-and goes on after ENOBUFS.
+processor time that took. Every one decodes what it gets, has the buffers that it makes itself by default, or
+as large a one as nlbus, and goes on after ENOBUFS.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from collections.abc import Callable
 from typing import Any
 
 from nlbus import Subscriber
-from nlbus.bench.libraries.library import LIBMNL, LIBNL, Library
+from nlbus.bench.libraries.library import LIBMNL, LIBNL, Kind, Library
+from nlbus.bench.native.floor import BUFFER
 from nlbus.table import Table
 
 QUIET = 0.4  # seconds
 IPV4_ROUTE = 1 << 6  # as a mask
+ROOMY = f", {BUFFER >> 20} MiB"  # the name of a library goes on so that has a buffer like nlbus
 
 Heard = tuple[int, int]  # events, overruns
 
@@ -124,9 +126,10 @@ def pyudev_uevent() -> tuple[Heard, float, dict[str, int]]:
     return until_quiet(receive), time.process_time() - start, {}
 
 
-def by_library(library: Library) -> tuple[Heard, float, dict[str, int]]:
+def by_library(kind: Kind, buffer: int = 0) -> tuple[Heard, float, dict[str, int]]:
     """In C; Python only waits for it."""
-    socket = library.open()
+    library = Library(kind)
+    socket = library.open(buffer)
     start = ready()
     told = library.listen(socket, sys.stdin.fileno(), QUIET)
     return (told.messages, told.overruns), time.process_time() - start, {}
@@ -138,8 +141,10 @@ LISTENERS: dict[tuple[str, str], Callable[[], tuple[Heard, float, dict[str, int]
     ("nlbus", "conntrack"): lambda: with_nlbus("conntrack", "new", len),
     ("pyroute2", "route"): pyroute2_route,
     ("pyudev", "uevent"): pyudev_uevent,
-    ("libmnl", "route"): lambda: by_library(Library(LIBMNL)),
-    ("libnl", "route"): lambda: by_library(Library(LIBNL)),
+    ("libmnl", "route"): lambda: by_library(LIBMNL),
+    ("libnl", "route"): lambda: by_library(LIBNL),
+    (f"libmnl{ROOMY}", "route"): lambda: by_library(LIBMNL, BUFFER),
+    (f"libnl{ROOMY}", "route"): lambda: by_library(LIBNL, BUFFER),
 }
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import socket
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import NamedTuple
 
 import nlbus
 from nlbus import Batch
 from nlbus.bench.libraries import kernel
-from nlbus.bench.libraries.library import LIBMNL, LIBNL, Kind, Library, Told
+from nlbus.bench.libraries.library import LIBMNL, LIBNL, Library, Told
 from nlbus.bench.libraries.sides import Side, Work, alternate
 from nlbus.bench.libraries.tools import program
 from nlbus.bench.plans import Scale, Tell
@@ -36,14 +38,39 @@ C_LIBMNL = "C: an index of the attributes, one of them read"
 C_LIBNL = "C: an object with all it knows of, one value read"
 
 
-def from_memory(plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
+class Others(NamedTuple):
+    """Who is there beside nlbus."""
+
+    pyroute2: bool
+    libraries: list[Library]
+
+
+def others() -> tuple[Others, list[Missing]]:
+    """Who is there, and who is not, those included that hear storms only."""
+    missing = [
+        Missing("libraries", name, f"not installed: pip install {name}")
+        for name in ("pyroute2", "pyudev")
+        if importlib.util.find_spec(name) is None
+    ]
+    libraries = []
+    for kind in (LIBMNL, LIBNL):
+        try:
+            libraries.append(Library(kind))
+        except OSError as error:
+            missing.append(Missing("libraries", kind.name, str(error)))
+    return Others("pyroute2" not in {one.subject for one in missing}, libraries), missing
+
+
+def from_memory(plan: Scale, tell: Tell, there: Others) -> Iterator[Measurement | Missing]:
     """NEWROUTE and NEWLINK messages of a dump, parsed again and again."""
     count = IN_MEMORY[plan.name]
-    yield from _parsed("route", kernel.routes_told(count["route"]), "NEWROUTE", plan, tell)
-    yield from _parsed("link", kernel.links_told(count["link"]), "NEWLINK", plan, tell)
+    yield from _parsed("route", kernel.routes_told(count["route"]), "NEWROUTE", plan, tell, there)
+    yield from _parsed("link", kernel.links_told(count["link"]), "NEWLINK", plan, tell, there)
 
 
-def _parsed(table: str, told: bytes, name: str, plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
+def _parsed(
+    table: str, told: bytes, name: str, plan: Scale, tell: Tell, there: Others
+) -> Iterator[Measurement | Missing]:
     tell(f"libraries: {name} from memory")
     work = _expected(f"{name} messages from memory", told, HEADS[table])
     blocks = list(_blocks(told))
@@ -53,10 +80,7 @@ def _parsed(table: str, told: bytes, name: str, plan: Scale, tell: Tell) -> Iter
         return len(column), int(column.sum(dtype="u8"))
 
     sides = [Side("nlbus", ours, OURS)]
-    pyroute2 = _pyroute2()
-    if isinstance(pyroute2, Missing):
-        yield pyroute2
-    else:
+    if there.pyroute2:
         marshal = importlib.import_module("pyroute2.netlink.rtnl.marshal").MarshalRtnl()
 
         def theirs() -> tuple[int, int]:
@@ -64,11 +88,7 @@ def _parsed(table: str, told: bytes, name: str, plan: Scale, tell: Tell) -> Iter
             return len(values), sum(filter(None, values))
 
         sides.append(Side("pyroute2", theirs, PYROUTE2))
-    for library in libraries():
-        if isinstance(library, Missing):
-            yield library
-        else:
-            sides.append(Side(library.name, _sum(partial(library.parse, told)), _note(library)))
+    sides += [Side(one.name, _sum(partial(one.parse, told)), _note(one)) for one in there.libraries]
     yield from alternate(work, sides, plan)
 
 
@@ -80,25 +100,21 @@ def _sum(call: Callable[[], Told]) -> Callable[[], tuple[int, int]]:
     return work
 
 
-def from_kernel(plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
+def from_kernel(plan: Scale, tell: Tell, there: Others) -> Iterator[Measurement | Missing]:
     """All IPv4 routes of this namespace, asked for and read: the kernel's own work is in it."""
     count = LISTED[plan.name]
     tell(f"libraries: a dump of {count:,} routes")
     with kernel.listed_routes(count):
         work = Work(f"a dump of {count:,} routes", *_our_dump())
         sides = [Side("nlbus", _our_dump, OURS)]
-        if not isinstance(_pyroute2(), Missing):
+        if there.pyroute2:
             sides.append(Side("pyroute2", _pyroute2_dump, PYROUTE2))
         ip = program("ip")
         if ip is None:
             yield Missing("libraries", "ip -j", "no `ip`: install iproute2")
         else:
             sides.append(Side("ip -j", partial(_ip_dump, ip), JSON))
-        sides += [
-            Side(library.name, _sum(library.dump), _note(library))
-            for library in libraries()
-            if not isinstance(library, Missing)
-        ]
+        sides += [Side(one.name, _sum(one.dump), _note(one)) for one in there.libraries]
         yield from alternate(work, sides, plan)
 
 
@@ -120,28 +136,8 @@ def _ip_dump(ip: str) -> tuple[int, int]:
     return len(told), sum(index.get(found.get("dev", ""), 0) for found in told)
 
 
-def libraries() -> Iterator[Library | Missing]:
-    """libmnl and libnl, or what is missing."""
-    for kind in (LIBMNL, LIBNL):
-        yield _loaded(kind)
-
-
-def _loaded(kind: Kind) -> Library | Missing:
-    try:
-        return Library(kind)
-    except OSError as error:
-        return Missing("libraries", kind.name, str(error))
-
-
 def _note(library: Library) -> str:
     return C_LIBMNL if library.name == LIBMNL.name else C_LIBNL
-
-
-def _pyroute2() -> object | Missing:
-    try:
-        return importlib.import_module("pyroute2")
-    except ImportError:
-        return Missing("libraries", "pyroute2", "not installed: pip install pyroute2")
 
 
 def _expected(name: str, told: bytes, head: int) -> Work:

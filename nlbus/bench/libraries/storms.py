@@ -1,17 +1,20 @@
-"""The same live storms for each listener, one at a time: what arrived, how it ended, what it cost."""
+"""The same live storms for each listener, one at a time: what arrived, how it ended, what it cost.
+
+Each has the receive buffer that it makes itself by default, which its note tells. How much is lost is mostly
+a matter of that: so libmnl and libnl are there with one like nlbus's, too.
+"""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from nlbus.bench.libraries import kernel, tools
 from nlbus.bench.libraries.library import LIBMNL, LIBNL
-from nlbus.bench.libraries.reading import libraries
+from nlbus.bench.libraries.listening import ROOMY
 from nlbus.bench.plans import Scale, Tell
 from nlbus.bench.results import Measurement, Missing
 
@@ -29,16 +32,19 @@ MAKERS: dict[str, Maker] = {
     "conntrack": kernel.connection_storm,
 }
 LISTENERS = {
-    "route": ("nlbus", "pyroute2", LIBMNL.name, LIBNL.name),
+    "route": (
+        "nlbus",
+        "pyroute2",
+        *(name + room for room in ("", ROOMY) for name in (LIBMNL.name, LIBNL.name)),
+    ),
     "uevent": ("nlbus", "pyudev"),
     "conntrack": ("nlbus",),
 }
 PATIENCE = 60.0  # seconds for one listener
 
 
-def live(plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
-    """Each listener by itself, in a process of its own, with the settings that it has by default."""
-    compiled = {one.name for one in libraries() if not isinstance(one, Missing)}
+def live(plan: Scale, tell: Tell, absent: Collection[str]) -> Iterator[Measurement | Missing]:
+    """Each listener by itself, in a process of its own. absent: the libraries that are not there."""
     for kind, maker in MAKERS.items():
         storm = maker(EVENTS[plan.name][kind])
         if isinstance(storm, Missing):
@@ -47,11 +53,7 @@ def live(plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
         name = f"a storm of {storm.events:,} {NAMES[kind]}"
         try:
             for subject in LISTENERS[kind]:
-                if subject in (LIBMNL.name, LIBNL.name):
-                    if subject not in compiled:
-                        continue  # what is missing was said with the first work
-                elif importlib.util.find_spec(subject) is None:
-                    yield Missing("libraries", subject, f"not installed: pip install {subject}")
+                if subject.removesuffix(ROOMY) in absent:
                     continue
                 tell(f"libraries: {name}, {subject}")
                 told = [_listen(subject, kind, storm) for _ in range(ROUNDS[plan.name])]
@@ -72,12 +74,14 @@ def _listen(subject: str, kind: str, storm: kernel.Storm) -> dict[str, Any]:
     )
     try:
         assert process.stdout is not None
+        buffer = 0
         if process.stdout.readline() == "ready\n":
+            buffer = tools.buffer_of(process.pid)
             storm.make()
         out, err = process.communicate(timeout=PATIENCE)
         if process.returncode or not out:
             return {"events": 0, "overruns": 0, "cpu": 0.0, "ended": err.strip().rpartition("\n")[2]}
-        return dict(json.loads(out))
+        return dict(json.loads(out)) | {"buffer": buffer}
     finally:
         process.kill()
         process.communicate()
@@ -99,6 +103,13 @@ def _measured(subject: str, name: str, events: int, told: list[dict[str, Any]]) 
     else:
         end = "all of it"
     counted = sum(one.get("counted as lost", 0) for one in told)
+    if counted:
+        end = f"it counted {counted:,} as lost itself"
+    if deaf := sum(not one["events"] for one in told):
+        end += f"; {deaf} of {len(told)} storms it did not hear at all, whose processor time is left out"
+    buffer = max(one.get("buffer", 0) for one in told)
+    size = f"{buffer >> 10} KiB" if buffer % (1 << 20) else f"{buffer >> 20} MiB"
+    room = f"receive buffer {size}; " if buffer else ""
     return Measurement(
         section="libraries",
         subject=subject,
@@ -108,8 +119,8 @@ def _measured(subject: str, name: str, events: int, told: list[dict[str, Any]]) 
         sent=events * len(told),
         delivered=delivered,
         lost=lost,
-        details={"overruns": overruns, "counted as lost": counted},
-        note=end if not counted else f"it counted {counted:,} as lost itself",
+        details={"overruns": overruns, "counted as lost": counted, "buffer": buffer},
+        note=room + end,
     )
 
 
@@ -121,5 +132,5 @@ def _of_tool(
     for one in printed:
         if isinstance(one, Missing):
             return one
-        told.append({"events": one.events, "overruns": one.overruns, "cpu": one.cpu})
+        told.append({"events": one.events, "overruns": one.overruns, "cpu": one.cpu, "buffer": one.buffer})
     return _measured(subject, name, events, told)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from nlbus.bench.libraries.listening import QUIET
 from nlbus.bench.results import Missing
+from nlbus.diag import netlink_sockets
 
 PATIENCE = 10.0  # seconds until it has joined
 PAUSE = 0.02
@@ -52,12 +53,23 @@ TOOLS = {
 
 
 class Printed(NamedTuple):
-    """What it printed, what it took, and its last words."""
+    """What it printed, what it took, its receive buffer (bytes), and its last words."""
 
     events: int
     overruns: int
     cpu: float
+    buffer: int
     words: str
+
+
+def buffer_of(pid: int) -> int:
+    """Bytes of the largest receive buffer of a process's netlink sockets, as the kernel counts; or 0."""
+    ours = (
+        one.buffer_size or 0
+        for one in netlink_sockets(here=True)
+        if any(each.pid == pid for each in one.processes)
+    )
+    return max(ours, default=0)
 
 
 def program(name: str) -> str | None:
@@ -79,6 +91,7 @@ def listen(tool: Tool, make: Callable[[], object]) -> Printed | Missing:
         try:
             if not _joined(tool.protocol, process):
                 return Missing("libraries", tool.subject, f"it did not begin: {err.read_text().strip()}")
+            buffer = buffer_of(process.pid)
             make()
             size = -1
             while size != out.stat().st_size:
@@ -95,6 +108,7 @@ def listen(tool: Tool, make: Callable[[], object]) -> Printed | Missing:
             events,
             said.count(tool.overrun),
             used.ru_utime + used.ru_stime,
+            buffer,
             said.decode(errors="replace").strip().rpartition("\n")[2],
         )
 
