@@ -69,15 +69,43 @@ def test_more_than_two_per_cent_or_another_set_of_loops_is_wrong(
     assert len(gate.compare(counts({"walk": (500, 1000)}), counts(now))) == wrong
 
 
-def test_another_toolchain_compares_nothing_and_says_so(
-    gate: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+TOOLS = {"architecture": "x86_64", "compiler": "gcc 12.2.0", "cython": "3.3.1", "python": "3.11.7"}
+
+
+@pytest.mark.parametrize(
+    ("here", "lines", "comparable"),
+    [
+        ({}, 0, True),
+        ({"python": "3.11.2"}, 1, True),
+        ({"cython": "3.3.2", "compiler": "gcc 12.3.0"}, 2, True),
+        ({"python": "3.12.7"}, 1, False),
+        ({"python": "3.1.7"}, 1, False),
+        ({"cython": "3.4.1"}, 1, False),
+        ({"compiler": "gcc 13.2.0"}, 1, False),
+        ({"compiler": "clang 12.2.0"}, 1, False),
+        ({"architecture": "aarch64"}, 1, False),
+    ],
+)
+def test_releases_of_a_series_are_compared_and_named(
+    gate: ModuleType, here: dict[str, str], lines: int, comparable: bool
 ) -> None:
+    said, able = gate.differing(TOOLS, TOOLS | here)
+    assert (len(said), able) == (lines, comparable)
+
+
+@pytest.mark.parametrize(("ci", "code"), [("", 0), ("true", 1)])
+def test_another_toolchain_compares_nothing_and_fails_in_ci(
+    ci: str, code: int, gate: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CI", ci)
     monkeypatch.setattr(gate.shutil, "which", lambda _: "/usr/bin/valgrind")
     monkeypatch.setattr(gate.Path, "exists", lambda _: True)
-    monkeypatch.setattr(gate, "toolchain", lambda: {"compiler": "gcc 99"})
+    monkeypatch.setattr(gate, "toolchain", lambda: TOOLS | {"compiler": "gcc 99"})
     monkeypatch.setattr(gate.sys, "argv", ["gate.py"])
-    assert gate.main() == 0
-    assert "nothing is compared" in capsys.readouterr().out
+    assert gate.main() == code
+    said = capsys.readouterr().err
+    assert "NOTHING IS COMPARED" in said
+    assert "compiler: gcc 12.2.0 in the baseline, gcc 99 here" in said
 
 
 def test_the_baseline_is_whole() -> None:
