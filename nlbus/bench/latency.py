@@ -48,6 +48,8 @@ CAVEATS = (
     "latency: one way is half of a round trip between two processes that take turns, both of the kind that "
     "is named; in that, nothing can be lost. Loaded: on each of their cores runs a process that never "
     "sleeps, so that waking is quick, and sometimes the wait for the core is long.",
+    "latency: what asyncio takes beyond recv is its loop's: a bare reader and a future on a unix socket take "
+    "as much beyond that socket's recv.",
     "latency: with linger, an event's way begins when it is due at the given rate, not when its publisher "
     "comes to it; flat out, when it is published.",
 )

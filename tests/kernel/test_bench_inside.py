@@ -3,12 +3,15 @@
 import gc
 import os
 import resource
+import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from nlbus.bench import Measurement, Missing, axes, latency, pairing, profile
+from nlbus import Publisher
+from nlbus.bench import Measurement, Missing, axes, latency, latency_peer, pairing, profile
 from nlbus.bench.growth import AXES, Axis, curve
 from nlbus.bench.native import NoCompiler
 from nlbus.bench.pairing import Uncounted
@@ -80,6 +83,7 @@ def test_latency_is_told_of_all_readers(monkeypatch: pytest.MonkeyPatch) -> None
         assert one.details["p50"] <= one.details["p99"] <= one.details["p99.9"]
         assert sum(one.details["histogram"]["counts"]) == one.delivered > 0
         assert one.delivered + one.lost == one.sent
+        assert "load" not in one.parameters or one.sent == 4 * 5  # a turn a side: without warming up
     coalesced = {
         (one.parameters["offered"], one.parameters["linger"]): one.details["events_per_datagram"]
         for one in told
@@ -87,6 +91,23 @@ def test_latency_is_told_of_all_readers(monkeypatch: pytest.MonkeyPatch) -> None
     }
     assert coalesced[0.0, 0.0] == 1
     assert coalesced[0.0, 0.001] > 10
+
+
+def test_a_publisher_behind_its_time_makes_events_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[tuple[int, int]] = []  # the stamp, and when it was published
+
+    class Slow(Publisher):
+        def publish(self, data, **_) -> None:  # type: ignore[no-untyped-def,override]
+            published.append((int(data["ns"]), time.monotonic_ns()))
+            time.sleep(0.001)
+
+    monkeypatch.setattr(latency_peer, "Publisher", Slow)
+    latency_peer.run(9, 0.0, 10_000.0, 20)
+    assert {after[0] - before[0] for before, after in pairwise(published)} == {100_000}
+    assert published[-1][1] - published[-1][0] > 15_000_000
+    published.clear()
+    latency_peer.run(9, 0.0, 0.0, 3)
+    assert all(after[0] - before[0] > 1_000_000 for before, after in pairwise(published))
 
 
 @pytest.mark.timeout(180)  # of processes to start
