@@ -2,9 +2,13 @@
 
 # ruff: noqa: E501 - tables of figures
 
+from typing import Any
+
 import numpy as np
+from click.testing import CliRunner, Result
 
 from nlbus.bench import Measurement, Missing, Report
+from nlbus.cli.main import commands
 
 NASTY = '<script>alert("x")</script> & | `code` [a](b)'
 TRANSPORTS = (
@@ -139,3 +143,15 @@ def report() -> Report:
         [Missing("transports", "a plug-in", f"not installed: {NASTY}")],
         ["A virtual machine: waking a sleeping core is dear."],
     )
+
+
+# -- for tests that make their own ------------------------------------------------------------------
+
+
+def rate(*samples: float, subject: str = "nlbus", unit: str = "events/s", **more: Any) -> Measurement:
+    more = {"control": (1.0, 1.0)} | more
+    return Measurement("transports", subject, "64 B, single", unit, samples, **more)
+
+
+def invoke(*args: str) -> Result:
+    return CliRunner().invoke(commands, ["bench", *args])
