@@ -101,6 +101,11 @@ class Missing:
     why: str
 
 
+def in_place(path: Path) -> bool:
+    """Whether it is a file, or will be one; a pipe or a device keeps all that it is given."""
+    return path.is_file() or not path.exists()
+
+
 @dataclass
 class Report:
     """All of one run."""
@@ -118,11 +123,11 @@ class Report:
         """Write it as JSON: all of it, or what was there stays. ResultsError."""
         document = {"format": FORMAT, "version": VERSION, **asdict(self)}
         text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-        target = path.resolve()  # a link stays one
         try:
-            if target.exists() and not target.is_file():  # such as /dev/stdout
-                target.write_text(text)
+            if not in_place(path):
+                path.write_text(text)
                 return
+            target = path.resolve()  # a link stays one
             partial = target.with_name(f".{target.name}.{os.getpid()}")
             try:
                 partial.write_text(text)

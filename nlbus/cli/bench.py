@@ -16,7 +16,7 @@ from nlbus.bench import Report, machine, namespace
 from nlbus.bench import report as page
 from nlbus.bench.comparing import compare
 from nlbus.bench.plans import SECTIONS, Size
-from nlbus.bench.results import ResultsError
+from nlbus.bench.results import ResultsError, in_place
 from nlbus.bench.run import run
 from nlbus.bench.transports.transport import load
 from nlbus.cli.bench_kmod import kmod
@@ -114,13 +114,19 @@ def _measure(
     if why := namespace.enter():
         report.caveats.append(f"Others may have been heard, or disturbed: {why}.")
     report.caveats.append(UNFINISHED)
-    if path is not None:
-        report.save(path)  # that it cannot be written is better known now than in a quarter of an hour
+
+    def keep() -> None:
+        if path is not None and in_place(path):
+            report.save(path)
+
+    keep()  # that it cannot be written is better known now than in a quarter of an hour
     broken: list[str] = []
     start = time.monotonic()
     try:
         with Progress() as progress, suppress(KeyboardInterrupt):
-            broken = run(report, planned, progress.tell)
+            for one in planned:
+                broken += run(report, [one], progress.tell)
+                keep()
             report.caveats.remove(UNFINISHED)
     finally:
         report.seconds = round(time.monotonic() - start, 1)

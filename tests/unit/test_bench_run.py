@@ -1,6 +1,7 @@
 """`nlbus bench`: how a run goes and ends, its plans, and the machine. Nothing is measured."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,33 @@ def test_what_was_measured_is_saved_however_it_ends(
     assert len(found.measurements) == 1
     assert ("Broken off: some of it was not measured." in found.caveats) == (name == "interrupted")
     assert ("failed: breaks" in result.stderr) == (name == "breaks")
+
+
+def test_a_pipe_gets_one_report(monkeypatch: pytest.MonkeyPatch, unmoved: None) -> None:
+    monkeypatch.setattr(bench, "SECTIONS", tuple(each for each, _ in steps("good", "good")))
+    reader, writer = os.pipe()
+    assert invoke("quick", "--json", f"/dev/fd/{writer}").exit_code == 0
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        assert len(json.load(pipe)["measurements"]) == 2
+
+
+def test_what_is_known_when_we_are_killed_is_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unmoved: None
+) -> None:
+    path = tmp_path / "x.json"
+    monkeypatch.setattr(bench, "SECTIONS", tuple(each for each, _ in steps("good", "good")))
+    held: list[tuple[int, list[str]]] = []
+
+    def measure(report: Report, planned: Any, tell: Any) -> list[str]:
+        found = Report.load(path)
+        held.append((len(found.measurements), found.caveats))
+        return run(report, planned, tell)
+
+    monkeypatch.setattr(bench, "run", measure)
+    assert invoke("quick", "--json", str(path)).exit_code == 0
+    assert [count for count, _ in held] == [0, 1]
+    assert all("Broken off: some of it was not measured." in caveats for _, caveats in held)
 
 
 def test_what_cannot_be_written_or_loaded_is_said_before_anything_is_measured(
