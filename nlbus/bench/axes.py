@@ -162,6 +162,7 @@ def bystanders(count: int) -> Iterator[Point]:
             raise Unfit(f"{count} sockets: at most {most} descriptors are allowed, raise ulimit -n")
         resource.setrlimit(resource.RLIMIT_NOFILE, (count + SPARE, most))
     with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (limit, most))
         for _ in range(count):
             sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, USERSOCK)
             stack.enter_context(sock)

@@ -87,8 +87,11 @@ class Measurement:
 
 
 def spread_of(control: Sequence[float]) -> float | None:
-    """By how much A/A ratios differ from 1, in 68 % of the rounds; None if there are none."""
-    off = sorted(abs(ratio - 1) for ratio in control)
+    """By how much A/A differs from itself, in 68 % of the rounds; None if there are no ratios.
+
+    Half as much is as far off as twice as much.
+    """
+    off = sorted(math.exp(abs(math.log(ratio))) - 1 for ratio in control if ratio > 0)
     return off[int(0.68 * (len(off) - 1) + 0.5)] if off else None
 
 

@@ -100,6 +100,8 @@ def classified(report: str) -> dict[str, float]:
     total = found.total()
     if not total:
         raise NoPerf(f"perf took no sample; {HELP}")
+    if not any(name.startswith("kernel") for name in found):
+        raise NoPerf(f"perf may not look into the kernel: {HELP}")
     return {name: count / total for name, count in found.most_common()}
 
 

@@ -113,22 +113,27 @@ def percentiles(one: Measurement) -> Iterable[str]:
 
 def row(one: Measurement) -> tuple[str, ...]:
     """One figure."""
-    low, high = one.quartiles
-    rounds = len(one.samples)
-    quartiles = f"{number(low)} to {number(high)}" if rounds >= FEW else "-"
     return (
-        one.work, one.subject, number(one.median), quartiles, one.unit, str(rounds), share(one), ratio(one),
-        control(one), one.note,
+        one.work, one.subject, number(one.median), quartiles(one), one.unit, str(len(one.samples)),
+        share(one), ratio(one), control(one), one.note,
     )  # fmt: skip
 
 
+def quartiles(one: Measurement) -> str:
+    """Of enough rounds."""
+    low, high = one.quartiles
+    return f"{number(low)} to {number(high)}" if len(one.samples) >= FEW else "-"
+
+
 def ratio(one: Measurement) -> str:
+    """How many times the reference."""
+    return "-" if one.ratio is None else f"{times(one)} x {one.reference}"
+
+
+def times(one: Measurement) -> str:
     """The paired ratio; with no more digits than A/A allows for."""
-    if one.ratio is None:
-        return "-"
-    if (one.spread or 0.0) > UNSURE:
-        return f"~ {number(float(f'{one.ratio:.1g}'))} x {one.reference}"
-    return f"{number(one.ratio)} x {one.reference}"
+    value = one.ratio or 0.0
+    return f"~ {number(float(f'{value:.1g}'))}" if (one.spread or 0.0) > UNSURE else number(value)
 
 
 def control(one: Measurement) -> str:

@@ -20,7 +20,8 @@ from nlbus.bench.results import ResultsError, in_place
 from nlbus.bench.run import run
 from nlbus.bench.transports.transport import load
 from nlbus.cli.bench_kmod import kmod
-from nlbus.cli.bench_show import Progress, show_comparison, show_report
+from nlbus.cli.bench_show import show_comparison, show_report
+from nlbus.cli.progress import Status
 from nlbus.errors import NlbusError
 
 FAILED = 1
@@ -123,7 +124,7 @@ def _measure(
     broken: list[str] = []
     start = time.monotonic()
     try:
-        with Progress() as progress, suppress(KeyboardInterrupt):
+        with Status() as progress, suppress(KeyboardInterrupt):
             for one in planned:
                 broken += run(report, [one], progress.tell)
                 keep()

@@ -2,55 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import Any, Self
 
 import click
 
 from nlbus.bench import Measurement, Report
 from nlbus.bench.comparing import Comparison
-from nlbus.bench.tabulating import number
+from nlbus.bench.tabulating import SIDES, number, quartiles, times
 
 WIDTH = 100
 # CPU: of publisher, server and subscriber, an event.
-HEADS = ("work", "who", "median", "quartiles", "unit", "delivered / sent", "ratio", "A/A", "CPU ns")
+HEADS = ("work", "who", "median", "quartiles", "unit", "rounds", "delivered / sent", "ratio", "A/A", "CPU ns")
 WORDS = (0, 1)  # columns that are aligned to the left
 WITHIN = (
     "The spread is within a run. Two runs of the same differ by more, most where other programs are at work: "
     "before you believe a change, repeat both."
 )
-
-
-class Progress:
-    """What is measured just now: a line with a spinner on a terminal that has rich, plain lines on one that
-    has not, nothing elsewhere. On stderr."""
-
-    def __init__(self) -> None:
-        self._status: Any = None
-
-    def __enter__(self) -> Self:
-        if sys.stderr.isatty():
-            try:
-                from rich.console import Console  # noqa: PLC0415 - an extra
-            except ImportError:
-                return self
-            self._status = Console(stderr=True).status("")
-            self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
-
-    def tell(self, text: str) -> None:
-        """Show this until the next."""
-        if self._status is not None:
-            self._status.update(text)
-        elif sys.stderr.isatty():
-            click.echo(text, err=True)
 
 
 def show_report(report: Report) -> None:
@@ -90,15 +59,15 @@ def _show_section(found: list[Measurement]) -> None:
 
 
 def _row(one: Measurement) -> tuple[str, ...]:
-    low, high = one.quartiles
-    cpu = [one.details.get(f"{side}_cpu_ns", 0) for side in ("publisher", "server", "subscriber")]
+    cpu = [one.details.get(f"{side}_cpu_ns", 0) for side in SIDES]
     return (
         one.subject,
         number(one.median),
-        f"{number(low)}-{number(high)}" if len(one.samples) > 1 else "-",
+        quartiles(one),
         one.unit,
+        str(len(one.samples)),
         _share(one),
-        "-" if one.ratio is None else f"{one.ratio:.2f}",
+        "-" if one.ratio is None else times(one),
         "-" if one.spread is None else f"{one.spread:.0%}",
         " + ".join(f"{ns:.0f}" for ns in cpu if ns) or "-",
     )

@@ -101,23 +101,22 @@ class _Views:
 def _play(capture: Capture, sink: Sink, ending: Ending, count: int | None, speed: float | None) -> None:
     """Until `count` events were shown, the capture ends, or it is over. BrokenPipeError, CaptureError."""
     began: tuple[float, int] | None = None  # by the clock, and in the capture
-    progress = Progress(capture, sink)
     try:
-        while not ending.over and (count is None or sink.shown < count):
-            batch = ending.unless_over(capture.recv)
-            if batch is None:
-                break
-            if speed is not None:
-                began = began or (time.monotonic(), batch.time_ns)
-                at = began[0] + (batch.time_ns - began[1]) / 1e9 / speed
-                while not ending.over and (left := at - time.monotonic()) > 0:
-                    ending.wait(min(left, LONGEST_WAIT))
-                if ending.over:
+        with Progress(capture, sink) as progress:
+            while not ending.over and (count is None or sink.shown < count):
+                batch = ending.unless_over(capture.recv)
+                if batch is None:
                     break
-            sink.write(batch, capture.source, None if count is None else count - sink.shown)
-            progress.idle()
+                if speed is not None:
+                    began = began or (time.monotonic(), batch.time_ns)
+                    at = began[0] + (batch.time_ns - began[1]) / 1e9 / speed
+                    while not ending.over and (left := at - time.monotonic()) > 0:
+                        ending.wait(min(left, LONGEST_WAIT))
+                    if ending.over:
+                        break
+                sink.write(batch, capture.source, None if count is None else count - sink.shown)
+                progress.idle()
     except ClosedError:
         pass
     finally:
-        progress.clear()
         sink.close(capture.stats()["open"])

@@ -1,6 +1,5 @@
 """Running: from a subscriber or a capture to a sink, with progress and totals on stderr."""
 
-import contextlib
 import os
 import stat
 import sys
@@ -12,6 +11,7 @@ import click
 from nlbus import Subscriber
 from nlbus.capture import Recorded
 from nlbus.cli.ending import Ending
+from nlbus.cli.progress import Status
 from nlbus.cli.sinks import RecordingSink, Sink
 from nlbus.feed import Feed
 from nlbus.sources import Source
@@ -30,31 +30,32 @@ def follow(
 ) -> None:
     """Until `count` events were shown, `seconds` are up, or it is over. BrokenPipeError."""
     deadline = None if seconds is None else time.monotonic() + seconds
-    progress = Progress(subscriber, sink)
     try:
-        while not ending.over and (count is None or sink.shown < count):
-            now = time.monotonic()
-            if deadline is not None and now >= deadline:
-                break
-            soon = min((at for at in (deadline, sink.due, progress.due) if at is not None), default=None)
-            if ending.wait(None if soon is None else max(0.0, soon - now)):
-                limit = None if count is None else count - sink.shown
-                sink.write(subscriber.recv(timeout=0), subscriber.source, limit)
-            else:
-                sink.idle()
-            progress.idle()
+        with Progress(subscriber, sink) as progress:
+            while not ending.over and (count is None or sink.shown < count):
+                now = time.monotonic()
+                if deadline is not None and now >= deadline:
+                    break
+                soon = min((at for at in (deadline, sink.due, progress.due) if at is not None), default=None)
+                if ending.wait(None if soon is None else max(0.0, soon - now)):
+                    limit = None if count is None else count - sink.shown
+                    sink.write(subscriber.recv(timeout=0), subscriber.source, limit)
+                else:
+                    sink.idle()
+                progress.idle()
     finally:
-        progress.clear()
         sink.close(subscriber.stats()["open"])
 
 
-class Progress:
-    """A line on the terminal that says how far it is, where what is written goes elsewhere."""
+class Progress(Status):
+    """How far it is, and how fast, where what is written goes elsewhere."""
 
     def __init__(self, feed: Feed, sink: Sink) -> None:
+        super().__init__()
         self._feed = feed
         self._sink = sink
-        self.due: float | None = time.monotonic() if sys.stderr.isatty() and _writes_a_file(sink) else None
+        self.shown = self.shown and _writes_a_file(sink)
+        self.due: float | None = time.monotonic() if self.shown else None
         self._before = time.monotonic(), sink.shown
 
     def idle(self) -> None:
@@ -67,14 +68,7 @@ class Progress:
         words = _words(self._feed.stats(), self._sink)
         if now - began > TICK / 2:  # not at the very first
             words += f", {(self._sink.shown - shown) / (now - began):,.0f} events a second"
-        self.clear()
-        click.echo(f"nlbus: {words}", err=True, nl=False)
-
-    def clear(self) -> None:
-        """The line goes; what is written must be ended, even if the terminal is gone."""
-        if self.due is not None:
-            with contextlib.suppress(OSError):
-                click.echo("\r\x1b[K", err=True, nl=False)
+        self.tell(f"nlbus: {words}")
 
 
 def totals(stats: dict[str, Any], sink: Sink | None, source: Source | None) -> bool:

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from nlbus import AsyncSubscriber, Publisher, Subscriber
+from nlbus.sources import find
 from nlbus.sources.bus import module_protocol
+from nlbus.sources.probe import probe
 from tests.kernel.aio_helpers import AsyncSubscribe, Run, runner, watchers
 from tests.kernel.cli_helpers import Listen
 from tests.kernel.helpers import Child, Sender, here
@@ -58,6 +60,14 @@ def first_netns(netns: int) -> None:
     """Back in the namespace where the tests began, for sources that only the first one hears."""
     if libc.setns(netns, CLONE_NEWNET) < 0:
         pytest.skip(f"the first network namespace: setns: {os.strerror(ctypes.get_errno())}; run as root")
+
+
+@pytest.fixture
+def process_connector(first_netns: None) -> None:
+    """Where `proc` is heard: not in a user namespace of one's own."""
+    tried = probe(find("proc"))
+    if tried is None or not tried.available:
+        pytest.skip("this kernel has no process connector" if tried is None else tried.reason)
 
 
 @pytest.fixture

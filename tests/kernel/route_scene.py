@@ -88,7 +88,8 @@ NEXTHOPS = (
 )
 RULES = (
     "rule add pref 77 from 10.1.0.0/24 to 10.9.0.0/16 tos 8 iif va oif vb table 1000",
-    "rule add pref 78 fwmark 0x10/0xff table 7 ipproto tcp sport 1000-2000 dport 80 uidrange 5-9",
+    "rule add pref 78 fwmark 0x10/0xff table 7 ipproto tcp sport 1000-2000 dport 80",
+    "rule add pref 86 table 7 uidrange 5-9",
     "rule add pref 79 not from all lookup main suppress_prefixlength 3 suppress_ifgroup 4",
     "rule add pref 80 from 10.8.0.1 blackhole protocol bgp",
     "rule add pref 81 goto 32766",

@@ -221,7 +221,9 @@ def test_on_a_terminal_there_is_progress(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "nlbus", "record", "bus", "-g", "1", str(file), "--seconds", "1.3"]
     with (
-        subprocess.Popen(command, stdout=theirs, stderr=theirs, cwd=ROOT) as process,
+        subprocess.Popen(
+            command, stdout=theirs, stderr=theirs, cwd=ROOT, env=os.environ | {"TERM": "xterm"}
+        ) as process,
         Publisher() as publisher,
     ):
         os.close(theirs)
@@ -235,8 +237,8 @@ def test_on_a_terminal_there_is_progress(tmp_path: Path) -> None:
             pass
         os.close(ours)
     assert process.returncode == 0
-    assert said.count(b"\r\x1b[Knlbus: ") >= 3
-    assert b"nlbus: 1 events, " in said
+    assert said.count(b"nlbus: 1 events, ") >= 2
+    assert b"events a second" in said
 
 
 @pytest.mark.parametrize(

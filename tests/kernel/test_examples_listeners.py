@@ -47,7 +47,7 @@ def test_a_link_that_is_only_set_up_does_not_flap() -> None:
         assert b"va" not in here._said
 
 
-def test_new_processes_are_told_with_their_command_line(first_netns: None) -> None:
+def test_new_processes_are_told_with_their_command_line(process_connector: None) -> None:
     def start() -> None:
         with subprocess.Popen(["sleep", "0.3123"]):
             pass

@@ -235,7 +235,7 @@ def test_a_capture_is_handled_as_it_was_heard(tmp_path: Path, subscribe: Callabl
     assert app.stats()["others"]["matched"] == 0
 
 
-def test_processes_come_in_their_order(first_netns: None) -> None:
+def test_processes_come_in_their_order(process_connector: None) -> None:
     app, seen = Listener(), list[tuple[str, int]]()
     mine = list[int]()
 

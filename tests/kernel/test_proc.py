@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 import pytest
 
 from nlbus import Batch, KernelError, PermissionDenied, Subscriber
-from nlbus.sources import find
-from nlbus.sources.probe import probe
 from nlbus.sources.proc import process_event
 from tests.kernel.helpers import NOBODY, Child, NotPermitted, drain, payloads, wait_until
 
@@ -19,11 +17,7 @@ CLONE_NEWUSER = 0x1000_0000
 CONNECTOR = 11
 
 
-@pytest.fixture(autouse=True)
-def _at_home(first_netns: None) -> None:
-    tried = probe(find("proc"))
-    if tried is None or not tried.available:
-        pytest.skip("this kernel has no process connector" if tried is None else tried.reason)
+pytestmark = pytest.mark.usefixtures("process_connector")
 
 
 def kinds(batches: Iterable[Batch], pid: int) -> list[str]:

@@ -92,7 +92,7 @@ def test_top_talkers_live() -> None:
 # -- a tree of processes ----------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("first_netns")
+@pytest.mark.usefixtures("process_connector")
 def test_process_tree(tmp_path: Path) -> None:
     file = tmp_path / "tree.pcapng"
     with Subscriber("proc") as sub:

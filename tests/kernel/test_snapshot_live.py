@@ -159,7 +159,7 @@ def test_a_loss_that_is_raised_is_made_good_too(subscribe: Subscribe) -> None:
     assert "resync" in origins
 
 
-def test_processes_and_devices(first_netns: None, subscribe: Subscribe) -> None:
+def test_processes_and_devices(process_connector: None, subscribe: Subscribe) -> None:
     sub = subscribe("uevent", snapshot=True)
     devpaths = [path for b in until_complete(sub) for path in b.table("uevent")["devpath"].tolist()]
     assert "/devices/virtual/net/lo" in devpaths

@@ -62,7 +62,7 @@ def test_the_ratio_is_the_mean_of_both_floors_to_ours() -> None:
     )
     assert pairs.ratio == 0.5
     assert pairs.controls == [100 / 120] * 4
-    assert pairs.spread == pytest.approx(1 / 6)
+    assert pairs.spread == pytest.approx(1 / 5)
     assert (pairs.floor_ns, pairs.ours_ns) == ([11.0] * 4, [22.0] * 4)
     measured = pairs.measurement("growth", "nlbus", "receive", reference="C")
     assert (measured.ratio, measured.spread, measured.median) == (pairs.ratio, pairs.spread, 22.0)

@@ -48,7 +48,7 @@ def compiled(source: str | Path, *flags: str, shared: bool = False) -> Path:
             [compiler, *FLAGS, *kind, "-o", str(partial), str(path), *flags],
             check=True, capture_output=True, text=True,
         )  # fmt: skip
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         raise NoCompiler(
             f"no C compiler ({compiler}) for {path.name}: install gcc (Debian: build-essential), or set CC"
         ) from None
