@@ -261,13 +261,14 @@ class Batch:
 
 
 def _datagrams(datagrams: Iterable[bytes]) -> list[bytes]:
-    wanted = f"from_datagrams: a list of datagrams, each of them bytes, not {reprlib.repr(datagrams)}"
-    if isinstance(datagrams, str | bytes | bytearray | memoryview):
-        raise SchemaError(wanted)
     try:
-        return [memoryview(each).tobytes() for each in datagrams]  # bytes(5) would be five zeros
+        if isinstance(datagrams, str | bytes | bytearray | memoryview):
+            raise TypeError("one datagram is no list of them")
+        # bytes(5) would be five zeros.
+        return [each if type(each) is bytes else memoryview(each).tobytes() for each in datagrams]
     except TypeError as error:
-        raise SchemaError(wanted) from error
+        wanted = "from_datagrams: a list of datagrams, each of them bytes, not"
+        raise SchemaError(f"{wanted} {reprlib.repr(datagrams)}") from error
 
 
 def _runs(table: Structured, marked: npt.NDArray[np.bool_]) -> Structured:
