@@ -169,7 +169,8 @@ def _names(column: Column, layout: Layout) -> Names | None:
 def _part(column: Column, layout: Layout, names: Names | None, values: Values) -> Part:
     nulls, validity = 0, None
     if values.valid is not None:
-        nulls, validity = len(values) - int(np.count_nonzero(values.valid)), _bits(values.valid)
+        nulls = len(values) - int(np.count_nonzero(values.valid))
+        validity = _bits(values.valid) if nulls else None
     if values.items is not None:
         assert values.offsets is not None
         items = _part(_item(column), layout.children[0], None, _items(column, values.items))

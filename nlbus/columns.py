@@ -293,7 +293,7 @@ class Column:
     display: Display = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: that would take as long as all else of a small column
 class Values:
     """The values of a column, as Arrow has them.
 

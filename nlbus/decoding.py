@@ -54,7 +54,6 @@ class Rows:
     ) -> None:
         self._compiled = compiled
         self._decoded = decode(block, selected)
-        self._time_ns = block.time_ns
         self._origin = origin
 
     def __len__(self) -> int:
@@ -99,7 +98,7 @@ class Rows:
         if i == NL_ROW:
             return Values(self._decoded.messages)
         if i == NL_TIME:
-            return Values(np.full(rows, self._time_ns, np.int64))
+            return Values(self._decoded.times)
         if i == NL_OP:
             # What is there is new to whoever asks, whatever the message says.
             return Values(np.zeros(rows, np.uint8) if self._origin else self._decoded.happened)

@@ -57,7 +57,7 @@ cdef class Decoded(Store):
                     what[i] = <int8_t> fits(program, &rows.messages[i], rows.base + rows.messages[i].offset)
                     n += what[i] >= 0
                     self.malformed += what[i] == -2
-            self.begin(program, n)
+            self.begin(program, n, block.time_ns)
             self.point()
             with nogil:
                 for i in range(rows.count):

@@ -17,7 +17,6 @@ from nlbus._core.arena cimport BUS, HEAD, NLMSG, Block, Pool
 from nlbus._core.ledger cimport Ledger
 from nlbus._core.walk cimport datagram, message, segment, walk, walk_any, walk_start
 from nlbus._wire.bus cimport bus_u32
-from nlbus._wire.cursor cimport nlmsg_next, nlmsg_ok
 
 
 np.import_array()
@@ -288,19 +287,6 @@ def compact(Block block, selected):
     return copied
 
 
-cdef size_t most_rows(const datagram *d, size_t count) noexcept nogil:
-    """As many rows as these datagrams can have at most."""
-    cdef const uint8_t *at
-    cdef size_t i, left, found = count
-    for i in range(count):
-        at = d[i].head
-        left = d[i].length
-        while nlmsg_ok(at, left):
-            at = nlmsg_next(at, &left)
-            found += 1
-    return found
-
-
 def from_datagrams(int kind, list datagrams, int group, uint32_t uid, int64_t time_ns=0):
     """A block of datagrams given as bytes, walked as a receiver would; and what was counted, by name."""
     cdef Py_ssize_t i, count = len(datagrams), total = 0
@@ -310,24 +296,20 @@ def from_datagrams(int kind, list datagrams, int group, uint32_t uid, int64_t ti
     cdef walk w
     cdef uint8_t *memory = NULL
     cdef uint8_t *to
-    cdef size_t rows_at, size, row_size = sizeof(segment) if kind == BUS else sizeof(message)
+    cdef size_t rows_at, size
     if d == NULL:
         raise MemoryError()
     try:
-        for i in range(count):
-            item = <bytes?> datagrams[i]
-            total += len(item) + 8
-            d[i].head = <const uint8_t *> <const char *> item
-            d[i].length = <uint32_t> len(item)
+        for item in datagrams:
+            total += len(<bytes?> item) + 8
         rows_at = (total + 63) & ~63
-        # No more than that: what is about as large as what was freed last is warm.
-        memory = <uint8_t *> malloc(rows_at + (most_rows(d, count) + 1) * row_size)
+        memory = <uint8_t *> malloc(rows_at + 2 * total + (count + 1) * sizeof(segment))
         if memory == NULL:
             raise MemoryError()
         to = memory
         for i in range(count):
             item = <bytes> datagrams[i]
-            d[i].body_len = d[i].length
+            d[i].length = d[i].body_len = <uint32_t> len(item)
             memcpy(to, <const char *> item, len(item))
             d[i].head = to
             d[i].body = to + HEAD if kind == BUS else to
@@ -340,7 +322,7 @@ def from_datagrams(int kind, list datagrams, int group, uint32_t uid, int64_t ti
         walk_start(&w, memory, memory + rows_at)
         walk_any(&w, kind, d, count, ledger)
         # Never 0, for then realloc would free it.
-        size = max(rows_at + w.count * row_size, 64)
+        size = max(rows_at + w.count * (sizeof(segment) if kind == BUS else sizeof(message)), 64)
         to = <uint8_t *> realloc(memory, size)
         memory = to if to != NULL else memory
         block = Pool(size + 1).copy(memory, size)

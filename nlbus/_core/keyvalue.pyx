@@ -197,7 +197,7 @@ cdef class Texts(Store):
             total += rows.messages[i].length
         if total > INT32_LIMIT:
             raise MemoryError(f"a batch of {total} bytes of text: its columns end at 2 GiB")
-        self.begin(keys, rows.count)
+        self.begin(keys, rows.count, block.time_ns)
         for i in range(keys.cells):
             failed |= self.make(<int> i)
         if failed:

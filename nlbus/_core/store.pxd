@@ -1,7 +1,7 @@
 """Columns in memory, for the decoders: a cell each, and what is known of every row's message."""
 
 cimport cython
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from nlbus._core.cells cimport cell, spec
 
@@ -55,6 +55,7 @@ cdef class Store:
     cdef readonly Py_ssize_t rows
     cdef readonly uint64_t unknown
     cdef readonly uint64_t malformed
+    cdef int64_t *nl_time
     cdef uint32_t *nl_row
     cdef uint32_t *nl_group
     cdef int32_t *nl_nsid
@@ -62,7 +63,7 @@ cdef class Store:
     cdef uint8_t *damaged
     cdef uint8_t *scratch         # validity that nobody asks for
 
-    cdef int begin(self, Plan plan, Py_ssize_t rows) except -1
+    cdef int begin(self, Plan plan, Py_ssize_t rows, int64_t time_ns) except -1
     cdef int make(self, int number) noexcept nogil
     cdef int end(self, int failed) except -1
     cdef nothing(self, int i, dtype)

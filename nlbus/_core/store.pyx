@@ -5,7 +5,7 @@ batch before needed says how much this one will: few allocations, and hardly eve
 """
 
 cimport cython
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
@@ -126,16 +126,17 @@ cdef class Store:
     def __len__(self):
         return self.rows
 
-    cdef int begin(self, Plan plan, Py_ssize_t rows) except -1:
-        """Memory for what is known of so many messages; room for their columns."""
+    cdef int begin(self, Plan plan, Py_ssize_t rows, int64_t time_ns) except -1:
+        """Memory for what is known of so many messages, received then; room for their columns."""
         cdef size_t size = 4 * rows
+        cdef Py_ssize_t row
         cdef cell *c
         cdef int i
         self.plan = plan
         self.rows = self.begun = rows
         self.cells = <cell *> calloc(plan.cells + 1, sizeof(cell))
         # As much as the columns of the batch before would need, in one piece: the allocator keeps that.
-        self.total = 3 * size + 3 * rows + rows * plan.bytes_before + plan.lines_before * LINE
+        self.total = 5 * size + 3 * rows + rows * plan.bytes_before + plan.lines_before * LINE
         self.room = in_lines(self.total + 2 * LINE)
         self.region = plan.with_room(self.room)
         if self.region is not None:
@@ -145,14 +146,18 @@ cdef class Store:
         self.slab_count = 1
         if self.cells == NULL or self.slabs[0] == NULL:
             raise MemoryError("no memory for the columns of a batch")
-        self.nl_row = <uint32_t *> self.slabs[0]
-        self.nl_group = <uint32_t *> (self.slabs[0] + size)
-        self.nl_nsid = <int32_t *> (self.slabs[0] + 2 * size)
-        self.nl_op = self.slabs[0] + 3 * size
+        self.nl_time = <int64_t *> self.slabs[0]
+        self.nl_row = <uint32_t *> (self.slabs[0] + 2 * size)
+        self.nl_group = <uint32_t *> (self.slabs[0] + 3 * size)
+        self.nl_nsid = <int32_t *> (self.slabs[0] + 4 * size)
+        self.nl_op = self.slabs[0] + 5 * size
         self.damaged = self.nl_op + rows
         self.scratch = self.damaged + rows
         memset(self.damaged, 0, rows)
-        self.used = in_lines(3 * size + 3 * rows)
+        # One for all; but later, and in memory that is new, it would cost more.
+        for row in range(rows):
+            self.nl_time[row] = time_ns
+        self.used = in_lines(5 * size + 3 * rows)
         for i in range(plan.cells):
             c = &self.cells[i]
             c.width = plan.specs[i].width
@@ -272,6 +277,11 @@ cdef class Store:
     def messages(self):
         """The number of each row's message in the batch."""
         return self.view(self.nl_row, self.rows, np.uint32)
+
+    @property
+    def times(self):
+        """When each row's message was received, UTC in ns."""
+        return self.view(self.nl_time, self.rows, np.int64)
 
     @property
     def groups(self):
