@@ -18,6 +18,14 @@ from tests.kernel.helpers import ROOT, Sender, ip, plain, wait_until
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
+@pytest.fixture(autouse=True)
+def _hangs_up() -> Iterator[None]:
+    """SIGHUP ends what is started here, though the tests themselves may run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def start() -> Iterator[Start]:
     """A command of nlbus; one that listens does so when this returns."""
