@@ -15,6 +15,12 @@ NETLINK = 253
 SECTION, INTERFACE, OLD_PACKET, SIMPLE, STATISTICS, ENHANCED = 0x0A0D0D0A, 1, 2, 3, 5, 6
 PCAP_HEADER = struct.calcsize("IHHiIII")
 
+# What many captures hold: five messages, and when they came.
+NS = (9, bytes([9]))  # if_tsresol
+SECOND = 10**9
+MESSAGES = [reference.message(16 + i, bytes([i]) * (4 * i), seq=i, flags=0x400) for i in range(5)]
+TIMES = [1_700_000_000 * SECOND + i * 1000 for i in range(5)]
+
 
 # -- building -------------------------------------------------------------------------------------
 

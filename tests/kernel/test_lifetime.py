@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nlbus import Publisher, Subscriber, Topic
+from nlbus import Publisher, Subscriber
 from tests.kernel.helpers import Sender, drain, payload, plain
+from tests.kernel.ticks import TICK
 
 Subscribe = Callable[..., Subscriber]
-TICK = Topic("tick", [("id", "<u8"), ("px", "<f8")], groups=3, type=0x100)
 
 
 def rss() -> int:

@@ -3,8 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,32 +12,19 @@ import pytest
 from nlbus import Groups, Publisher, SchemaError, Subscriber, Topic
 from nlbus.topic import MAX_RECORD
 from tests.kernel.helpers import drain, events, payload, payloads
+from tests.kernel.ticks import TICK, linger, ticks
 
 pytestmark = pytest.mark.usefixtures("each_transport")
 
 Subscribe = Callable[..., Subscriber]
-TICK = Topic("tick", [("id", "<u8"), ("px", "<f8")], groups=3, type=0x100)
 BOOK = Topic("book", [("id", "<u8"), ("qty", "<i8")], groups=(3, 4), type=0x101)
 EVERY = tuple(range(1, 33))
 LARGEST = 32_448 - 96
 
 
-def ticks(count: int, first: int = 0) -> Any:
-    rows = np.zeros(count, TICK.dtype)
-    rows["id"] = np.arange(first, first + count)
-    rows["px"] = rows["id"] / 8
-    return rows
-
-
 @pytest.fixture
 def sub(subscribe: Subscribe) -> Subscriber:
     return subscribe(groups=EVERY)
-
-
-@contextmanager
-def linger(seconds: float = 1.0) -> Iterator[Publisher]:
-    with Publisher(linger=seconds) as opened:
-        yield opened
 
 
 def test_arrays_that_leave_a_short_datagram_behind_are_received_as_one_array(sub: Subscriber) -> None:

@@ -4,41 +4,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from nlbus import ClosedError, Publisher, Subscriber, Topic
+from nlbus import ClosedError, Publisher, Subscriber
 from tests.kernel.helpers import drain, payload, payloads, python
+from tests.kernel.ticks import TICK, linger, ticks
 
 pytestmark = pytest.mark.usefixtures("each_transport")
 
 Subscribe = Callable[..., Subscriber]
-TICK = Topic("tick", [("id", "<u8"), ("px", "<f8")], groups=3, type=0x100)
-BOOK = Topic("book", [("id", "<u8"), ("qty", "<i8")], groups=(3, 4), type=0x101)
 EVERY = tuple(range(1, 33))
-LARGEST = 32_448 - 96
-
-
-def ticks(count: int, first: int = 0) -> Any:
-    rows = np.zeros(count, TICK.dtype)
-    rows["id"] = np.arange(first, first + count)
-    rows["px"] = rows["id"] / 8
-    return rows
 
 
 @pytest.fixture
 def sub(subscribe: Subscribe) -> Subscriber:
     return subscribe(groups=EVERY)
-
-
-@contextmanager
-def linger(seconds: float = 1.0) -> Iterator[Publisher]:
-    with Publisher(linger=seconds) as opened:
-        yield opened
 
 
 def test_the_linger_timer_sends_by_itself(sub: Subscriber) -> None:

@@ -19,10 +19,10 @@ from tests.kernel.helpers import (
     portid,
     proc_netlink,
 )
+from tests.kernel.ticks import TICK
 
 Subscribe = Callable[..., Subscriber]
 Fork = Callable[..., Child]
-TICK = Topic("tick", [("id", "<u8"), ("px", "<f8")], groups=3, type=0x100)
 BIG = Topic("big", [("data", "S900")], groups=(4, 5))
 EVENT_CHARGE = 832  # of up to 256 bytes
 

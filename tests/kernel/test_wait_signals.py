@@ -1,7 +1,6 @@
 """Signals while somebody waits, and the end of a wait that they do not prolong."""
 
 import contextlib
-import select
 import signal
 import subprocess
 import threading
@@ -22,19 +21,6 @@ pytestmark = pytest.mark.timeout(20)
 @pytest.fixture
 def sub(subscribe: Subscribe) -> Subscriber:
     return subscribe(groups=(1, 2), on_loss="ignore")
-
-
-def readable(sub: Subscriber) -> bool:
-    """What select, poll and epoll say, who agree."""
-    fd = sub.fileno()
-    by_select = bool(select.select([fd], [], [], 0)[0])
-    poller = select.poll()
-    poller.register(fd, select.POLLIN)
-    with select.epoll() as epoll:
-        epoll.register(fd, select.EPOLLIN)
-        by_epoll = bool(epoll.poll(0))
-    assert by_select == bool(poller.poll(0)) == by_epoll == (nlbus.wait([sub], 0) == [sub])
-    return by_select
 
 
 def test_a_signal_handler_may_join_and_leave(subscribe: Subscribe, publisher: Publisher) -> None:

@@ -22,6 +22,9 @@ from nlbus import (
     wait,
 )
 from tests.captures import (
+    MESSAGES,
+    NS,
+    TIMES,
     cooked,
     halves,
     interface,
@@ -33,14 +36,10 @@ from tests.captures import (
     statistics,
     told,
 )
-from tests.reference import bus_batch, message
+from tests.reference import bus_batch
 
 DATA = Path(__file__).parents[1] / "data"
 NLMON = sorted(DATA.glob("*nlmon*"))
-NS = (9, bytes([9]))  # if_tsresol
-SECOND = 10**9
-MESSAGES = [message(16 + i, bytes([i]) * (4 * i), seq=i, flags=0x400) for i in range(5)]
-TIMES = [1_700_000_000 * SECOND + i * 1000 for i in range(5)]
 
 
 def lossy() -> bytes:

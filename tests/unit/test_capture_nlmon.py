@@ -10,12 +10,12 @@ from nlbus import (
 )
 from tests import reference
 from tests.captures import (
+    SECOND,
     found,
 )
 
 DATA = Path(__file__).parents[1] / "data"
 NLMON = sorted(DATA.glob("*nlmon*"))
-SECOND = 10**9
 
 
 def by_hand(path: Path) -> list[tuple[int, bytes]]:

@@ -14,6 +14,9 @@ from nlbus import (
     open_capture,
 )
 from tests.captures import (
+    MESSAGES,
+    NS,
+    TIMES,
     Message,
     block,
     cooked,
@@ -32,11 +35,6 @@ from tests.captures import (
     told,
 )
 from tests.reference import bus_batch, chain, kernel_chain, message
-
-NS = (9, bytes([9]))  # if_tsresol
-SECOND = 10**9
-MESSAGES = [message(16 + i, bytes([i]) * (4 * i), seq=i, flags=0x400) for i in range(5)]
-TIMES = [1_700_000_000 * SECOND + i * 1000 for i in range(5)]
 
 
 def expected(times: Iterable[int] = TIMES) -> list[Message]:
