@@ -33,10 +33,15 @@ def run(
     *,
     results: Path,
     timeout: float,
+    parallel: bool,
     environment: dict[str, str] | None = None,
 ) -> int:
     """The command's exit status, run as root in the current folder. `results` gets the kernel's log and
     is /run/lab in the guest. A guest that fails to boot, panics or hangs has a status of at least 100.
+
+    `parallel`: a thread of the host for each processor. Where one changes code that another is just
+    running (a tracepoint, a static key), QEMU 7.2 may keep the old translation for ever, which then is a
+    breakpoint that nobody knows any more: both spin, interrupts off. One thread that takes turns cannot.
     """
     results.mkdir(parents=True, exist_ok=True)
     script = results / "command.sh"
@@ -58,7 +63,8 @@ def run(
             append = f"console=ttyS0 panic=-1 oops=panic unknown_nmi_panic no_timer_check {FAST}"
             append += f" {kernel.options} -- {timeout:.0f} {results} /bin/sh {script}"
             machine = subprocess.Popen(
-                [*qemu(shared, kernel.memory), "-kernel", kernel.image, "-initrd", image, "-append", append,
+                [*qemu(shared, kernel.memory, parallel=parallel),
+                 "-kernel", kernel.image, "-initrd", image, "-append", append,
                  "-serial", f"file:{log}", "-serial", "stdio", "-monitor", f"unix:{monitor},server,nowait"],
                 stdin=None if sys.stdin.isatty() else subprocess.DEVNULL,
             )  # fmt: skip
@@ -94,13 +100,14 @@ def preamble(kernel: Kernel, environment: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-def qemu(shared: Path, memory: int) -> list[str]:
+def qemu(shared: Path, memory: int, *, parallel: bool) -> list[str]:
     program = "qemu-system-x86_64"
+    accelerator = f"tcg,thread={'multi' if parallel else 'single'}"
     if shutil.which(program) is None:
         raise Unavailable("qemu-system-x86_64 is not installed (Debian: apt-get install qemu-system-x86)")
     return [
-        program, "-nodefaults", "-no-reboot", "-display", "none", "-machine", "q35", "-accel", "tcg",
-        "-cpu", CPU, "-smp", "2", "-m", f"{memory}",
+        program, "-nodefaults", "-no-reboot", "-display", "none", "-machine", "q35",
+        "-accel", accelerator, "-cpu", CPU, "-smp", "2", "-m", f"{memory}",
         "-object", f"memory-backend-memfd,id=memory,size={memory}M,share=on", "-numa", "node,memdev=memory",
         "-chardev", f"socket,id=files,path={shared}", "-device", "vhost-user-fs-pci,chardev=files,tag=host",
         "-device", "isa-debug-exit,iobase=0xf4,iosize=4",

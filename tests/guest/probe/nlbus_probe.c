@@ -124,10 +124,14 @@ static int handle_nmi(unsigned int kind, struct pt_regs *regs)
 static void send_nmis(struct work_struct *unused)
 {
 	u32 sent, patience;
+	unsigned long flags;
 
 	for (sent = 1; sent <= order.count && READ_ONCE(nmi.handled) == sent - 1; sent++) {
+		/* An interrupt between the two may send one of its own, and this one would go elsewhere. */
+		local_irq_save(flags);
 		writel(SET_XAPIC_DEST_FIELD(per_cpu(x86_cpu_to_apicid, nmi.target)), nmi.apic + APIC_ICR2);
 		writel(APIC_DM_NMI | APIC_DEST_PHYSICAL, nmi.apic + APIC_ICR);
+		local_irq_restore(flags);
 		for (patience = 0; READ_ONCE(nmi.handled) < sent && patience < 1000000; patience++)
 			udelay(10);
 	}
