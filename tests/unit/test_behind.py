@@ -2,7 +2,9 @@
 
 import os
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,17 +17,31 @@ def cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     return request.param
 
 
+def running() -> set[int]:
+    """The threads of this process."""
+    return {int(each.name) for each in Path("/proc/self/task").iterdir()}
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    before = running()
+    yield
+    give_up = time.monotonic() + 5
+    while left := running() - before:
+        assert time.monotonic() < give_up, left
+        time.sleep(0.001)
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 50])
 def test_all_in_order(cores: int, count: int) -> None:
     threads = set()
 
     def work(number: int) -> int:
-        threads.add(threading.current_thread())
+        threads.add(threading.get_native_id())
         return number * 10
 
     assert behind(work, range(count)) == [10 * i for i in range(count)]
-    assert (threads <= {threading.main_thread()}) == (cores == 1 or count < 2)
-    assert all(thread is threading.main_thread() or not thread.is_alive() for thread in threads)
+    assert (threads <= {threading.get_native_id()}) == (cores == 1 or count < 2)
 
 
 def test_an_error_of_the_work_ends_it(cores: int) -> None:
@@ -53,7 +69,6 @@ def test_an_error_of_what_fetches_is_told(cores: int) -> None:
 
     with pytest.raises(OSError, match="no more"):
         behind(str, pieces())
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("nlbus-behind")]
 
 
 def test_only_some_pieces_wait(cores: int) -> None:
