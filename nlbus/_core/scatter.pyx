@@ -27,8 +27,8 @@ from nlbus._wire.cursor cimport nlmsg_load
 
 cdef enum:
     FIRST_GUESS = 2048
-    # Bytes of bodies in one receive of a dump: rows and columns, too, shall stay in the second-level cache, and
-    # the last of them are decoded while nothing comes any more.
+    # Bytes of bodies in one receive of a dump: rows and columns, too, shall stay in the second-level cache,
+    # and the last of them are decoded while nothing comes any more.
     DECODED_SIZE = BODIES_SIZE // 4
 
 
