@@ -27,9 +27,9 @@ from nlbus._wire.cursor cimport nlmsg_load
 
 cdef enum:
     FIRST_GUESS = 2048
-    # Bytes of bodies in one receive of a dump: rows and columns, too, shall stay in the second-level cache,
-    # and the last of them are decoded while nothing comes any more.
-    DECODED_SIZE = BODIES_SIZE // 4
+    # Bytes of bodies in one receive of a dump: rows and columns, too, shall stay in the second-level cache.
+    # Half of it would make the dump 3 % faster, but twice as many chunks cost polars ten times that.
+    DECODED_SIZE = BODIES_SIZE // 2
 
 
 @cython.final
