@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 import pytest
 
 if TYPE_CHECKING:
-    from nlbus.feed import Feed, OnLoss
+    from nlbus.bus.stream import Feed, OnLoss
 
 
 class Replay(Protocol):

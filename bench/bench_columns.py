@@ -14,8 +14,8 @@ import pytest
 
 from nlbus import Batch
 from nlbus.bench.native import compiled
-from nlbus.columns import Column, Values
-from nlbus.table import Table
+from nlbus.schema.schema import Column, Values
+from nlbus.table.table import Table
 
 BLOCK = 1 << 20  # bytes of messages: what one receive brings at most
 KINDS = {"route": 0, "link": 1, "conntrack": 2, "fork": 3}  # happened() of columns.c

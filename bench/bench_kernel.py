@@ -14,8 +14,8 @@ from nlbus.bench.namespace import fresh, home
 from nlbus.bench.native.floor import Ears, library
 from nlbus.bench.reading import Reader
 from nlbus.bench.routes import Routes
-from nlbus.netns import inside
-from nlbus.request import message
+from nlbus.kernel.netns import inside
+from nlbus.kernel.requests import message
 
 ROUTE, CONNECTOR = socket.NETLINK_ROUTE, 11
 SLOT = 1024  # bytes: more than any of these events has

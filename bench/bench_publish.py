@@ -11,7 +11,7 @@ import pytest
 from nlbus import Publisher
 from nlbus.bench import chains
 from nlbus.bench.native.floor import HEAD, Ears, Voice
-from nlbus.truesize import truesize
+from nlbus.kernel.truesize import truesize
 
 GROUP = 5
 FULL = 32448

@@ -28,7 +28,7 @@ from nlbus import Subscriber
 from nlbus.bench.axes import DUMP_ROUTES
 from nlbus.bench.native.floor import Asker
 from nlbus.bench.routes import CREATE, EXCL, RTM_NEWROUTE, Routes
-from nlbus.request import attribute, message
+from nlbus.kernel.requests import attribute, message
 
 LISTED = 100_000
 CHANGED = 25_000  # made and removed: two changes each

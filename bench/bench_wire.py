@@ -14,7 +14,7 @@ from messages import packed
 
 from nlbus import Batch, Publisher, Subscriber
 from nlbus.bench import chains
-from nlbus.request import attribute, message
+from nlbus.kernel.requests import attribute, message
 
 REPEATS = 1000  # inside the timed call
 EVENTS = 505

@@ -7,10 +7,10 @@ import struct
 
 import numpy as np
 
-from nlbus.batch import NLBUS_MSG_BATCH
 from nlbus.bench import chains
 from nlbus.bench.native.floor import HEAD, new_batch
-from nlbus.request import Requests, attribute, message
+from nlbus.bus.batch import NLBUS_MSG_BATCH
+from nlbus.kernel.requests import Requests, attribute, message
 
 
 def u32(number: int, value: int) -> bytes:

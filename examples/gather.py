@@ -8,7 +8,7 @@ from ipaddress import IPv6Address
 from typing import Any
 
 from nlbus import Batch, ClosedError, NlbusError, Subscriber, Table, open_capture
-from nlbus.feed import Feed
+from nlbus.bus.stream import Feed
 
 
 def options(about: str) -> argparse.ArgumentParser:

@@ -5,11 +5,15 @@ without being counted.
 """
 
 from nlbus.aio import AsyncSubscriber
-from nlbus.batch import Batch
+from nlbus.bus.batch import Batch
+from nlbus.bus.publisher import Publisher
+from nlbus.bus.snapshot import snapshot
+from nlbus.bus.state import State
+from nlbus.bus.subscriber import Subscriber
+from nlbus.bus.wait import wait
+from nlbus.bus.windows import Window
 from nlbus.capture import Capture, Recorded, open_capture, record
-from nlbus.describe import TableSchema, schema
 from nlbus.diag import NetlinkSocket, netlink_sockets
-from nlbus.dumping import snapshot
 from nlbus.errors import (
     ArenaFull,
     BusyError,
@@ -24,19 +28,15 @@ from nlbus.errors import (
     UnknownColumn,
     UnknownSource,
 )
-from nlbus.expressions import Expression, field
-from nlbus.groups import Groups
+from nlbus.kernel.groups import Groups
 from nlbus.listener import Listener
-from nlbus.loss import Loss
 from nlbus.module import ModuleStats, module_stats, set_module
-from nlbus.publisher import Publisher
+from nlbus.schema.topic import Topic
 from nlbus.sources import Source, sources
-from nlbus.state import State
-from nlbus.subscriber import Subscriber
-from nlbus.table import Table
-from nlbus.topic import Topic
-from nlbus.waiting import wait
-from nlbus.windows import Window
+from nlbus.table.describe import TableSchema, schema
+from nlbus.table.expressions import Expression, field
+from nlbus.table.loss import Loss
+from nlbus.table.table import Table
 
 __all__ = [
     "ArenaFull",

@@ -9,11 +9,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self
 
-from nlbus.batch import Batch
+from nlbus.bus.batch import Batch
+from nlbus.bus.subscriber import Subscriber
 from nlbus.errors import BusyError, ClosedError, MissingExtra
-from nlbus.groups import Groups
+from nlbus.kernel.groups import Groups
 from nlbus.sources import GroupsLike
-from nlbus.subscriber import Subscriber
 
 if TYPE_CHECKING:
     import asyncio

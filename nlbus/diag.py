@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nlbus.errors import KernelError, PermissionDenied, kernel_error
-from nlbus.groups import Groups
-from nlbus.netlink import Protocol
-from nlbus.netns import Netns, inside
-from nlbus.procfs import Place, Process, own_netns, owners, places
-from nlbus.request import Requests, attributes
+from nlbus.kernel.constants import Protocol
+from nlbus.kernel.groups import Groups
+from nlbus.kernel.netns import Netns, inside
+from nlbus.kernel.procfs import Place, Process, own_netns, owners, places
+from nlbus.kernel.requests import Requests, attributes
 from nlbus.sources import SOURCES
 from nlbus.sources.genl import PREFIX as GENL_PREFIX
 from nlbus.sources.genl import genl_sources

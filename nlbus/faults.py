@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nlbus.batch import Batch
+from nlbus.bus.batch import Batch
+from nlbus.bus.stream import Feed, OnLoss
 from nlbus.errors import LossError, SchemaError
-from nlbus.feed import Feed, OnLoss
-from nlbus.groups import Groups
-from nlbus.loss import Loss
+from nlbus.kernel.groups import Groups
+from nlbus.table.loss import Loss
 
 if TYPE_CHECKING:
     from nlbus._typing import Structured
-    from nlbus.chunks import Mask
-    from nlbus.loss import LossRow
+    from nlbus.schema.topic import Topic
     from nlbus.sources import Source
-    from nlbus.table import Table
-    from nlbus.topic import Topic
+    from nlbus.table.chunks import Mask
+    from nlbus.table.loss import LossRow
+    from nlbus.table.table import Table
 
 Stream = tuple[int, int, int]  # portid, instance, groups
 

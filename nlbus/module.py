@@ -6,12 +6,12 @@ import errno
 import struct
 from typing import NamedTuple
 
+from nlbus.bus.transport import NOT_LOADED
 from nlbus.errors import SchemaError, kernel_error
-from nlbus.groups import Groups, integer
-from nlbus.netns import Netns, inside
-from nlbus.request import Requests, attribute, attributes
+from nlbus.kernel.groups import Groups, integer
+from nlbus.kernel.netns import Netns, inside
+from nlbus.kernel.requests import Requests, attribute, attributes
 from nlbus.sources.bus import module_protocol
-from nlbus.transport import NOT_LOADED
 
 # kmod/uapi/nlbus.h: nlmsg_type, enum nlbus_param, enum nlbus_stat
 MSG_GET, MSG_SET, MSG_STATS = 0x11, 0x12, 0x13

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Literal
 
-from nlbus.convert import MAPPED
 from nlbus.errors import SchemaError, kernel_error
-from nlbus.netns import Netns, inside
-from nlbus.records import record_topic
-from nlbus.request import Reply, Requests, attribute, attributes
+from nlbus.kernel.netns import Netns, inside
+from nlbus.kernel.requests import Reply, Requests, attribute, attributes
 from nlbus.sources import did_you_mean, family_of
 from nlbus.sources.genl import GENLMSGHDR, NETLINK_GENERIC
 from nlbus.sources.packet import AF, HOOKS, PACKET, PROTOCOLS
+from nlbus.table.event_table import record_topic
+from nlbus.table.values import MAPPED
 
 __all__ = ["Packet", "Rule", "add", "delete", "flush", "rules"]
 

@@ -1,6 +1,6 @@
-"""Decodes messages to rows as their schema says, in plain Python: the oracle for nlbus._core.decode.
+"""Decodes messages to rows as their schema says, in plain Python: the oracle for nlbus._core.columns.decode.
 
-It takes nothing from nlbus but the vocabulary of nlbus/columns.py, and is written to be read, not to be fast.
+It takes nothing from nlbus but the vocabulary of nlbus/schema, and is written to be read, not to be fast.
 """
 
 import struct
@@ -11,7 +11,7 @@ from ipaddress import IPv6Address, ip_address
 from socket import AF_INET, AF_INET6
 from typing import Any, Literal
 
-from nlbus.columns import (
+from nlbus.schema.schema import (
     Attr,
     Column,
     Elements,

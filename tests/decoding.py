@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from nlbus.batch import MESSAGE, Batch
-from nlbus.columns import NL_COLUMNS, OPS, Column, Schema, Values
-from nlbus.decoding import LIVE, Rows, decoder
+from nlbus.bus.batch import MESSAGE, Batch
+from nlbus.schema.schema import NL_COLUMNS, OPS, Column, Schema, Values
+from nlbus.table.decoded import LIVE, Rows, decoder
 from tests import columns_reference
 from tests.reference import kernel_chain, message
 from tests.schemas import Message

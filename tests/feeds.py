@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from nlbus import Batch, ClosedError, Groups, open_capture
-from nlbus.feed import Feed
+from nlbus.bus.stream import Feed
 from nlbus.sources import Source, find
 from tests.captures import cooked, interface, packet, section, told
 

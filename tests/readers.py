@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from nlbus import Table
-from nlbus.columns import Column
-from nlbus.convert import to_python
+from nlbus.schema.schema import Column
+from nlbus.table.values import to_python
 
 DUCK = duckdb.connect()
 Reader = Callable[[Table], dict[str, list[Any]]]

@@ -9,7 +9,7 @@ from random import Random
 from socket import AF_INET, AF_INET6
 from typing import Any
 
-from nlbus.columns import (
+from nlbus.schema.schema import (
     ADDRESS,
     BE16,
     BE32,

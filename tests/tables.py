@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from nlbus.chunks import Stored
-from nlbus.columns import Column, Values
-from nlbus.loss import Loss
-from nlbus.table import Table
+from nlbus.schema.schema import Column, Values
+from nlbus.table.chunks import Stored
+from nlbus.table.loss import Loss
+from nlbus.table.table import Table
 
 
 def column(name: str, dtype: str = "u4", **more: Any) -> Column:

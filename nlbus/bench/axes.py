@@ -21,10 +21,10 @@ from nlbus.bench.pairing import CLOCK, Side, Turn, timed
 from nlbus.bench.reading import Reader, amount
 from nlbus.bench.routes import Routes
 from nlbus.errors import NlbusError
-from nlbus.netns import inside
-from nlbus.reading import Reading
-from nlbus.request import Requests, message
-from nlbus.truesize import truesize
+from nlbus.kernel.netns import inside
+from nlbus.kernel.requests import Requests, message
+from nlbus.kernel.truesize import truesize
+from nlbus.table.query import Reading
 
 GROUP = 5
 OTHER = 31  # a group that bystanders listen to

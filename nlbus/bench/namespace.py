@@ -10,8 +10,8 @@ import subprocess
 import sys
 from functools import cache
 
-from nlbus.netns import CLONE_NEWNET, inside
-from nlbus.request import Requests
+from nlbus.kernel.netns import CLONE_NEWNET, inside
+from nlbus.kernel.requests import Requests
 
 ROUTE = 0
 RTM_SETLINK = 19

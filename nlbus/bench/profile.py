@@ -30,7 +30,7 @@ from nlbus.bench.reading import Reader, amount
 from nlbus.bench.results import Measurement, Missing
 from nlbus.bench.routes import Routes
 from nlbus.bench.sampling import sampled
-from nlbus.publisher import DATAGRAM_BYTES
+from nlbus.bus.publisher import DATAGRAM_BYTES
 
 SECTION = "profile"
 GROUP = 5

@@ -8,7 +8,7 @@ import numpy as np
 
 from nlbus import Subscriber
 from nlbus.bench.native.floor import Ears
-from nlbus.truesize import truesize
+from nlbus.kernel.truesize import truesize
 
 
 def amount(ears: Ears, wanted: int, length: int) -> int:

@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 
-from nlbus.request import attribute, message
+from nlbus.kernel.requests import attribute, message
 
 RTM_NEWROUTE, RTM_DELROUTE = 24, 25
 REQUEST, EXCL, CREATE = 0x1, 0x200, 0x400

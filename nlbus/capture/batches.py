@@ -6,17 +6,17 @@ import os
 import struct
 from typing import BinaryIO, NamedTuple
 
-from nlbus._core.scan import Scanner
-from nlbus.batch import Batch
+from nlbus._core.capture.scan import Scanner
+from nlbus.bus.batch import Batch
 from nlbus.capture import pcapng
 from nlbus.capture.input import Input
 from nlbus.capture.pcapng import Interface, Malformed, Origin, Statistics
 from nlbus.capture.protocols import BY_PROTOCOL, SKIPPED, Sources
 from nlbus.errors import CaptureError
-from nlbus.groups import Groups
-from nlbus.loss import Loss, LossRow
-from nlbus.reading import Reading
+from nlbus.kernel.groups import Groups
 from nlbus.sources import Source
+from nlbus.table.loss import Loss, LossRow
+from nlbus.table.query import Reading
 
 PACKETS = (2, 3, 6)  # block types: obsolete, simple and enhanced packet
 PCAP_HEADER = 24

@@ -20,13 +20,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
-from nlbus.groups import Groups
-from nlbus.loss import CAUSES
+from nlbus.kernel.groups import Groups
 from nlbus.sources import group_names
+from nlbus.table.loss import CAUSES
 
 if TYPE_CHECKING:
-    from nlbus.loss import Loss, LossRow
     from nlbus.sources import Source
+    from nlbus.table.loss import Loss, LossRow
 
 SECTION = 0x0A0D0D0A
 INTERFACE = 1

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from nlbus.batch import FRAMINGS
+from nlbus.bus.batch import FRAMINGS
 from nlbus.errors import NlbusError
 from nlbus.sources import SOURCES, find
 from nlbus.sources.raw import MAX_LINKS, PREFIX, raw_sources
 
 if TYPE_CHECKING:
-    from nlbus._core.scan import Scanner
+    from nlbus._core.capture.scan import Scanner
     from nlbus.sources import Source
 
 # Instead of a source's number, as the scanner has them:

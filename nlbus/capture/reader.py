@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
-from nlbus.batch import Batch
+from nlbus.bus.batch import Batch
+from nlbus.bus.stream import Feed, OnLoss
 from nlbus.capture.batches import Batches
 from nlbus.errors import BusyError, ClosedError, LossError, NlbusError
-from nlbus.feed import Feed, OnLoss
-from nlbus.groups import Groups
+from nlbus.kernel.groups import Groups
 from nlbus.sources import Source, group_names
 
 

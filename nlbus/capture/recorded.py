@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from nlbus.batch import Batch
+    from nlbus.bus.batch import Batch
 
 
 class Recorded(NamedTuple):

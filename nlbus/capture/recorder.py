@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from nlbus._core.packets import Packer
-from nlbus.batch import FRAMINGS
+from nlbus._core.capture.packets import Packer
+from nlbus.bus.batch import FRAMINGS
 from nlbus.capture import pcapng
 from nlbus.capture.recorded import Recorded, Recording
 from nlbus.capture.tablefiles import SUFFIXES, Target
 from nlbus.capture.tables import TableRecorder, about, checked_roll, chosen_table
 from nlbus.errors import ClosedError, SchemaError, kernel_error
-from nlbus.groups import integer
+from nlbus.kernel.groups import integer
 
 if TYPE_CHECKING:
-    from nlbus.batch import Batch
-    from nlbus.feed import Feed
+    from nlbus.bus.batch import Batch
+    from nlbus.bus.stream import Feed
+    from nlbus.schema.topic import Topic
     from nlbus.sources import Source
-    from nlbus.topic import Topic
 
 File = str | os.PathLike[str] | BinaryIO
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from nlbus.capture.recorded import Recorded
 from nlbus.capture.tablefiles import TableFile, Target, need_pyarrow
 from nlbus.errors import SchemaError
-from nlbus.loss import Loss
-from nlbus.table import Table
+from nlbus.table.loss import Loss
+from nlbus.table.table import Table
 
 if TYPE_CHECKING:
-    from nlbus.batch import Batch
-    from nlbus.feed import Feed
+    from nlbus.bus.batch import Batch
+    from nlbus.bus.stream import Feed
+    from nlbus.schema.topic import Topic
     from nlbus.sources import Source
-    from nlbus.topic import Topic
 
 # Rows wait for others so long, in rows and in seconds. A row group of Parquet helps nobody before the end.
 WAIT_ROWS = {"arrow": 1 << 13, "parquet": 1 << 15}

@@ -6,20 +6,20 @@ from typing import IO, Any
 
 import click
 
-from nlbus.cli.bench import bench
-from nlbus.cli.completing import completion
-from nlbus.cli.demo import demo
-from nlbus.cli.ending import discard_stdout, no_color
-from nlbus.cli.listen import listen
-from nlbus.cli.packet import packet
-from nlbus.cli.publish import publish
-from nlbus.cli.record import record
-from nlbus.cli.replay import replay
-from nlbus.cli.run_rules import run
-from nlbus.cli.snapshot import snapshot
-from nlbus.cli.sources import sources
-from nlbus.cli.stats import stats
-from nlbus.cli.test_rules import test
+from nlbus.cli.commands.bench import bench
+from nlbus.cli.commands.completion import completion
+from nlbus.cli.commands.demo import demo
+from nlbus.cli.commands.listen import listen
+from nlbus.cli.commands.packet import packet
+from nlbus.cli.commands.publish import publish
+from nlbus.cli.commands.record import record
+from nlbus.cli.commands.replay import replay
+from nlbus.cli.commands.run import run
+from nlbus.cli.commands.snapshot import snapshot
+from nlbus.cli.commands.sources import sources
+from nlbus.cli.commands.stats import stats
+from nlbus.cli.commands.test import test
+from nlbus.cli.shared.ending import discard_stdout, no_color
 from nlbus.errors import NlbusError
 
 BROKEN_OFF = 130  # as a shell says it of SIGINT

@@ -6,21 +6,21 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nlbus.conditions import parse
 from nlbus.errors import BusyError, SchemaError
 from nlbus.listener.dispatch import handle
 from nlbus.listener.engine import PATIENCE, Engine
 from nlbus.listener.function import Function, Loop
 from nlbus.listener.plan import planned
 from nlbus.listener.rule import Rule, named
+from nlbus.table.conditions import parse
 
 if TYPE_CHECKING:
-    from nlbus.expressions import Expression
-    from nlbus.feed import Feed
-    from nlbus.netns import Netns
-    from nlbus.opening import Trust
+    from nlbus.bus.sockets import Trust
+    from nlbus.bus.stream import Feed
+    from nlbus.kernel.netns import Netns
+    from nlbus.schema.topic import Topic
     from nlbus.sources import GroupsLike
-    from nlbus.topic import Topic
+    from nlbus.table.expressions import Expression
 
 Handler = TypeVar("Handler", bound=Callable[[dict[str, Any]], Any])
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
-from nlbus.feed import log
+from nlbus.bus.stream import log
 from nlbus.listener.events import Event
 from nlbus.listener.rule import Failed, Rule
 

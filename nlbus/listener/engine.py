@@ -13,14 +13,14 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from nlbus.bus.stream import log
+from nlbus.bus.subscriber import Subscriber
 from nlbus.errors import SchemaError
-from nlbus.feed import log
-from nlbus.groups import Groups, integer
+from nlbus.kernel.groups import Groups, integer
 from nlbus.listener.debounce import Debounce
 from nlbus.listener.dispatch import Dispatcher, Job
 from nlbus.listener.plan import jobs, lost_with
 from nlbus.listener.rule import Rule
-from nlbus.subscriber import Subscriber
 
 PATIENCE = 6.0  # seconds that handlers have to end; programs are killed before
 LOG_EVERY = 1.0  # seconds between two lines about what did not fit

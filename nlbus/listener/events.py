@@ -8,14 +8,14 @@ from fnmatch import translate
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from nlbus.chunks import Mask
-from nlbus.groups import Groups
+from nlbus.kernel.groups import Groups
 from nlbus.sources import group_names
+from nlbus.table.chunks import Mask
 
 if TYPE_CHECKING:
-    from nlbus.batch import Batch
+    from nlbus.bus.batch import Batch
     from nlbus.sources import Source
-    from nlbus.table import Table
+    from nlbus.table.table import Table
 
 Event = dict[str, Any]
 Pick = Callable[["Table", str], Mask]

@@ -11,8 +11,8 @@ from nlbus.listener.events import order_of
 from nlbus.listener.rule import Rule
 
 if TYPE_CHECKING:
-    from nlbus.batch import Batch
-    from nlbus.feed import Feed
+    from nlbus.bus.batch import Batch
+    from nlbus.bus.stream import Feed
 
 
 def planned(rules: Sequence[Rule], feed: Feed) -> Iterator[Job]:

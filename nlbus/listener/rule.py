@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from nlbus.chunks import Mask
-from nlbus.columns import NL_COLUMNS
+from nlbus.bus.sockets import buffer_sizes, option_values, trusted
 from nlbus.errors import SchemaError, UnknownColumn
-from nlbus.expressions import Expression
-from nlbus.expressions import field as column_of
-from nlbus.groups import Groups
+from nlbus.kernel.groups import Groups
+from nlbus.kernel.netns import Netns, inside
 from nlbus.listener.events import OWN, Event, Match, message_events, table_events
-from nlbus.netns import Netns, inside
-from nlbus.opening import buffer_sizes, option_values, trusted
-from nlbus.reading import Reading, looks_closer, tables_with
+from nlbus.schema.schema import NL_COLUMNS
+from nlbus.schema.topic import Topic
 from nlbus.sources import GroupsLike, Source, did_you_mean, find, resolve_groups
-from nlbus.topic import Topic
+from nlbus.table.chunks import Mask
+from nlbus.table.expressions import Expression
+from nlbus.table.expressions import field as column_of
+from nlbus.table.query import Reading, looks_closer, tables_with
 
 if TYPE_CHECKING:
-    from nlbus.batch import Batch
-    from nlbus.table import Table
+    from nlbus.bus.batch import Batch
+    from nlbus.table.table import Table
 
 MESSAGE_KEYS = ("type", "type_name", "flags", "seq", "portid", "payload", "groups", "uid")
 

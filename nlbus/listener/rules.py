@@ -32,17 +32,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlbus.conditions import parse
 from nlbus.errors import NlbusError, SchemaError, kernel_error
 from nlbus.listener.command import TIMEOUT, Command
 from nlbus.listener.events import as_text
 from nlbus.listener.function import Function, Loop, entry_point
 from nlbus.listener.rule import Rule
 from nlbus.sources import did_you_mean
+from nlbus.table.conditions import parse
 
 if TYPE_CHECKING:
-    from nlbus.expressions import Expression
     from nlbus.listener.events import Event
+    from nlbus.table.expressions import Expression
 
 LARGEST = 256 << 10  # bytes of a file
 

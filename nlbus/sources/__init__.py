@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from nlbus.errors import NlbusError, SchemaError, UnknownSource, kernel_error
-from nlbus.groups import Groups, listed
+from nlbus.kernel.groups import Groups, listed
 from nlbus.sources.audit import AUDIT
 from nlbus.sources.bus import BUS, module_note, module_protocol
 from nlbus.sources.conntrack import CONNTRACK

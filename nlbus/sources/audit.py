@@ -1,6 +1,6 @@
 """audit: the records of the audit log, as the kernel writes them (group readlog)."""
 
-from nlbus.groups import Groups
+from nlbus.kernel.groups import Groups
 from nlbus.sources.source import Source
 
 # By the first number of each run of names; some are of audit's own library, not of <linux/audit.h>.

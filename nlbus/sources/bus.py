@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nlbus.groups import MASK_GROUPS
+from nlbus.kernel.groups import MASK_GROUPS
 from nlbus.sources.source import ALL_GROUPS, NEEDS_ADMIN, Source
 
 BUS = Source(

@@ -6,7 +6,10 @@ CTA_IP_V4_SRC is `orig_src`, CTA_COUNTERS_REPLY > CTA_COUNTERS_BYTES is `reply_b
 number apart is one column: `orig_src`, `orig_icmp_type`.
 """
 
-from nlbus.columns import (
+from nlbus.kernel.constants import MessageFlag, NewFlag
+from nlbus.kernel.groups import Groups
+from nlbus.kernel.requests import NFGENMSG
+from nlbus.schema.schema import (
     ADDRESS,
     BE16,
     BE32,
@@ -26,9 +29,6 @@ from nlbus.columns import (
     fixed,
     pad,
 )
-from nlbus.groups import Groups
-from nlbus.netlink import MessageFlag, NewFlag
-from nlbus.request import NFGENMSG
 from nlbus.sources.source import NEEDS_ADMIN, Source
 
 NFNL_SUBSYS_CTNETLINK, NFNL_SUBSYS_CTNETLINK_EXP = 1, 2

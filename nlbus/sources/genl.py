@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from nlbus.errors import KernelError, UnknownSource, kernel_error
-from nlbus.groups import Groups
-from nlbus.request import Reply, Requests, attribute, attributes
+from nlbus.kernel.groups import Groups
+from nlbus.kernel.requests import Reply, Requests, attribute, attributes
 from nlbus.sources.source import NEEDS_ADMIN, Source, did_you_mean
 
 PREFIX = "genl:"

@@ -9,9 +9,9 @@ import struct
 from collections.abc import Mapping
 from socket import htons
 
-from nlbus.groups import Groups
-from nlbus.netlink import MessageFlag, MessageType
-from nlbus.request import NFGENMSG, Reply, attribute, message
+from nlbus.kernel.constants import MessageFlag, MessageType
+from nlbus.kernel.groups import Groups
+from nlbus.kernel.requests import NFGENMSG, Reply, attribute, message
 from nlbus.sources.source import Handshake, Option, Source
 
 NFNL_SUBSYS_ULOG = 4

@@ -1,7 +1,7 @@
 """nftables: tables, chains, rules and sets as they change, and packets as the rules judge them (trace)."""
 
-from nlbus.groups import Groups
-from nlbus.request import NFGENMSG
+from nlbus.kernel.groups import Groups
+from nlbus.kernel.requests import NFGENMSG
 from nlbus.sources.source import NEEDS_ADMIN, Source
 
 NFNL_SUBSYS_NFTABLES = 10

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from nlbus.errors import KernelError
-from nlbus.request import Requests
+from nlbus.kernel.requests import Requests
 from nlbus.sources.source import Source
 
 SOL_NETLINK = 270

@@ -8,11 +8,11 @@ import struct
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from nlbus.columns import S32, U32, U64, Field, Op, Schema, pad, text
-from nlbus.groups import Groups
-from nlbus.netlink import MessageType
-from nlbus.request import Reply, message
-from nlbus.sources.present import processes
+from nlbus.kernel.constants import MessageType
+from nlbus.kernel.groups import Groups
+from nlbus.kernel.requests import Reply, message
+from nlbus.schema.schema import S32, U32, U64, Field, Op, Schema, pad, text
+from nlbus.sources.existing import processes
 from nlbus.sources.source import Handshake, Source
 
 CN_IDX_PROC = CN_VAL_PROC = 1

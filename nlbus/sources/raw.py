@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from nlbus.errors import UnknownSource
-from nlbus.groups import Groups
+from nlbus.kernel.groups import Groups
 from nlbus.sources.source import ALL_GROUPS, NEEDS_ADMIN, Source, did_you_mean
 
 PREFIX = "raw:"

@@ -1,6 +1,6 @@
 """sock_diag: TCP and UDP sockets as they are destroyed, with the last that is known of each."""
 
-from nlbus.groups import Groups
+from nlbus.kernel.groups import Groups
 from nlbus.sources.source import Source
 
 SOCK_DIAG = Source(

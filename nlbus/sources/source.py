@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Literal, NamedTuple
 
-from nlbus.columns import AnySchema
-from nlbus.groups import Groups
-from nlbus.netlink import MessageType
-from nlbus.request import Reply
+from nlbus.kernel.constants import MessageType
+from nlbus.kernel.groups import Groups
+from nlbus.kernel.requests import Reply
+from nlbus.schema.schema import AnySchema
 
 Framing = Literal["bus", "nlmsg", "datagram"]
 

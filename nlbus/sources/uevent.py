@@ -1,8 +1,8 @@
 """uevent: devices coming and going, as told by the kernel (group 1) and by udev after its rules (2)."""
 
-from nlbus.columns import S32, TEXT, U32, U64, Envelope, Field, TextSchema
-from nlbus.groups import Groups
-from nlbus.sources.present import devices
+from nlbus.kernel.groups import Groups
+from nlbus.schema.schema import S32, TEXT, U32, U64, Envelope, Field, TextSchema
+from nlbus.sources.existing import devices
 from nlbus.sources.source import Source
 
 # udev's own header: "libudev", a magic number (big-endian), header_size, properties_off, properties_len, and

@@ -1,6 +1,6 @@
 """xfrm: IPsec, its states (SA) and policies as they come, expire, move and go."""
 
-from nlbus.groups import Groups
+from nlbus.kernel.groups import Groups
 from nlbus.sources.source import NEEDS_ADMIN, Source
 
 XFRM_MSG_BASE = 0x10

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from nlbus import Subscriber, field, packet
-from nlbus.netns import inside
+from nlbus.kernel.netns import inside
 from nlbus.packet import Packet, Rule
 from nlbus.sources.packet import PROTOCOLS, TCP_FLAGS
 from tests.guest import packet_scene as scene

@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 
 from nlbus import KernelError, PermissionDenied, Subscriber, packet
 from nlbus.cli.main import commands
-from nlbus.netns import inside
+from nlbus.kernel.netns import inside
+from nlbus.kernel.requests import Requests, attribute
 from nlbus.packet import Rule
-from nlbus.request import Requests, attribute
 from nlbus.sources.genl import GENLMSGHDR, find_family
 from tests.guest import packet_scene as scene
 from tests.guest.packet_scene import rows, run, udp

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from nlbus import Batch
-from nlbus.netlink import MessageFlag, NewFlag
-from nlbus.request import attribute, message
+from nlbus.kernel.constants import MessageFlag, NewFlag
+from nlbus.kernel.requests import attribute, message
 from tests.kernel.helpers import NotPermitted, ip
 
 ROUTES = 50_000  # made and removed: two events each

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from nlbus import PermissionDenied, Subscriber
-from nlbus.netlink import MessageFlag
-from nlbus.request import message
+from nlbus.kernel.constants import MessageFlag
+from nlbus.kernel.requests import message
 from nlbus.sources import find
 from nlbus.sources.probe import probe
 from tests.kernel.helpers import NOBODY, Child, drain, heard, payloads

@@ -10,7 +10,7 @@ from nlbus.bench import Measurement, Missing
 from nlbus.bench.libraries import kernel, measure, reading, storms, tools
 from nlbus.bench.libraries.sides import Side, Work, alternate
 from nlbus.bench.plans import Scale
-from nlbus.request import messages
+from nlbus.kernel.requests import messages
 from tests.kernel.helpers import ip
 
 TINY = Scale("quick", 1, 1.0)

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from nlbus.cli.main import commands
-from nlbus.netns import inside
+from nlbus.kernel.netns import inside
 from nlbus.sources import find
 from nlbus.sources.probe import probe
 from tests.kernel.cli_helpers import ROOT, Listen

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from nlbus import Publisher
+from nlbus.cli.demo.rtnetlink import Rtnetlink
 from nlbus.cli.main import commands
-from nlbus.cli.rtnetlink import Rtnetlink
-from nlbus.netns import inside
+from nlbus.kernel.netns import inside
 from tests.kernel.cli_helpers import Listen
 from tests.kernel.helpers import Child, Sender, ip, plain
 

@@ -11,9 +11,9 @@ from random import Random
 import pytest
 
 from nlbus import Batch, KernelError, Subscriber
-from nlbus.columns import Dump, Schema
 from nlbus.errors import NlbusError
-from nlbus.request import Requests
+from nlbus.kernel.requests import Requests
+from nlbus.schema.schema import Dump, Schema
 from nlbus.sources import find
 from nlbus.sources.probe import probe
 from tests.decoding import agree, agree_at_the_edge

@@ -99,7 +99,7 @@ def test_without_unshare_it_says_so(tmp_path: Path) -> None:
 def test_the_stage_never_plays_in_its_callers_namespace() -> None:
     here = str(Path("/proc/thread-self/ns/net").readlink())
     done = subprocess.run(
-        [sys.executable, "-m", "nlbus.cli.demo_stage", here],
+        [sys.executable, "-m", "nlbus.cli.demo.stage", here],
         capture_output=True,
         text=True,
         check=False,

@@ -18,7 +18,7 @@ import nlbus
 from nlbus import KernelError, NetlinkSocket, Publisher, Subscriber, diag
 from nlbus.cli.main import commands
 from nlbus.diag import survey
-from nlbus.procfs import Place
+from nlbus.kernel.procfs import Place
 from tests.kernel.helpers import NOBODY, Child, here, portid, proc_netlink, python
 
 Subscribe = Callable[..., Subscriber]
@@ -270,7 +270,8 @@ def test_as_root_of_a_user_namespace_entering_others_is_refused_and_told(others:
     path = others()
     code = """
 import os
-from nlbus import diag, procfs
+from nlbus import diag
+    from nlbus.kernel import procfs
 mine = os.stat("/proc/self/ns/net").st_ino
 there = procfs.Place(1, "", ["/proc/self/fd/0"])
 places = procfs.places()[0] | {1: there}
@@ -359,7 +360,7 @@ def test_stats_chooses(full: Subscriber, subscribe: Subscribe) -> None:
 
 def test_drops_are_red_on_a_terminal_only(full: Subscriber, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b" not in stats("--here").stdout
-    monkeypatch.setattr("nlbus.cli.stats.write_all", lambda text: click.echo(text, nl=False))
+    monkeypatch.setattr("nlbus.cli.commands.stats.write_all", lambda text: click.echo(text, nl=False))
     lines = stats("--here", "bus", "--no-kernel", color=True).stdout.splitlines()
     drops = row(full, nlbus.netlink_sockets(here=True)).drops
     assert any("\x1b[31m\x1b[1m" in line and str(drops) in line for line in lines)

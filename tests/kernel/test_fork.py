@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from nlbus import ClosedError, Publisher, SchemaError, Subscriber
-from nlbus._core.receive import Receiver
-from nlbus._core.socket import Socket
+from nlbus._core.receive.receiver import Receiver
+from nlbus._core.receive.socket import Socket
 from tests.kernel.helpers import Child, drain, payloads, wait_until
 
 Subscribe = Callable[..., Subscriber]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from nlbus import KernelError, PermissionDenied, Subscriber, UnknownSource
-from nlbus.netns import inside
+from nlbus.kernel.netns import inside
 from nlbus.sources import Source, find
 from tests.kernel.helpers import NOBODY, Child, drain, heard, ip, payloads
 

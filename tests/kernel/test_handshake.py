@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from nlbus import ClosedError, PermissionDenied, Subscriber, handshake
+from nlbus import ClosedError, PermissionDenied, Subscriber
+from nlbus.bus import membership as handshake
 from nlbus.sources import find
 from nlbus.sources.probe import probe
 from nlbus.sources.proc import process_event
@@ -27,7 +28,7 @@ def interrupt_naps(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(handshake, "_find", lambda source, batch, seq: (-1, None))
-    monkeypatch.setattr("nlbus.handshake.time.sleep", nap)
+    monkeypatch.setattr("nlbus.bus.membership.time.sleep", nap)
 
 
 def acks(sub: Subscriber, seq: int, wanted: int) -> int:

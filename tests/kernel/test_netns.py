@@ -13,8 +13,8 @@ import pytest
 
 import nlbus
 from nlbus import KernelError, PermissionDenied, SchemaError, Subscriber
-from nlbus import netns as netns_module
-from nlbus.netns import inside
+from nlbus.kernel import netns as netns_module
+from nlbus.kernel.netns import inside
 from tests.kernel.helpers import NOBODY, Child, drain, here, ip
 
 Subscribe = Callable[..., Subscriber]

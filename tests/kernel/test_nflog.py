@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from nlbus import Batch, PermissionDenied, SchemaError, Subscriber
-from nlbus.request import Requests, attribute
+from nlbus.kernel.requests import Requests, attribute
 from tests import reference
 from tests.kernel.helpers import NOBODY, ROOT, Child, drain, ip, python, run, wait_until
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nlbus import Groups, Publisher, SchemaError, Subscriber, Topic
-from nlbus.topic import MAX_RECORD
+from nlbus.schema.topic import MAX_RECORD
 from tests.kernel.helpers import drain, events, payload, payloads
 from tests.kernel.ticks import TICK, linger, ticks
 

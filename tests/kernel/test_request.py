@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from nlbus import KernelError
-from nlbus.request import Requests
+from nlbus.kernel.requests import Requests
 from tests.kernel.helpers import ROUTE
 from tests.reference import message
 

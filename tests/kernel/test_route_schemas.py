@@ -13,8 +13,8 @@ import pytest
 
 import nlbus
 from nlbus import Batch
-from nlbus.columns import Column, Schema
-from nlbus.request import Reply, Requests, message
+from nlbus.kernel.requests import Reply, Requests, message
+from nlbus.schema.schema import Column, Schema
 from nlbus.sources import find
 from tests import columns_reference
 from tests.kernel.ip_json import AS_IP, UNTOLD, flat, in_order

@@ -6,9 +6,10 @@ from functools import partial
 import pytest
 from click.testing import CliRunner
 
-from nlbus import KernelError, PermissionDenied, SchemaError, Subscriber, dumping, field, snapshot
+from nlbus import KernelError, PermissionDenied, SchemaError, Subscriber, field, snapshot
+from nlbus.bus import snapshot as dumping
 from nlbus.cli.main import commands
-from nlbus.expressions import Expression
+from nlbus.table.expressions import Expression
 from tests.kernel.helpers import NOBODY, Child, ip
 
 Subscribe = Callable[..., Subscriber]

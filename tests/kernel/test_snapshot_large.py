@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nlbus import field, snapshot
-from nlbus.netlink import MessageFlag, NewFlag
+from nlbus.kernel.constants import MessageFlag, NewFlag
 from tests.kernel.helpers import ip
 from tests.kernel.storms import RTM_DELROUTE, RTM_NEWROUTE, route
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from nlbus import KernelError, PermissionDenied, Subscriber
-from nlbus.netns import inside
-from nlbus.opening import DEFAULT_BUFFER
+from nlbus.bus.sockets import DEFAULT_BUFFER
+from nlbus.kernel.netns import inside
 from tests.kernel.helpers import Child, proc_netlink
 from tests.kernel.storms import Storm, storms
 

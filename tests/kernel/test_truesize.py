@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from nlbus import Publisher, Subscriber
-from nlbus.truesize import truesize
+from nlbus.kernel.truesize import truesize
 from tests.kernel.helpers import Sender, payload, proc_netlink
 
 SIZES = [

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import nlbus
-from nlbus import ClosedError, Groups, Publisher, Subscriber, transport
+from nlbus import ClosedError, Groups, Publisher, Subscriber
+from nlbus.bus import transport
 from nlbus.sources import bus
 from tests.kernel.helpers import NOBODY, Child, Sender, drain, one_event, payloads, wait_until
 

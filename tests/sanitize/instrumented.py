@@ -8,14 +8,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MODULES = [
-    ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted(ROOT.glob("nlbus/_*/*.pyx"))
+    ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted(ROOT.glob("nlbus/_*/**/*.pyx"))
 ]
 
 # gather trusts the rows that were selected: this one's times stand behind all memory of its block.
 OVER_READ = """
 import numpy as np
-from nlbus._core import gather
-from nlbus.batch import EVENT, SEGMENT
+from nlbus._core.columns import records as gather
+from nlbus.bus.batch import EVENT, SEGMENT
 block, _ = gather.from_datagrams(0, [bytes(4096)], 0, 0)
 rows = np.zeros(1, SEGMENT)
 rows["count"] = 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nlbus.behind import DISTANCE, behind
+from nlbus.bus.pipeline import DISTANCE, behind
 
 
 @pytest.fixture(params=[1, 2], ids=["one core", "two cores"])

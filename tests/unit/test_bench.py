@@ -10,7 +10,7 @@ import pytest
 from nlbus.bench import Measurement, Missing, Report
 from nlbus.bench.comparing import Change, compare
 from nlbus.bench.results import ResultsError
-from nlbus.cli.bench_show import show_report
+from nlbus.cli.render.bench import show_report
 from tests.bench_reports import invoke, rate
 
 

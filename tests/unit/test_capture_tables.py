@@ -21,8 +21,8 @@ import pytest
 from nlbus import Batch, KernelError, Loss, LossError, MissingExtra, SchemaError, Table, Topic, record
 from nlbus.capture.tablefiles import ArrowFile, Target
 from nlbus.capture.tables import JOINED, TableRecorder
-from nlbus.reading import Reading
 from nlbus.sources import find
+from nlbus.table.query import Reading
 from tests.feeds import Given, Sent, batches
 from tests.reference import attribute, bus_batch, kernel_chain, message
 

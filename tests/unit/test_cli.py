@@ -281,7 +281,7 @@ def test_what_ends_a_command_from_outside_is_quiet(
     def interrupted(*_: object) -> None:
         raise raised
 
-    monkeypatch.setattr("nlbus.cli.sources.write_all", interrupted)
+    monkeypatch.setattr("nlbus.cli.commands.sources.write_all", interrupted)
     monkeypatch.setattr("nlbus.cli.main.discard_stdout", lambda: None)
     result = invoke("sources", "route")
     assert (result.exit_code, result.output) == (code, "")

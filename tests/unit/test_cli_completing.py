@@ -7,7 +7,7 @@ import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
-from nlbus.cli.completing import SHELLS, VARIABLE
+from nlbus.cli.commands.completion import SHELLS, VARIABLE
 from nlbus.cli.main import commands
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nlbus import Batch, Loss
-from nlbus.cli import show
+from nlbus.cli.render import show
 from nlbus.sources import find
 from tests import reference
 

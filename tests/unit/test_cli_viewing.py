@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlbus import Batch, SchemaError, UnknownColumn
-from nlbus.cli.names import Names
-from nlbus.cli.viewing import Choice, View
-from nlbus.cli.wording import duration, value_text
-from nlbus.columns import Schema
-from nlbus.conditions import parse
+from nlbus.cli.render.names import Names
+from nlbus.cli.render.text import duration, value_text
+from nlbus.cli.render.view import Choice, View
+from nlbus.schema.schema import Schema
 from nlbus.sources import SOURCES, find
+from nlbus.table.conditions import parse
 from tests.reference import attribute, kernel_chain, message
 from tests.schemas import fitting, spoilt
 from tests.tables import column, text

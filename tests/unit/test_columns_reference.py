@@ -2,7 +2,7 @@
 
 import struct
 
-from nlbus.columns import (
+from nlbus.schema.schema import (
     ADDRESS,
     BE16,
     FLAG,

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlbus import Expression, SchemaError
-from nlbus.cli.options import condition
-from nlbus.conditions import parse
-from nlbus.convert import MAPPED
+from nlbus.cli.shared.options import condition
+from nlbus.table.conditions import parse
+from nlbus.table.values import MAPPED
 from tests.tables import address, binary, column, table_of, text
 
 COLUMNS = [

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from nlbus.cli.conntrack_line import classic_line, event_line
-from nlbus.decoding import decoder
+from nlbus.cli.render.conntrack_line import classic_line, event_line
 from nlbus.sources import find
+from nlbus.table.decoded import decoder
 
 COLUMNS = [column.name for column in decoder(find("conntrack").schemas[0], None).columns]
 START = 1_700_000_000 * 10**9

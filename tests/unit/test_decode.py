@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from nlbus import Batch, SchemaError
-from nlbus.columns import (
+from nlbus.schema.compile_attributes import compiled
+from nlbus.schema.schema import (
     ADDRESS,
     BYTES,
     FLAG,
@@ -42,9 +43,8 @@ from nlbus.columns import (
     pad,
     text,
 )
-from nlbus.compile import compiled
-from nlbus.decoding import LIVE, decoder
-from nlbus.table import Table
+from nlbus.table.decoded import LIVE, decoder
+from nlbus.table.table import Table
 from tests.decoding import agree, batch_of, decode, rows_of
 from tests.reference import attribute, message
 

@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nlbus.decoding import decoder
+from nlbus.table.decoded import decoder
 from tests.decoding import agree, agree_at_the_edge, batch_of, decode, rows_of
 from tests.schemas import any_schema, fitting, spoilt
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from nlbus import Batch
-from nlbus.chunks import Chunk
-from nlbus.columns import TEXT, U8, U16, U32, Attr, Elements, Field, List, Op, Schema, pad
-from nlbus.decoding import LIVE, decoder
-from nlbus.table import Table
+from nlbus.schema.schema import TEXT, U8, U16, U32, Attr, Elements, Field, List, Op, Schema, pad
+from nlbus.table.chunks import Chunk
+from nlbus.table.decoded import LIVE, decoder
+from nlbus.table.table import Table
 from tests.decoding import SOURCE, agree, batch_of, decode
 from tests.reference import attribute, kernel_chain, message
 from tests.schemas import any_schema, fitting

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from nlbus.columns import BYTES, TEXT, U8, U32, Attr, Entry, List, Nest, Op, Schema, Select
+from nlbus.schema.schema import BYTES, TEXT, U8, U32, Attr, Entry, List, Nest, Op, Schema, Select
 from tests.decoding import agree
 from tests.reference import attribute
 
 KIND = 24
-MOST = 128  # HEADS of _core/decode.pxd
+MOST = 128  # HEADS of _core/columns/decode.pxd
 
 
 def schema(*entries: Entry) -> Schema:

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlbus import open_capture
-from nlbus.columns import Schema
-from nlbus.decoding import decoder
+from nlbus.schema.schema import Schema
 from nlbus.sources import SOURCES
+from nlbus.table.decoded import decoder
 from tests.decoding import agree, agree_at_the_edge, batch_of, decode, rows_of
 from tests.schemas import Message, fitting, spoilt
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlbus import Groups, KernelError, NetlinkSocket, diag, netlink_sockets, request
-from nlbus.netlink import MessageType
-from nlbus.procfs import owners, places
-from nlbus.request import attribute
+from nlbus import Groups, KernelError, NetlinkSocket, diag, netlink_sockets
+from nlbus.kernel import requests as request
+from nlbus.kernel.constants import MessageType
+from nlbus.kernel.procfs import owners, places
+from nlbus.kernel.requests import attribute
 
 FLAGS = struct.pack("=I", 0b001010)
 MEMORY = struct.pack("=9I", 832, 212_992, 0, 212_992, 0, 0, 0, 0, 7)

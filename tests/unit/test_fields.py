@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from nlbus import Batch, SchemaError, Table, Topic
-from nlbus.columns import Column
+from nlbus.schema.schema import Column
 from tests.readers import DUCK, Reader, all_readers, unnamed
 from tests.reference import bus_batch
 

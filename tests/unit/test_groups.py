@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlbus.errors import SchemaError
-from nlbus.groups import Groups
+from nlbus.kernel.groups import Groups
 
 masks = st.integers(0, 0xFFFF_FFFF)
 

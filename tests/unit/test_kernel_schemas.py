@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nlbus.columns import Attr, Entry, Nest, Schema, Struct, TextSchema
-from nlbus.decoding import decoder
+from nlbus.schema.schema import Attr, Entry, Nest, Schema, Struct, TextSchema
 from nlbus.sources import conntrack, find
+from nlbus.table.decoded import decoder
 
 INCLUDE = Path("/usr/include/linux")
 NEWER = {"CTA_TIMESTAMP_EVENT"}  # than the headers of some distributions

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nlbus.request import Reply
+from nlbus.kernel.requests import Reply
 from nlbus.sources import SOURCES, find
 from nlbus.sources.proc import process_event
 from nlbus.sources.source import Handshake

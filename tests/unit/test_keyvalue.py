@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlbus import Batch, SchemaError
-from nlbus._core.keyvalue import Keys, Texts
-from nlbus.columns import S8, S32, TEXT, U8, U64, Envelope, Field, TextSchema
-from nlbus.compile_text import KEY, SPEC, WORD, CompiledText, compiled_text
+from nlbus._core.columns.keyvalue import Keys, Texts
+from nlbus.schema.compile_text import KEY, SPEC, WORD, CompiledText, compiled_text
+from nlbus.schema.schema import S8, S32, TEXT, U8, U64, Envelope, Field, TextSchema
 from nlbus.sources.uevent import SCHEMA
 
 # Every width at its edge, beside what uevents have.

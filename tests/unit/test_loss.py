@@ -12,7 +12,7 @@ GAP, OVERRUN = 0, 1
 
 
 def row(cause: int, count: int, stream: int = 0, earliest: int = 0, latest: int = 0) -> bytes:
-    """struct loss_row of _core/ledger.pxd."""
+    """struct loss_row of _core/receive/ledger.pxd."""
     return struct.pack("=QQqqBB6x", stream, count, earliest, latest, cause, cause == GAP)
 
 

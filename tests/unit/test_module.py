@@ -8,9 +8,9 @@ from click.testing import CliRunner
 
 from nlbus import Groups, KernelError, Publisher, SchemaError, Subscriber, module_stats, set_module
 from nlbus.cli.main import commands
-from nlbus.cli.module import as_object, table
+from nlbus.cli.render.module import as_object, table
+from nlbus.kernel.requests import attribute
 from nlbus.module import U32, _numbers, parsed
-from nlbus.request import attribute
 from nlbus.sources import bus
 
 

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from setuptools import find_packages
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -14,7 +15,8 @@ COMPILED = sorted(ROOT.glob("nlbus/**/*.pyx"))
 
 def test_every_package_is_packed() -> None:
     packages = {".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("nlbus/**/__init__.py")}
-    assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == packages
+    found = find_packages(str(ROOT), **PYPROJECT["tool"]["setuptools"]["packages"]["find"])
+    assert set(found) == packages
 
 
 @pytest.mark.parametrize("path", COMPILED, ids=lambda path: path.stem)

@@ -16,17 +16,17 @@ from click.testing import CliRunner
 
 import nlbus
 from nlbus import Batch, KernelError, SchemaError, Subscriber, field, packet
+from nlbus.cli.commands.packet import as_words
 from nlbus.cli.main import commands
-from nlbus.cli.names import Names
-from nlbus.cli.packet import as_words
-from nlbus.cli.packet_line import WORDS
-from nlbus.cli.viewing import Choice, View
+from nlbus.cli.render.names import Names
+from nlbus.cli.render.packet_line import WORDS
+from nlbus.cli.render.view import Choice, View
 from nlbus.errors import UnknownColumn
+from nlbus.kernel.requests import Reply
 from nlbus.packet import Packet, Rule
-from nlbus.reading import Reading
-from nlbus.request import Reply
 from nlbus.sources import find
 from nlbus.sources import packet as source
+from nlbus.table.query import Reading
 from tests import reference
 
 ROOT = Path(__file__).parents[2]
@@ -298,7 +298,7 @@ def test_a_rule_as_words_is_what_add_takes(rule: Rule, monkeypatch: pytest.Monke
         added.append(one)
         return one
 
-    monkeypatch.setattr("nlbus.cli.packet.add_rule", add)
+    monkeypatch.setattr("nlbus.cli.commands.packet.add_rule", add)
     result = CliRunner().invoke(commands, ["packet", "rules", "add", *as_words(rule).split()])
     assert result.exit_code == 0, result.output
     assert added == [rule]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import nlbus
-from nlbus.columns import Schema, walk
+from nlbus.schema.schema import Schema, walk
 from nlbus.sources import find
 from nlbus.sources.route import link, linkinfo, names, tunnels
 from tests import columns_reference

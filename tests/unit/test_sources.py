@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from nlbus.errors import SchemaError, UnknownSource
-from nlbus.groups import Groups
+from nlbus.kernel.groups import Groups
 from nlbus.sources import SOURCES, Source, find, group_names, resolve_groups, sources
 from nlbus.sources.probe import absent, probe
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from nlbus import Batch, Loss, SchemaError, Table, Topic, UnknownColumn, field
-from nlbus.chunks import Stored, gathered, joined
-from nlbus.columns import Column, Values
-from nlbus.reading import Reading
+from nlbus.schema.schema import Column, Values
 from nlbus.sources import find
-from nlbus.table import add_to
+from nlbus.table.chunks import Stored, gathered, joined
+from nlbus.table.query import Reading
+from nlbus.table.table import add_to
 from tests.reference import attribute, message
 from tests.tables import address, binary, column, one, table_of, text
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 import nlbus
 from nlbus import Batch, Loss, Table
-from nlbus._core import arrow
-from nlbus.arrow import BATCH_ROWS, SHARED_ROWS, VIEW
-from nlbus.chunks import Stored
-from nlbus.columns import Column, Values
-from nlbus.request import attribute, message
+from nlbus._core.columns import arrow
+from nlbus.kernel.requests import attribute, message
+from nlbus.schema.schema import Column, Values
+from nlbus.table.arrow import BATCH_ROWS, SHARED_ROWS, VIEW
+from nlbus.table.chunks import Stored
 from tests.readers import (
     READERS,
     Reader,
@@ -80,7 +80,7 @@ def test_every_type_is_read(read: Reader, of: Column, cells: list[Any]) -> None:
 @pytest.fixture
 def rechunked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks stay as they are."""
-    monkeypatch.setattr("nlbus.arrow.BATCH_ROWS", 1)
+    monkeypatch.setattr("nlbus.table.arrow.BATCH_ROWS", 1)
 
 
 @all_readers

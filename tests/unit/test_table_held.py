@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 from nlbus import Table
-from nlbus.arrow import BATCH_ROWS
-from nlbus.chunks import Stored
-from nlbus.columns import Values
+from nlbus.schema.schema import Values
+from nlbus.table.arrow import BATCH_ROWS
+from nlbus.table.chunks import Stored
 from tests.tables import column
 
 

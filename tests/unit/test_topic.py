@@ -5,6 +5,7 @@ import pickle
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -16,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nlbus.errors import SchemaError
-from nlbus.groups import Groups
-from nlbus.topic import MAX_RECORD, Topic
+from nlbus.kernel.groups import Groups
+from nlbus.schema.topic import MAX_RECORD, Topic
 
 UAPI = Path(__file__).parents[2] / "kmod/uapi/nlbus.h"
 FLAGS = ["-std=gnu11", "-Wall", "-Werror", "-ffreestanding"]
@@ -145,7 +146,7 @@ def test_the_fingerprint_is_never_0_which_means_no_schema(monkeypatch: pytest.Mo
         def digest(self) -> bytes:
             return bytes(8)
 
-    monkeypatch.setattr("nlbus.topic.blake2b", lambda text, digest_size: Zero())
+    monkeypatch.setattr(sys.modules["nlbus.schema.topic"], "blake2b", lambda text, digest_size: Zero())
     assert topic([("a", "u1")]).fingerprint == 1
 
 

@@ -1,11 +1,11 @@
-"""nlbus.netlink against the values compiled from the kernel's headers."""
+"""nlbus.kernel.constants against the values compiled from the kernel's headers."""
 
 from enum import Enum
 
 import pytest
 
-from nlbus import netlink
 from nlbus._wire.wire import CONSTANTS
+from nlbus.kernel import constants as netlink
 
 FLAGS = (
     netlink.MessageFlag,

@@ -16,8 +16,8 @@ from nlbus.bench.libraries.tools import program
 from nlbus.bench.results import Missing
 from nlbus.bench.routes import Routes
 from nlbus.errors import KernelError, PermissionDenied
-from nlbus.netlink import NewFlag
-from nlbus.request import Requests, attribute, message
+from nlbus.kernel.constants import NewFlag
+from nlbus.kernel.requests import Requests, attribute, message
 
 RTM_NEWLINK, RTM_GETLINK = 16, 18
 RTM_GETROUTE = 26

@@ -21,7 +21,7 @@ from typing import Any
 from nlbus import Subscriber
 from nlbus.bench.libraries.library import LIBMNL, LIBNL, Kind, Library
 from nlbus.bench.native.floor import BUFFER
-from nlbus.table import Table
+from nlbus.table.table import Table
 
 QUIET = 0.4  # seconds
 IPV4_ROUTE = 1 << 6  # as a mask

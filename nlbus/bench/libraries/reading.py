@@ -20,7 +20,7 @@ from nlbus.bench.libraries.sides import Side, Work, alternate
 from nlbus.bench.libraries.tools import program
 from nlbus.bench.plans import Scale, Tell
 from nlbus.bench.results import Measurement, Missing
-from nlbus.request import NLMSGHDR, attributes, messages
+from nlbus.kernel.requests import NLMSGHDR, attributes, messages
 
 BLOCK = 32_768  # bytes of messages a datagram: the kernel's largest part of a dump
 RTA_OIF, IFLA_MTU = 4, 4

@@ -16,7 +16,7 @@ from nlbus.bench.native.floor import (
 )
 from nlbus.bench.transports.slots import Slots
 from nlbus.bench.transports.transport import Events, Publisher, Subscriber, Transport, buffer
-from nlbus.publisher import DATAGRAM_BYTES
+from nlbus.bus.publisher import DATAGRAM_BYTES
 
 SO_ATTACH_FILTER = 26
 GROUP = 3

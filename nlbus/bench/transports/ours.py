@@ -8,8 +8,8 @@ import numpy as np
 
 import nlbus
 from nlbus.bench.transports.transport import Events, Publisher, Subscriber, Transport
+from nlbus.bus.transport import Transport as Way
 from nlbus.sources.bus import module_protocol
-from nlbus.transport import Transport as Way
 
 
 class OurPublisher(Publisher):

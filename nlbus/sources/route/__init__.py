@@ -1,12 +1,12 @@
 """route: links, addresses, routes, neighbours, rules. Group numbers are those of <linux/rtnetlink.h>."""
 
-from nlbus.groups import Groups
+from nlbus.kernel.groups import Groups
 from nlbus.sources.route.addr import ADDR, ANYCAST, MULTICAST
+from nlbus.sources.route.headers_only import OTHERS
 from nlbus.sources.route.link import BRPORT, IPV6_IFINFO, LINK
 from nlbus.sources.route.neigh import FDB, NEIGH
 from nlbus.sources.route.netconf import NETCONF
 from nlbus.sources.route.nexthop import NEXTHOP, NEXTHOP_BUCKET
-from nlbus.sources.route.others import OTHERS
 from nlbus.sources.route.routes import MPLS_ROUTE, ROUTES
 from nlbus.sources.route.rule import RULE
 from nlbus.sources.source import Source

@@ -4,7 +4,7 @@ Family bridge tells of it as a port of a bridge (`brport`), family inet6 of IPv6
 facts in the same messages, hence other tables.
 """
 
-from nlbus.columns import (
+from nlbus.schema.schema import (
     BYTES,
     LLADDR,
     S32,

@@ -5,7 +5,7 @@ A kind that is not here has its name in linkinfo_kind, and no columns: veth, dum
 
 from collections.abc import Mapping
 
-from nlbus.columns import (
+from nlbus.schema.schema import (
     ADDRESS,
     BE16,
     BE32,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from nlbus.columns import S32, Op, Struct
+from nlbus.schema.schema import S32, Op, Struct
 
 NLM_F_REPLACE = 0x100
 NEW_LINK, NEW_ADDR, NEW_ROUTE, NEW_NEIGH, NEW_RULE = 16, 20, 24, 28, 32  # RTM_NEW*; each RTM_DEL* is one more

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from nlbus.columns import (
+from nlbus.schema.schema import (
     ADDRESS,
     BE16,
     FLAG,

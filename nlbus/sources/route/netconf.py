@@ -1,6 +1,6 @@
 """netconf: how the protocols of a link are set, as in /proc/sys/net/*/conf/."""
 
-from nlbus.columns import S32, U8, Attr, Dump, Field, Schema
+from nlbus.schema.schema import S32, U8, Attr, Dump, Field, Schema
 from nlbus.sources.route.names import FAMILIES, IFINDEX, ops
 
 NETCONF = Schema(

@@ -1,6 +1,6 @@
 """nexthop: next hops that routes refer to, and groups of them; nexthop_bucket: of the resilient groups."""
 
-from nlbus.columns import (
+from nlbus.schema.schema import (
     ADDRESS,
     BYTES,
     FLAG,

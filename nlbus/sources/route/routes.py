@@ -1,6 +1,6 @@
 """route: the routing tables, of unicast and multicast."""
 
-from nlbus.columns import (
+from nlbus.schema.schema import (
     ADDRESS,
     BE16,
     BE32,

@@ -1,6 +1,6 @@
 """rule: which routing table is asked for which packet."""
 
-from nlbus.columns import (
+from nlbus.schema.schema import (
     ADDRESS,
     BE32,
     BE64,

@@ -1,0 +1,1 @@
+"""Capture files: blocks of pcapng and pcap, read and written."""

@@ -1,0 +1,1 @@
+"""From rows to columns and arrays: decoders, the column store, Arrow."""

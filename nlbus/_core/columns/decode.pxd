@@ -1,0 +1,42 @@
+"""The column decoder: messages to columns, by tables that a schema was compiled to."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+
+from nlbus._core.columns.records cimport Rows
+from nlbus._core.columns.program cimport Program, op, slot
+from nlbus._core.columns.shape cimport shape
+from nlbus._core.columns.store cimport Store
+
+
+cdef enum:
+    STRETCH = 128                 # rows
+    SHAPES = 4                    # that are kept
+    PATIENCE = 16                 # messages of no known shape, until only one in so many is learnt
+
+
+cdef class Decoded(Store):
+    cdef Program program
+    cdef slot *slots              # as the program's map, then as its ops
+    cdef slot stranger            # where numbers lead that no level has
+    cdef shape *shapes
+    cdef int latest               # number of a shape
+    cdef shape *learnt
+    cdef uint32_t missed          # messages of no known shape, one after the other
+    cdef const uint8_t *selector  # the last text that SELECTS
+    cdef size_t selector_length
+
+    cdef int point(self) except -1
+    cdef int stretch(self, Rows rows, int64_t first, int64_t end) noexcept nogil
+    cdef int field(self, const op *o, Rows rows, int64_t first, int64_t end) noexcept nogil
+    cdef int fields(self, int first, int count, const uint8_t *at, size_t length, int64_t row) noexcept nogil
+    cdef int take(self, slot *s, const uint8_t *at, size_t length, int64_t row) noexcept nogil
+    cdef int attributes(self, const uint8_t *at, size_t length, int64_t row) noexcept nogil
+    cdef const shape *recognized(self, const uint8_t *at, size_t length) noexcept nogil
+    cdef int walk_and_learn(self, const uint8_t *at, size_t length, int64_t row) noexcept nogil
+    cdef int walk(self, int32_t which, const uint8_t *at, size_t length, int64_t row,
+                  const uint8_t *start) noexcept nogil
+    cdef int put(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
+    cdef int put_list(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
+    cdef int put_structs(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
+    cdef int put_elements(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
+    cdef int put_case(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil

@@ -1,0 +1,12 @@
+"""The column decoder: messages to columns, by tables that a schema was compiled to."""
+
+from typing import Self, final
+
+from nlbus._core.columns.program import Program
+from nlbus._core.columns.store import Store
+from nlbus._core.receive.arena import Block
+from nlbus._typing import Structured
+
+@final
+class Decoded(Store):
+    def __new__(cls, program: Program, block: Block, selected: Structured | None) -> Self: ...

@@ -1,0 +1,399 @@
+"""The column decoder: messages to columns, by tables that a schema was compiled to.
+
+It knows no source. One pass finds the messages of a kind, others decode them: the header a field at a time,
+then each attribute by one look into a table; what nobody asked for is stepped over. Whatever the bytes are:
+an attribute that does not fit marks its row, and what is not known is counted.
+
+Most messages of a batch are of few shapes: the same attributes, of the same lengths, in the same places. Some
+are kept, so that hardly any message must be walked.
+"""
+
+cimport cython
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcmp, memcpy
+
+from nlbus._core.receive.arena cimport Block
+from nlbus._core.columns.cells cimport (
+    cell, cell_begin, cell_bytes, cell_integer, cell_item, cell_items, cell_place,
+)
+from nlbus._core.columns.records cimport Rows
+from nlbus._core.columns.integers cimport extended, load, load_big
+from nlbus._core.columns.plain cimport IPV4_MAPPED, lacks, plain
+from nlbus._core.columns.program cimport *
+from nlbus._core.columns.shape cimport has_shape, learn, shape, value
+from nlbus._core.receive.walk cimport message
+from nlbus._wire.cursor cimport nla_data, nla_ok, nla_payload, nla_total_size, nla_type
+
+cdef extern from "string.h":
+    size_t strnlen(const char *text, size_t most) noexcept nogil
+
+cdef extern from "<sys/socket.h>":
+    int AF_INET, AF_INET6
+
+
+# The collector would take away what __dealloc__ still needs; there are no cycles to collect.
+@cython.final
+@cython.no_gc
+cdef class Decoded(Store):
+    """The columns of the messages of one kind, a row each, in the order they came.
+
+    `unknown`: attributes that the schema does not have; `malformed`: messages too short for their header.
+    """
+
+    def __cinit__(self, Program program not None, Block block not None, selected):
+        cdef Rows rows = Rows(block, selected)
+        cdef const message *m
+        cdef int8_t *what = <int8_t *> malloc(rows.count + 1)
+        cdef Py_ssize_t i, n = 0
+        cdef int64_t row = 0
+        cdef int failed = 0
+        if what == NULL:
+            raise MemoryError("no memory for the columns of a batch")
+        self.program = program
+        try:
+            with nogil:
+                for i in range(rows.count):
+                    what[i] = <int8_t> fits(program, &rows.messages[i], rows.base + rows.messages[i].offset)
+                    n += what[i] >= 0
+                    self.malformed += what[i] == -2
+            self.begin(program, n, block.time_ns)
+            self.point()
+            with nogil:
+                for i in range(rows.count):
+                    if what[i] >= 0:
+                        m = &rows.messages[i]
+                        self.nl_row[row] = <uint32_t> i
+                        self.nl_group[row] = m.group
+                        self.nl_nsid[row] = m.nsid
+                        self.nl_op[row] = <uint8_t> what[i]
+                        row += 1
+                # Some rows at a time: then their bytes are still near when the next field is read.
+                row = 0
+                while row < n and not failed:
+                    failed = self.stretch(rows, row, min(row + STRETCH, n))
+                    row += STRETCH
+        finally:
+            free(what)
+        self.end(failed)
+
+    def __dealloc__(self):
+        free(self.slots)
+        free(self.shapes)
+
+    cdef int point(self) except -1:
+        """Where each attribute's number, and each op, leads to."""
+        cdef Program program = self.program
+        cdef int i, number
+        self.slots = <slot *> calloc(program.numbers + program.op_count + 1, sizeof(slot))
+        self.shapes = <shape *> malloc(SHAPES * sizeof(shape))
+        if self.slots == NULL or self.shapes == NULL:
+            raise MemoryError("no memory for the columns of a batch")
+        for i in range(SHAPES):
+            self.shapes[i].length = 0
+        self.stranger.kind = NOTHING
+        for i in range(program.numbers + program.op_count):
+            number = program.map[i] if i < program.numbers else i - program.numbers
+            self.slots[i].kind = NOTHING
+            if number >= 0:
+                self.slots[i].op = &program.ops[number]
+                self.slots[i].at = program.ops[number].at
+                self.slots[i].kind = program.ops[number].kind if program.ops[number].cell < 0 else FIRST
+        return 0
+
+    # -- attributes to cells -----------------------------------------------------------------------
+
+    cdef int stretch(self, Rows rows, int64_t first, int64_t end) noexcept nogil:
+        """These rows: the fields of their headers, then attributes; where both tell the same, these count."""
+        cdef const message *m
+        cdef size_t start = (self.program.header + 3) & ~3
+        cdef int texts = self.program.field_first + self.program.field_count - self.program.text_count
+        cdef int i, failed = 0
+        cdef int64_t row
+        for i in range(self.program.field_first, texts):
+            failed |= self.field(&self.program.ops[i], rows, first, end)
+        for row in range(first, end):
+            m = &rows.messages[self.nl_row[row]]
+            self.selector_length = 0
+            if self.program.text_count:
+                failed |= self.fields(texts, self.program.text_count, rows.base + m.offset, m.length, row)
+            if start < m.length and self.program.root >= 0:
+                failed |= self.attributes(rows.base + m.offset + start, m.length - start, row)
+        return failed
+
+    cdef int attributes(self, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
+        """All that stand behind the header."""
+        cdef const shape *known = self.recognized(at, length)
+        cdef const value *v
+        cdef int i, failed = 0
+        if known == NULL:
+            return self.walk_and_learn(at, length, row)
+        for i in range(known.values):
+            v = &known.value[i]
+            if not plain(v.slot, at + v.at, v.size, row):
+                failed |= self.take(v.slot, at + v.at, v.size, row)
+        return failed
+
+    cdef int field(self, const op *o, Rows rows, int64_t first, int64_t end) noexcept nogil:
+        """A field of the header, of these rows."""
+        cdef cell *c = &self.cells[o.cell]
+        cdef const message *m = rows.messages
+        cdef const uint8_t *base = rows.base + o.at
+        cdef uint8_t *to
+        cdef int64_t row
+        cdef int failed = 0
+        if self.make(o.cell) < 0:
+            return 1
+        to = c.data
+        if (o.kind != UINT and o.kind != SINT) or o.flags or c.valid != NULL:
+            for row in range(first, end):
+                failed |= self.put(o, base + m[self.nl_row[row]].offset, o.size, row)
+        elif o.size == 1 and c.width == 4 and o.kind == UINT:
+            for row in range(first, end):
+                (<uint32_t *> to)[row] = base[m[self.nl_row[row]].offset]
+        elif <uint32_t> o.size != c.width:
+            for row in range(first, end):
+                failed |= self.put(o, base + m[self.nl_row[row]].offset, o.size, row)
+        elif o.size == 1:
+            for row in range(first, end):
+                to[row] = base[m[self.nl_row[row]].offset]
+        elif o.size == 2:
+            for row in range(first, end):
+                memcpy(to + 2 * row, base + m[self.nl_row[row]].offset, 2)
+        elif o.size == 4:
+            for row in range(first, end):
+                memcpy(to + 4 * row, base + m[self.nl_row[row]].offset, 4)
+        else:
+            for row in range(first, end):
+                memcpy(to + 8 * row, base + m[self.nl_row[row]].offset, 8)
+        return failed
+
+    cdef int fields(self, int first, int count, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
+        """Those fields of a struct that are there; `first` is an op."""
+        cdef slot *s = self.slots + self.program.numbers + first
+        cdef slot *end = s + count
+        cdef int size, failed = 0
+        while s != end:
+            if s.kind == PLAIN_8 and <size_t> s.at + 8 <= length:  # counters, dozens of them in a row
+                memcpy(s.data + 8 * row, at + s.at, 8)
+                s.valid[row] = 1
+            else:
+                size = s.op.size
+                if <size_t> (s.at + size) <= length and not plain(s, at + s.at, size, row):
+                    failed |= self.take(s, at + s.at, size, row)
+            s += 1
+        return failed
+
+    cdef const shape *recognized(self, const uint8_t *at, size_t length) noexcept nogil:
+        """The shape that these attributes have; NULL: none of those that are kept."""
+        for _ in range(SHAPES):
+            if has_shape(&self.shapes[self.latest], at, length):
+                self.missed = 0
+                return &self.shapes[self.latest]
+            self.latest = (self.latest + 1) % SHAPES
+        return NULL
+
+    cdef int walk_and_learn(self, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
+        """Attributes of no known shape. Where hardly any two messages are alike, only a few are learnt."""
+        cdef int failed
+        self.missed += 1
+        if self.missed > PATIENCE and self.missed % PATIENCE:
+            return self.walk(self.program.root, at, length, row, NULL)
+        self.latest = (self.latest + 1) % SHAPES
+        self.learnt = &self.shapes[self.latest]
+        self.learnt.heads = self.learnt.values = 0
+        failed = self.walk(self.program.root, at, length, row, at)
+        self.learnt.length = 0 if self.damaged[row] else length
+        return failed
+
+    cdef int walk(self, int32_t which, const uint8_t *at, size_t length, int64_t row,
+                  const uint8_t *start) noexcept nogil:
+        """Attributes of this level; they belong to the shape that is learnt, which begins at `start`, unless
+        that is NULL."""
+        cdef slot *slots = self.slots + self.program.levels[which].first
+        cdef slot *s
+        cdef int32_t number, count = self.program.levels[which].count
+        cdef size_t size
+        cdef int failed = 0
+        while nla_ok(at, length):
+            number = nla_type(at)
+            size = nla_payload(at)
+            s = &slots[number] if number < count else &self.stranger
+            if start != NULL:
+                learn(self.learnt, s, at, at - start, size)
+            if s.kind == NEST:
+                failed |= self.walk(s.op.level, nla_data(at), size, row, start)
+            elif not plain(s, nla_data(at), size, row):
+                failed |= self.take(s, nla_data(at), size, row)
+            # As nla_next, from what is in a register: the last one may come without its padding.
+            size = nla_total_size(size)
+            if size >= length:
+                return failed
+            at += size
+            length -= size
+        if length:
+            self.damaged[row] = 1
+        return failed
+
+    cdef int take(self, slot *s, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
+        """Whatever is not plain, or the first of its kind in this batch."""
+        if s.kind == NOTHING:
+            self.unknown += 1
+            return 0
+        if s.kind == FIRST:
+            if self.make(s.op.cell) < 0:
+                return 1
+            s.data = self.cells[s.op.cell].data
+            s.valid = self.cells[s.op.cell].valid
+            if s.valid == NULL:
+                s.valid = self.scratch
+            s.kind = s.op.kind
+            if plain(s, at, length, row):
+                return 0
+        if s.kind != SKIP:
+            return self.put(s.op, at, length, row)
+        return 0
+
+    cdef int put(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
+        cdef cell *c = &self.cells[o.cell]
+        cdef int kind = o.kind
+        cdef uint8_t *to
+        if length < <size_t> o.size:
+            self.damaged[row] = 1
+            return 0
+        if o.flags & MAY_LACK and lacks(o, at):
+            return 0
+        if o.flags & APPEND:
+            if c.row != row:
+                cell_begin(c, row)
+            if cell_item(c) < 0:
+                return 1
+        if kind == UINT:
+            cell_integer(c, row, load(at, o.size))
+        elif kind == UINT_BE:
+            cell_integer(c, row, load_big(at, o.size))
+        elif kind == SINT:
+            cell_integer(c, row, extended(load(at, o.size), o.size))
+        elif kind == TEXT:
+            length = strnlen(<const char *> at, length)
+            if o.flags & SELECTS:
+                self.selector = at
+                self.selector_length = length
+            if o.cell >= 0:
+                return cell_bytes(c, row, at, length) < 0
+        elif kind == ADDRESS or kind == PLAIN_ADDRESS or kind == VIA:
+            if kind == VIA:
+                if length != (6 if load(at, 2) == AF_INET else 18 if load(at, 2) == AF_INET6 else 0):
+                    self.damaged[row] = 1
+                    return 0
+                at += 2
+                length -= 2
+            if length != 4 and length != 16:
+                self.damaged[row] = 1
+                return 0
+            to = cell_place(c, row)
+            if length == 4:
+                memcpy(to, IPV4_MAPPED, 12)
+                memcpy(to + 12, at, 4)
+            else:
+                memcpy(to, at, 16)
+        elif kind == STRUCT:
+            return self.fields(o.first, o.count, at, length, row)
+        elif kind == BYTES:
+            return cell_bytes(c, row, at, length) < 0
+        elif kind == FIXED:
+            memcpy(cell_place(c, row), at, o.size)
+        elif kind == FLAG:
+            cell_integer(c, row, 1)
+        elif kind == VARINT:
+            if length != 4 and length != 8:
+                self.damaged[row] = 1
+                return 0
+            cell_integer(c, row, load(at, <int> length))
+        elif kind == SINT_BE:
+            cell_integer(c, row, extended(load_big(at, o.size), o.size))
+        elif kind == LIST:
+            return self.put_list(o, at, length, row)
+        elif kind == ELEMENTS:
+            return self.put_elements(o, at, length, row)
+        elif kind == SELECT:
+            return self.put_case(o, at, length, row)
+        elif kind == STRUCTS:
+            return self.put_structs(o, at, length, row)
+        elif kind == LABEL:
+            cell_integer(c, row, load_big(at, 4) >> 12)
+        elif kind == WEIGHT:
+            cell_integer(c, row, (at[0] | at[1] << 8) + 1)
+        return 0
+
+    cdef int put_list(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
+        """An array of values of one size."""
+        cdef const op *item = &self.program.ops[o.first]
+        cdef cell *c = &self.cells[item.cell]
+        cdef int failed = 0
+        cell_begin(c, row)
+        if (item.kind == UINT or item.kind == SINT) and <uint32_t> item.size == c.width:
+            return cell_items(c, at, length // item.size) < 0
+        while length >= <size_t> item.size and not failed:
+            failed = cell_item(c) < 0 or self.put(item, at, item.size, row)
+            at += item.size
+            length -= item.size
+        return failed
+
+    cdef int put_structs(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
+        """Structs of one size, one after the other, behind those of an earlier attribute; a list a column."""
+        cdef const int32_t *lists = self.program.lists + o.lists
+        cdef int i, failed = 0
+        for i in range(o.list_count):
+            if self.make(lists[i]) < 0:
+                return 1
+            if self.cells[lists[i]].row != row:
+                cell_begin(&self.cells[lists[i]], row)
+        while length >= <size_t> o.at and not failed:
+            for i in range(o.list_count):
+                failed |= cell_item(&self.cells[lists[i]]) < 0
+            if not failed:
+                failed = self.fields(o.first, o.count, at, o.at, row)
+            at += o.at
+            length -= o.at
+        if length:
+            self.damaged[row] = 1
+        return failed
+
+    cdef int put_elements(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
+        """Structs, each as long as its first field says, with attributes behind; a list a column."""
+        cdef const int32_t *lists = self.program.lists + o.lists
+        cdef size_t own, head
+        cdef int i, failed = 0
+        for i in range(o.list_count):
+            if self.make(lists[i]) < 0:
+                return 1
+            cell_begin(&self.cells[lists[i]], row)
+        while length >= <size_t> o.at and not failed:
+            own = load(at, 2)
+            if own < <size_t> o.at or own > length:
+                break
+            for i in range(o.list_count):
+                failed |= cell_item(&self.cells[lists[i]]) < 0
+            if failed:
+                break
+            failed = self.fields(o.first, o.count, at, own, row)
+            head = (o.at + 3) & ~3
+            if own > head:
+                failed |= self.walk(o.level, at + head, own - head, row, NULL)
+            own = min((own + 3) & ~<size_t> 3, length)
+            at += own
+            length -= own
+        if length:
+            self.damaged[row] = 1
+        return failed
+
+    cdef int put_case(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
+        """Attributes that depend on a text that came before."""
+        cdef const case *c = self.program.cases + o.first
+        cdef int i
+        for i in range(o.count):
+            if (<size_t> c[i].length == self.selector_length
+                    and memcmp(c[i].text, self.selector, self.selector_length) == 0):
+                return self.walk(c[i].level, at, length, row, NULL)
+        return 0

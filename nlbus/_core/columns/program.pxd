@@ -1,0 +1,122 @@
+"""What a schema of attributes was compiled to: the tables by which the decoder goes."""
+
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from nlbus._core.columns.integers cimport load
+from nlbus._core.columns.store cimport Plan
+from nlbus._core.receive.walk cimport message
+
+
+cdef enum kind:
+    SKIP                          # known, but nobody asked for it
+    UINT
+    SINT
+    UINT_BE
+    SINT_BE
+    VARINT                        # an unsigned integer of 4 or 8 bytes
+    FLAG
+    FIXED
+    ADDRESS                       # 4 or 16 bytes, to 16
+    VIA                           # the same after a family
+    TEXT
+    BYTES
+    NEST                          # level
+    STRUCT                        # first, count: its fields
+    LIST                          # first: what each item is
+    ELEMENTS                      # first, count: fields; level; lists, list_count: the columns
+    SELECT                        # first, count: cases
+    STRUCTS                       # at: bytes of each; first, count: fields; lists, list_count: the columns
+    LABEL                         # of a stack of MPLS labels, an entry: its upper 20 bits
+    WEIGHT                        # two bytes, the lower one first, and one more
+    # Of slots:
+    NOTHING                       # the schema has no such attribute
+    FIRST                         # nothing has come yet: its column has no memory
+    # To a column of that width, which is no list; the commonest first:
+    PLAIN_4                       # UINT or SINT
+    PLAIN_8
+    PLAIN_1
+    PLAIN_2
+    PLAIN_BE_2                    # UINT_BE or SINT_BE
+    PLAIN_BE_4
+    PLAIN_BE_8
+    PLAIN_ADDRESS
+
+
+cdef enum op_flag:
+    APPEND = 1                    # each attribute of this number is a new item
+    SELECTS = 2                   # later SELECTs go by this text
+    MAY_LACK = 4                  # the integer `absent` means that there is none
+
+
+cdef struct op:                   # OP of nlbus/schema/compile_attributes.py
+    int32_t kind
+    int32_t flags
+    int32_t size                  # on the wire, at least
+    int32_t at                    # of a field: where in its struct
+    int32_t cell                  # -1: none
+    int32_t first
+    int32_t count
+    int32_t level
+    int32_t lists
+    int32_t list_count
+    uint64_t absent               # as many bits as `size` has
+
+
+cdef struct slot:                 # what an attribute's number, or an op's, leads to, in the batch at hand
+    int32_t kind
+    int32_t at                    # as the op's
+    const op *op
+    uint8_t *data
+    uint8_t *valid
+
+
+cdef struct level:                # LEVEL: map[first + number] is an op, or -1
+    int32_t first
+    int32_t count
+
+
+cdef struct case:                 # CASE
+    char text[20]
+    int32_t length
+    int32_t level
+
+
+cdef struct rule:                 # RULE: what a message's type and flags say
+    uint16_t type
+    uint16_t mask
+    uint16_t value
+    uint16_t op
+
+
+cdef class Program(Plan):
+    cdef op *ops
+    cdef level *levels
+    cdef int32_t *map
+    cdef case *cases
+    cdef rule *rules
+    cdef int32_t *lists           # cells that ELEMENTS fill side by side
+    cdef int numbers              # items of map
+    cdef int op_count
+    cdef int rule_count
+    cdef int field_first
+    cdef int field_count
+    cdef int text_count           # of those, the last: they fill cells of any length
+    cdef uint32_t header
+    cdef int32_t root             # level; -1: nothing but the header is looked at
+    cdef int select_at
+    cdef int select_size
+    cdef uint64_t select_value
+    cdef bint select_others       # messages with that value are the ones that do not fit
+
+
+# What the message says has happened; -1: it is not of this kind, -2: it should be, but is cut.
+cdef inline int fits(Program self, const message *m, const uint8_t *payload) noexcept nogil:
+    cdef int i
+    for i in range(self.rule_count):
+        if m.type == self.rules[i].type and m.flags & self.rules[i].mask == self.rules[i].value:
+            if (self.select_size and m.length >= <uint32_t> (self.select_at + self.select_size)
+                    and (load(payload + self.select_at, self.select_size) == self.select_value)
+                    == self.select_others):
+                return -1
+            return self.rules[i].op if m.length >= self.header else -2
+    return -1

@@ -1,0 +1,38 @@
+"""One receiving socket: its slots, its gauge, its ledger."""
+
+from collections.abc import Collection
+from typing import Literal, Self, final
+
+from nlbus._core.receive.ledger import Ledger
+
+@final
+class Socket:
+    def __new__(
+        cls,
+        protocol: int,
+        kind: Literal["nlmsg", "datagram", "bus"],
+        groups: Collection[int],
+        *,
+        buffer_bytes: int,
+        buffer_limit: int,
+        trust_kernel: bool,
+        user_groups: int,
+        trust_uids: Collection[int] | None,
+        sentinel: bool = False,
+        all_nsid: bool = False,
+        stamped: bool = False,
+        reliable: bool = False,
+    ) -> Self: ...
+    @property
+    def fd(self) -> int: ...
+    @property
+    def protocol(self) -> int: ...
+    @property
+    def portid(self) -> int: ...
+    @property
+    def kind(self) -> int: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    def open_drops(self) -> int: ...
+    def buffer(self) -> tuple[int, int]: ...
+    def counters(self) -> dict[str, int]: ...

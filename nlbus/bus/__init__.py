@@ -1,0 +1,1 @@
+"""Subscribers, publishers, batches, snapshots and state."""

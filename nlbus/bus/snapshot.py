@@ -1,0 +1,228 @@
+"""Snapshots: all objects of a kind that there are now, as a table, or as batches before the live ones."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from itertools import count, islice
+from threading import Event
+from time import time_ns
+from typing import TYPE_CHECKING, TypeVar
+
+from nlbus._core.columns import records as gather
+from nlbus._core.receive.receiver import Receiver
+from nlbus._core.receive.socket import Socket
+from nlbus.bus.batch import FRAMINGS, Batch
+from nlbus.bus.pipeline import behind
+from nlbus.errors import KernelError, PermissionDenied, SchemaError, kernel_error
+from nlbus.kernel.constants import GetFlag, MessageFlag, MessageType
+from nlbus.kernel.groups import Groups
+from nlbus.kernel.netns import Netns, inside
+from nlbus.kernel.requests import Reply, attribute, message, refusal
+from nlbus.schema.schema import Dump, Filter
+from nlbus.sources import Source, find
+from nlbus.table.decoded import RESYNC, SNAPSHOT
+from nlbus.table.loss import Loss
+from nlbus.table.query import Reading
+from nlbus.table.table import Table
+
+if TYPE_CHECKING:
+    from nlbus.table.expressions import Expression
+
+BUFFER = 1 << 20  # a dump waits for its reader
+CHUNK = 32 << 10  # bytes of a datagram, that the kernel fills if it may
+MEMORY = 256 << 20
+PATIENCE = 10.0  # seconds until a dump counts as stuck
+RETRIES = 16  # of a dump that changes while it is read
+MANY = 4096  # datagrams a batch, of those that do not come from a dump
+
+_numbers = count(1)
+
+T = TypeVar("T")
+
+
+def snapshot(
+    source: str,
+    table: str,
+    *,
+    where: Expression | None = None,
+    columns: Iterable[str] | None = None,
+    netns: Netns = None,
+) -> Table:
+    """All rows of a table that there are now: routes, links, connections, processes, devices.
+
+    where: only rows for which this expression of `field` is true; the kernel is asked for no more, where it
+    can tell. columns: only these, None for all. netns: as of a Subscriber. A dump that changed while it was
+    read is read again. nl_origin is "snapshot", nl_time when it was received.
+
+    UnknownSource, SchemaError (also where there is no such snapshot), PermissionDenied, KernelError.
+    """
+    return inside(netns, lambda: _snapshot(source, table, where, columns))
+
+
+def _snapshot(source: str, table: str, where: Expression | None, columns: Iterable[str] | None) -> Table:
+    reading = Reading(find(source), {table: columns}, where)
+
+    def decoded(batches: Iterable[Batch]) -> list[Table]:
+        return behind(lambda batch: reading.table(batch, table), batches)
+
+    return Table.concat([reading.empty(table), *_all(reading, table, SNAPSHOT, decoded)])
+
+
+class Snapshots:
+    """What Subscriber(snapshot=True) is told of its tables: all that there is, as batches.
+
+    tables: their names; none: all that these groups bring and of which there is a snapshot. SchemaError.
+    """
+
+    def __init__(self, reading: Reading, tables: Iterable[str], groups: Groups, netns: Netns) -> None:
+        source = reading.source
+        heard = {name for name, number in source.groups.items() if number in groups}
+        schemas = [reading.schema(name) for name in reading.tables]
+        self._tables = list(tables) or [
+            schema.name for schema in schemas if schema.dump and heard.intersection(schema.groups)
+        ]
+        self._reading = reading
+        self._netns = netns
+        for name in self._tables:
+            _dump_of(reading, name)
+        if not self._tables:
+            raise SchemaError(f"no snapshot of {source.name}: there is none of any table of these groups")
+
+    def take(self, resync: bool) -> list[Batch]:
+        """What there is now, the last batch `complete`; at least one batch. The errors of `snapshot`."""
+        origin = RESYNC if resync else SNAPSHOT
+        found = inside(self._netns, lambda: self._take(origin)) or [_made(self._reading, [], origin)]
+        found[-1].complete = True
+        return found
+
+    def _take(self, origin: int) -> list[Batch]:
+        every = (_all(self._reading, name, origin, list) for name in self._tables)
+        return [batch for batches in every for batch in batches if batch]
+
+
+def _all(reading: Reading, table: str, origin: int, take: Callable[[Iterable[Batch]], list[T]]) -> list[T]:
+    """What `take` makes of the batches of all objects of a table."""
+    dump = _dump_of(reading, table)
+    if not isinstance(dump, Dump):
+        datagrams = dump()
+        return take(_made(reading, some, origin) for some in iter(lambda: [*islice(datagrams, MANY)], []))
+    filters = _filters(reading, table, dump)
+    for _ in range(RETRIES):
+        try:
+            return take(_dump(reading, table, dump, filters, origin))
+        except _Interrupted:
+            pass
+        except KernelError as error:
+            if not filters or error.errno == errno.ETIMEDOUT:
+                raise
+            # It knows no such device, table or family: then no row has it, or the kernel cannot tell.
+            filters = {}
+    help = "it changes all the time: try again, or ask for less with where="
+    raise kernel_error(errno.EINTR, f"dumping {reading.source.name} {table}", help)
+
+
+def _dump_of(reading: Reading, table: str) -> Dump | Callable[[], Iterator[bytes]]:
+    dump = reading.schema(table).dump
+    if dump is None:
+        source = reading.source
+        able = ", ".join(schema.name for schema in source.schemas if schema.dump is not None)
+        what = f"no snapshot of {source.name} {table}"
+        raise SchemaError(f"{what}: nlbus asks the kernel for none; there are {able or 'none'}")
+    return dump
+
+
+def _made(reading: Reading, datagrams: list[bytes], origin: int) -> Batch:
+    """Not received, but made of what is there, now."""
+    kind = FRAMINGS.index(reading.source.framing)
+    block, _ = gather.from_datagrams(kind, datagrams, 0, 0, time_ns())
+    return Batch(block, Loss(), reading, origin=origin)
+
+
+class _Interrupted(Exception):  # noqa: N818 - told to nobody
+    """Something changed while it was dumped."""
+
+
+def _dump(
+    reading: Reading, table: str, dump: Dump, filters: Mapping[Filter, bytes], origin: int
+) -> Iterator[Batch]:
+    action = f"dumping {reading.source.name} {table}"
+    flags = MessageFlag.REQUEST | GetFlag.DUMP
+    request = message(dump.type, _body(dump, filters), flags, next(_numbers) & 0xFFFF_FFFF)
+    ended = False
+    with closing(_receiver(reading, action)) as receiver:
+        try:
+            receiver.send(request)
+        except OSError as error:
+            raise kernel_error(error.errno or 0, action, reading.source.needs) from error
+        while not ended:
+            block = receiver.receive(PATIENCE)
+            if block is None or not block.rows:
+                raise kernel_error(errno.ETIMEDOUT, action, f"no answer in {PATIENCE:.0f} seconds")
+            if block.flags & MessageFlag.DUMP_INTR:
+                raise _Interrupted
+            batch = Batch(block, Loss(), reading, origin=origin)
+            ended = _ended(batch, action, reading.source)
+            yield batch._picked(batch.messages[:-1]) if ended else batch
+            del block, batch  # its memory, unless somebody keeps it, is warm for what comes next
+
+
+def _receiver(reading: Reading, action: str) -> Receiver:
+    try:
+        receiver = _open(reading)
+    except OSError as error:
+        raise kernel_error(error.errno or 0, action, reading.source.needs) from error
+    receiver.expect_dump(CHUNK)
+    return receiver
+
+
+def _open(reading: Reading) -> Receiver:
+    socket = Socket(
+        reading.source.protocol,
+        "nlmsg",
+        (),
+        buffer_bytes=BUFFER,
+        buffer_limit=BUFFER,
+        trust_kernel=True,
+        user_groups=0,
+        trust_uids=(),
+    )
+    return Receiver(socket, max_memory=MEMORY, aside=Event())
+
+
+def _ended(batch: Batch, action: str, source: Source) -> bool:
+    """Whether the dump's last message is in it. PermissionDenied, KernelError if the dump was refused."""
+    last = int(batch.messages["type"][-1])
+    if last not in (MessageType.DONE, MessageType.ERROR):
+        return False
+    reply = Reply(last, int(batch.messages["flags"][-1]), batch.payload(-1))
+    refused = refusal(reply, action)
+    if isinstance(refused, PermissionDenied):
+        refused = refusal(reply, action, source.needs.removeprefix("joining "))
+    if refused:
+        raise refused
+    return True
+
+
+def _filters(reading: Reading, table: str, dump: Dump) -> dict[Filter, bytes]:
+    """The conditions that the kernel can check, and their values; not those that no row can meet."""
+    equal = reading.equalities(table)
+    return {
+        filter: equal[filter.column].to_bytes(filter.size, sys.byteorder)
+        for filter in dump.filters
+        if 0 <= equal.get(filter.column, -1) < 1 << 8 * filter.size
+    }
+
+
+def _body(dump: Dump, filters: Mapping[Filter, bytes]) -> bytes:
+    """The request."""
+    header = bytearray(dump.header)
+    attributes = b""
+    for filter, value in filters.items():
+        if filter.at >= 0:
+            header[filter.at : filter.at + filter.size] = value
+        else:
+            attributes += attribute(filter.number, value)
+    return bytes(header) + bytes(-len(header) % 4) + attributes

@@ -1,0 +1,151 @@
+"""Feed: what batches come from, be it a Subscriber or a capture of what one received."""
+
+from __future__ import annotations
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from nlbus.bus.windows import Window, windows
+from nlbus.errors import ClosedError, SchemaError
+from nlbus.table.loss import Loss
+from nlbus.table.query import Reading
+from nlbus.table.table import Table, add_to
+
+if TYPE_CHECKING:
+    from nlbus.bus.batch import Batch
+    from nlbus.kernel.groups import Groups
+    from nlbus.schema.topic import Topic
+    from nlbus.sources import Source
+
+log = logging.getLogger("nlbus")
+
+LOG_EVERY = 1.0  # seconds
+
+OnLoss = Literal["log", "raise", "ignore"]
+
+
+class Feed(ABC):
+    """Batches of a source, one after the other. `with` and iteration end well.
+
+    on_loss: "log" (logger "nlbus", at most once a second), "raise" LossError (the next recv then returns the
+    batch), "ignore". SchemaError for anything else.
+    """
+
+    live = True  # time passes while nothing comes; in a capture only from batch to batch
+
+    def __init__(self, on_loss: OnLoss) -> None:
+        if on_loss not in ("log", "raise", "ignore"):
+            raise SchemaError(f"on_loss={on_loss!r}: 'log', 'raise' or 'ignore'")
+        self._on_loss = on_loss
+        self._logged = 0.0
+        self._unlogged = Loss()
+
+    @property
+    @abstractmethod
+    def source(self) -> Source | None:
+        """The source of the batches; None where that is not known yet."""
+
+    @property
+    @abstractmethod
+    def groups(self) -> Groups:
+        """The groups that are heard."""
+
+    @abstractmethod
+    def recv(self, timeout: float | None = None) -> Batch:
+        """The next batch; an empty one when `timeout` seconds are up. ClosedError at the end."""
+
+    @abstractmethod
+    def stats(self) -> dict[str, Any]:
+        """Counters since the start, by name."""
+
+    @abstractmethod
+    def explain(self) -> str:
+        """What was opened, in words."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it; later recv raises ClosedError."""
+
+    def batches(self, timeout: float | None = None, stop_after: int | None = None) -> Iterator[Batch]:
+        """Batches until none came for `timeout` seconds, or `stop_after` events were yielded, or `close`."""
+        seen = 0
+        while stop_after is None or seen < stop_after:
+            try:
+                batch = self.recv(timeout)
+            except ClosedError:
+                return
+            if not batch and not batch.loss and not batch.complete:
+                if timeout is not None:
+                    return
+                continue
+            seen += len(batch)
+            yield batch
+
+    def collect(self, name: str | Topic, seconds: float | None = None, rows: int | None = None) -> Table:
+        """All rows of a table that come in `seconds`, or until there are `rows` at least, or to the end.
+
+        Its `loss` is all that was lost meanwhile, also among other messages.
+        """
+        deadline = None if seconds is None else time.monotonic() + seconds
+        tables: list[Table] = []
+        found = 0
+        while rows is None or found < rows:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                break
+            try:
+                batch = self.recv(left)
+            except ClosedError:
+                break
+            table = batch.table(name)
+            found += len(table)
+            add_to(tables, table)
+        return Table.concat(tables or [self._empty(name)])
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that batches can be read as: those that were asked for, or all of the source."""
+        return () if self.source is None else self.source.tables
+
+    def _empty(self, name: str | Topic) -> Table:
+        """A table of this name without rows."""
+        if self.source is None:
+            raise SchemaError(f"no table {name!r}: nothing says of which source this is")
+        return Reading(self.source).empty(name)
+
+    def windows(self, name: str | Topic, seconds: float) -> Iterator[Window]:
+        """The rows of a table in windows of `seconds`, one after the other, until the end; silence too.
+
+        Windows end at whole multiples of `seconds` of UTC; the first begins now (a capture's with its first
+        batch), and the last ends where the feed does. A row is in the window in which it was received. Where
+        the clock is set back, a window stays open until it has caught up. SchemaError, and what recv raises.
+        """
+        return windows(self, name, seconds)
+
+    def __iter__(self) -> Iterator[Batch]:
+        try:
+            while True:
+                yield self.recv()
+        except ClosedError:
+            return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _log(self, name: str, loss: Loss) -> None:
+        self._unlogged += loss
+        if time.monotonic() - self._logged >= LOG_EVERY:
+            self._log_rest(name)
+
+    def _log_rest(self, name: str) -> None:
+        """What was too soon to be logged, at the end too."""
+        loss, self._unlogged = self._unlogged, Loss()
+        if loss:
+            self._logged = time.monotonic()
+            log.warning("%s: %s", name, loss)

@@ -1,0 +1,181 @@
+"""`nlbus snapshot`: what there is now, for people and for other programs."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any, BinaryIO
+
+import click
+
+import nlbus
+from nlbus import Table
+from nlbus.cli.commands.completion import source_names, table_words
+from nlbus.cli.render.export import (
+    BINARY,
+    STDOUT,
+    check_binary,
+    csv_head,
+    csv_rows,
+    export,
+    format_of,
+    new_file,
+)
+from nlbus.cli.render.names import Names
+from nlbus.cli.render.text import NL_NAMES, Wording, is_number, value_text, words_of
+from nlbus.cli.render.view import Choice, choosing, prepared, wanted_columns
+from nlbus.cli.shared.ending import Ending, discard_stdout, write_all
+from nlbus.cli.shared.options import namespace
+from nlbus.kernel.netns import inside
+from nlbus.sources import Source, find
+from nlbus.table.query import Reading
+
+CHUNK = 128  # lines a write
+
+
+@click.command()
+@click.argument("source", shell_complete=source_names)
+@click.argument("table", required=False, shell_complete=table_words)
+@click.argument("file", default=STDOUT)
+@choosing("auto", "text", "json", "csv", "arrow", "parquet", of_table=True)
+@click.option("-c", "--count", type=click.IntRange(1), metavar="N", help="The first N rows.")
+@click.option("--netns", type=namespace, metavar="NAME|PATH|PID", help="Of this network namespace.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite FILE if it exists.")
+def snapshot(
+    source: str,
+    table: str | None,
+    file: str,
+    choice: Choice,
+    count: int | None,
+    netns: str | int | None,
+    force: bool,
+) -> None:
+    """Print all rows of TABLE of SOURCE that there are now, or write them to FILE.
+
+    TABLE may be left out where there is but one. A FILE that ends in .json, .csv, .arrows, .arrow or .parquet
+    is written as such; stdout and any other are text. -o says it where the name does not.
+
+    Links, addresses, routes, connections, devices, processes: as the kernel lists them, in the tables and
+    columns of `nlbus listen`. The kernel itself is asked for no more than --where wants, where it can tell.
+
+    Text is a line a row, as of `nlbus listen`; with --columns a table of these. In csv and json, addresses
+    are text, numbers that have names are these names; columns nl_..., much the same in all rows, are there
+    only if --columns names them. arrow (a stream of Arrow's IPC) and parquet have them too, unless --columns
+    names others, and need pyarrow: pip install 'nlbus[parquet]'. How many rows it were comes on stderr.
+
+    \b
+    nlbus snapshot route link
+    nlbus snapshot route route --where 'table == main and dst in 10.0.0.0/8'
+    nlbus snapshot route link --columns ifname,mtu,stats64_rx_bytes
+    nlbus snapshot route neigh -o json | jq -r .lladdr
+    nlbus snapshot uevent
+    nlbus snapshot conntrack conntrack connections.csv
+    nlbus snapshot route route routes.parquet
+    nlbus snapshot route route -o arrow | python3 -c 'import sys, polars
+    print(polars.read_ipc_stream(sys.stdin.buffer))'
+    """
+    there = inside(netns, lambda: find(source))
+    if table is None:
+        able = [schema.name for schema in there.schemas if schema.dump is not None]
+        if len(able) != 1:
+            raise click.UsageError(f"a snapshot of which table? {source} has {', '.join(able) or 'none'}")
+        table = able[0]
+    if choice.output == "auto":
+        choice = replace(choice, output=format_of(file))
+    check_binary(choice.output, file)
+    chosen, output = choice.columns, choice.output
+    empty = Reading(there).empty(table)
+    for name in chosen:
+        empty.column(name)  # raises
+    wanted = wanted_columns(there, table, chosen, choice.complete)
+    with Ending() as ending:
+        found = ending.unless_over(
+            lambda: nlbus.snapshot(source, table, where=choice.where, columns=wanted, netns=netns)
+        )
+        if found is None:
+            return
+        if count is not None:
+            found = found.head(count)
+        rows = 0
+        try:
+            if output in BINARY:
+                export(output, found.select(chosen) if chosen else found, file, force)
+                rows = len(found)
+            else:
+                lines = _Lines(there, table, chosen, choice.everything)
+                with new_file(file, force, "writing to") as out:
+                    rows = _write(ending, lines.of(found, output, netns), None if file == STDOUT else out)
+        except BrokenPipeError:
+            discard_stdout()
+            return
+    malformed = f", {found.malformed} malformed" * (found.malformed > 0)
+    click.echo(f"nlbus: {rows} row{'s' * (rows != 1)}{malformed}", err=True)
+
+
+class _Lines:
+    """A table as lines, with how many rows each stands for."""
+
+    def __init__(self, source: Source, table: str, columns: list[str], everything: bool) -> None:
+        self._source = source
+        self._table = table
+        self._columns = columns
+        self._everything = everything
+
+    def of(self, found: Table, output: str, netns: str | int | None) -> Iterator[tuple[str, int]]:
+        """The lines in this format."""
+        if output == "csv":
+            return self._csv(found)
+        if output == "json":
+            return self._json(found)
+        if self._columns or words_of(self._source.name, self._table) is None:
+            return self._aligned(found)
+        return self._words(found, netns)
+
+    def _csv(self, found: Table) -> Iterator[tuple[str, int]]:
+        every = [column.name for column in found.columns if column.name not in NL_NAMES]
+        table = found.select(self._columns or every)
+        yield csv_head(table), 0
+        for line in csv_rows(self._source, table):
+            yield line, 1
+
+    def _json(self, found: Table) -> Iterator[tuple[str, int]]:
+        for row in self._rows(found):
+            names = self._columns or (name for name in row if name not in NL_NAMES)
+            yield json.dumps({name: row[name] for name in names if name in row}, default=bytes.hex), 1
+
+    def _words(self, found: Table, netns: str | int | None) -> Iterator[tuple[str, int]]:
+        names = Names(live=self._source.name == "route", netns=netns)
+        names.fill()
+        words = Wording(self._source, [], self._everything, names)
+        for row in self._rows(found):
+            yield " ".join(words.words(self._table, row)), 1
+
+    def _aligned(self, found: Table) -> Iterator[tuple[str, int]]:
+        columns = Wording(self._source, [], True, Names()).columns(self._table)
+        rows = list(self._rows(found))
+        lines = [""] * (len(rows) + 1)
+        for name in self._columns or [name for name in columns if name not in NL_NAMES]:
+            if self._columns or any(name in row for row in rows):
+                shown = [value_text(columns[name], row[name]) if name in row else "-" for row in rows]
+                cells = [name.upper(), *shown]
+                side, width = ">" if is_number(columns[name]) else "<", max(map(len, cells))
+                lines = [f"{line}  {cell:{side}{width}}" for line, cell in zip(lines, cells, strict=True)]
+        for i, line in enumerate(lines if any(lines) else []):
+            text = line[2:].rstrip()
+            yield click.style(text, bold=True) if not i else text, int(i > 0)
+
+    def _rows(self, found: Table) -> Iterator[dict[str, Any]]:
+        return (prepared(self._source, row) for row in found.iter_rows(absent=False))
+
+
+def _write(ending: Ending, lines: Iterator[tuple[str, int]], out: BinaryIO | None) -> int:
+    """Write lines until they or it end; how many rows it were. BrokenPipeError."""
+    rows = 0
+    while not ending.over and (some := list(islice(lines, CHUNK))):
+        text = "".join(f"{line}\n" for line, _ in some)
+        if out is None:
+            write_all(text)
+        else:
+            out.write(click.unstyle(text).encode(errors="backslashreplace"))
+        rows += sum(count for _, count in some)
+    return rows

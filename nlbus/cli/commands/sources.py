@@ -1,0 +1,116 @@
+"""`nlbus sources`: what can be heard here, and why not; what tables and columns there are."""
+
+import json
+import shutil
+import textwrap
+from collections.abc import Iterator
+
+import click
+
+import nlbus
+from nlbus import SchemaError
+from nlbus.cli.commands.completion import source_names, table_words
+from nlbus.cli.render.schema import columns, tables
+from nlbus.cli.shared.ending import write_all
+from nlbus.sources import Source, find
+
+NAME, KERNEL, HERE = 21, 28, 6
+
+
+@click.command()
+@click.argument("source", required=False, shell_complete=source_names)
+@click.argument("table", required=False, shell_complete=table_words)
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text",
+    help="A table, or a JSON object a line.",
+)  # fmt: skip
+def sources(source: str | None, table: str | None, output: str) -> None:
+    """Show what can be heard here, and why not; the tables of SOURCE; or the columns of its TABLE.
+
+    Tries a real membership of each source and ends it at once; it changes nothing. Groups marked * are those
+    that `nlbus listen SOURCE` joins by itself; where no group has a name, numbers do. genl: stands before a
+    generic netlink family, raw: before a protocol whose messages come as they are.
+
+    Of a table, columns marked * are its key: they tell rows apart. UNIT may also say how bytes are shown,
+    KERNEL is the kernel's name of the attribute, VALUES are the names of values or flags.
+
+    \b
+    nlbus sources
+    nlbus sources -o json | jq -r 'select(.available) | .name'
+    unshare -Urn nlbus sources        in a namespace of your own
+    nlbus sources route               its tables
+    nlbus sources route link          the columns of one
+    nlbus sources route link -o json | jq -r 'select(.unit == "bytes") | .name'
+    """
+    write_all("".join(f"{line}\n" for line in _lines(source, table, output)))
+
+
+def _lines(source: str | None, table: str | None, output: str) -> Iterator[str]:
+    if source is not None:
+        found = find(source)
+        if not found.schemas:
+            raise SchemaError(f"{source} has no tables: its messages are not decoded")
+        yield from tables(found, output) if table is None else columns(found, table, output)
+        return
+    if output == "json":
+        yield from (json.dumps(_record(each)) for each in nlbus.sources())
+        return
+    yield click.style(f"{'SOURCE':{NAME}}{'PROTOCOL':{KERNEL}}{'HERE':{HERE}}GROUPS, OR WHY NOT", bold=True)
+    for each in nlbus.sources():
+        yield from _shown(each)
+
+
+def _shown(source: Source) -> Iterator[str]:
+    kernel = f"{source.kernel_name} ({source.protocol})"
+    here = click.style("yes", fg="green") if source.available else click.style("no ", fg="red")
+    first, *more = _said(source)
+    first = first[len(f"{'':{NAME}}{'':{KERNEL}}") + HERE :]
+    yield f"{source.name:{NAME}}{kernel:{KERNEL}}{here}{'':{HERE - 3}}{first}"
+    yield from more
+
+
+def _said(source: Source) -> list[str]:
+    """Why not, groups, options and what else there is to know: lines, the first one far to the right."""
+    said = [] if source.available else [source.reason]
+    said.append(_groups(source))
+    if source.tables:
+        said.append(f"tables {' '.join(source.tables)}")
+    said += [
+        f"--option {name}={option.default:g}  {option.meaning}" for name, option in source.options.items()
+    ]
+    width = max(shutil.get_terminal_size().columns, 80)
+    lines: list[str] = []
+    for words in said:
+        begin = NAME if lines else NAME + KERNEL + HERE
+        lines += textwrap.wrap(
+            words, width, initial_indent=" " * begin, subsequent_indent=" " * NAME, break_long_words=False
+        )
+    indent = " " * NAME
+    notes = textwrap.wrap(source.note, width, initial_indent=indent, subsequent_indent=indent)
+    return lines + [click.style(line, dim=True) for line in notes]
+
+
+def _groups(source: Source) -> str:
+    if not source.groups:
+        return "groups 1 to 32" if source.framing == "bus" else "groups by number"
+    if not source.membership:
+        return f"groups by number, *{' *'.join(source.groups)}"
+    names = (f"{'*' * (number in source.default)}{name}={number}" for name, number in source.groups.items())
+    return " ".join(names)
+
+
+def _record(source: Source) -> dict[str, object]:
+    return {
+        "name": source.name,
+        "protocol": source.protocol,
+        "kernel_name": source.kernel_name,
+        "available": source.available,
+        "reason": source.reason,
+        "needs": source.needs,
+        "note": source.note,
+        "example": source.example,
+        "groups": dict(source.groups),
+        "default": list(source.default),
+        "options": {name: option._asdict() for name, option in source.options.items()},
+        "tables": list(source.tables),
+    }

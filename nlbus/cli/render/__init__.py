@@ -1,0 +1,1 @@
+"""Events, rows and tables as text, JSON and files."""

@@ -1,0 +1,171 @@
+"""Rows of tables as lines for people."""
+
+import re
+import shlex
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+import click
+import numpy as np
+
+from nlbus.cli.render import conntrack_line, packet_line, route_words, show
+from nlbus.cli.render.conntrack_line import EVENTS
+from nlbus.cli.render.names import Names
+from nlbus.schema.schema import NL_COLUMNS, Column
+from nlbus.sources import Source
+from nlbus.table.describe import schema
+from nlbus.table.values import time_dtype
+
+Row = dict[str, Any]
+Words = Callable[[Row, Names], Iterator[str]]
+
+NL_NAMES = frozenset(column.name for column in NL_COLUMNS)
+BYTES_CAP = 24  # of a value, that a line shows
+ITEMS_CAP = 16  # of a list
+
+ONLY: Mapping[str, Mapping[str, Iterable[str]]] = {
+    "route": route_words.ONLY,
+    "uevent": {"uevent": ("action", "devpath", "env")},
+    "packet": packet_line.ONLY,
+}
+# Columns that a line leaves out, unless everything is asked for.
+HIDDEN: Mapping[str, Iterable[str]] = {
+    "route": route_words.HIDDEN,
+    "proc": ("seq", "cpu", "timestamp_ns"),
+}
+COLOURS = {"new": "green", "change": "yellow", "del": "red"}
+DURATION = re.compile(r"(\d*)([mun]?s)(?:/(\d+))?")
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+
+
+def hidden(source: str, table: str, column: str) -> bool:
+    """Whether a line leaves this column out, unless everything is asked for."""
+    only = ONLY.get(source, {}).get(table)
+    if only is not None:
+        return not any(fnmatchcase(column, pattern) for pattern in only)
+    return any(fnmatchcase(column, pattern) for pattern in HIDDEN.get(source, ()))
+
+
+class Wording:
+    """Makes lines of decoded records: of these columns, or with `everything` of all of them."""
+
+    def __init__(self, source: Source, columns: list[str], everything: bool, names: Names) -> None:
+        self._source = source
+        self._chosen = columns
+        self._everything = everything
+        self._names = names
+        self._columns: dict[str, dict[str, Column]] = {}  # of a table, its key first
+
+    def line(self, record: show.Record) -> str:
+        """The record as one line: when, what has happened, and to what."""
+        table, row = record["nl_table"], record["row"]
+        parts = [click.style(record["time"], dim=True)]
+        if "nl_nsid" in row:
+            parts.append(f"[nsid {row['nl_nsid']}]")
+        name = self._source.name
+        if name == "packet":
+            pass  # the hook begins the line
+        elif name == "proc":
+            parts += [name, click.style(table, fg="cyan")]
+        elif name == "uevent":
+            parts += [name, click.style(",".join(record["group_names"]) or "-", fg="cyan")]
+        else:
+            word = EVENTS[row["nl_op"]] if table == "conntrack" else row["nl_op"]
+            parts.append(click.style(word, fg=COLOURS[row["nl_op"]]))
+            if table != "conntrack":
+                parts.append(click.style(table, fg="cyan"))
+        return " ".join([*parts, *self.words(table, row)])
+
+    def words(self, table: str, row: Row) -> Iterator[str]:
+        """What a row says."""
+        row = dict(row)
+        if table == "link":
+            self._names.learn(row)
+        if not self._chosen and (words := self._words_of(table)):
+            yield from map(show.escaped, words(row, self._names))
+        columns = self.columns(table)
+        for name in self._chosen or columns:
+            told = name in row and (self._chosen or name not in NL_NAMES)
+            if told and (text := value_text(columns[name], row[name])):
+                yield f"{name}={text}"
+
+    def _words_of(self, table: str) -> Words | None:
+        # The line of a connection is a closed form: where more is wanted, all is told by name.
+        return None if table == "conntrack" and self._everything else words_of(self._source.name, table)
+
+    def columns(self, table: str) -> dict[str, Column]:
+        """The columns of a table, its key first."""
+        if table not in self._columns:
+            found = schema(self._source.name, table)
+            names = dict.fromkeys([*found.key, *(column.name for column in found.columns)])
+            self._columns[table] = {name: found[name] for name in names}
+        return self._columns[table]
+
+
+def value_text(column: Column, value: Any) -> str:
+    """A value as people read it, with its unit where that is a time; nothing for an empty list."""
+    if isinstance(value, dict):
+        return ",".join(f"{show.escaped(key)}={shlex.quote(show.escaped(value[key]))}" for key in value)
+    if isinstance(value, list):
+        shown = ",".join(value_text(column, item) for item in value[:ITEMS_CAP])
+        return shown + (f",… {len(value) - ITEMS_CAP} more" if len(value) > ITEMS_CAP else "")
+    if isinstance(value, bytes):
+        rest = len(value) - BYTES_CAP
+        return value[:BYTES_CAP].hex() + (f"… {rest} more" if rest > 0 else "") if value else "-"
+    if isinstance(value, str):
+        return shlex.quote(show.escaped(value))
+    if isinstance(value, bool) or column.enum is not None or value is None:
+        return "-" if value is None else str(value)
+    if column.display == "time":
+        return f"{np.int64(value).view(time_dtype(column))}Z" if value < 1 << 63 else str(value)
+    if column.display == "hex":
+        return f"{value:#x}"
+    return duration(value, column.unit) or str(value)
+
+
+def is_number(column: Column) -> bool:
+    """Whether its values are read as numbers, and not as names or times."""
+    named = column.enum is not None or column.flags is not None or column.list
+    return column.storage == "fixed" and column.dtype.kind in "iu" and not named and not column.display
+
+
+def duration(value: float, unit: str) -> str:
+    """So many of a unit of time, such as 10ms or ms/8, in its plain unit; nothing for other units."""
+    parsed = DURATION.fullmatch(unit)
+    if parsed is None:
+        return ""
+    count, plain, parts = parsed.groups()
+    if count:
+        return f"{value * int(count) * SECONDS[plain]:g}s"
+    return f"{value / int(parts or 1):g}{plain}" if parts else f"{value}{plain}"
+
+
+def _uevent(row: Row, _: Names) -> Iterator[str]:
+    """As udevadm shows it, in a line."""
+    env = row.pop("env")
+    yield f"{row['action']}@{row['devpath']}"
+    row.clear()
+    for key, value in env.items():
+        if key not in ("ACTION", "DEVPATH"):
+            yield f"{key}={shlex.quote(show.escaped(value))}"
+
+
+def _connection(row: Row, _: Names) -> Iterator[str]:
+    """The classic line, which is of all that matters."""
+    yield conntrack_line.classic_line(defaultdict(lambda: None, row))
+    row.clear()
+
+
+WORDS: Mapping[str, Mapping[str, Words]] = {
+    "route": route_words.WORDS,
+    "uevent": {"uevent": _uevent},
+    "packet": packet_line.WORDS,
+    "conntrack": {"conntrack": _connection},
+}
+
+
+def words_of(source: str, table: str) -> Words | None:
+    """How this table is told, if not by name=value."""
+    return WORDS.get(source, {}).get(table)

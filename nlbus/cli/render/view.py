@@ -1,0 +1,257 @@
+"""What of the events is shown, and how: as rows of tables, some of them, or as they come."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, TypeVar
+
+import click
+import numpy as np
+
+from nlbus import Batch, Expression, Table
+from nlbus.bus.batch import NLBUS_MSG_BATCH
+from nlbus.cli.commands.completion import column_words, table_words
+from nlbus.cli.render import show
+from nlbus.cli.render.names import Names
+from nlbus.cli.render.text import NL_NAMES, Wording, hidden
+from nlbus.cli.shared.options import condition, flat, key_glob, name_list
+from nlbus.listener.events import Match
+from nlbus.schema.schema import AnySchema, RecordSchema, Schema
+from nlbus.sources import Source
+from nlbus.table.query import Reading, looks_closer, tables_with
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+OF_ONE_TABLE = ("csv", "arrow", "parquet")
+COMMON = ("nl_time", "nl_op")  # beside the columns that were chosen, where rows come as time goes on
+
+# Told by the rest of a record, or of no use outside of the batch.
+LEFT_OUT = ("nl_row", "nl_time", "nl_origin", "nl_group")
+
+
+FORMATS = {
+    "auto": "as FILE ends",
+    "text": "a line for people",
+    "json": "an object a line",
+    "csv": "rows of one table",
+    "arrow": "the same, as Arrow's stream",
+    "parquet": "the same, as Parquet",
+    "pcapng": "a capture of all messages",
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The values of the options that say what is shown."""
+
+    output: str
+    tables: list[str]
+    columns: list[str]
+    where: Expression | None
+    everything: bool
+    raw: bool
+    match: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.raw and self.chooses:
+            raise click.UsageError(
+                "--raw shows messages as they come: no --table, --columns, --where, --match"
+            )
+        if self.raw and self.output not in ("text", "json"):
+            raise click.UsageError(f"--raw is of text and json, not of {self.output}")
+        if self.output == "pcapng" and self.chooses:
+            raise click.UsageError("a capture has all messages, whole: no --table, --columns, --where ...")
+
+    @property
+    def chooses(self) -> bool:
+        """Whether there is more to it than the source's messages as they come."""
+        return bool(self.tables or self.columns or self.where is not None or self.match)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all columns are wanted, where none are named."""
+        return self.everything or self.output != "text"
+
+
+def choosing(*formats: str, of_table: bool = False) -> Callable[[Command], Callable[..., None]]:
+    """Give a command these options; it is called with a `choice`. of_table: the table is known already."""
+    lines = "text" in formats
+    options = [
+        click.option(
+            "-o", "--output", type=click.Choice(formats), default=formats[0], show_default=True,
+            help="; ".join(f"{name}: {FORMATS[name]}" for name in formats) + ".",
+        ),
+        click.option(
+            "--columns", type=name_list, multiple=True, metavar="C,...",
+            shell_complete=column_words,
+            help="Only these columns, in this order (`nlbus sources SOURCE TABLE` lists them), and only "
+            "events that have them.",
+        ),
+        click.option(
+            "-w", "--where", type=condition, metavar="CONDITION",
+            help="Only those for which this is true: 'mtu > 1500 and ifname ~ \"eth*\"'.",
+        ),
+    ]  # fmt: skip
+    if not of_table:
+        options.insert(1, click.option(
+            "-t", "--table", "--tables", "tables", type=name_list, multiple=True, metavar="T,...",
+            shell_complete=table_words,
+            help="Only these tables (`nlbus sources SOURCE` lists them); without --group, their groups.",
+        ))  # fmt: skip
+    if lines:
+        options.append(
+            click.option(
+                "-v", "--all-columns", "everything", is_flag=True, help="Text with all that is known."
+            )
+        )
+    if lines and not of_table:
+        options.append(
+            click.option(
+                "-m", "--match", type=key_glob, multiple=True, metavar="KEY=GLOB",
+                help="Only those of which this key fits a glob, as SUBSYSTEM=net or ifname='eth*|wlan*'; all "
+                "must, if given several times.",
+            )
+        )  # fmt: skip
+        options.append(click.option("--raw", is_flag=True, help="Messages as they come, in hex."))
+
+    def decorate(command: Command) -> Callable[..., None]:
+        @wraps(command)
+        def with_choice(
+            *,
+            output: str,
+            columns: tuple[list[str], ...],
+            where: Expression | None,
+            everything: bool = False,
+            tables: tuple[list[str], ...] = (),
+            raw: bool = False,
+            match: tuple[tuple[str, str], ...] = (),
+            **others: Any,
+        ) -> None:
+            choice = Choice(output, flat(tables), flat(columns), where, everything, raw, dict(match))
+            command(choice=choice, **others)
+
+        for option in reversed(options):
+            with_choice = option(with_choice)
+        return with_choice
+
+    return decorate
+
+
+class View:
+    """Makes records of the batches of a source, and lines of these. SchemaError, UnknownColumn."""
+
+    def __init__(self, source: Source, choice: Choice, names: Names | None = None) -> None:
+        self.source = source
+        self._choice = choice
+        self._match = Match(choice.match)
+        self._rest = not choice.chooses
+        self._reading: Reading | None = None
+        self._order: list[str] = []
+        self._types: dict[str, set[int]] = {}  # of messages, a table
+        if choice.chooses or choice.output in OF_ONE_TABLE or (source.schemas and not choice.raw):
+            looked_at = sorted(() if choice.where is None else choice.where.columns)
+            keys = ["env"] if choice.match and source.name == "uevent" else list(choice.match)
+            found = tables_with(source, choice.tables, [*choice.columns, *looked_at, *keys])
+            columns = {
+                name: wanted_columns(source, name, choice.columns, choice.complete, keys) for name in found
+            }
+            reading = Reading(source, columns, choice.where)
+            # A message may be of several: then it is told by the one that looks at more than its type.
+            self._order = sorted(found, key=lambda name: looks_closer(reading.schema(name)))
+            self._types = {name: _types(reading.schema(name)) for name in found}
+            self._reading = reading
+        # Where tables were asked for, those that bring them.
+        self.groups = list(self._reading.groups) if choice.chooses and self._reading else []
+        self._words = Wording(source, choice.columns, choice.everything, names or Names())
+
+    def present(self, wanted: bool) -> bool | list[str]:
+        """What to ask for of that which is there: the tables that are shown, or all of the groups'."""
+        return self._order if wanted and self.groups else wanted
+
+    def records(self, batch: Batch, limit: int | None = None) -> Iterator[show.Record]:
+        """A record an event, in the order of arrival, `limit` at most."""
+        rows: dict[int, tuple[str, dict[str, Any]]] = {}
+        if self._reading is not None:
+            there = set(np.unique(batch.messages["type"]).tolist())
+            for name in self._order:
+                if self._types[name].isdisjoint(there):
+                    continue
+                for row in self._rows(self._reading.table(batch, name)):
+                    if self._fits(row):
+                        rows[row["nl_row"]] = name, row
+        return show.events(self.source, batch, limit, rows, self._rest)
+
+    @property
+    def only(self) -> Table:
+        """The table, without rows, where there is but one. UsageError."""
+        if len(self._order) != 1:
+            raise click.UsageError(
+                f"{self._choice.output} has the rows of one table: --table {' or '.join(sorted(self._order))}"
+            )
+        assert self._reading is not None
+        return self._ordered(self._reading.empty(self._order[0]))
+
+    @property
+    def table_name(self) -> str:
+        """Of that one."""
+        return self._order[0]
+
+    def table(self, batch: Batch) -> Table:
+        """Its rows."""
+        assert self._reading is not None
+        table = self._reading.table(batch, self._order[0])
+        if self._choice.match:
+            table = table.filter(np.fromiter(map(self._fits, self._rows(table)), np.bool_, len(table)))
+        return self._ordered(table)
+
+    def _rows(self, table: Table) -> Iterator[dict[str, Any]]:
+        return (prepared(self.source, row) for row in table.iter_rows(absent=False))
+
+    def _fits(self, row: dict[str, Any]) -> bool:
+        return self._match(row["env"] if "env" in row and self.source.name == "uevent" else row)
+
+    def _ordered(self, table: Table) -> Table:
+        if not self._choice.columns:
+            return table
+        return table.select(dict.fromkeys([*COMMON, *self._choice.columns]))
+
+    def line(self, record: show.Record) -> str:
+        """The record as a line."""
+        if self._choice.output == "json":
+            return show.as_json(self._chosen(record) if "row" in record else record)
+        return self._words.line(record) if "row" in record else show.as_text(record)
+
+    def _chosen(self, record: show.Record) -> show.Record:
+        row, columns = record["row"], self._choice.columns
+        if columns:
+            kept = {name: row[name] for name in ("nl_op", "nl_nsid", *columns) if name in row}
+        else:
+            kept = {name: value for name, value in row.items() if name not in LEFT_OUT}
+        return record | {"row": kept}
+
+
+def prepared(source: Source, row: dict[str, Any]) -> dict[str, Any]:
+    """A row as it is shown: the variables of a uevent by their names."""
+    if source.name == "uevent" and "env" in row:
+        pairs = (pair.partition("=") for pair in row["env"])
+        row["env"] = {key: value for key, _, value in pairs}
+    return row
+
+
+def wanted_columns(
+    source: Source, table: str, columns: list[str], every: bool, keys: Sequence[str] = ()
+) -> list[str] | None:
+    """What is decoded of a table, `keys` in any case; None: all."""
+    if not columns and every:
+        return None
+    names = [column.name for column in Reading(source).empty(table).columns if column.name not in NL_NAMES]
+    if columns:
+        return [name for name in names if name in columns or name in keys]
+    return [name for name in names if name in keys or not hidden(source.name, table, name)]
+
+
+def _types(schema: AnySchema) -> set[int]:
+    if isinstance(schema, RecordSchema):
+        return {NLBUS_MSG_BATCH}
+    # Datagrams that are no messages of netlink have type 0.
+    return {op.type for op in schema.ops} if isinstance(schema, Schema) else {0}

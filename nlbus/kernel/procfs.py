@@ -1,0 +1,128 @@
+"""What only /proc tells: who holds a socket, and which network namespaces there are."""
+
+import os
+from collections.abc import Container, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from nlbus.errors import kernel_error
+from nlbus.kernel.netns import NAMED
+
+SOCKET, NETNS = "socket:[", "net:["
+HERE = "/proc/thread-self/ns/net"
+
+
+class Process(NamedTuple):
+    """A process: pid, and the first 15 bytes of its command's name."""
+
+    pid: int
+    command: str
+
+
+class Place(NamedTuple):
+    """A network namespace: its inode, its name of `ip netns` or "", and paths to enter it by."""
+
+    inode: int
+    name: str
+    paths: list[str]
+
+
+def owners(inodes: Container[int]) -> tuple[dict[int, list[Process]], int]:
+    """The processes that hold these sockets, by inode, and how many we may not look at."""
+    found: dict[int, list[Process]] = {}
+    hidden = 0
+    for pid in _numbers("/proc"):
+        try:
+            fds = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208
+            held = {_inode(f"/proc/{pid}/fd/{fd}", SOCKET) for fd in fds}
+        except PermissionError:
+            hidden += 1
+            continue
+        except OSError:  # it has ended
+            continue
+        for inode in held:
+            if inode is not None and inode in inodes:
+                found.setdefault(inode, []).append(Process(pid, _command(pid)))
+    return found, hidden
+
+
+def places() -> tuple[dict[int, Place], int]:
+    """The network namespaces of threads and of `ip netns`, by inode, and how many processes hide theirs.
+
+    The caller's own comes first. Not found is one that only an open descriptor, or a socket, keeps
+    alive. KernelError.
+    """
+    here = _own()
+    found = {here.st_ino: Place(here.st_ino, "", [HERE])}
+    for name in _names(NAMED):
+        path = f"{NAMED}/{name}"
+        try:
+            there = os.stat(path)  # noqa: PTH116
+        except OSError:
+            continue
+        if there.st_dev == here.st_dev:  # else it is a plain file, nothing is mounted on it
+            paths = found[there.st_ino].paths if there.st_ino in found else []
+            found[there.st_ino] = Place(there.st_ino, name, [*paths, path])
+    hidden = 0
+    for pid in _numbers("/proc"):
+        try:
+            by_inode = _namespaces(pid)
+        except PermissionError:
+            hidden += 1
+            continue
+        for inode, path in by_inode.items():
+            found.setdefault(inode, Place(inode, "", [])).paths.append(path)
+    return found, hidden
+
+
+def own_netns() -> int:
+    """The inode of the calling thread's network namespace. KernelError."""
+    return _own().st_ino
+
+
+def _own() -> os.stat_result:
+    try:
+        return os.stat(HERE)  # noqa: PTH116
+    except OSError as error:
+        raise kernel_error(error.errno or 0, f"reading {HERE}", "is /proc mounted?") from error
+
+
+def _namespaces(pid: int) -> dict[int, str]:
+    """The network namespaces of a process's threads, by inode, and a path to each. PermissionError."""
+    found: dict[int, str] = {}
+    for thread in _numbers(f"/proc/{pid}/task"):
+        path = f"/proc/{pid}/task/{thread}/ns/net"
+        inode = _inode(path, NETNS)
+        if inode is not None:
+            found.setdefault(inode, path)
+    return found
+
+
+def _inode(link: str, kind: str) -> int | None:
+    """The number in a link such as `socket:[123]`; None if it is another kind's, or gone. PermissionError."""
+    try:
+        target = os.readlink(link)  # noqa: PTH115
+    except PermissionError:
+        raise
+    except OSError:
+        return None
+    return int(target[len(kind) : -1]) if target.startswith(kind) else None
+
+
+def _command(pid: int) -> str:
+    try:
+        name = Path(f"/proc/{pid}/comm").read_bytes()
+    except OSError:
+        return ""
+    return name.removesuffix(b"\n").decode(errors="backslashreplace")
+
+
+def _numbers(directory: str) -> Iterator[int]:
+    return (int(name) for name in _names(directory) if name.isdecimal())
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)  # noqa: PTH208
+    except OSError:
+        return []

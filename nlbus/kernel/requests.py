@@ -1,0 +1,159 @@
+"""Asking the kernel: requests, acks and dumps, for what must be found out or set up before listening."""
+
+import errno
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple, Self
+
+from nlbus.errors import kernel_error
+from nlbus.kernel.constants import GetFlag, MessageFlag, MessageType
+
+NLMSGHDR = struct.Struct("=IHHII")
+NLATTR = struct.Struct("=HH")
+NFGENMSG = struct.Struct("=BBH")  # what NETLINK_NETFILTER's messages begin with: family, version, res_id
+SOL_NETLINK = 270
+NETLINK_EXT_ACK = 11
+NLA_TYPE_MASK = 0x3FFF
+NLMSGERR_ATTR_MSG, NLMSGERR_ATTR_OFFS = 1, 2
+ACK_TLVS = 0x200
+CAPPED = 0x100
+RECEIVE = 1 << 18
+PATIENCE = 10.0  # seconds until a request counts as unanswered
+RETRIES = 16  # of a dump that changes while it is read
+
+
+class Reply(NamedTuple):
+    """One message that answers a request."""
+
+    type: int
+    flags: int
+    body: bytes
+
+
+class Requests:
+    """A socket for requests on one protocol, each answered before the next.
+
+    It belongs to the network namespace of the thread that made it. Only the kernel is believed, not what
+    processes may send us. KernelError or PermissionDenied, with the kernel's own words where it has any.
+    """
+
+    def __init__(self, protocol: int) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        self._socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
+        self._socket.settimeout(PATIENCE)
+        self._socket.bind((0, 0))
+        self.portid: int = self._socket.getsockname()[0]
+        self._seq = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def ask(self, kind: int, body: bytes, action: str, flags: int = 0) -> list[Reply]:
+        """Send one request and return the answers before its ack. `action` begins the words of an error."""
+        return self._exchange(kind, body, action, MessageFlag.REQUEST | MessageFlag.ACK | flags)[0]
+
+    def dump(self, kind: int, body: bytes, action: str) -> list[Reply]:
+        """Return all objects of a kind; asked again where they changed meanwhile."""
+        for _ in range(RETRIES):
+            replies, whole = self._exchange(kind, body, action, MessageFlag.REQUEST | GetFlag.DUMP)
+            if whole:
+                return replies
+        raise kernel_error(errno.EINTR, action, "what is dumped changes all the time: try again")
+
+    def _exchange(self, kind: int, body: bytes, action: str, flags: int) -> tuple[list[Reply], bool]:
+        self._seq += 1
+        replies: list[Reply] = []
+        whole = True
+        self._send(message(kind, body, flags, self._seq), action)
+        while True:
+            for reply, seq in messages(self._receive(action)):
+                if seq != self._seq:
+                    continue
+                whole = whole and not reply.flags & MessageFlag.DUMP_INTR
+                if reply.type in (MessageType.ERROR, MessageType.DONE):
+                    if refused := refusal(reply, action):
+                        raise refused
+                    return replies, whole
+                replies.append(reply)
+
+    def _send(self, request: bytes, action: str) -> None:
+        try:
+            self._socket.sendto(request, (0, 0))
+        except OSError as error:
+            raise kernel_error(error.errno or 0, action) from error
+
+    def _receive(self, action: str) -> bytes:
+        try:
+            while True:
+                datagram, (portid, _) = self._socket.recvfrom(RECEIVE)
+                if portid == 0:
+                    return datagram
+        except TimeoutError:
+            raise kernel_error(errno.ETIMEDOUT, action, f"no answer in {PATIENCE:.0f} seconds") from None
+        except OSError as error:
+            raise kernel_error(error.errno or 0, action) from error
+
+
+# -- messages ---------------------------------------------------------------------------------------
+
+
+def message(kind: int, body: bytes, flags: int, seq: int) -> bytes:
+    """A netlink message, padded."""
+    return NLMSGHDR.pack(NLMSGHDR.size + len(body), kind, flags, seq, 0) + body + bytes(-len(body) % 4)
+
+
+def messages(datagram: bytes) -> Iterator[tuple[Reply, int]]:
+    """The messages of a datagram, each with its sequence number."""
+    at = 0
+    while len(datagram) - at >= NLMSGHDR.size:
+        length, kind, flags, seq, _ = NLMSGHDR.unpack_from(datagram, at)
+        if not NLMSGHDR.size <= length <= len(datagram) - at:
+            return
+        yield Reply(kind, flags, datagram[at + NLMSGHDR.size : at + length]), seq
+        at += length + -length % 4
+
+
+def refusal(reply: Reply, action: str, help: str = "") -> Exception | None:
+    """The error that an ack (NLMSG_ERROR, or the NLMSG_DONE of a dump) tells; None if it tells of none."""
+    if len(reply.body) < 4:
+        return None
+    (number,) = struct.unpack_from("=i", reply.body)
+    if number >= 0:
+        return None
+    text, offset = "", None
+    if reply.flags & ACK_TLVS:
+        skip = 4
+        if reply.type == MessageType.ERROR:  # the request, or its header alone, stands before the words
+            (length,) = struct.unpack_from("=I", reply.body, 4)
+            skip += NLMSGHDR.size if reply.flags & CAPPED else length + -length % 4
+        words = attributes(reply.body[skip:])
+        text = words.get(NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(errors="replace")
+        if len(place := words.get(NLMSGERR_ATTR_OFFS, b"")) == 4:
+            offset = int.from_bytes(place, sys.byteorder)
+    return kernel_error(-number, action, help, extack=text, offset=offset)
+
+
+# -- attributes -------------------------------------------------------------------------------------
+
+
+def attribute(kind: int, data: bytes) -> bytes:
+    """A struct nlattr and its data, padded to 4."""
+    return NLATTR.pack(NLATTR.size + len(data), kind) + data + bytes(-len(data) % 4)
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """The attributes in `data` by number, the last of each; nothing behind one that lies about its length."""
+    found = {}
+    at = 0
+    while len(data) - at >= NLATTR.size:
+        length, kind = NLATTR.unpack_from(data, at)
+        if not NLATTR.size <= length <= len(data) - at:
+            break
+        found[kind & NLA_TYPE_MASK] = data[at + NLATTR.size : at + length]
+        at += length + -length % 4
+    return found

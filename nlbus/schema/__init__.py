@@ -1,0 +1,1 @@
+"""What bytes mean: schemas as data, topics, and the programs that the decoders run."""

@@ -1,0 +1,343 @@
+"""From a schema to the tables that the decoder reads, and to the columns that it fills."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nlbus._core.columns.program import Program
+from nlbus.errors import SchemaError
+from nlbus.schema.schema import (
+    NL_COLUMNS,
+    U16,
+    Attr,
+    Column,
+    Elements,
+    Entry,
+    Field,
+    List,
+    Nest,
+    Schema,
+    Select,
+    Struct,
+    Structs,
+    Type,
+)
+
+# enum kind of _core/columns/program.pxd
+KINDS = {
+    name: number
+    for number, name in enumerate(
+        (
+            "SKIP", "UINT", "SINT", "UINT_BE", "SINT_BE", "VARINT", "FLAG", "FIXED", "ADDRESS", "VIA",
+            "TEXT", "BYTES", "NEST", "STRUCT", "LIST", "ELEMENTS", "SELECT", "STRUCTS",
+            "LABEL", "WEIGHT", "NOTHING", "FIRST",
+            "PLAIN_4", "PLAIN_8", "PLAIN_1", "PLAIN_2", "PLAIN_BE_2", "PLAIN_BE_4", "PLAIN_BE_8",
+            "PLAIN_ADDRESS",
+        )
+    )
+}  # fmt: skip
+# The decoder has a short way for these; without a change of width, a sign does not matter.
+PLAIN = {
+    ("UINT", 1): "PLAIN_1", ("UINT", 2): "PLAIN_2", ("UINT", 4): "PLAIN_4", ("UINT", 8): "PLAIN_8",
+    ("SINT", 1): "PLAIN_1", ("SINT", 2): "PLAIN_2", ("SINT", 4): "PLAIN_4", ("SINT", 8): "PLAIN_8",
+    ("UINT_BE", 2): "PLAIN_BE_2", ("UINT_BE", 4): "PLAIN_BE_4", ("UINT_BE", 8): "PLAIN_BE_8",
+    ("SINT_BE", 4): "PLAIN_BE_4", ("ADDRESS", 4): "PLAIN_ADDRESS",
+}  # fmt: skip
+APPEND, SELECTS, MAY_LACK = 1, 2, 4
+NOWHERE = -1
+CASE_TEXT = 20
+HAPPENED = {"new": 0, "change": 1, "del": 2}
+
+OP_FIELDS = (
+    "kind", "flags", "size", "at", "cell", "first", "count", "level", "lists", "list_count", "absent",
+)  # fmt: skip
+OP = np.dtype([(name, "u8" if name == "absent" else "i4") for name in OP_FIELDS])
+LEVEL = np.dtype([("first", "i4"), ("count", "i4")])
+CASE = np.dtype([("text", f"S{CASE_TEXT}"), ("length", "i4"), ("level", "i4")])
+RULE = np.dtype([("type", "u2"), ("mask", "u2"), ("value", "u2"), ("op", "u2")])
+SPEC = np.dtype([("width", "i4"), ("list", "i4"), ("nullable", "i4")])
+
+
+class Compiled(NamedTuple):
+    """A schema, and the columns asked for: `cells` has the number of the decoder's cell for each of them."""
+
+    schema: Schema
+    columns: tuple[Column, ...]  # with the nl_ columns, which have no cell (-1)
+    cells: tuple[int, ...]
+    program: Program
+
+
+def compiled(schema: Schema, wanted: frozenset[str] | None = None) -> Compiled:
+    """Return the schema compiled for these columns, None for all. SchemaError for one that it lacks."""
+    builder = _Builder(schema, wanted)
+    return builder.build()
+
+
+class _Builder:
+    def __init__(self, schema: Schema, wanted: Collection[str] | None) -> None:
+        self.schema = schema
+        self.columns: dict[str, Column] = {}
+        self.from_header: set[str] = set()
+        self.ops: list[dict[str, int]] = []
+        self.levels: list[dict[int, int]] = []
+        self.cases: list[tuple[bytes, int]] = []
+        self.lists: list[int] = []
+        self._fields("", schema.header, header=True)
+        self._entries("", schema.prefix, schema.entries)
+        nl = {column.name for column in NL_COLUMNS}
+        unknown = sorted(set(wanted or ()) - set(self.columns) - nl)
+        if unknown:
+            raise SchemaError(f"no column {unknown[0]!r} in table {schema.name}: {', '.join(self.columns)}")
+        self.wanted = [name for name in self.columns if wanted is None or name in wanted]
+        self.cell = {name: number for number, name in enumerate(self.wanted)}
+
+    # -- which columns there are --------------------------------------------------------------------
+
+    def _fields(
+        self, lead: str, fields: Sequence[Field], *, header: bool = False, listed: bool = False
+    ) -> None:
+        for field in fields:
+            if field.absent is not None and "INT" not in field.type.kind:
+                raise self._wrong(f"{field.name} is no integer that may stand for none")
+            if field.name:
+                always = header and field.absent is None
+                name = _joined(lead, field.name)
+                self._column(
+                    name, field, field.type, nullable=not always, listed=listed, attribute=field.name
+                )
+
+    def _entries(self, lead: str, prefix: str, entries: Sequence[Entry], *, listed: bool = False) -> None:
+        for entry in entries:
+            name = _name(lead, prefix, entry)
+            if isinstance(entry, Attr):
+                if entry.selects and entry.type.kind != "TEXT":
+                    raise self._wrong(f"{entry.kernel} is no text to select by")
+                self._column(name, entry, entry.type, listed=listed, attribute=entry.kernel)
+            elif isinstance(entry, List):
+                if not entry.repeated and not entry.type.size:
+                    raise self._wrong(f"{entry.kernel} is an array of items of no size")
+                self._column(name, entry, entry.type, listed=True, attribute=entry.kernel)
+            elif isinstance(entry, Struct):
+                self._fields(name, entry.fields)
+            elif isinstance(entry, Structs):
+                if not sum(field.type.size for field in entry.fields):
+                    raise self._wrong(f"{entry.kernel} has structs of no size")
+                self._fields(name, entry.fields, listed=True)
+            elif isinstance(entry, Nest):
+                self._entries(name, entry.prefix, entry.entries)
+            elif isinstance(entry, Elements):
+                if not entry.fields or entry.fields[0].type is not U16:
+                    raise self._wrong(
+                        f"{entry.kernel} has structs that do not begin with their length, a u16"
+                    )
+                self._fields(name, entry.fields, listed=True)
+                self._entries(name, entry.prefix, entry.entries, listed=True)
+            else:
+                for text, (inner, cases) in entry.cases.items():
+                    if not 0 < len(text.encode()) <= CASE_TEXT:
+                        raise self._wrong(f"{entry.kernel} has a case of no, or more than {CASE_TEXT}, bytes")
+                    self._entries(_joined(lead, text), inner, cases)
+
+    def _wrong(self, what: str) -> SchemaError:
+        return SchemaError(f"table {self.schema.name}: {what}")
+
+    def _column(
+        self, name: str, of: Any, type: Type, *, nullable: bool = True, listed: bool, attribute: str
+    ) -> None:
+        column = Column(
+            name=name,
+            dtype=type.dtype,
+            type=type.name,
+            storage=type.storage,
+            list=listed,
+            unit=of.unit,
+            enum=of.enum,
+            flags=getattr(of, "flags", None),
+            nullable=nullable,
+            attribute=attribute,
+            display=of.display or type.display,
+        )
+        before = self.columns.get(name)
+        if before is not None:
+            if _kind(before) != _kind(column):
+                raise self._wrong(f"column {name} is of two kinds")
+            wider = max(before.dtype, column.dtype, key=lambda dtype: dtype.itemsize)
+            column = replace(
+                column,
+                dtype=wider,
+                nullable=before.nullable and nullable,
+                unit=column.unit or before.unit,
+                enum=column.enum or before.enum,
+                flags=column.flags or before.flags,
+                display=column.display or before.display,
+            )
+        self.columns[name] = column
+
+    # -- what to do with each byte ------------------------------------------------------------------
+
+    def build(self) -> Compiled:
+        schema = self.schema
+        columns = [self.columns[name] for name in self.wanted]
+        fields = self._field_ops("", schema.header, header=True)
+        # Texts last: they are filled row by row, together with attributes of the same column.
+        texts = [op for op in fields if columns[op["cell"]].storage != "fixed"]
+        first = self._add([op for op in fields if op not in texts] + texts)
+        root = self._level("", schema.prefix, schema.entries) if schema.entries else NOWHERE
+        map_: list[int] = []
+        levels = []
+        for level in self.levels:
+            count = max(level, default=NOWHERE) + 1
+            levels.append((len(map_), count))
+            map_ += [level.get(number, NOWHERE) for number in range(count)]
+        program = Program(
+            ops=_array([tuple(op[name] for name in OP_FIELDS) for op in self.ops], OP),
+            levels=_array(levels, LEVEL),
+            map=np.array(map_, np.int32),
+            cases=_array([(text, len(text), level) for text, level in self.cases], CASE),
+            rules=_array([(op.type, op.mask, op.value, HAPPENED[op.op]) for op in schema.ops], RULE),
+            specs=_array([_spec(column) for column in columns], SPEC),
+            lists=np.array(self.lists, np.int32),
+            fields=(first, len(fields), len(texts)),
+            header=sum(field.type.size for field in schema.header),
+            root=root,
+            selector=schema.selector or schema.unless or (0, 0, 0),
+            others=schema.selector is None and schema.unless is not None,
+        )
+        return Compiled(
+            schema,
+            (*NL_COLUMNS, *columns),
+            (*(NOWHERE for _ in NL_COLUMNS), *range(len(columns))),
+            program,
+        )
+
+    def _field_ops(self, lead: str, fields: Sequence[Field], *, header: bool = False) -> list[dict[str, int]]:
+        ops = []
+        at = 0
+        for field in fields:
+            cell = self.cell.get(_joined(lead, field.name), NOWHERE) if field.name else NOWHERE
+            if cell >= 0:
+                usual = header or field.absent is not None
+                column = self.columns[_joined(lead, field.name)]
+                kind = field.type.kind if usual else _fastest(field.type, column)
+                op = _op(kind, size=field.type.size, at=at, cell=cell)
+                if field.absent is not None:
+                    op |= {"flags": MAY_LACK, "absent": field.absent & (1 << 8 * field.type.size) - 1}
+                ops.append(op)
+            at += field.type.size
+        return ops
+
+    def _level(self, lead: str, prefix: str, entries: Sequence[Entry]) -> int:
+        number = len(self.levels)
+        self.levels.append({})
+        for entry in entries:
+            op = self._entry(lead, prefix, entry)
+            self.levels[number][entry.number] = len(self.ops)
+            self.ops.append(op)
+        return number
+
+    def _entry(self, lead: str, prefix: str, entry: Entry) -> dict[str, int]:
+        name = _name(lead, prefix, entry)
+        cell = self.cell.get(name, NOWHERE)
+        if isinstance(entry, Attr):
+            if cell < 0 and not entry.selects:
+                return _op("SKIP")
+            kind = _fastest(entry.type, self.columns[name]) if cell >= 0 else entry.type.kind
+            return _op(kind, size=entry.type.size, cell=cell, flags=SELECTS if entry.selects else 0)
+        if isinstance(entry, List):
+            if cell < 0:
+                return _op("SKIP")
+            if entry.repeated:
+                return _op(entry.type.kind, size=entry.type.size, cell=cell, flags=APPEND)
+            return _op("LIST", cell=cell, first=self._add([self._item(entry, cell)]))
+        if isinstance(entry, Struct):
+            ops = self._field_ops(name, entry.fields)
+            whole = sum(field.type.size for field in entry.fields)
+            return (
+                _op("STRUCT", size=entry.least or whole, first=self._add(ops), count=len(ops))
+                if ops
+                else _op("SKIP")
+            )
+        if isinstance(entry, Nest):
+            return _op("NEST", level=self._level(name, entry.prefix, entry.entries))
+        if isinstance(entry, Elements | Structs):
+            return self._side_by_side(name, entry)
+        levels = [
+            (text.encode(), self._level(_joined(lead, text), inner, cases))
+            for text, (inner, cases) in entry.cases.items()
+        ]
+        self.cases += levels
+        return _op("SELECT", first=len(self.cases) - len(levels), count=len(levels))
+
+    def _side_by_side(self, name: str, entry: Elements | Structs) -> dict[str, int]:
+        """Of lists that get an item each at a time."""
+        names = [_joined(name, field.name) for field in entry.fields if field.name]
+        if isinstance(entry, Elements):
+            names += [_name(name, entry.prefix, inner) for inner in entry.entries]
+        cells = [self.cell[each] for each in dict.fromkeys(names) if each in self.cell]
+        if not cells:
+            return _op("SKIP")
+        ops = self._field_ops(name, entry.fields)
+        first = self._add(ops)
+        kind, level = "STRUCTS", NOWHERE
+        if isinstance(entry, Elements):
+            kind, level = "ELEMENTS", self._level(name, entry.prefix, entry.entries)
+        self.lists += cells
+        return _op(
+            kind,
+            at=sum(field.type.size for field in entry.fields),
+            first=first,
+            count=len(ops),
+            level=level,
+            lists=len(self.lists) - len(cells),
+            list_count=len(cells),
+        )
+
+    @staticmethod
+    def _item(entry: List, cell: int) -> dict[str, int]:
+        return _op(entry.type.kind, size=entry.type.size, cell=cell)
+
+    def _add(self, ops: list[dict[str, int]]) -> int:
+        self.ops += ops
+        return len(self.ops) - len(ops)
+
+
+def _op(kind: str, **fields: int) -> dict[str, int]:
+    op = dict.fromkeys(OP_FIELDS, 0) | {"kind": KINDS[kind], "cell": NOWHERE}
+    return op | fields
+
+
+def _fastest(type: Type, column: Column) -> str:
+    """The kind by which the decoder stores such a value."""
+    straight = column.dtype.itemsize == type.dtype.itemsize and not column.list
+    return PLAIN.get((type.kind, type.size), type.kind) if straight else type.kind
+
+
+def _kind(column: Column) -> tuple[str, bool, str]:
+    """Entries that share a column agree in this; integers may differ in width."""
+    dtype = column.dtype
+    return column.storage, column.list, dtype.str if dtype.kind == "V" else dtype.kind
+
+
+def _spec(column: Column) -> tuple[int, int, int]:
+    width = column.dtype.itemsize if column.storage == "fixed" else 0
+    return width, int(column.list), int(column.nullable)
+
+
+def _array(rows: list[Any], dtype: np.dtype[Any]) -> Any:
+    return np.array(rows, dtype) if rows else np.empty(0, dtype)
+
+
+def _name(lead: str, prefix: str, entry: Entry) -> str:
+    """The column of an entry, or what begins those of a nested one."""
+    if isinstance(entry, Select):
+        return lead
+    own = entry.column or entry.kernel.removeprefix(prefix).lower()
+    return lead if own == "-" else _joined(lead, own)
+
+
+def _joined(lead: str, name: str) -> str:
+    return f"{lead}_{name}" if lead else name

@@ -1,0 +1,100 @@
+"""From a schema of text to the tables that its decoder reads, and to the columns that it fills."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from nlbus._core.columns.keyvalue import Keys
+from nlbus.errors import SchemaError
+from nlbus.schema.schema import NL_COLUMNS, OPS, Column, TextSchema
+
+NOWHERE = -1
+# enum value_kind of _core/columns/keyvalue.pxd
+KEY_KINDS = {"TEXT": 0, "UINT": 1, "SINT": 2}
+HAPPENED = {name: number for number, name in OPS.items()}
+
+KEY = np.dtype([("name", "S32"), ("length", "i4"), ("kind", "i4"), ("cell", "i4"), ("required", "i4")])
+WORD = np.dtype([("text", "S32"), ("length", "i4"), ("op", "i4")])
+SPEC = np.dtype([("width", "i4"), ("list", "i4"), ("nullable", "i4")])
+
+
+class CompiledText(NamedTuple):
+    """A schema, and the columns asked for: `cells` has the number of the decoder's cell for each of them."""
+
+    schema: TextSchema
+    columns: tuple[Column, ...]  # with the nl_ columns, which have no cell (-1)
+    cells: tuple[int, ...]
+    program: Keys
+
+
+@cache
+def compiled_text(schema: TextSchema, wanted: frozenset[str] | None = None) -> CompiledText:
+    """Return the schema compiled for these columns, None for all. SchemaError for one that it lacks."""
+    every = _columns(schema)
+    if lacking := sorted(set(wanted or ()) - {column.name for column in (*NL_COLUMNS, *every)}):
+        known = ", ".join(column.name for column in every)
+        raise SchemaError(f"no column {lacking[0]!r} in table {schema.name}: {known}")
+    columns = [column for column in every if wanted is None or column.name in wanted]
+    cell = {column.name: number for number, column in enumerate(columns)}
+    keys = [
+        (
+            field.name.upper().encode(),
+            len(field.name),
+            KEY_KINDS[field.type.kind],
+            cell.get(field.name, NOWHERE),
+            field.name in schema.required,
+        )
+        for field in schema.keys
+    ]
+    words = [(word.encode(), len(word.encode()), HAPPENED[op]) for word, op in schema.ops.items()]
+    specs = [(_width(column), column.list, column.nullable) for column in columns]
+    names = [field.name for field in schema.keys]
+    e = schema.envelope
+    program = Keys(
+        keys=np.array(keys, KEY),
+        words=np.array(words, WORD),
+        specs=np.array(specs, SPEC),
+        env=cell.get(schema.env, NOWHERE),
+        op_key=names.index(schema.op) if schema.op else NOWHERE,
+        title=schema.title,
+        envelope=None if e is None else (e.begin, e.magic, e.size, e.start, e.length),
+    )
+    cells = (*(NOWHERE for _ in NL_COLUMNS), *range(len(columns)))
+    return CompiledText(schema, (*NL_COLUMNS, *columns), cells, program)
+
+
+def _columns(schema: TextSchema) -> list[Column]:
+    columns = [
+        Column(
+            name=field.name,
+            dtype=field.type.dtype,
+            type=field.type.name,
+            storage=field.type.storage,
+            unit=field.unit,
+            enum=field.enum,
+            flags=field.flags,
+            nullable=field.name not in schema.required or field.type.storage == "fixed",
+            attribute=field.name.upper(),
+            display=field.display or field.type.display,
+        )
+        for field in schema.keys
+    ]
+    if schema.env:
+        columns.append(
+            Column(
+                name=schema.env,
+                dtype=np.dtype("V1"),
+                type="string",
+                storage="text",
+                list=True,
+                nullable=False,
+            )
+        )
+    return columns
+
+
+def _width(column: Column) -> int:
+    return column.dtype.itemsize if column.storage == "fixed" else 0

@@ -1,0 +1,172 @@
+"""The other messages of rtnetlink: their headers, and little else. The rest is in the messages themselves."""
+
+import struct
+
+from nlbus.schema.schema import ADDRESS, S32, TEXT, U8, U16, U32, Attr, Dump, Field, Op, Schema, Struct, pad
+from nlbus.sources.route.link import OLDEST_STATS64, STATS64
+from nlbus.sources.route.names import FAMILIES, IFINDEX, ops, untold
+
+FAMILY = Field("family", U8, enum=FAMILIES)
+
+
+def traffic(name: str, about: str, new: int, *key: str, dump: Dump | None = None) -> Schema:
+    """A table of traffic control."""
+    return Schema(
+        name=name,
+        about=about,
+        ops=ops(new),
+        key=("ifindex", *key),
+        groups=("tc",),
+        dump=dump,
+        header=(  # struct tcmsg
+            FAMILY,
+            pad(3),
+            Field("ifindex", IFINDEX),
+            Field("handle", U32, display="hex"),
+            Field("parent", U32, display="hex"),
+            Field("info", U32, display="hex"),
+        ),
+        prefix="TCA_",
+        entries=(
+            Attr("TCA_KIND", 1, TEXT),
+            Attr("TCA_CHAIN", 11, U32),
+            Attr("TCA_HW_OFFLOAD", 12, U8),
+            Attr("TCA_INGRESS_BLOCK", 13, U32),
+            Attr("TCA_EGRESS_BLOCK", 14, U32),
+            *untold("TCA_", OPTIONS=2, STATS=3, XSTATS=4, RATE=5, FCNT=6, STATS2=7, STAB=8, PAD=9),
+            *untold("TCA_", DUMP_INVISIBLE=10, DUMP_FLAGS=15, EXT_WARN_MSG=16),
+        ),
+    )
+
+
+QDISC = traffic("qdisc", "queueing disciplines", 36, "parent", "handle", dump=Dump(38, bytes(20)))
+TCLASS = traffic("tclass", "classes of queueing disciplines", 40, "handle")
+TFILTER = traffic("tfilter", "filters of traffic control", 44, "parent", "handle", "info", "chain")
+CHAIN = traffic("chain", "chains of filters", 100, "parent", "chain")
+
+PREFIX = Schema(
+    name="prefix",
+    about="IPv6 prefixes that routers have advertised",
+    ops=ops(52),  # RTM_NEWPREFIX
+    groups=("ipv6_prefix",),
+    header=(  # struct prefixmsg
+        FAMILY,
+        pad(3),
+        Field("ifindex", IFINDEX),
+        Field("type", U8),
+        Field("len", U8, "bits"),
+        Field("flags", U8, flags={1: "onlink", 2: "autoconf"}),
+        pad(1),
+    ),
+    prefix="PREFIX_",
+    entries=(Attr("PREFIX_ADDRESS", 1, ADDRESS), *untold("PREFIX_", CACHEINFO=2)),
+)
+
+NDUSEROPT = Schema(
+    name="nduseropt",
+    about="options of router advertisements for user space",
+    ops=ops(68),  # RTM_NEWNDUSEROPT
+    groups=("nd_useropt",),
+    header=(  # struct nduseroptmsg; the options follow, not attributes
+        FAMILY,
+        pad(1),
+        Field("opts_len", U16, "bytes"),
+        Field("ifindex", IFINDEX),
+        Field("icmp_type", U8),
+        Field("icmp_code", U8),
+        pad(6),
+    ),
+)
+
+DCB = Schema(
+    name="dcb",
+    about="data centre bridging",
+    ops=(Op(78, "new"), Op(79, "new")),  # RTM_GETDCB and SETDCB are all there is
+    groups=("dcb",),
+    header=(FAMILY, Field("cmd", U8), pad(2)),  # struct dcbmsg
+)
+
+MDB = Schema(
+    name="mdb",
+    about="multicast databases of bridges",
+    ops=(*ops(84), Op(86, "new")),  # RTM_NEWMDB; asked for all, bridges answer with RTM_GETMDB
+    groups=("mdb",),
+    dump=Dump(86, b"\x07" + bytes(7)),
+    header=(FAMILY, pad(3), Field("ifindex", IFINDEX)),  # struct br_port_msg
+    prefix="MDBA_",
+    entries=untold("MDBA_", MDB=1, ROUTER=2),
+)
+
+NSID = Schema(
+    name="nsid",
+    about="numbers of other network namespaces",
+    ops=ops(88),  # RTM_NEWNSID
+    key=("nsid",),
+    groups=("nsid",),
+    dump=Dump(90, bytes(4)),
+    header=(FAMILY,),  # struct rtgenmsg
+    prefix="NETNSA_",
+    entries=(
+        Attr("NETNSA_NSID", 1, S32),
+        Attr("NETNSA_TARGET_NSID", 4, S32),
+        Attr("NETNSA_CURRENT_NSID", 5, S32),
+        *untold("NETNSA_", PID=2, FD=3),
+    ),
+)
+
+LINK_64 = 1  # IFLA_STATS_LINK_64; attribute n is asked for by bit n - 1
+
+STATS = Schema(
+    name="stats",
+    about="statistics of network interfaces, and, as events, which of them are collected by hardware",
+    ops=ops(92),  # RTM_NEWSTATS
+    key=("ifindex", "filter_mask"),
+    groups=("stats",),
+    dump=Dump(94, struct.pack("=8xI", 1 << LINK_64 - 1)),
+    header=(FAMILY, pad(3), Field("ifindex", IFINDEX), Field("filter_mask", U32, display="hex")),
+    prefix="IFLA_STATS_",  # struct if_stats_msg
+    entries=(
+        Struct("IFLA_STATS_LINK_64", LINK_64, STATS64, least=OLDEST_STATS64),
+        *untold("IFLA_STATS_", LINK_XSTATS=2, LINK_XSTATS_SLAVE=3, LINK_OFFLOAD_XSTATS=4, AF_SPEC=5),
+    ),
+)
+
+CACHEREPORT = Schema(
+    name="cachereport",
+    about="multicast packets that have no route",
+    ops=ops(96),  # RTM_NEWCACHEREPORT
+    groups=("ipv4_mroute_r", "ipv6_mroute_r"),
+    header=(FAMILY,),  # struct rtgenmsg
+    prefix="IPMRA_CREPORT_",  # and IP6MRA_CREPORT_, the same numbers
+    entries=(
+        Attr("IPMRA_CREPORT_MSGTYPE", 1, U8),
+        Attr("IPMRA_CREPORT_VIF_ID", 2, U32),
+        Attr("IPMRA_CREPORT_SRC_ADDR", 3, ADDRESS),
+        Attr("IPMRA_CREPORT_DST_ADDR", 4, ADDRESS),
+        Attr("IPMRA_CREPORT_TABLE", 6, U32),
+        *untold("IPMRA_CREPORT_", PKT=5),
+    ),
+)
+
+VLAN = Schema(
+    name="vlan",
+    about="VLANs of bridges and their ports",
+    ops=ops(112),  # RTM_NEWVLAN
+    groups=("brvlan",),
+    dump=Dump(114, b"\x07" + bytes(7)),
+    header=(FAMILY, pad(3), Field("ifindex", IFINDEX)),  # struct br_vlan_msg
+    prefix="BRIDGE_VLANDB_",
+    entries=untold("BRIDGE_VLANDB_", ENTRY=1, GLOBAL_OPTIONS=2),
+)
+
+TUNNEL = Schema(
+    name="tunnel",
+    about="VNI filters of tunnels",
+    ops=ops(120),  # RTM_NEWTUNNEL
+    groups=("tunnel",),
+    header=(FAMILY, Field("flags", U8), pad(2), Field("ifindex", IFINDEX)),  # struct tunnel_msg
+    prefix="VXLAN_VNIFILTER_",
+    entries=untold("VXLAN_VNIFILTER_", ENTRY=1),
+)
+
+OTHERS = (QDISC, TCLASS, TFILTER, CHAIN, PREFIX, NDUSEROPT, DCB, MDB, NSID, STATS, CACHEREPORT, VLAN, TUNNEL)

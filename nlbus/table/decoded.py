@@ -1,0 +1,110 @@
+"""Decoded messages as part of a table: the arrays of a column are made when somebody looks at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from nlbus._core.columns.decode import Decoded
+from nlbus._core.columns.keyvalue import Texts
+from nlbus._core.columns.store import Store
+from nlbus.schema.compile_attributes import Compiled, compiled
+from nlbus.schema.compile_text import CompiledText, compiled_text
+from nlbus.schema.schema import Column, Schema, TextSchema, Values
+
+if TYPE_CHECKING:
+    from nlbus._core.receive.arena import Block
+    from nlbus._typing import Structured
+    from nlbus.table.chunks import Mask
+
+LIVE, SNAPSHOT, RESYNC = 0, 1, 2  # ORIGINS of nlbus/schema/schema.py
+NL_ROW, NL_TIME, NL_OP, NL_ORIGIN, NL_GROUP, NL_NSID = range(6)
+
+
+class Decoder(NamedTuple):
+    """How messages of one kind become rows."""
+
+    columns: tuple[Column, ...]
+    rows: Callable[[Block, Structured | None, int], Rows]  # of a batch's block; with their origin
+
+
+@cache
+def decoder(schema: Schema | TextSchema, wanted: frozenset[str] | None) -> Decoder:
+    """The decoder of these columns, None for all. SchemaError for one that the schema lacks."""
+    if isinstance(schema, TextSchema):
+        text = compiled_text(schema, wanted)
+        return Decoder(text.columns, partial(Rows, text, partial(Texts, text.program)))
+    found = compiled(schema, wanted)
+    return Decoder(found.columns, partial(Rows, found, partial(Decoded, found.program)))
+
+
+class Rows:
+    """The messages of one kind in a batch, as a chunk of a Table. It holds no view of the batch."""
+
+    def __init__(
+        self,
+        compiled: Compiled | CompiledText,
+        decode: Callable[[Block, Structured | None], Store],
+        block: Block,
+        selected: Structured | None,
+        origin: int,
+    ) -> None:
+        self._compiled = compiled
+        self._decoded = decode(block, selected)
+        self._origin = origin
+
+    def __len__(self) -> int:
+        return self._decoded.rows
+
+    @property
+    def unknown(self) -> int:
+        """Attributes that the schema does not have, where it was looked for them."""
+        return self._decoded.unknown
+
+    @property
+    def malformed(self) -> int:
+        """Messages that are too short for their header, or lack what their kind must have: without a row."""
+        return self._decoded.malformed
+
+    @property
+    def damaged(self) -> Mask:
+        """Rows of which something was shorter than its type, or cut."""
+        return self._decoded.marks
+
+    def absent(self, i: int) -> bool:
+        """Whether no row has a value in column i."""
+        cell = self._compiled.cells[i]
+        if cell < 0:
+            return i == NL_NSID and int(self._decoded.nsids.max(initial=-1)) < 0
+        return self._decoded.absent(cell)
+
+    def values(self, i: int) -> Values:
+        """The values of column i."""
+        cell = self._compiled.cells[i]
+        if cell < 0:
+            return self._about_the_message(i)
+        column = self._compiled.columns[i]
+        values, valid, offsets, items = self._decoded.values(cell, column.dtype)
+        if items is None:
+            return Values(values, valid, offsets)
+        item_values, item_valid, item_offsets = items
+        return Values(None, valid, offsets, Values(item_values, item_valid, item_offsets))
+
+    def _about_the_message(self, i: int) -> Values:
+        rows = self._decoded.rows
+        if i == NL_ROW:
+            return Values(self._decoded.messages)
+        if i == NL_TIME:
+            return Values(self._decoded.times)
+        if i == NL_OP:
+            # What is there is new to whoever asks, whatever the message says.
+            return Values(np.zeros(rows, np.uint8) if self._origin else self._decoded.happened)
+        if i == NL_ORIGIN:
+            return Values(np.full(rows, self._origin, np.uint8))
+        if i == NL_GROUP:
+            return Values(self._decoded.groups)
+        nsids = self._decoded.nsids
+        return Values(nsids, nsids >= 0)

@@ -1,0 +1,40 @@
+"""What a table has: its columns and the key of its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nlbus.schema.schema import Column
+from nlbus.sources import find
+from nlbus.table.query import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class TableSchema:
+    """The columns of a table, and which of them tell its rows apart (none: each row is an event of its own).
+
+    A Column has name, dtype, type (on the wire), unit, enum or flags (numbers to the kernel's names),
+    nullable, and attribute, the kernel's name. groups are those by which such messages come.
+    """
+
+    source: str
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    groups: tuple[str, ...]
+    about: str
+
+    def __getitem__(self, name: str) -> Column:
+        """The column of this name. KeyError."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+
+def schema(source: str, table: str) -> TableSchema:
+    """The columns of a table of a source. UnknownSource, SchemaError."""
+    reading = Reading(find(source))
+    found = reading.schema(table)
+    columns = reading.empty(table).columns
+    return TableSchema(source, table, columns, tuple(found.key), tuple(found.groups), found.about)

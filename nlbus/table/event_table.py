@@ -1,0 +1,170 @@
+"""Events of a topic, or of a kind that a source has, as a table: a column a field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nlbus.errors import SchemaError
+from nlbus.schema.schema import NL_COLUMNS, Column, RecordSchema, Values
+from nlbus.schema.topic import Topic
+from nlbus.table.table import Table
+from nlbus.table.topic_columns import fields, values
+
+if TYPE_CHECKING:
+    from nlbus._typing import Structured
+    from nlbus.bus.batch import Batch
+    from nlbus.sources import Source
+    from nlbus.table.chunks import Mask
+
+NEVER_ABSENT: Mapping[str, int] = {}
+
+
+class Records:
+    """Records and what is known of their events, as a chunk of a Table; it owns both."""
+
+    def __init__(
+        self,
+        columns: tuple[Column, ...],
+        records: Structured,
+        about: dict[str, Values],
+        needs: Mapping[str, int],
+        absent: Mapping[str, int],
+    ) -> None:
+        self._columns = columns
+        self._records = records
+        self._about = about
+        self._fields = {field.column.name: field for field in fields(records.dtype)}
+        self._needs = needs
+        self._absent = absent
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @property
+    def damaged(self) -> Mask:
+        """None: what has another size is no row."""
+        return np.zeros(len(self._records), np.bool_)
+
+    def absent(self, i: int) -> bool:
+        """Never known before the values are looked at."""
+        return False
+
+    def values(self, i: int) -> Values:
+        """The values of column i."""
+        name = self._columns[i].name
+        if name in self._about:
+            return self._about[name]
+        found = values(self._fields[name], self._records)
+        valid = self._valid(name)
+        return found if valid is None else replace(found, valid=valid)
+
+    def _valid(self, name: str) -> Mask | None:
+        if name in self._needs:
+            valid: Mask = self._records["flags"] & self._needs[name] != 0
+            return valid
+        if name in self._absent:
+            there: Mask = self._records[name] != self._absent[name]
+            return there
+        return None
+
+
+def topic_columns(topic: Topic) -> tuple[Column, ...]:
+    """The nl_ columns and the topic's fields."""
+    return (*NL_COLUMNS, *(field.column for field in fields(topic.dtype)))
+
+
+def topic_table(batch: Batch, topic: Topic) -> Table:
+    """The events of the topic that fit it."""
+    return _table(batch, topic, topic_columns(topic), NEVER_ABSENT, NEVER_ABSENT)
+
+
+@cache
+def record_topic(source: Source, schema: RecordSchema) -> Topic:
+    """The topic that these events of a source are."""
+    formats = [field.type.dtype for field in schema.fields]
+    ends = np.cumsum([dtype.itemsize for dtype in formats]).tolist()
+    told = [i for i, field in enumerate(schema.fields) if field.name]
+    dtype: Any = {
+        "names": [schema.fields[i].name for i in told],
+        "formats": [("u1", (formats[i].itemsize,)) if formats[i].kind == "V" else formats[i] for i in told],
+        "offsets": [ends[i] - formats[i].itemsize for i in told],
+        "itemsize": ends[-1],
+    }
+    groups = [source.groups[name] for name in schema.groups]
+    return Topic(schema.name, np.dtype(dtype), groups=groups, type=schema.type)
+
+
+@cache
+def record_columns(schema: RecordSchema, wanted: frozenset[str] | None) -> tuple[Column, ...]:
+    """The nl_ columns and these of the schema, None for all. SchemaError for one that it lacks."""
+    own = [
+        Column(
+            name=field.name,
+            dtype=field.type.dtype,
+            type=field.type.name,
+            unit=field.unit,
+            enum=field.enum,
+            flags=field.flags,
+            nullable=field.absent is not None or field.name in schema.needs,
+            attribute=field.name,
+            display=field.display or field.type.display,
+        )
+        for field in schema.fields
+        if field.name
+    ]
+    if lacking := sorted(set(wanted or ()) - {column.name for column in (*NL_COLUMNS, *own)}):
+        known = ", ".join(column.name for column in own)
+        raise SchemaError(f"no column {lacking[0]!r} in table {schema.name}: {known}")
+    return (*NL_COLUMNS, *(column for column in own if wanted is None or column.name in wanted))
+
+
+def record_table(batch: Batch, source: Source, schema: RecordSchema, wanted: frozenset[str] | None) -> Table:
+    """These columns of a source's events of this kind."""
+    absent = {field.name: field.absent for field in schema.fields if field.absent is not None}
+    columns = record_columns(schema, wanted)
+    return _table(batch, record_topic(source, schema), columns, schema.needs, absent)
+
+
+def _table(
+    batch: Batch,
+    topic: Topic,
+    columns: tuple[Column, ...],
+    needs: Mapping[str, int],
+    absent: Mapping[str, int],
+) -> Table:
+    if not batch._is_bus:
+        return Table(columns, loss=batch.loss)
+    segments = batch._table
+    fit = _fitting(batch, topic)
+    rows = int(fit.sum())
+    about = {
+        "nl_row": np.flatnonzero(fit).astype(np.uint32),
+        "nl_time": batch.events["time_ns"][fit],
+        "nl_op": np.zeros(rows, np.uint8),
+        "nl_origin": np.zeros(rows, np.uint8),
+        "nl_group": np.repeat(segments["group"], segments["count"])[fit],
+    }
+    told = {name: Values(array) for name, array in about.items()}
+    told["nl_nsid"] = Values(np.full(rows, -1, np.int32), np.zeros(rows, np.bool_))
+    records = np.array(batch.records(topic))
+    return Table(columns, [Records(columns, records, told, needs, absent)], batch.loss)
+
+
+def _fitting(batch: Batch, topic: Topic) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which events `batch.records(topic)` has."""
+    segments = batch._table
+    size = topic.dtype.itemsize
+    ours = (segments["type"] == topic.type) & (segments["fingerprint"] == topic.fingerprint)
+    fixed = segments["offsets_at"] < 0
+    fit = np.repeat(ours & fixed & (segments["record_size"] == size), segments["count"])
+    ends = np.cumsum(segments["count"], dtype=np.int64)
+    for i in np.flatnonzero(ours & ~fixed).tolist():
+        count = int(segments["count"][i])
+        offsets = np.frombuffer(batch.data, "<u4", count + 1, int(segments["offsets_at"][i]))
+        fit[ends[i] - count : ends[i]] = np.diff(offsets) == size
+    return fit

@@ -1,0 +1,159 @@
+"""The values of a column as arrays of numpy, and as objects of Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from socket import AF_INET, AF_INET6, inet_ntop
+from typing import Any
+
+import numpy as np
+
+from nlbus._typing import Array
+from nlbus.schema.schema import Column, Values
+
+TUNNELS = {4: AF_INET, 16: AF_INET6}  # what hardware addresses of so many bytes are
+MAPPED = b"\0" * 10 + b"\xff\xff"  # what an IPv4 address begins with
+
+
+# -- text -----------------------------------------------------------------------------------------
+
+
+def texts(values: Values) -> list[str]:
+    """The texts of a column, "" where there is none; bytes that are no UTF-8 are written as \\x.."""
+    raw, bounds = _bytes_of(values)
+    if raw.isascii():
+        whole = raw.decode("ascii")
+        return [whole[start:end] for start, end in pairwise(bounds)]
+    return [raw[start:end].decode("utf-8", "backslashreplace") for start, end in pairwise(bounds)]
+
+
+def utf8(values: Values) -> Values:
+    """The same column, with nothing in it that is no UTF-8: readers of Arrow do not look."""
+    assert values.values is not None
+    if not len(values.values) or values.values.max() < 0x80:
+        return values
+    return text_column(texts(values), values.valid)
+
+
+def text_column(strings: list[str], valid: Array | None = None) -> Values:
+    """Texts as a column."""
+    encoded = [string.encode() for string in strings]
+    offsets = np.zeros(len(encoded) + 1, np.int32)
+    np.cumsum([len(each) for each in encoded], out=offsets[1:])
+    return Values(np.frombuffer(b"".join(encoded), np.uint8), valid, offsets)
+
+
+def _bytes_of(values: Values) -> tuple[bytes, list[int]]:
+    assert values.values is not None
+    assert values.offsets is not None
+    return values.values.tobytes(), values.offsets.tolist()
+
+
+# -- numpy ------------------------------------------------------------------------------------------
+
+
+def to_array(column: Column, values: Values) -> Array:
+    """The column as `Table[...]` gives it; what has a fixed size is not copied."""
+    if values.items is not None:
+        assert values.offsets is not None
+        items = to_array(column, values.items)
+        return _objects([items[start:end] for start, end in pairwise(values.offsets.tolist())], values.valid)
+    if column.storage == "text":
+        return np.array(texts(values), np.dtypes.StringDType())
+    if column.storage == "bytes":
+        raw, bounds = _bytes_of(values)
+        return _objects([raw[start:end] for start, end in pairwise(bounds)], values.valid)
+    assert values.values is not None
+    if column.display != "time":
+        return values.values
+    times = values.values.view(time_dtype(column))
+    return times if values.valid is None else np.where(values.valid, times, np.datetime64("NaT"))
+
+
+def time_dtype(column: Column) -> np.dtype[np.datetime64]:
+    """numpy's type for a column of times, which are integers of 64 bits since 1970 in UTC."""
+    return np.dtype(f"M8[{column.unit or 'ns'}]")
+
+
+def _objects(cells: list[Any], valid: Array | None) -> Array:
+    # Not np.array(), which makes arrays of one length a matrix.
+    return np.fromiter(_or_none(cells, valid), np.dtype(object), len(cells))
+
+
+def _or_none(cells: list[Any], valid: Array | None) -> list[Any]:
+    if valid is None:
+        return cells
+    return [cell if there else None for cell, there in zip(cells, valid.tolist(), strict=True)]
+
+
+# -- Python -----------------------------------------------------------------------------------------
+
+
+def to_python(column: Column, values: Values) -> list[Any]:
+    """The column as `Table.iter_rows` gives it: None where there is no value."""
+    if values.items is not None:
+        assert values.offsets is not None
+        items = to_python(column, values.items)
+        cells: list[Any] = [items[start:end] for start, end in pairwise(values.offsets.tolist())]
+    elif column.storage == "text":
+        cells = texts(values)
+    elif column.storage == "bytes" or column.dtype.kind == "V":
+        cells = [*map(_shown(column), _pieces(values))]
+    else:
+        assert values.values is not None
+        cells = values.values.tolist()
+        if column.enum is not None:
+            names = column.enum
+            cells = [names.get(number, number) for number in cells]
+        elif column.flags is not None:
+            bits = {number: flag_names(column.flags, number) for number in set(cells)}
+            cells = [[*bits[number]] for number in cells]
+        elif column.display == "dotted":
+            cells = [inet_ntop(AF_INET, number.to_bytes(4, "big")) for number in cells]
+    return _or_none(cells, values.valid)
+
+
+def _pieces(values: Values) -> list[bytes]:
+    if values.offsets is not None:
+        raw, bounds = _bytes_of(values)
+        return [raw[start:end] for start, end in pairwise(bounds)]
+    assert values.values is not None
+    raw, size = values.values.tobytes(), values.values.itemsize
+    return [raw[at : at + size] for at in range(0, len(raw), size)]
+
+
+def _shown(column: Column) -> Callable[[bytes], object]:
+    shown: dict[str, Callable[[bytes], object]] = {
+        "address": address_text,
+        "mac": lambda raw: raw.hex(":"),
+        "lladdr": lladdr_text,
+        "hex": bytes.hex,
+        "dotted": lambda raw: ".".join(map(str, raw)),
+        "labels": labels_text,
+    }
+    return shown.get(column.display, bytes)
+
+
+def flag_names(names: Mapping[int, str], number: int) -> list[str]:
+    """The names of the bits that are set; those without a name together in hex."""
+    known = [bit for bit in names if bit & number]
+    rest = number & ~sum(known)
+    return [names[bit] for bit in known] + ([f"{rest:#x}"] if rest else [])
+
+
+def address_text(raw: bytes) -> str:
+    """16 bytes as an address: of IPv4 where they are a mapped one."""
+    return inet_ntop(AF_INET, raw[12:]) if raw.startswith(MAPPED) else inet_ntop(AF_INET6, raw)
+
+
+def lladdr_text(raw: bytes) -> str:
+    """A hardware address; that of a tunnel is one of IP, and the only one of 4 or 16 bytes but FireWire's."""
+    family = TUNNELS.get(len(raw))
+    return raw.hex(":") if family is None else inet_ntop(family, raw)
+
+
+def labels_text(raw: bytes) -> str:
+    """A stack of MPLS labels as ip writes it: 200/300."""
+    entries = (int.from_bytes(raw[at : at + 4], "big") for at in range(0, len(raw), 4))
+    return "/".join(str(entry >> 12) for entry in entries)
