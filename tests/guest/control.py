@@ -4,7 +4,7 @@ import socket
 import struct
 from typing import NamedTuple
 
-from tests import reference
+from tests.support import reference
 from tests.guest.helpers import CAP_ACK, EXT_ACK, SOL_NETLINK, protocol
 
 REQUEST, MULTI, ACK, DUMP = 1, 2, 4, 0x300

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests import reference
+from tests.support import reference
 
 BUILT = Path(os.environ.get("NLBUS_KMOD", ""))
 DEBUG = os.environ.get("NLBUS_GUEST") == "debug"  # a kernel that is ten times as slow

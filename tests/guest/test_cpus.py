@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.guest.helpers import SLOW, Ledger, Tap, generate, numbers, order
-from tests.kernel.helpers import Child
+from tests.support.sockets import Child
 
 Open = Callable[..., Tap]
 Fork = Callable[..., Child]

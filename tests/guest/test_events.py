@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tests import reference
+from tests.support import reference
 from tests.guest.helpers import (
     HEAD,
     MAX_DATAGRAM,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nlbus import packet
-from tests import reference
+from tests.support import reference
 from tests.guest.control import ACK, REQUEST, STATS, Asker, get, stats
 from tests.guest.helpers import Ledger, Tap, generate, order, payloads
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests import reference
+from tests.support import reference
 from tests.guest.control import ACK, Answer, Asker, stats
 from tests.guest.helpers import HEAD, MAX_DATAGRAM, Ledger, Tap, order, payloads
-from tests.kernel.helpers import NOBODY, Child
+from tests.support.sockets import NOBODY, Child
 
 Open = Callable[..., Tap]
 Fork = Callable[..., Child]

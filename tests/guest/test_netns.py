@@ -28,7 +28,7 @@ from tests.guest.helpers import (
     unload,
     unload_all,
 )  # fmt: skip
-from tests.kernel.helpers import Child
+from tests.support.sockets import Child
 
 Open = Callable[..., Tap]
 Fork = Callable[..., Child]

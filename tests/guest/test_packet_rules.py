@@ -21,7 +21,7 @@ from nlbus.packet import Rule
 from nlbus.sources.genl import GENLMSGHDR, find_family
 from tests.guest import packet_scene as scene
 from tests.guest.packet_scene import rows, run, udp
-from tests.kernel.cli_helpers import Listen
+from tests.support.cli import Listen
 
 pytestmark = pytest.mark.usefixtures("packets")
 

@@ -15,9 +15,9 @@ from nlbus import AsyncSubscriber, Publisher, Subscriber
 from nlbus.sources import find
 from nlbus.sources.bus import module_protocol
 from nlbus.sources.probe import probe
-from tests.kernel.aio_helpers import AsyncSubscribe, Run, runner, watchers
-from tests.kernel.cli_helpers import Listen
-from tests.kernel.helpers import Child, Sender, here
+from tests.support.aio import AsyncSubscribe, Run, runner, watchers
+from tests.support.cli import Listen
+from tests.support.sockets import Child, Sender, here
 
 libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000

@@ -1,0 +1,249 @@
+"""Who is believed: by the kernel's word on sender and uid, never by what a message says of itself."""
+
+import contextlib
+import os
+from collections.abc import Callable
+
+import pytest
+
+from nlbus import Publisher, Subscriber
+from tests.support import reference
+from tests.support.sockets import (
+    NOBODY,
+    ROUTE,
+    UEVENT,
+    Child,
+    Sender,
+    drain,
+    one_event,
+    payloads,
+    plain,
+    portid,
+)  # fmt: skip
+
+Subscribe = Callable[..., Subscriber]
+Fork = Callable[..., Child]
+Stranger = Callable[[Callable[[], object]], None]
+by_each_transport = pytest.mark.usefixtures("each_transport")
+
+
+@pytest.fixture
+def stranger(child: Fork, each_transport: str) -> Callable[[Callable[[], object]], None]:
+    """stranger(work): another user works, where need be with the privilege to send at all."""
+    return lambda work: child(work, uid=NOBODY, keep_admin=each_transport == "module").result()
+
+
+@pytest.fixture
+def bus_protocol(each_transport: str) -> str:
+    return f"raw:{Sender.bus}"
+
+
+def foreign_publisher(stranger: Stranger, data: bytes = b"evil", groups: int | tuple[int, ...] = 1) -> None:
+    """Another user publishes by the book."""
+
+    def work() -> None:
+        with Publisher() as pub:
+            pub.publish(data, groups)
+
+    stranger(work)
+
+
+@by_each_transport
+def test_another_users_events_are_dropped_and_counted_among_good_ones(
+    subscribe: Subscribe, publisher: Publisher, stranger: Stranger
+) -> None:
+    sub = subscribe(groups=(1, 2))
+    publisher.publish(b"good", 1)
+    foreign_publisher(stranger, groups=(1, 2))
+    publisher.publish(b"better", 1)
+    got = drain(sub)
+    assert payloads(got) == [b"good", b"better"]
+    assert not any(b.loss for b in got)
+    stats = sub.stats()
+    assert stats["untrusted"] == 4  # the event and its heartbeat, by two groups
+    assert {s["uid"] for s in stats["streams"]} == {os.getuid()}
+
+
+@by_each_transport
+@pytest.mark.parametrize("trust", [[NOBODY], [0, NOBODY], "any", {NOBODY}])
+def test_trust_widens_to_other_users(subscribe: Subscribe, stranger: Stranger, trust: object) -> None:
+    sub = subscribe(groups=1, trust=trust)
+    foreign_publisher(stranger, b"friend")
+    [batch] = drain(sub)
+    assert payloads([batch]) == [b"friend"]
+    assert batch.events["uid"].tolist() == [NOBODY]
+    assert sub.stats()["untrusted"] == 0
+
+
+@by_each_transport
+@pytest.mark.parametrize("trust", [[NOBODY], []])
+def test_trust_narrows_so_far_that_not_even_we_are_believed(
+    subscribe: Subscribe, publisher: Publisher, trust: list[int]
+) -> None:
+    sub = subscribe(groups=1, trust=trust)
+    publisher.publish(b"me", 1)
+    assert drain(sub) == []
+    assert sub.stats()["untrusted"] == 1
+
+
+@by_each_transport
+def test_our_own_uid_is_believed_beside_root(child: Fork, publisher: Publisher) -> None:
+    def work() -> tuple[list[bytes], int]:
+        with Subscriber(groups=1) as sub, Publisher() as pub:
+            pub.publish(b"own", 1)
+            with Sender() as sender:
+                sender.send(one_event(b"raw", **sender.stamp()), 1)
+            return payloads(drain(sub)), os.getuid()
+
+    got, uid = child(work, uid=NOBODY, keep_admin=True).result()
+    assert uid == NOBODY
+    assert got == [b"own", b"raw"]
+
+
+@by_each_transport
+def test_nlmsg_pid_0_in_band_makes_nobody_the_kernel(
+    subscribe: Subscribe, stranger: Stranger, bus_protocol: str
+) -> None:
+    sub, raw = subscribe(groups=1), subscribe(bus_protocol, groups=1, transport="auto")
+
+    def work() -> None:
+        with Sender() as sender:
+            sender.send(one_event(b"evil", nlmsg_pid=0, origin_portid=0, origin_uid=0), 1)
+
+    stranger(work)
+    assert drain(sub) == drain(raw) == []
+    assert sub.stats()["untrusted"] == raw.stats()["untrusted"] == 1
+
+
+@by_each_transport
+def test_origin_fields_of_a_process_are_not_believed(subscribe: Subscribe, each_transport: str) -> None:
+    sub = subscribe(groups=1)
+    with Sender() as sender:
+        sender.send(one_event(b"x", nlmsg_pid=77, origin_portid=88, origin_uid=NOBODY), 1)
+        if each_transport == "module":
+            # There they are the module's, and what contradicts the kernel did not come through it.
+            assert drain(sub) == []
+            assert sub.stats()["untrusted"] == 1
+            return
+        [batch] = drain(sub)
+        assert batch.events["portid"].tolist() == [sender.portid]
+        assert batch.events["uid"].tolist() == [0]
+
+
+@by_each_transport
+def test_a_unicast_to_a_subscriber_of_the_bus_is_dropped(subscribe: Subscribe, publisher: Publisher) -> None:
+    sub = subscribe(groups=1)
+    with Sender() as sender:
+        sender.unicast(one_event(b"evil"), portid(sub))
+    publisher.publish(b"good", 1)
+    assert payloads(drain(sub)) == [b"good"]
+    assert sub.stats()["untrusted"] == 1
+
+
+@by_each_transport
+def test_anyones_unicast_to_any_subscriber_is_dropped(
+    subscribe: Subscribe, stranger: Stranger, bus_protocol: str
+) -> None:
+    subs = [subscribe(groups=1), subscribe(bus_protocol, groups=1, transport="auto")]
+
+    def work() -> None:
+        with Sender() as sender:
+            for sub in subs:
+                sender.unicast(plain(b"evil"), portid(sub))
+
+    stranger(work)
+    for sub in subs:
+        assert drain(sub) == []
+        assert sub.stats()["untrusted"] == 1
+
+
+@by_each_transport
+@pytest.mark.parametrize("raw", [False, True], ids=["bus", "raw"])
+def test_a_flood_of_other_users_brings_no_reader_down(
+    subscribe: Subscribe, stranger: Stranger, bus_protocol: str, raw: bool
+) -> None:
+    # Batches of which nothing is believed, while the socket overruns.
+    source = {"source": bus_protocol, "transport": "auto"} if raw else {}
+    sub = subscribe(**source, groups=1, buffer_events=20, on_loss="ignore")
+
+    def work() -> None:
+        with Sender() as sender:
+            for _ in range(500):
+                sender.send(one_event(b"evil"), 1)
+
+    for _ in range(5):
+        stranger(work)
+        assert sum(map(len, drain(sub))) == 0
+    stats = sub.stats()
+    assert stats["untrusted"] + stats["dropped"] == 2500
+    assert stats["dropped"] > 0
+
+
+# Sources of the kernel
+
+
+@pytest.fixture
+def route(subscribe: Subscribe) -> Subscriber:
+    return subscribe("route", groups=("link", "neigh", 33))
+
+
+def test_what_root_multicasts_on_route_is_not_the_kernels(route: Subscriber) -> None:
+    with Sender(ROUTE) as sender:
+        for group in (1, 3):
+            # To the group, and then to itself: the kernel never sees it.
+            sender.send(reference.message(16, bytes(16), portid=0), group)
+    assert drain(route) == []
+    assert route.stats()["untrusted"] == 2
+
+
+def test_a_unicast_of_root_on_route_is_not_the_kernels(route: Subscriber) -> None:
+    with Sender(ROUTE) as sender:
+        sender.unicast(reference.message(16, bytes(16), portid=0), portid(route))
+    assert drain(route) == []
+    assert route.stats()["untrusted"] == 1
+
+
+def test_trust_does_not_reach_groups_that_only_the_kernel_sends_to(subscribe: Subscribe) -> None:
+    route = subscribe("route", groups="link", trust="any")
+    with Sender(ROUTE) as sender:
+        sender.send(reference.message(16, bytes(16)), 1)
+    assert drain(route) == []
+    assert route.stats()["untrusted"] == 1
+
+
+def test_the_kernel_refuses_what_others_send_on_route(route: Subscriber, child: Fork) -> None:
+    def work() -> list[str]:
+        refused = []
+        with Sender(ROUTE) as sender:
+            message = reference.message(16, bytes(16))
+            for send, to in ((sender.send, 1), (sender.unicast, portid(route))):
+                try:
+                    send(message, to)
+                except PermissionError:
+                    refused.append(send.__name__)
+        return refused
+
+    assert child(work, uid=NOBODY).result() == ["send", "unicast"]
+    assert drain(route) == []
+
+
+def test_udevs_group_is_believed_of_root_and_the_kernels_of_the_kernel_alone(
+    subscribe: Subscribe, child: Fork
+) -> None:
+    sub = subscribe("uevent", groups=("kernel", "udev"))
+
+    def send(data: bytes, group: int) -> None:
+        with Sender(UEVENT) as sender, contextlib.suppress(ConnectionRefusedError):
+            sender.send(data, group)
+
+    def work() -> None:
+        send(b"libudev\0evil", 2)
+        send(b"add@/evil", 1)
+
+    send(b"libudev\0good", 2)
+    send(b"add@/forged\0SEQNUM=1", 1)
+    assert payloads(drain(sub)) == [b"libudev\0good"]
+    assert sub.stats()["untrusted"] == 1
+    child(work, uid=NOBODY, keep_admin=True).result()
+    assert drain(sub) == []
+    assert sub.stats()["untrusted"] == 3

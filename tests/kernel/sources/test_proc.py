@@ -1,0 +1,197 @@
+"""proc: real processes that fork, exec and exit, and the kernel's count of who wants to know."""
+
+import ctypes
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
+
+from nlbus import Batch, KernelError, PermissionDenied, Subscriber
+from nlbus.sources.proc import process_event
+from tests.support.sockets import NOBODY, Child, NotPermitted, drain, payloads, wait_until
+
+Subscribe = Callable[..., Subscriber]
+CLONE_NEWUSER = 0x1000_0000
+CONNECTOR = 11
+
+
+pytestmark = pytest.mark.usefixtures("process_connector")
+
+
+def kinds(batches: Iterable[Batch], pid: int) -> list[str]:
+    """What happened to this process, and that it was made."""
+    told = filter(None, map(process_event, payloads(batches)))
+    return [kind for kind, numbers in told if pid in (numbers.get("process_pid"), numbers.get("child_pid"))]
+
+
+def true() -> int:
+    """A process that was forked, became /bin/true and ended; its pid."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def until_exit(sub: Subscriber, pid: int) -> list[Batch]:
+    got: list[Batch] = []
+    while "exit" not in kinds(got, pid):
+        got += (batch := [sub.recv(5)])
+        assert len(batch[0]), f"no exit of {pid} among {len(got)} batches"
+    return got
+
+
+@pytest.fixture
+def bystander() -> Iterator[Callable[[], bool]]:
+    """Whether the kernel makes process events now, by one who is a member of the group and said nothing."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, CONNECTOR) as member:
+        member.setblocking(False)
+        member.bind((0, 1))
+
+        def hears() -> bool:
+            queued(member)
+            true()
+            return queued(member) > 0
+
+        yield hears
+
+
+def queued(sock: socket.socket) -> int:
+    """How many datagrams were queued; none is now."""
+    count = 0
+    try:
+        while sock.recv(4096):
+            count += 1
+    except BlockingIOError:
+        pass
+    return count
+
+
+def test_a_process_is_heard_from_fork_to_exit(subscribe: Subscribe) -> None:
+    sub = subscribe("proc")
+    pid = true()
+    got = until_exit(sub, pid)
+    told = kinds(got, pid)
+    assert told[0] == "fork"
+    assert told[-1] == "exit"
+    assert "exec" in told
+    for batch in got:
+        assert set(batch.messages["portid"].tolist()) == {0}
+        assert set(batch.messages["group"].tolist()) == {1}
+        assert set(batch.messages["type"].tolist()) == {3}
+    assert sub.stats()["malformed"] == sub.stats()["untrusted"] == 0
+
+
+def test_an_exit_tells_the_code_and_the_parent(subscribe: Subscribe) -> None:
+    sub = subscribe("proc")
+    process = subprocess.Popen(["sh", "-c", "exit 7"])
+    process.wait()
+    got = until_exit(sub, process.pid)
+    exits = [told for kind, told in filter(None, map(process_event, payloads(got))) if kind == "exit"]
+    [mine] = [told for told in exits if told["process_pid"] == process.pid]
+    assert (mine["exit_code"], mine["parent_tgid"]) == (7 << 8, os.getpid())
+
+
+def test_the_answer_to_our_request_is_no_event(subscribe: Subscribe) -> None:
+    sub = subscribe("proc")
+    got = until_exit(sub, true())
+    acks = [b.payload(i)[12:16] for b in got for i in range(len(b)) if b.payload(i)[20:24] == bytes(4)]
+    assert acks == []
+    assert sub.stats()["delivered"] == sum(map(len, got))
+
+
+def test_leaving_and_joining_again(subscribe: Subscribe) -> None:
+    sub = subscribe("proc")
+    until_exit(sub, true())
+    sub.leave("proc")
+    drain(sub)
+    true()
+    assert drain(sub, 0.05) == []
+    sub.join("proc")
+    until_exit(sub, true())
+
+
+def test_the_kernel_is_told_as_often_as_it_was_asked(subscribe: Subscribe) -> None:
+    other = subscribe("proc")  # which hears of each request as of an event of no kind, at once
+
+    def requests(work: Callable[[], object]) -> int:
+        """How many `work` makes: the fewest of several times, for others may make some meanwhile."""
+        counts = []
+        for _ in range(5):
+            drain(other)
+            work()
+            counts.append(kinds_of_all(drain(other)).count("none"))
+        return min(counts)
+
+    def close_only() -> None:
+        Subscriber("proc").close()
+
+    def leave_and_close() -> None:
+        sub = Subscriber("proc")
+        sub.leave("proc")
+        sub.close()
+
+    def leave_and_join() -> None:
+        with Subscriber("proc") as sub:
+            sub.leave("proc")
+            sub.join("proc")
+
+    assert [requests(work) for work in (close_only, leave_and_close, leave_and_join)] == [2, 2, 4]
+
+
+def kinds_of_all(batches: Iterable[Batch]) -> list[str]:
+    return [kind for kind, _ in filter(None, map(process_event, payloads(batches)))]
+
+
+def test_the_kernel_makes_no_events_once_nobody_listens(bystander: Callable[[], bool]) -> None:
+    def silent() -> None:
+        wait_until(lambda: not bystander())  # others on this machine may listen for a moment
+
+    if bystander():
+        pytest.skip("somebody else listens to process events here, or did and was killed")
+    with Subscriber("proc") as sub:
+        assert bystander()
+        sub.leave("proc")
+        silent()
+        sub.join("proc")
+        assert bystander()
+    silent()
+    one, two = Subscriber("proc"), Subscriber("proc")
+    one.close()
+    assert bystander()
+    until_exit(two, true())
+    two.close()
+    silent()
+
+
+def test_from_another_network_namespace(subscribe: Subscribe, netns: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.unshare(0x4000_0000) == 0
+    with pytest.raises(KernelError, match=r"first network, pid and user namespace only.*netns=1"):
+        subscribe("proc")
+    until_exit(subscribe("proc", netns=netns), true())
+
+
+def test_in_a_container_the_silence_is_explained(child: Callable[..., Child]) -> None:
+    def work() -> str:
+        if ctypes.CDLL(None).unshare(CLONE_NEWUSER) < 0:
+            raise NotPermitted("no user namespaces here")
+        with pytest.raises((KernelError, PermissionDenied)) as caught:
+            Subscriber("proc")
+        return str(caught.value)
+
+    assert "user namespace" in child(work).result()
+
+
+def test_an_ordinary_user_hears_them_or_is_told_the_privilege(child: Callable[..., Child]) -> None:
+    def work() -> str:
+        try:
+            with Subscriber("proc") as sub:
+                until_exit(sub, true())
+        except PermissionDenied as error:
+            return str(error)
+        return ""
+
+    told = child(work, uid=NOBODY).result()
+    major, minor = map(int, os.uname().release.split(".")[:2])
+    assert ("CAP_NET_ADMIN" in told) is ((major, minor) < (6, 6))

@@ -1,0 +1,320 @@
+"""Schemas made at random, messages that fit a schema, and ways to spoil them.
+
+All take a random.Random: hypothesis draws its seed, and says which one failed.
+"""
+
+import struct
+from collections.abc import Callable, Sequence
+from random import Random
+from socket import AF_INET, AF_INET6
+from typing import Any
+
+from nlbus.schema.schema import (
+    ADDRESS,
+    BE16,
+    BE32,
+    BE64,
+    BYTES,
+    FLAG,
+    LABEL,
+    LABELS,
+    LLADDR,
+    S8,
+    S16,
+    S32,
+    S64,
+    SBE32,
+    TEXT,
+    U8,
+    U16,
+    U32,
+    U64,
+    UINT,
+    VIA,
+    WEIGHT,
+    Attr,
+    Elements,
+    Entry,
+    Field,
+    List,
+    Nest,
+    Op,
+    Schema,
+    Select,
+    Struct,
+    Structs,
+    Type,
+    fixed,
+    text,
+)
+from tests.support.reference import attribute, pad
+
+Message = tuple[int, int, bytes]  # type, flags, payload
+
+INTEGERS = (U8, U16, U32, U64, S8, S16, S32, S64, BE16, BE32, BE64, SBE32)
+IN_STRUCTS = (*INTEGERS, U32, LABEL, WEIGHT, fixed(1), fixed(6), text(16), ADDRESS, UINT)
+ALONE = (*IN_STRUCTS, U32, ADDRESS, VIA, FLAG, TEXT, BYTES, LABELS, LLADDR)
+IN_LISTS = (*IN_STRUCTS, U32, VIA)
+# Whatever of one row fills the same column.
+SHARED = {
+    "shared_unsigned": (U8, U16, U32, U64, BE16, BE32, BE64, UINT),
+    "shared_signed": (S8, S16, S32, S64, SBE32),
+    "shared_text": (text(4), text(16)),
+    "shared_address": (ADDRESS,),
+}
+SHARED_ALONE = {
+    **SHARED,
+    "shared_text": (text(4), TEXT),
+    "shared_bytes": (BYTES, LLADDR),
+    "shared_address": (ADDRESS, VIA),
+}
+WORDS = ("vlan", "vxlan", "a", "bridge_slave", "twenty_bytes_of_text")
+TYPES = (16, 17, 18, 0x100)
+FLAGS = (0, 1, 0x100, 0x101, 0x400)
+
+
+def any_schema(rng: Random) -> Schema:
+    """A schema with every kind of entry, sooner or later."""
+    header = _fields(rng, rng.randint(0, 5), shared=True, absent=True)
+    size = sum(field.type.size for field in header)
+    selector = None
+    if rng.random() < 0.3:
+        width = rng.choice((1, 2, 4, 8))
+        selector = (rng.randint(0, size), width, rng.choice((0, 1, 2)))
+    ops = [
+        Op(rng.choice(TYPES), rng.choice(("new", "change", "del")), mask, rng.choice(FLAGS) & mask)
+        for mask in rng.choices((0, 0, 0x100, 0x101), k=rng.randint(1, 4))
+    ]
+    entries = _entries(rng, rng.choice((0, 3, 8)), depth=0)
+    return Schema(name="any", ops=ops, header=header, prefix="P_", entries=entries, selector=selector)
+
+
+def _field(rng: Random, number: int, *, shared: bool, absent: bool) -> Field:
+    if rng.random() < 0.2:
+        return Field("", fixed(rng.randint(1, 7)))
+    if shared and rng.random() < 0.3:
+        name = rng.choice(list(SHARED))
+        type = rng.choice(SHARED[name])
+    else:
+        name, type = f"f{number}", rng.choice(IN_STRUCTS)
+    lacks = absent and type in INTEGERS and rng.random() < 0.3
+    return Field(name, type, absent=rng.choice((0, 1, -1)) if lacks else None)
+
+
+def _fields(rng: Random, count: int, *, shared: bool = False, absent: bool = False) -> list[Field]:
+    fields = [_field(rng, number, shared=shared, absent=absent) for number in range(count)]
+    # In one struct a name stands once.
+    before = [{other.name for other in fields[:i] if other.name} for i in range(count)]
+    return [field for field, names in zip(fields, before, strict=True) if field.name not in names]
+
+
+def _entries(rng: Random, count: int, depth: int, *, attrs_only: bool = False) -> list[Any]:
+    numbers = rng.sample([*range(12), 40, 0x3FFF], count) if count <= 14 else list(range(count))
+    entries: list[Entry] = [
+        _attr(rng, number, shared=not attrs_only)
+        if attrs_only or rng.random() < 0.4
+        else _entry(rng, number, depth)
+        for number in numbers
+    ]
+    if not attrs_only and rng.random() < 0.3:
+        entries.append(Attr("P_KIND", 20, TEXT, selects=True))
+        cases = {word: ("P_", _entries(rng, 3, 3)) for word in rng.sample(WORDS, 2)}
+        entries.append(Select("P_DATA", 21, cases))
+    return entries
+
+
+def _attr(rng: Random, number: int, *, shared: bool) -> Attr:
+    if shared and rng.random() < 0.2:
+        name = rng.choice(list(SHARED_ALONE))
+        return Attr(f"P_{name.upper()}", number, rng.choice(SHARED_ALONE[name]))
+    return Attr(f"P_A{number}", number, rng.choice(ALONE))
+
+
+def _entry(rng: Random, number: int, depth: int) -> Entry:
+    kernel = f"P_E{number}"
+    what = rng.randint(0, 6 if depth < 3 else 4)
+    if what == 0:
+        fields = _fields(rng, rng.randint(1, 5), absent=True)
+        size = sum(field.type.size for field in fields)
+        return Struct(kernel, number, fields, rng.choice(("", f"c{number}")), least=rng.randint(0, size))
+    if what == 1:
+        repeated = rng.random() < 0.5
+        return List(kernel, number, rng.choice((*IN_LISTS, TEXT, BYTES) if repeated else IN_LISTS), repeated)
+    if what == 2:
+        first = Field(rng.choice(("", "len")), U16)
+        inner = _entries(rng, rng.randint(1, 4), depth, attrs_only=True)
+        return Elements(kernel, number, [first, *_fields(rng, rng.randint(0, 3))], "P_", inner)
+    if what == 3:  # two attributes, one list
+        return List("P_TOGETHER", number, rng.choice((U16, U32, U64)), rng.random() < 0.5)
+    if what == 4:
+        fields = [Field("first", rng.choice(INTEGERS)), *_fields(rng, rng.randint(0, 3), absent=True)]
+        return Structs(kernel, number, fields)
+    lead = "-" if rng.random() < 0.2 and depth == 0 else ""
+    inner = _entries(rng, rng.randint(0, 5), depth + 1)
+    if lead:  # these names are ours as well
+        inner = [entry for entry in inner if "SHARED" in entry.kernel]
+    return Nest(kernel, number, "P_", inner, lead)
+
+
+# -- messages ---------------------------------------------------------------------------------------
+
+
+def fitting(rng: Random, schema: Schema, *, orderly: bool = False) -> Message:
+    """A message of this kind, well-formed. Orderly: each attribute once, in the schema's order."""
+    op = rng.choice(schema.ops)
+    flags = op.value | (rng.choice(FLAGS) & ~op.mask)
+    payload = bytearray(_struct(rng, schema.header, orderly))
+    if schema.selector:
+        at, size, value = schema.selector
+        if orderly or rng.random() < 0.9:
+            payload[at : at + size] = _native(value, size)[: max(len(payload) - at, 0)]
+    return op.type, flags, bytes(pad(bytes(payload)) + _attributes(rng, schema.entries, orderly))
+
+
+def _native(value: int, size: int) -> bytes:
+    return struct.pack("=Q", value)[:size] if struct.pack("=H", 1)[0] else struct.pack("=Q", value)[-size:]
+
+
+def _struct(rng: Random, fields: Sequence[Field], orderly: bool) -> bytes:
+    data = b""
+    for field in fields:
+        if field.absent is not None and rng.random() < 0.5:
+            data += (field.absent & (1 << 8 * field.type.size) - 1).to_bytes(field.type.size, "little")
+        else:
+            data += _value(rng, field.type)[: field.type.size].ljust(field.type.size, b"\0")
+    return data
+
+
+def _attributes(rng: Random, entries: Sequence[Entry], orderly: bool) -> bytes:
+    chosen = entries if orderly or not entries else rng.choices(entries, k=rng.randint(0, 2 * len(entries)))
+    data = []
+    word = ""
+    for entry in chosen:
+        number = entry.number
+        if isinstance(entry, Attr) and entry.selects:
+            word = _word(rng, entries[entries.index(entry) :])
+            payload = (word + rng.choice(("", "\0", "\0junk"))).encode()
+        elif isinstance(entry, Select):
+            known = word if word in entry.cases else "" if orderly else rng.choice(list(entry.cases))
+            payload = _attributes(rng, entry.cases[known][1], orderly) if known else b""
+        else:
+            payload = _payload(rng, entry, orderly)
+        if not orderly:
+            number |= rng.choice((0, 0, 0x8000, 0x4000))
+            if rng.random() < 0.05:
+                data.append(attribute(rng.choice((13, 41, 0x3FFE)), rng.randbytes(rng.randint(0, 5))))
+        data.append(attribute(number, payload))
+    return b"".join(data)
+
+
+def _word(rng: Random, entries: Sequence[Entry]) -> str:
+    """What the next Select goes by, or not."""
+    cases = next((list(entry.cases) for entry in entries if isinstance(entry, Select)), [])
+    return rng.choice((*cases, *WORDS))
+
+
+def _payload(rng: Random, entry: Entry, orderly: bool) -> bytes:
+    if isinstance(entry, Attr):
+        return _value(rng, entry.type)
+    if isinstance(entry, List):
+        if entry.repeated:
+            return _value(rng, entry.type)
+        each = [_value(rng, entry.type)[: entry.type.size] for _ in range(rng.randint(0, 4))]
+        return b"".join(value.ljust(entry.type.size, b"\0") for value in each)
+    if isinstance(entry, Struct):
+        data = _struct(rng, entry.fields, orderly)
+        if orderly:
+            return data
+        return rng.choice((data, data, data + b"later", data[: rng.randint(0, len(data))]))
+    if isinstance(entry, Nest):
+        return _attributes(rng, entry.entries, orderly)
+    if isinstance(entry, Structs):
+        whole = b"".join(_struct(rng, entry.fields, orderly) for _ in range(rng.randint(0, 3)))
+        return whole if orderly or rng.random() < 0.8 else whole + b"rest"[: rng.randint(1, 4)]
+    assert isinstance(entry, Elements)
+    return b"".join(_element(rng, entry, orderly) for _ in range(rng.randint(0, 3)))
+
+
+def _element(rng: Random, entry: Elements, orderly: bool) -> bytes:
+    data = pad(_struct(rng, entry.fields, orderly)) + _attributes(rng, entry.entries, orderly)
+    return pad(struct.pack("=H", len(data)) + data[2:])
+
+
+def _value(rng: Random, type: Type) -> bytes:
+    if type.kind == "VARINT":
+        return rng.randbytes(rng.choice((4, 8)))
+    if type.kind == "ADDRESS":
+        return rng.randbytes(rng.choice((4, 16)))
+    if type.kind == "VIA":
+        family, size = rng.choice(((AF_INET, 4), (AF_INET6, 16)))
+        return struct.pack("=H", family) + rng.randbytes(size)
+    if type.kind == "TEXT":
+        word = rng.choice((b"eth0", "größe".encode(), b"\xff\xfe", b"", b"x" * 40))
+        return (word + rng.choice((b"", b"\0", b"\0x"))).ljust(type.size, b"\0")
+    if type.kind == "BYTES":
+        return rng.randbytes(rng.choice((4, 8) if type.size else (0, 1, 6, 20, 32)))
+    if type.kind == "FLAG":
+        return rng.choice((b"", b"\0\0\0\0"))
+    return rng.choice((rng.randbytes(type.size), b"\xff" * type.size, bytes(type.size)))
+
+
+# -- spoilt ones ------------------------------------------------------------------------------------
+
+EDGES = (0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 0x7FFF, 0x8000, 0xFFFF)
+
+
+def _flip(rng: Random, data: bytearray) -> None:
+    at = rng.randrange(len(data))
+    data[at] ^= 1 << rng.randint(0, 7)
+
+
+def _cut(rng: Random, data: bytearray) -> None:
+    del data[rng.randrange(len(data)) :]
+
+
+def _half(rng: Random, data: bytearray) -> None:
+    """A length, or a number, of anything."""
+    at = rng.randrange(len(data)) & ~3
+    near = len(data) - at + rng.randint(-5, 5)
+    data[at : at + 2] = struct.pack("=H", max(rng.choice((*EDGES, near)), 0) & 0xFFFF)
+
+
+def _length(rng: Random, data: bytearray) -> None:
+    at = rng.randrange(len(data)) & ~3
+    there = int.from_bytes(data[at : at + 2], "little")
+    data[at : at + 2] = struct.pack("=H", (there + rng.randint(-5, 5)) & 0xFFFF)
+
+
+def _remove(rng: Random, data: bytearray) -> None:
+    at = rng.randrange(len(data))
+    del data[at : at + rng.randint(1, 9)]
+
+
+def _twice(rng: Random, data: bytearray) -> None:
+    at = rng.randrange(len(data)) & ~3
+    piece = data[at : at + 4 * rng.randint(1, 8)]
+    data[at:at] = piece
+
+
+def _noise(rng: Random, data: bytearray) -> None:
+    at = rng.randrange(len(data))
+    data[at:at] = rng.randbytes(rng.randint(1, 9))
+
+
+def _tail(rng: Random, data: bytearray) -> None:
+    data += rng.randbytes(rng.randint(1, 7))
+
+
+SPOIL: Sequence[Callable[[Random, bytearray], None]] = (
+    _flip, _flip, _cut, _half, _length, _length, _remove, _twice, _noise, _tail,
+)  # fmt: skip
+
+
+def spoilt(rng: Random, message: Message) -> Message:
+    """The message, with a few wrong bytes."""
+    kind, flags, payload = message
+    data = bytearray(payload)
+    for _ in range(rng.randint(1, 4)):
+        if data:
+            rng.choice(SPOIL)(rng, data)
+    return kind, flags, bytes(data)

@@ -1,0 +1,161 @@
+"""What rules see of events: dicts, globs, what stays in order."""
+
+import pytest
+
+from nlbus import Batch, SchemaError, Topic, UnknownColumn, field
+from nlbus.listener.events import Event, Match, as_text, order_of
+from nlbus.listener.plan import jobs
+from nlbus.listener.rule import Rule, named
+from tests.support import reference
+
+
+class Nothing:
+    """A handler."""
+
+    def handle(self, rule: Rule, event: Event, ending: int) -> None: ...
+
+    def __str__(self) -> str:
+        return "nothing"
+
+
+def rule(source: str, **more: object) -> Rule:
+    return Rule(source=source, handler=Nothing(), **more)  # type: ignore[arg-type]
+
+
+def uevent(action: str, devpath: str, **keys: str) -> bytes:
+    pairs = {"ACTION": action, "DEVPATH": devpath} | keys
+    return b"\0".join([f"{action}@{devpath}".encode(), *(f"{k}={v}".encode() for k, v in pairs.items()), b""])
+
+
+def test_an_event_of_a_device_has_its_variables_as_they_are() -> None:
+    batch = Batch.from_datagrams("uevent", [uevent("add", "/a", SUBSYSTEM="net", ODD="a=b c")], group=1)
+    [(row, event)] = rule("uevent").events(batch)
+    assert row == 0
+    assert {key: event[key] for key in ("ACTION", "DEVPATH", "SUBSYSTEM", "ODD")} == {
+        "ACTION": "add", "DEVPATH": "/a", "SUBSYSTEM": "net", "ODD": "a=b c",
+    }  # fmt: skip
+    assert (event["nl_table"], event["nl_op"], event["nl_origin"]) == ("uevent", "new", "live")
+    assert event["nl_group"] == "kernel"
+    assert "action" not in event
+
+
+def test_a_variable_cannot_pose_as_our_own() -> None:
+    batch = Batch.from_datagrams("uevent", [uevent("add", "/a", nl_origin="forged", nl_lost="7")])
+    [(_, event)] = rule("uevent").events(batch)
+    assert event["nl_origin"] == "live"
+
+
+@pytest.mark.parametrize(
+    ("match", "fits"),
+    [
+        ({}, True),
+        ({"ACTION": "add", "SUBSYSTEM": "net"}, True),
+        ({"ACTION": "remove|add"}, True),
+        ({"INTERFACE": "e*[0-9]"}, True),
+        ({"INTERFACE": "eth"}, False),
+        ({"INTERFACE": "ETH0"}, False),
+        ({"ACTION": "add", "SUBSYSTEM": "block"}, False),
+        ({"ID_MODEL": "*"}, False),
+        ({"nl_op": "new"}, True),
+        ({"nl_group": "udev"}, False),
+    ],
+)
+def test_all_globs_of_a_match_must_fit(match: dict[str, str], fits: bool) -> None:
+    batch = Batch.from_datagrams("uevent", [uevent("add", "/a", SUBSYSTEM="net", INTERFACE="eth0")], group=1)
+    assert bool(rule("uevent", match=match).events(batch)) is fits
+
+
+def test_values_match_as_text_and_one_of_a_list_does() -> None:
+    event: Event = {"mtu": 1500, "flags": ["up", "lower_up"], "carrier": True, "raw": b"\0\1", "name": b"abc"}
+    assert Match({"mtu": "15*", "flags": "lower*", "carrier": "true", "raw": "0001", "name": "a?c"})(event)
+    assert not Match({"flags": "down"})(event)
+    assert as_text(["a", 1]) == "a 1"
+
+
+def test_groups_keep_to_themselves() -> None:
+    kernel, udev = (Batch.from_datagrams("uevent", [uevent("add", "/a")], group=group) for group in (1, 2))
+    assert rule("uevent").events(kernel)
+    assert not rule("uevent").events(udev)
+    assert rule("uevent", groups="udev").events(udev)
+
+
+def test_what_was_there_is_for_rules_that_asked() -> None:
+    batch = Batch.from_datagrams("uevent", [uevent("add", "/a")])
+    batch._origin = 1
+    assert not rule("uevent").events(batch)
+    [(_, event)] = rule("uevent", initial=True).events(batch)
+    assert (event["nl_origin"], event["nl_group"]) == ("snapshot", None)
+
+
+def test_sources_without_tables_have_their_payload() -> None:
+    data = reference.kernel_chain(reference.message(0x20, b"hello"), reference.message(0x21, b"x"))
+    batch = Batch.from_datagrams("raw:usersock", [data], group=5)
+    found = [event for _, event in rule("raw:usersock", groups=5, match={"payload": "hel*"}).events(batch)]
+    assert [(event["type"], event["payload"]) for event in found] == [(0x20, b"hello")]
+    with pytest.raises(SchemaError, match="has no tables"):
+        rule("raw:usersock", groups=5, where=field("type") == 1)
+
+
+def test_events_of_the_bus_and_of_its_topics() -> None:
+    tick = Topic("tick", [("id", "<u8")], groups=3, type=0x100)
+    record = (7).to_bytes(8, "little")
+    data = reference.bus_batch(record, record_size=8, groups=4, type=0x100, fingerprint=tick.fingerprint)
+    batch = Batch.from_datagrams("bus", [data], group=3)
+    [(_, event)] = rule("bus", groups=3).events(batch)
+    assert (event["groups"], event["payload"], event["type"]) == ([3], record, 0x100)
+    assert not rule("bus", groups=1).events(batch)
+    [(_, event)] = rule("bus", tables=tick, match={"id": "7"}).events(batch)
+    assert (event["nl_table"], event["id"], event["nl_group"]) == ("tick", 7, "3")
+    with pytest.raises(UnknownColumn, match="did you mean 'id'"):
+        rule("bus", tables=[tick], match={"idd": "1"})
+
+
+@pytest.mark.parametrize(
+    ("source", "more", "words"),
+    [
+        ("uevent", {"match": {"subsystem": "net"}}, "did you mean 'SUBSYSTEM'"),
+        ("route", {"match": {"ifnam": "x"}}, "did you mean 'ifname'"),
+        ("route", {"tables": "lnk"}, "did you mean 'link'"),
+        ("route", {"where": field("mtux") == 1}, "no column 'mtux'"),
+        ("route", {"debounce": -1}, "debounce=-1"),
+        ("proc", {"tables": ["exit"], "initial": True}, "no snapshot of proc exit"),
+        ("bus", {"groups": 1, "initial": True}, "no snapshot"),
+        ("bus", {}, "no default groups"),
+    ],
+)
+def test_a_rule_that_cannot_be_says_why(source: str, more: dict[str, object], words: str) -> None:
+    with pytest.raises(SchemaError, match=words):
+        rule(source, **more)
+
+
+def test_a_renamed_device_is_the_same_one() -> None:
+    source = rule("uevent").where_from
+    added = {"DEVPATH": "/net/a", "IFINDEX": "7"}
+    assert order_of(source, added) == order_of(source, added | {"DEVPATH": "/net/b", "DEVPATH_OLD": "/net/a"})
+    disk = {"DEVPATH": "/x", "MAJOR": "8", "MINOR": "0", "SUBSYSTEM": "block"}
+    assert order_of(source, disk) != order_of(source, disk | {"SUBSYSTEM": "mem"})
+    assert order_of(source, {"DEVPATH": "/x"}) != order_of(source, {"DEVPATH": "/y"})
+
+
+def test_rows_stay_in_order_by_key_and_processes_by_theirs() -> None:
+    route, proc = rule("route").where_from, rule("proc").where_from
+    link: Event = {"nl_table": "link", "ifindex": 1, "mtu": 5}
+    assert (
+        order_of(route, link) == order_of(route, link | {"mtu": 6}) != order_of(route, link | {"ifindex": 2})
+    )
+    assert order_of(route, link) != order_of(route, link | {"nl_table": "addr"})
+    assert order_of(proc, {"child_tgid": 4, "parent_tgid": 1}) == order_of(proc, {"process_tgid": 4}) == 4
+
+
+def test_rules_take_turns_in_the_order_of_events() -> None:
+    batch = Batch.from_datagrams("uevent", [uevent("add", "/a"), uevent("remove", "/a")])
+    first, second = rule("uevent", name="first"), rule("uevent", name="second")
+    found = [(job.rule.name, job.event["ACTION"]) for job in jobs([first, second], batch)]
+    assert found == [("first", "add"), ("second", "add"), ("first", "remove"), ("second", "remove")]
+    assert first.counts["matched"] == 2
+
+
+def test_names_are_unique() -> None:
+    assert list(named([rule("uevent"), rule("uevent", name="x"), rule("uevent")])) == [
+        "nothing", "x", "nothing (2)",
+    ]  # fmt: skip
