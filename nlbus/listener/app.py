@@ -86,7 +86,7 @@ class Listener:
                     debounce=debounce,
                     initial=initial,
                     netns=netns,
-                    how={"options": options or {}, "trust": trust, "buffer_events": buffer_events},
+                    settings={"options": options or {}, "trust": trust, "buffer_events": buffer_events},
                 )
             )
             return function

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from nlbus.errors import NlbusError, SchemaError
 from nlbus.listener.events import Event, as_text
-from nlbus.listener.rule import Failed
+from nlbus.listener.rule import HandlerError
 
 if TYPE_CHECKING:
     from nlbus.listener.rule import Rule
@@ -75,7 +75,7 @@ class Command:
             raise NlbusError(f"{program}: {_why_not(there)}")
 
     def handle(self, rule: Rule, event: Event, ending: int) -> None:
-        """Run it to its end. Failed says how it ended if not well."""
+        """Run it to its end. HandlerError says how it ended if not well."""
         environment = variables(rule, event, os.environ)
         try:
             # Without preexec_fn it is vfork and exec, which other threads cannot disturb.
@@ -87,12 +87,12 @@ class Command:
                 start_new_session=True,
             )
         except OSError as error:
-            raise Failed(f"cannot be run: {error.strerror}") from error
+            raise HandlerError(f"cannot be run: {error.strerror}") from error
         code, why = self._wait(process, ending)
         if why:
-            raise Failed(f"{why}: {_ended(code)}", timeout="longer" in why)
+            raise HandlerError(f"{why}: {_ended(code)}", timeout="longer" in why)
         if code:
-            raise Failed(_ended(code))
+            raise HandlerError(_ended(code))
 
     def _wait(self, process: subprocess.Popen[bytes], ending: int) -> tuple[int | None, str]:
         """Its exit code, and why it was ended if it was."""

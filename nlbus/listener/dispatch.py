@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from nlbus.bus.stream import log
 from nlbus.listener.events import Event
-from nlbus.listener.rule import Failed, Rule
+from nlbus.listener.rule import HandlerError, Rule
 
 
 class Job(NamedTuple):
@@ -122,7 +122,7 @@ def handle(job: Job, ending: int) -> None:
     rule = job.rule
     try:
         rule.handler.handle(rule, job.event, ending)
-    except Failed as failure:
+    except HandlerError as failure:
         rule.count("timeouts" if failure.timeout else "failed")
         log.warning("%s: %s (%s)", rule, failure, told(job.event))
     except BaseException as error:

@@ -19,7 +19,7 @@ from nlbus.errors import SchemaError
 from nlbus.kernel.groups import Groups, integer
 from nlbus.listener.debounce import Debounce
 from nlbus.listener.dispatch import Dispatcher, Job
-from nlbus.listener.plan import jobs, lost_with
+from nlbus.listener.plan import jobs, lost_in
 from nlbus.listener.rule import Rule
 
 PATIENCE = 6.0  # seconds that handlers have to end; programs are killed before
@@ -108,7 +108,7 @@ class Engine:
         """Open what the rules need and is not open; then close what they do not."""
         wanted: dict[Place, Groups] = {}
         for rule in self.rules:
-            wanted[_place(rule)] = wanted.get(_place(rule), Groups()) | rule.members
+            wanted[_place(rule)] = wanted.get(_place(rule), Groups()) | rule.joined_groups
         opened: dict[Place, Subscriber] = {}
         try:
             for place, groups in wanted.items():
@@ -184,7 +184,7 @@ class Engine:
 
     def _receive(self, place: Place, limit: int | None) -> None:
         batch = self._subscribers[place].recv(timeout=0)
-        self.lost += lost_with(batch)
+        self.lost += lost_in(batch)
         rules = [rule for rule in self.rules if _place(rule) == place]
         now = time.monotonic()
         for job in jobs(rules, batch, limit):
@@ -227,7 +227,7 @@ class Engine:
 
 def _place(rule: Rule) -> Place:
     """What rules must have in common to hear through one subscriber."""
-    how = ((name, _frozen(value)) for name, value in sorted(rule.how.items()))
+    how = ((name, _frozen(value)) for name, value in sorted(rule.settings.items()))
     return (rule.source, rule.netns, tuple(how), tuple(rule.snapshot))
 
 

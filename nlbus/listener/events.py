@@ -1,4 +1,4 @@
-"""Events as dicts of Python values, which event is whose, and what must stay in order."""
+"""Events as dicts of Python values; matching them; the key within which their order is kept."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from nlbus.table.table import Table
 
 Event = dict[str, Any]
-Pick = Callable[["Table", str], Mask]
+Preselect = Callable[["Table", str], Mask]
 
-# What is an event's own, of whatever source.
-OWN = ("nl_table", "nl_time", "nl_op", "nl_origin", "nl_group", "nl_nsid", "nl_lost", "nl_count")
+# Keys that events of every source can have.
+EVENT_KEYS = ("nl_table", "nl_time", "nl_op", "nl_origin", "nl_group", "nl_nsid", "nl_lost", "nl_count")
 
 
 # -- events -----------------------------------------------------------------------------------------
 
 
-def table_events(source: Source, batch: Batch, name: str, pick: Pick) -> Iterator[Event]:
-    """The rows of a table that are picked."""
+def table_events(source: Source, batch: Batch, name: str, preselect: Preselect) -> Iterator[Event]:
+    """The preselected rows of a table, as events."""
     table = batch.table(name)
     if not len(table):
         return
-    for row in table.filter(pick(table, name)).iter_rows(absent=False):
+    for row in table.filter(preselect(table, name)).iter_rows(absent=False):
         event: Event = {"nl_table": name} | row
         if source.name == "uevent":
-            event = _variables(row["env"]) | _own(event)
+            event = _variables(row["env"]) | _nl_columns(event)
         yield event | {"nl_group": _group(source, row["nl_group"])}
 
 
 def message_events(source: Source, batch: Batch, groups: Groups) -> Iterator[Event]:
-    """The messages of a source without tables, the events of the bus, to these groups: payload is bytes."""
+    """Messages of a source without tables, or events of the bus, to these groups; payload is bytes."""
     mask = groups.mask if source.framing == "bus" else 0
     for i, (seq, time_ns, to, kind, portid, uid) in enumerate(batch.events.tolist()):
         if to & mask:
@@ -66,7 +66,7 @@ def message_events(source: Source, batch: Batch, groups: Groups) -> Iterator[Eve
         yield event | {"portid": portid, "payload": batch.payload(i)}
 
 
-def _own(event: Event) -> Event:
+def _nl_columns(event: Event) -> Event:
     return {name: value for name, value in event.items() if name.startswith("nl_")}
 
 
@@ -75,7 +75,7 @@ def _variables(pairs: list[str]) -> Event:
 
 
 def _group(source: Source, number: int) -> str | None:
-    """By its name; None for what no group brought: a dump, a message of its own."""
+    """The name of a group; None for a message that came to no group: from a dump, or unicast."""
     return group_names(source, [number])[0] if number else None
 
 
@@ -83,35 +83,36 @@ def _group(source: Source, number: int) -> str | None:
 
 
 class Match:
-    """Globs by key, all of which must fit: `|` stands between alternatives, as in rules of udev.
+    """Globs by key, all of which must match; `|` separates alternatives, as in udev rules.
 
-    Values are compared as text: names of numbers, addresses; of a list one fits. What is absent fits nothing.
+    Values are compared as text: enums by name, addresses as printed; one element of a list is enough. An
+    absent value matches nothing.
     """
 
     def __init__(self, globs: Mapping[str, str]) -> None:
         self.globs = dict(globs)
-        self._fits = [(key, compiled(glob)) for key, glob in globs.items()]
+        self._matchers = [(key, compiled(glob)) for key, glob in globs.items()]
 
     def __call__(self, event: Event) -> bool:
-        """Whether an event fits."""
-        for key, fits in self._fits:
+        """Whether an event matches."""
+        for key, matches in self._matchers:
             value = event.get(key)
             if value is None:
                 return False
             values = value if isinstance(value, list) else [value]
-            if not any(fits(as_text(each)) for each in values):
+            if not any(matches(as_text(each)) for each in values):
                 return False
         return True
 
 
 @cache
 def compiled(glob: str) -> Callable[[str], re.Match[str] | None]:
-    """What tells whether a text fits a glob with its alternatives."""
+    """A function that matches a text against a glob with its alternatives."""
     return re.compile("|".join(f"(?:{translate(part)})" for part in glob.split("|"))).match
 
 
 def as_text(value: object) -> str:
-    """A value as matching and the environment have it; bytes that are no printable UTF-8 in hex."""
+    """A value as text, for matching and for the environment; bytes that are not printable UTF-8 as hex."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, bytes):
@@ -127,12 +128,12 @@ def as_text(value: object) -> str:
 
 # -- order ------------------------------------------------------------------------------------------
 
-# Of tables without a key: what an event is about. Those of one process stay in order.
+# proc tables have no key: events of one process stay in order, by the first of these columns.
 PROCESS = ("process_tgid", "child_tgid")
 
 
-def order_of(source: Source, event: Event) -> object:
-    """Events of which this is the same are handled one after the other: those of a device, a row's key."""
+def ordering_key(source: Source, event: Event) -> object:
+    """The key within which events are handled one after the other: a device, a row's key; None: no order."""
     if source.name == "uevent":
         return _device(event)
     if source.name == "proc":
@@ -147,7 +148,7 @@ def order_of(source: Source, event: Event) -> object:
 
 
 def _device(event: Event) -> object:
-    """As udev knows a device: a rename, which changes its path, keeps its number."""
+    """Identify a device as udev does: a rename changes its path but keeps its number."""
     if "IFINDEX" in event:
         return ("net", event["IFINDEX"])
     if "MAJOR" in event and "MINOR" in event:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlbus.errors import SchemaError
 from nlbus.listener.events import Event
-from nlbus.listener.rule import Failed
+from nlbus.listener.rule import HandlerError
 
 if TYPE_CHECKING:
     import asyncio
@@ -54,14 +54,14 @@ class Loop:
         self._over = False
 
     def run(self, function: Callable[[Event], Coroutine[Any, Any, Any]], event: Event) -> None:
-        """Run it to its end, from another thread. What it raises; Failed if the loop ends first."""
+        """Run it to its end, from another thread. What it raises; HandlerError if the loop ends first."""
         # Half of what importing nlbus would take, and most have no coroutines.
         import asyncio  # noqa: PLC0415
         from concurrent.futures import CancelledError  # noqa: PLC0415
 
         with self._lock:
             if self._over:
-                raise Failed("ended with us")
+                raise HandlerError("ended with us")
             if self._loop is None:
                 loop = self._loop = asyncio.new_event_loop()
                 self._ended = loop.create_future()
@@ -73,7 +73,7 @@ class Loop:
         try:
             future.result()
         except (CancelledError, asyncio.CancelledError):
-            raise Failed("ended with us") from None
+            raise HandlerError("ended with us") from None
 
     def end(self, patience: float) -> None:
         """Cancel what runs, and end the thread."""

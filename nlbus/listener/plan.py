@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nlbus.listener.debounce import Debounce
 from nlbus.listener.dispatch import Job
-from nlbus.listener.events import order_of
+from nlbus.listener.events import ordering_key
 from nlbus.listener.rule import Rule
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ def planned(rules: Sequence[Rule], feed: Feed) -> Iterator[Job]:
     for batch in feed:
         source, now = feed.source, batch.time_ns / 1e9
         yield from debounce.take(now)
-        for job in jobs((rule for rule in rules if source and rule.where_from.name == source.name), batch):
+        for job in jobs(
+            (rule for rule in rules if source and rule.resolved_source.name == source.name), batch
+        ):
             if job.rule.debounce:
                 debounce.add(job, now)
             else:
@@ -31,12 +33,12 @@ def planned(rules: Sequence[Rule], feed: Feed) -> Iterator[Job]:
 
 def jobs(rules: Iterable[Rule], batch: Batch, limit: int | None = None) -> list[Job]:
     """What a batch gives these rules to do, in the order of events, the rules' order for each."""
-    lost = lost_with(batch)
+    lost = lost_in(batch)
     found: list[tuple[int, int, Job]] = []
     for number, rule in enumerate(rules):
         rule.lost += lost
         for row, event in rule.events(batch):
-            key = (rule.source, order_of(rule.where_from, event))
+            key = (rule.source, ordering_key(rule.resolved_source, event))
             found.append((row, number, Job(rule, event, key)))
     found.sort(key=lambda each: each[:2])
     chosen = [job for _, _, job in found[:limit]]
@@ -47,6 +49,6 @@ def jobs(rules: Iterable[Rule], batch: Batch, limit: int | None = None) -> list[
     return chosen
 
 
-def lost_with(batch: Batch) -> int:
+def lost_in(batch: Batch) -> int:
     """What a batch tells to be lost, events or datagrams."""
     return batch.loss.events + batch.loss.datagrams + batch.loss.unbuilt

@@ -157,7 +157,7 @@ class _File:
                 debounce=values.get("debounce", 0.0),
                 initial=values.get("initial", False),
                 netns=values.get("netns"),
-                how={name: values[name] for name in HOW if name in values},
+                settings={name: values[name] for name in HOW if name in values},
             )
         except NlbusError as error:
             raise self._error(_words(error), number, *self._suspect(error, values)) from error

@@ -113,8 +113,8 @@ def _greet(rules: Rules) -> None:
     heard: dict[tuple[str, object], Groups] = {}
     for rule in rules.rules:
         place = (rule.source, rule.netns)
-        heard[place] = heard.get(place, Groups()) | rule.members
-    sources = {rule.source: rule.where_from for rule in rules.rules}
+        heard[place] = heard.get(place, Groups()) | rule.joined_groups
+    sources = {rule.source: rule.resolved_source for rule in rules.rules}
     for (source, netns), groups in heard.items():
         greet(sources[source], groups, netns if isinstance(netns, str | int) else None)
 

@@ -99,14 +99,14 @@ def run_program(
         debounce=limits.pop("debounce", 0.0),
         initial=handling.initial,
         netns=where["netns"],
-        how={
+        settings={
             "options": dict(where["options"]),
             "trust": trusted_uids(where["trust"]),
             "buffer_events": where["buffer_events"],
         },
     )
     engine = Engine([rule], **limits)
-    greet(rule.where_from, rule.members, where["netns"])
+    greet(rule.resolved_source, rule.joined_groups, where["netns"])
     with logged():
         return serve(engine, count, seconds)
 

@@ -14,7 +14,7 @@ from nlbus import NlbusError, SchemaError
 from nlbus.listener import command as module
 from nlbus.listener.command import LARGEST_TOTAL, LONGEST_VALUE, Command, variables
 from nlbus.listener.events import Event
-from nlbus.listener.rule import Failed, Rule
+from nlbus.listener.rule import HandlerError, Rule
 
 
 def rule_for(command: Command, source: str = "uevent") -> Rule:
@@ -114,11 +114,11 @@ def test_whatever_an_event_has_is_an_environment(event: Event) -> None:
 
 def test_an_exit_code_is_told(ending: tuple[int, int]) -> None:
     handle(Command("true"), {}, ending[0])
-    with pytest.raises(Failed, match=r"^exit code 3$"):
+    with pytest.raises(HandlerError, match=r"^exit code 3$"):
         handle(Command("exit 3", shell=True), {}, ending[0])
-    with pytest.raises(Failed, match=r"^ended by SIGKILL$"):
+    with pytest.raises(HandlerError, match=r"^ended by SIGKILL$"):
         handle(Command("kill -KILL $$", shell=True), {}, ending[0])
-    with pytest.raises(Failed, match="cannot be run: No such file"):
+    with pytest.raises(HandlerError, match="cannot be run: No such file"):
         handle(Command("/no/such"), {}, ending[0])
 
 
@@ -136,7 +136,7 @@ def test_a_program_that_hangs_ends_after_its_timeout_with_all_it_started(
     out = tmp_path / "pid"
     script = f'trap "" TERM; sleep 600 & echo $! > "{out}"; wait; sleep 600'
     began = time.monotonic()
-    with pytest.raises(Failed, match=r"took longer than 0.5 s: ended by SIGKILL") as failed:
+    with pytest.raises(HandlerError, match=r"took longer than 0.5 s: ended by SIGKILL") as failed:
         handle(Command(script, shell=True, timeout=0.5), {}, ending[0])
     assert failed.value.timeout
     assert 0.5 < time.monotonic() - began < 5
@@ -156,14 +156,14 @@ def test_a_program_that_nobody_can_watch_does_not_go_on(
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(os, "pidfd_open", none_left)
-    with pytest.raises(Failed, match=r"could not be watched, Too many open files: ended by SIGKILL"):
+    with pytest.raises(HandlerError, match=r"could not be watched, Too many open files: ended by SIGKILL"):
         handle(Command("sleep 600"), {}, ending[0])
 
 
 def test_a_polite_program_ends_at_once_when_we_end(ending: tuple[int, int]) -> None:
     os.write(ending[1], b"\0")
     began = time.monotonic()
-    with pytest.raises(Failed, match=r"^ended with us: ended by SIGTERM$") as failed:
+    with pytest.raises(HandlerError, match=r"^ended with us: ended by SIGTERM$") as failed:
         handle(Command("sleep 600"), {}, ending[0])
     assert not failed.value.timeout
     assert time.monotonic() - began < 1.5

@@ -3,7 +3,7 @@
 import pytest
 
 from nlbus import Batch, SchemaError, Topic, UnknownColumn, field
-from nlbus.listener.events import Event, Match, as_text, order_of
+from nlbus.listener.events import Event, Match, as_text, ordering_key
 from nlbus.listener.plan import jobs
 from nlbus.listener.rule import Rule, named
 from tests.support import reference
@@ -129,22 +129,30 @@ def test_a_rule_that_cannot_be_says_why(source: str, more: dict[str, object], wo
 
 
 def test_a_renamed_device_is_the_same_one() -> None:
-    source = rule("uevent").where_from
+    source = rule("uevent").resolved_source
     added = {"DEVPATH": "/net/a", "IFINDEX": "7"}
-    assert order_of(source, added) == order_of(source, added | {"DEVPATH": "/net/b", "DEVPATH_OLD": "/net/a"})
+    assert ordering_key(source, added) == ordering_key(
+        source, added | {"DEVPATH": "/net/b", "DEVPATH_OLD": "/net/a"}
+    )
     disk = {"DEVPATH": "/x", "MAJOR": "8", "MINOR": "0", "SUBSYSTEM": "block"}
-    assert order_of(source, disk) != order_of(source, disk | {"SUBSYSTEM": "mem"})
-    assert order_of(source, {"DEVPATH": "/x"}) != order_of(source, {"DEVPATH": "/y"})
+    assert ordering_key(source, disk) != ordering_key(source, disk | {"SUBSYSTEM": "mem"})
+    assert ordering_key(source, {"DEVPATH": "/x"}) != ordering_key(source, {"DEVPATH": "/y"})
 
 
 def test_rows_stay_in_order_by_key_and_processes_by_theirs() -> None:
-    route, proc = rule("route").where_from, rule("proc").where_from
+    route, proc = rule("route").resolved_source, rule("proc").resolved_source
     link: Event = {"nl_table": "link", "ifindex": 1, "mtu": 5}
     assert (
-        order_of(route, link) == order_of(route, link | {"mtu": 6}) != order_of(route, link | {"ifindex": 2})
+        ordering_key(route, link)
+        == ordering_key(route, link | {"mtu": 6})
+        != ordering_key(route, link | {"ifindex": 2})
     )
-    assert order_of(route, link) != order_of(route, link | {"nl_table": "addr"})
-    assert order_of(proc, {"child_tgid": 4, "parent_tgid": 1}) == order_of(proc, {"process_tgid": 4}) == 4
+    assert ordering_key(route, link) != ordering_key(route, link | {"nl_table": "addr"})
+    assert (
+        ordering_key(proc, {"child_tgid": 4, "parent_tgid": 1})
+        == ordering_key(proc, {"process_tgid": 4})
+        == 4
+    )
 
 
 def test_rules_take_turns_in_the_order_of_events() -> None:

@@ -59,8 +59,8 @@ def test_a_file_says_what_the_rules_are(tmp_path: Path) -> None:
     assert isinstance(plug.handler, Command)
     assert isinstance(links.handler, Function)
     assert (str(plug), str(links)) == ("plug", "handlers_of_this_test:seen")
-    assert (plug.debounce, plug.initial, list(plug.members)) == (0.5, True, [1, 2])
-    assert (links.table_names, links.netns, links.how) == (
+    assert (plug.debounce, plug.initial, list(plug.joined_groups)) == (0.5, True, [1, 2])
+    assert (links.table_names, links.netns, links.settings) == (
         ["link"],
         "/proc/self/ns/net",
         {"buffer_events": 100},
