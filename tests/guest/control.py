@@ -4,8 +4,8 @@ import socket
 import struct
 from typing import NamedTuple
 
-from tests.support import reference
 from tests.guest.helpers import CAP_ACK, EXT_ACK, SOL_NETLINK, protocol
+from tests.support import reference
 
 REQUEST, MULTI, ACK, DUMP = 1, 2, 4, 0x300
 ERROR, DONE = 2, 3

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from nlbus import Batch, KernelError, Publisher, Source, Subscriber, Topic, module_stats, set_module, sources
-from tests.support import reference
 from tests.guest.control import Asker
 from tests.guest.helpers import SLOW, generate, load, order, unload_all
+from tests.support import reference
 from tests.support.sockets import NOBODY, Child
 
 Number = Topic("number", [("n", "<u8")], groups=3, type=0x300)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support import reference
 from tests.guest.control import ACK, REQUEST, SET, STATS, Asker, all_stats, change, get, stats
 from tests.guest.helpers import (
     SYS,
@@ -18,6 +17,7 @@ from tests.guest.helpers import (
     unload,
     unload_all,
 )  # fmt: skip
+from tests.support import reference
 from tests.support.sockets import NOBODY, Child
 
 Open = Callable[..., Tap]

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tests.support import reference
 from tests.guest.helpers import (
     HEAD,
     MAX_DATAGRAM,
@@ -22,6 +21,7 @@ from tests.guest.helpers import (
     order,
     payloads,
 )  # fmt: skip
+from tests.support import reference
 
 Open = Callable[..., Tap]
 Reload = Callable[..., None]

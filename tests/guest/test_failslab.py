@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from nlbus import packet
-from tests.support import reference
 from tests.guest.control import ACK, REQUEST, STATS, Asker, get, stats
 from tests.guest.helpers import Ledger, Tap, generate, order, payloads
+from tests.support import reference
 
 FAILSLAB = Path("/sys/kernel/debug/failslab")
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support import reference
 from tests.guest.control import ACK, Answer, Asker, stats
 from tests.guest.helpers import HEAD, MAX_DATAGRAM, Ledger, Tap, order, payloads
+from tests.support import reference
 from tests.support.sockets import NOBODY, Child
 
 Open = Callable[..., Tap]
