@@ -14,7 +14,7 @@ import pytest
 
 from nlbus import Batch
 from nlbus.bench.native import compiled
-from nlbus.schema.schema import Column, Values
+from nlbus.schema.types import Column, Values
 from nlbus.table.table import Table
 
 BLOCK = 1 << 20  # bytes of messages: what one receive brings at most

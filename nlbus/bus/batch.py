@@ -11,8 +11,8 @@ import numpy as np
 from nlbus._core.columns import records as gather
 from nlbus.errors import SchemaError
 from nlbus.kernel.groups import Groups
-from nlbus.schema.schema import ORIGINS
 from nlbus.schema.topic import Topic
+from nlbus.schema.types import ORIGINS
 from nlbus.sources import find
 from nlbus.table.decoded import LIVE
 from nlbus.table.loss import Loss

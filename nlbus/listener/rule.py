@@ -16,8 +16,8 @@ from nlbus.errors import SchemaError, UnknownColumn
 from nlbus.kernel.groups import Groups
 from nlbus.kernel.netns import Netns, inside
 from nlbus.listener.events import EVENT_KEYS, Event, Match, message_events, table_events
-from nlbus.schema.schema import NL_COLUMNS
 from nlbus.schema.topic import Topic
+from nlbus.schema.types import NL_COLUMNS
 from nlbus.sources import GroupsLike, Source, did_you_mean, find, resolve_groups
 from nlbus.table.chunks import Mask
 from nlbus.table.expressions import Expression

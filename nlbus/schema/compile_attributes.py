@@ -10,22 +10,8 @@ import numpy as np
 
 from nlbus._core.columns.program import Program
 from nlbus.errors import SchemaError
-from nlbus.schema.schema import (
-    NL_COLUMNS,
-    U16,
-    Attr,
-    Column,
-    Elements,
-    Entry,
-    Field,
-    List,
-    Nest,
-    Schema,
-    Select,
-    Struct,
-    Structs,
-    Type,
-)
+from nlbus.schema.schema import Attr, Elements, Entry, List, Nest, Schema, Select, Struct, Structs
+from nlbus.schema.types import NL_COLUMNS, U16, Column, Field, Type
 
 # enum kind of _core/columns/program.pxd
 KINDS = {

@@ -9,7 +9,8 @@ import numpy as np
 
 from nlbus._core.columns.keyvalue import Keys
 from nlbus.errors import SchemaError
-from nlbus.schema.schema import NL_COLUMNS, OPS, Column, TextSchema
+from nlbus.schema.schema import TextSchema
+from nlbus.schema.types import NL_COLUMNS, OPS, Column
 
 NOWHERE = -1
 # enum value_kind of _core/columns/keyvalue.pxd

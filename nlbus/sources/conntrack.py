@@ -9,26 +9,8 @@ number apart is one column: `orig_src`, `orig_icmp_type`.
 from nlbus.kernel.constants import MessageFlag, NewFlag
 from nlbus.kernel.groups import Groups
 from nlbus.kernel.requests import NFGENMSG
-from nlbus.schema.schema import (
-    ADDRESS,
-    BE16,
-    BE32,
-    BE64,
-    BYTES,
-    SBE32,
-    TEXT,
-    U8,
-    Attr,
-    Dump,
-    Field,
-    Filter,
-    Nest,
-    Op,
-    Schema,
-    Struct,
-    fixed,
-    pad,
-)
+from nlbus.schema.schema import Attr, Dump, Filter, Nest, Op, Schema, Struct
+from nlbus.schema.types import ADDRESS, BE16, BE32, BE64, BYTES, SBE32, TEXT, U8, Field, fixed, pad
 from nlbus.sources.source import NEEDS_ADMIN, Source
 
 NFNL_SUBSYS_CTNETLINK, NFNL_SUBSYS_CTNETLINK_EXP = 1, 2

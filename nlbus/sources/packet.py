@@ -4,7 +4,8 @@ kmod/uapi/nlbus_packet.h is the document. Columns are the fields of struct nlbus
 """
 
 from nlbus.kernel.groups import Groups
-from nlbus.schema.schema import U8, U16, U32, U64, Field, RecordSchema, fixed, pad
+from nlbus.schema.schema import RecordSchema
+from nlbus.schema.types import U8, U16, U32, U64, Field, fixed, pad
 from nlbus.sources.source import NEEDS_ADMIN, Source
 
 FAMILY = "nlbus_packet"

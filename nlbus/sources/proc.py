@@ -11,7 +11,8 @@ from functools import partial
 from nlbus.kernel.constants import MessageType
 from nlbus.kernel.groups import Groups
 from nlbus.kernel.requests import Reply, message
-from nlbus.schema.schema import S32, U32, U64, Field, Op, Schema, pad, text
+from nlbus.schema.schema import Op, Schema
+from nlbus.schema.types import S32, U32, U64, Field, pad, text
 from nlbus.sources.existing import processes
 from nlbus.sources.source import Handshake, Source
 

@@ -1,7 +1,8 @@
 """uevent: devices coming and going, as told by the kernel (group 1) and by udev after its rules (2)."""
 
 from nlbus.kernel.groups import Groups
-from nlbus.schema.schema import S32, TEXT, U32, U64, Envelope, Field, TextSchema
+from nlbus.schema.schema import Envelope, TextSchema
+from nlbus.schema.types import S32, TEXT, U32, U64, Field
 from nlbus.sources.existing import devices
 from nlbus.sources.source import Source
 

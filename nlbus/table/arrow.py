@@ -15,7 +15,7 @@ import numpy as np
 
 from nlbus._core.columns import arrow
 from nlbus._typing import Array
-from nlbus.schema.schema import Column, Values
+from nlbus.schema.types import Column, Values
 from nlbus.table.chunks import Chunk, gathered
 from nlbus.table.values import text_column, time_dtype, utf8
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from nlbus._typing import Array
 from nlbus.errors import SchemaError
-from nlbus.schema.schema import Column, Values
+from nlbus.schema.types import Column, Values
 
 Mask = npt.NDArray[np.bool_]
 

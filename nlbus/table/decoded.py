@@ -13,14 +13,15 @@ from nlbus._core.columns.keyvalue import Texts
 from nlbus._core.columns.store import Store
 from nlbus.schema.compile_attributes import Compiled, compiled
 from nlbus.schema.compile_text import CompiledText, compiled_text
-from nlbus.schema.schema import Column, Schema, TextSchema, Values
+from nlbus.schema.schema import Schema, TextSchema
+from nlbus.schema.types import Column, Values
 
 if TYPE_CHECKING:
     from nlbus._core.receive.arena import Block
     from nlbus._typing import Structured
     from nlbus.table.chunks import Mask
 
-LIVE, SNAPSHOT, RESYNC = 0, 1, 2  # ORIGINS of nlbus/schema/schema.py
+LIVE, SNAPSHOT, RESYNC = 0, 1, 2  # ORIGINS of nlbus/schema/types.py
 NL_ROW, NL_TIME, NL_OP, NL_ORIGIN, NL_GROUP, NL_NSID = range(6)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlbus.schema.schema import Column
+from nlbus.schema.types import Column
 from nlbus.sources import find
 from nlbus.table.query import Reading
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlbus.errors import SchemaError
-from nlbus.schema.schema import NL_COLUMNS, Column, RecordSchema, Values
+from nlbus.schema.schema import RecordSchema
 from nlbus.schema.topic import Topic
+from nlbus.schema.types import NL_COLUMNS, Column, Values
 from nlbus.table.table import Table
 from nlbus.table.topic_columns import fields, values
 

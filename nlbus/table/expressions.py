@@ -21,7 +21,7 @@ from nlbus.table.values import MAPPED, time_dtype
 
 if TYPE_CHECKING:
     from nlbus._typing import Array
-    from nlbus.schema.schema import Column
+    from nlbus.schema.types import Column
     from nlbus.table.table import Table
 
 Number = (int, float, np.number, np.bool_)

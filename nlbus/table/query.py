@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlbus.errors import SchemaError, UnknownColumn
-from nlbus.schema.schema import AnySchema, Column, RecordSchema, Schema
+from nlbus.schema.schema import AnySchema, RecordSchema, Schema
 from nlbus.schema.topic import Topic
+from nlbus.schema.types import Column
 from nlbus.sources import Source, did_you_mean
 from nlbus.table.decoded import decoder
 from nlbus.table.event_table import record_columns, record_table, topic_columns, topic_table

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlbus.errors import SchemaError, UnknownColumn
-from nlbus.schema.schema import Column, Values
+from nlbus.schema.types import Column, Values
 from nlbus.table import arrow
 from nlbus.table.chunks import Chunk, Mask, Picked, empty, joined_valid, kept
 from nlbus.table.expressions import Expression, expression

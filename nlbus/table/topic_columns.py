@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nlbus.schema.schema import Column, Display, Storage, Values
 from nlbus.schema.topic import Leaf, leaves
+from nlbus.schema.types import Column, Display, Storage, Values
 from nlbus.table.values import text_column
 
 if TYPE_CHECKING:

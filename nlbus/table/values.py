@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nlbus._typing import Array
-from nlbus.schema.schema import Column, Values
+from nlbus.schema.types import Column, Values
 
 TUNNELS = {4: AF_INET, 16: AF_INET6}  # what hardware addresses of so many bytes are
 MAPPED = b"\0" * 10 + b"\xff\xff"  # what an IPv4 address begins with

@@ -11,20 +11,8 @@ from ipaddress import IPv6Address, ip_address
 from socket import AF_INET, AF_INET6
 from typing import Any, Literal
 
-from nlbus.schema.schema import (
-    Attr,
-    Column,
-    Elements,
-    Entry,
-    Field,
-    List,
-    Nest,
-    Schema,
-    Select,
-    Struct,
-    Structs,
-    Type,
-)
+from nlbus.schema.schema import Attr, Elements, Entry, List, Nest, Schema, Select, Struct, Structs
+from nlbus.schema.types import Column, Field, Type
 
 NUMBER = 0x3FFF  # of nla_type, without its flags
 BAD = object()  # no value of this type

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from nlbus.bus.batch import MESSAGE, Batch
-from nlbus.schema.schema import NL_COLUMNS, OPS, Column, Schema, Values
+from nlbus.schema.schema import Schema
+from nlbus.schema.types import NL_COLUMNS, OPS, Column, Values
 from nlbus.table.decoded import LIVE, Rows, decoder
 from tests.support import columns_reference
 from tests.support.reference import kernel_chain, message

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from nlbus import Table
-from nlbus.schema.schema import Column
+from nlbus.schema.types import Column
 from nlbus.table.values import to_python
 
 DUCK = duckdb.connect()

@@ -9,7 +9,8 @@ from random import Random
 from socket import AF_INET, AF_INET6
 from typing import Any
 
-from nlbus.schema.schema import (
+from nlbus.schema.schema import Attr, Elements, Entry, List, Nest, Op, Schema, Select, Struct, Structs
+from nlbus.schema.types import (
     ADDRESS,
     BE16,
     BE32,
@@ -32,17 +33,7 @@ from nlbus.schema.schema import (
     UINT,
     VIA,
     WEIGHT,
-    Attr,
-    Elements,
-    Entry,
     Field,
-    List,
-    Nest,
-    Op,
-    Schema,
-    Select,
-    Struct,
-    Structs,
     Type,
     fixed,
     text,

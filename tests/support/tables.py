@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nlbus.schema.schema import Column, Values
+from nlbus.schema.types import Column, Values
 from nlbus.table.chunks import Stored
 from nlbus.table.loss import Loss
 from nlbus.table.table import Table

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import click
 
 from nlbus import schema
-from nlbus.schema.schema import Column
+from nlbus.schema.types import Column
 from nlbus.sources import Source
 
 NAMES_WIDTH = 30  # of the names of values, at least

@@ -13,7 +13,7 @@ import numpy as np
 from nlbus.cli.render import conntrack_line, packet_line, route_words, show
 from nlbus.cli.render.conntrack_line import EVENTS
 from nlbus.cli.render.names import Names
-from nlbus.schema.schema import NL_COLUMNS, Column
+from nlbus.schema.types import NL_COLUMNS, Column
 from nlbus.sources import Source
 from nlbus.table.describe import schema
 from nlbus.table.values import time_dtype

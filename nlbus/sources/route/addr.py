@@ -1,6 +1,7 @@
 """addr: the addresses of links; multicast and anycast: those that a link has joined."""
 
-from nlbus.schema.schema import ADDRESS, S32, TEXT, U8, U32, Attr, Dump, Field, Filter, Op, Schema, Struct
+from nlbus.schema.schema import Attr, Dump, Filter, Op, Schema, Struct
+from nlbus.schema.types import ADDRESS, S32, TEXT, U8, U32, Field
 from nlbus.sources.route.names import (
     ADDR_FLAGS,
     ADDR_PROTOCOLS,

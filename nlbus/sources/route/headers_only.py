@@ -2,7 +2,8 @@
 
 import struct
 
-from nlbus.schema.schema import ADDRESS, S32, TEXT, U8, U16, U32, Attr, Dump, Field, Op, Schema, Struct, pad
+from nlbus.schema.schema import Attr, Dump, Op, Schema, Struct
+from nlbus.schema.types import ADDRESS, S32, TEXT, U8, U16, U32, Field, pad
 from nlbus.sources.route.link import OLDEST_STATS64, STATS64
 from nlbus.sources.route.names import FAMILIES, IFINDEX, ops, untold
 

@@ -4,29 +4,8 @@ Family bridge tells of it as a port of a bridge (`brport`), family inet6 of IPv6
 facts in the same messages, hence other tables.
 """
 
-from nlbus.schema.schema import (
-    BYTES,
-    LLADDR,
-    S32,
-    TEXT,
-    U8,
-    U16,
-    U32,
-    U64,
-    UINT,
-    Attr,
-    Dump,
-    Entry,
-    Field,
-    Filter,
-    List,
-    Nest,
-    Schema,
-    Select,
-    Struct,
-    fixed,
-    pad,
-)
+from nlbus.schema.schema import Attr, Dump, Entry, Filter, List, Nest, Schema, Select, Struct
+from nlbus.schema.types import BYTES, LLADDR, S32, TEXT, U8, U16, U32, U64, UINT, Field, fixed, pad
 from nlbus.sources.route.linkinfo import BRIDGE_PORT, KINDS, PORT_KINDS
 from nlbus.sources.route.names import (
     ADDR_GEN_MODES,

@@ -5,27 +5,8 @@ A kind that is not here has its name in linkinfo_kind, and no columns: veth, dum
 
 from collections.abc import Mapping
 
-from nlbus.schema.schema import (
-    ADDRESS,
-    BE16,
-    BE32,
-    FLAG,
-    LLADDR,
-    S32,
-    U8,
-    U16,
-    U32,
-    U64,
-    Attr,
-    Entry,
-    Field,
-    List,
-    Nest,
-    Struct,
-    Structs,
-    fixed,
-    pad,
-)
+from nlbus.schema.schema import Attr, Entry, List, Nest, Struct, Structs
+from nlbus.schema.types import ADDRESS, BE16, BE32, FLAG, LLADDR, S32, U8, U16, U32, U64, Field, fixed, pad
 from nlbus.sources.route.names import CLOCK, IFINDEX, bits, numbered, untold
 from nlbus.sources.route.tunnels import GRE, GRE6, IP6TNL, IPIP, SIT
 

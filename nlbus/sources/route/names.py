@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from nlbus.schema.schema import S32, Op, Struct
+from nlbus.schema.schema import Op, Struct
+from nlbus.schema.types import S32
 
 NLM_F_REPLACE = 0x100
 NEW_LINK, NEW_ADDR, NEW_ROUTE, NEW_NEIGH, NEW_RULE = 16, 20, 24, 28, 32  # RTM_NEW*; each RTM_DEL* is one more

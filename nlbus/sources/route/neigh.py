@@ -2,24 +2,8 @@
 
 from dataclasses import replace
 
-from nlbus.schema.schema import (
-    ADDRESS,
-    BE16,
-    FLAG,
-    LLADDR,
-    S32,
-    U8,
-    U16,
-    U32,
-    Attr,
-    Dump,
-    Field,
-    Filter,
-    Nest,
-    Schema,
-    Struct,
-    pad,
-)
+from nlbus.schema.schema import Attr, Dump, Filter, Nest, Schema, Struct
+from nlbus.schema.types import ADDRESS, BE16, FLAG, LLADDR, S32, U8, U16, U32, Field, pad
 from nlbus.sources.route.names import (
     CLOCK,
     FAMILIES,

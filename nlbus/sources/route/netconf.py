@@ -1,6 +1,7 @@
 """netconf: how the protocols of a link are set, as in /proc/sys/net/*/conf/."""
 
-from nlbus.schema.schema import S32, U8, Attr, Dump, Field, Schema
+from nlbus.schema.schema import Attr, Dump, Schema
+from nlbus.schema.types import S32, U8, Field
 from nlbus.sources.route.names import FAMILIES, IFINDEX, ops
 
 NETCONF = Schema(

@@ -1,23 +1,7 @@
 """nexthop: next hops that routes refer to, and groups of them; nexthop_bucket: of the resilient groups."""
 
-from nlbus.schema.schema import (
-    ADDRESS,
-    BYTES,
-    FLAG,
-    U8,
-    U16,
-    U32,
-    U64,
-    WEIGHT,
-    Attr,
-    Dump,
-    Field,
-    Filter,
-    Nest,
-    Schema,
-    Structs,
-    pad,
-)
+from nlbus.schema.schema import Attr, Dump, Filter, Nest, Schema, Structs
+from nlbus.schema.types import ADDRESS, BYTES, FLAG, U8, U16, U32, U64, WEIGHT, Field, pad
 from nlbus.sources.route.names import (
     CLOCK,
     ENCAPSULATIONS,

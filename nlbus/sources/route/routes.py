@@ -1,6 +1,7 @@
 """route: the routing tables, of unicast and multicast."""
 
-from nlbus.schema.schema import (
+from nlbus.schema.schema import Attr, Dump, Elements, Filter, Nest, Schema, Struct
+from nlbus.schema.types import (
     ADDRESS,
     BE16,
     BE32,
@@ -15,14 +16,7 @@ from nlbus.schema.schema import (
     U64,
     UINT,
     VIA,
-    Attr,
-    Dump,
-    Elements,
     Field,
-    Filter,
-    Nest,
-    Schema,
-    Struct,
 )
 from nlbus.sources.route.names import (
     CLOCK,

@@ -1,21 +1,7 @@
 """rule: which routing table is asked for which packet."""
 
-from nlbus.schema.schema import (
-    ADDRESS,
-    BE32,
-    BE64,
-    TEXT,
-    U8,
-    U16,
-    U32,
-    Attr,
-    Dump,
-    Field,
-    Filter,
-    Schema,
-    Struct,
-    pad,
-)
+from nlbus.schema.schema import Attr, Dump, Filter, Schema, Struct
+from nlbus.schema.types import ADDRESS, BE32, BE64, TEXT, U8, U16, U32, Field, pad
 from nlbus.sources.route.names import (
     FAMILIES,
     IP_PROTOCOLS,

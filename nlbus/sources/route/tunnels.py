@@ -1,6 +1,7 @@
 """What tunnels say of themselves: the older kinds, which share their attributes."""
 
-from nlbus.schema.schema import ADDRESS, BE16, BE32, FLAG, U8, U16, U32, Attr
+from nlbus.schema.schema import Attr
+from nlbus.schema.types import ADDRESS, BE16, BE32, FLAG, U8, U16, U32
 from nlbus.sources.route.names import IFINDEX, bits, numbered
 
 ENCAPSULATIONS = numbered("none fou gue mpls")  # TUNNEL_ENCAP_*

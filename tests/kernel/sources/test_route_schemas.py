@@ -14,7 +14,8 @@ import pytest
 import nlbus
 from nlbus import Batch
 from nlbus.kernel.requests import Reply, Requests, message
-from nlbus.schema.schema import Column, Schema
+from nlbus.schema.schema import Schema
+from nlbus.schema.types import Column
 from nlbus.sources import find
 from tests.support import columns_reference
 from tests.support.ip_json import AS_IP, UNTOLD, flat, in_order

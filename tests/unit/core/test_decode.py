@@ -10,7 +10,8 @@ import pytest
 
 from nlbus import Batch, SchemaError
 from nlbus.schema.compile_attributes import compiled
-from nlbus.schema.schema import (
+from nlbus.schema.schema import Attr, Elements, Entry, List, Nest, Op, Schema, Select, Struct, Structs
+from nlbus.schema.types import (
     ADDRESS,
     BYTES,
     FLAG,
@@ -27,17 +28,7 @@ from nlbus.schema.schema import (
     U64,
     VIA,
     WEIGHT,
-    Attr,
-    Elements,
-    Entry,
     Field,
-    List,
-    Nest,
-    Op,
-    Schema,
-    Select,
-    Struct,
-    Structs,
     Type,
     fixed,
     pad,

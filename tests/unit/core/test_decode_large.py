@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from nlbus import Batch
-from nlbus.schema.schema import TEXT, U8, U16, U32, Attr, Elements, Field, List, Op, Schema, pad
+from nlbus.schema.schema import Attr, Elements, List, Op, Schema
+from nlbus.schema.types import TEXT, U8, U16, U32, Field, pad
 from nlbus.table.chunks import Chunk
 from nlbus.table.decoded import LIVE, decoder
 from nlbus.table.table import Table

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from nlbus.schema.schema import BYTES, TEXT, U8, U32, Attr, Entry, List, Nest, Op, Schema, Select
+from nlbus.schema.schema import Attr, Entry, List, Nest, Op, Schema, Select
+from nlbus.schema.types import BYTES, TEXT, U8, U32
 from tests.support.decoding import agree
 from tests.support.reference import attribute
 

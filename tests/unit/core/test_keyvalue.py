@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from nlbus import Batch, SchemaError
 from nlbus._core.columns.keyvalue import Keys, Texts
 from nlbus.schema.compile_text import KEY, SPEC, WORD, CompiledText, compiled_text
-from nlbus.schema.schema import S8, S32, TEXT, U8, U64, Envelope, Field, TextSchema
+from nlbus.schema.schema import Envelope, TextSchema
+from nlbus.schema.types import S8, S32, TEXT, U8, U64, Field
 from nlbus.sources.uevent import SCHEMA
 
 # Every width at its edge, beside what uevents have.

@@ -2,28 +2,8 @@
 
 import struct
 
-from nlbus.schema.schema import (
-    ADDRESS,
-    BE16,
-    FLAG,
-    TEXT,
-    U8,
-    U16,
-    U32,
-    UINT,
-    VIA,
-    Attr,
-    Elements,
-    Field,
-    List,
-    Nest,
-    Op,
-    Schema,
-    Select,
-    Struct,
-    fixed,
-    pad,
-)
+from nlbus.schema.schema import Attr, Elements, List, Nest, Op, Schema, Select, Struct
+from nlbus.schema.types import ADDRESS, BE16, FLAG, TEXT, U8, U16, U32, UINT, VIA, Field, fixed, pad
 from tests.support.columns_reference import decode
 from tests.support.reference import attribute
 

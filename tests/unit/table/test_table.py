@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nlbus import Batch, Loss, SchemaError, Table, Topic, UnknownColumn, field
-from nlbus.schema.schema import Column, Values
+from nlbus.schema.types import Column, Values
 from nlbus.sources import find
 from nlbus.table.chunks import Stored, gathered, joined
 from nlbus.table.query import Reading

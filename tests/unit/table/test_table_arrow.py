@@ -18,7 +18,7 @@ import nlbus
 from nlbus import Batch, Loss, Table
 from nlbus._core.columns import arrow
 from nlbus.kernel.requests import attribute, message
-from nlbus.schema.schema import Column, Values
+from nlbus.schema.types import Column, Values
 from nlbus.table.arrow import BATCH_ROWS, SHARED_ROWS, VIEW
 from nlbus.table.chunks import Stored
 from tests.support.readers import (

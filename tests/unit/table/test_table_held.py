@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from nlbus import Table
-from nlbus.schema.schema import Values
+from nlbus.schema.types import Values
 from nlbus.table.arrow import BATCH_ROWS
 from nlbus.table.chunks import Stored
 from tests.support.tables import column

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from nlbus import Batch, SchemaError, Table, Topic
-from nlbus.schema.schema import Column
+from nlbus.schema.types import Column
 from tests.support.readers import DUCK, Reader, all_readers, unnamed
 from tests.support.reference import bus_batch
 

@@ -1,0 +1,133 @@
+"""Values as data: their types on the wire, the fields of structs, and the columns they become.
+
+Column names follow from the kernel's names: lower case, without the prefix, nested names joined by `_`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+Storage = Literal["fixed", "text", "bytes"]
+Display = Literal["", "address", "hex", "mac", "lladdr", "time", "dotted", "labels"]
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """How a value stands on the wire, and in a column."""
+
+    name: str
+    kind: str  # of enum kind in _core/columns/program.pxd
+    size: int = 0  # bytes on the wire, at least
+    dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype("V1"))  # of a fixed value in its column
+    storage: Storage = "fixed"
+    display: Display = ""
+
+
+def _integer(name: str, size: int, *, signed: bool = False, swap: bool = False) -> Type:
+    kind = ("SINT" if signed else "UINT") + ("_BE" if swap else "")
+    return Type(name, kind, size, np.dtype(f"{'i' if signed else 'u'}{size}"))
+
+
+U8, U16, U32, U64 = (_integer(f"u{8 * n}", n) for n in (1, 2, 4, 8))
+S8, S16, S32, S64 = (_integer(f"s{8 * n}", n, signed=True) for n in (1, 2, 4, 8))
+BE16, BE32, BE64 = (_integer(f"be{8 * n}", n, swap=True) for n in (2, 4, 8))
+SBE32 = _integer("sbe32", 4, signed=True, swap=True)
+UINT = Type("uint", "VARINT", 4, np.dtype("u8"))  # of 4 or 8 bytes, as the kernel pleases
+FLAG = Type("flag", "FLAG", 0, np.dtype("?"))  # its presence is its value
+TEXT = Type("string", "TEXT", 0, storage="text")  # ends at its first NUL
+BYTES = Type("binary", "BYTES", 0, storage="bytes")
+LLADDR = Type("lladdr", "BYTES", 0, storage="bytes", display="lladdr")  # a hardware address: 0 to 32 bytes
+ADDRESS = Type("address", "ADDRESS", 4, np.dtype("V16"), display="address")  # IPv4 mapped: ::ffff:a.b.c.d
+VIA = Type("via", "VIA", 6, np.dtype("V16"), display="address")  # the same, after its family
+LABEL = Type("label", "LABEL", 4, np.dtype("u4"))  # of MPLS, with its class, TTL and end of stack beside it
+LABELS = Type("labels", "BYTES", 4, storage="bytes", display="labels")  # a stack of them
+WEIGHT = Type("weight", "WEIGHT", 2, np.dtype("u2"))  # less 1: its lower byte, its higher one
+
+
+def fixed(size: int, display: Display = "hex") -> Type:
+    """So many bytes."""
+    return Type(f"binary[{size}]", "FIXED", size, np.dtype(f"V{size}"), display=display)
+
+
+def text(size: int) -> Type:
+    """Text in so many bytes, NUL where it is shorter."""
+    return Type(f"string[{size}]", "TEXT", size, storage="text")
+
+
+# -- fields of structs ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A member of a struct. No name: padding of `size` bytes, or a member that is not told."""
+
+    name: str
+    type: Type
+    unit: str = ""
+    enum: Mapping[int, str] | None = None
+    flags: Mapping[int, str] | None = None  # mask of one bit to name
+    display: Display = ""
+    absent: int | None = None  # this value means that there is none
+
+
+def pad(size: int) -> Field:
+    """Bytes that mean nothing."""
+    return Field("", fixed(size))
+
+
+# -- columns ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column: `dtype` of one value in numpy, unit, names of values or bits, whether it may be absent."""
+
+    name: str
+    dtype: np.dtype[Any]
+    type: str  # on the wire
+    storage: Storage = "fixed"
+    list: bool = False
+    unit: str = ""
+    enum: Mapping[int, str] | None = field(default=None, hash=False)
+    flags: Mapping[int, str] | None = field(default=None, hash=False)
+    nullable: bool = True
+    attribute: str = ""  # the kernel's name
+    display: Display = ""
+
+
+@dataclass(slots=True, eq=False)  # not frozen: that would take as long as all else of a small column
+class Values:
+    """The values of a column, as Arrow has them.
+
+    fixed: `values` has one a row. text, bytes: row i is values[offsets[i]:offsets[i+1]] (uint8). A list: row
+    i is items offsets[i] to offsets[i+1] of `items`. `valid` is None where every row has a value.
+    """
+
+    values: np.ndarray[Any, Any] | None
+    valid: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+    offsets: np.ndarray[Any, np.dtype[np.int32]] | None = None
+    items: Values | None = None
+
+    def __len__(self) -> int:
+        if self.offsets is not None:
+            return len(self.offsets) - 1
+        assert self.values is not None
+        return len(self.values)
+
+
+OPS = {0: "new", 1: "change", 2: "del"}
+ORIGINS = {0: "live", 1: "snapshot", 2: "resync"}
+
+# The first columns of every table.
+NL_COLUMNS = (
+    Column(name="nl_row", dtype=np.dtype("u4"), type="u32", nullable=False),
+    Column(name="nl_time", dtype=np.dtype("i8"), type="s64", unit="ns", nullable=False, display="time"),
+    Column(name="nl_op", dtype=np.dtype("u1"), type="u8", enum=OPS, nullable=False),
+    Column(name="nl_origin", dtype=np.dtype("u1"), type="u8", enum=ORIGINS, nullable=False),
+    Column(name="nl_group", dtype=np.dtype("u4"), type="u32", nullable=False),
+    Column(name="nl_nsid", dtype=np.dtype("i4"), type="s32"),
+)
