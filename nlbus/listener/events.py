@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlbus.kernel.groups import Groups
 from nlbus.sources import group_names
+from nlbus.sources.uevent import variables
 from nlbus.table.chunks import Mask
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def table_events(source: Source, batch: Batch, name: str, preselect: Preselect) 
     for row in table.filter(preselect(table, name)).iter_rows(absent=False):
         event: Event = {"nl_table": name} | row
         if source.name == "uevent":
-            event = _variables(row["env"]) | _nl_columns(event)
+            event = variables(row["env"]) | _nl_columns(event)
         yield event | {"nl_group": _group(source, row["nl_group"])}
 
 
@@ -68,10 +69,6 @@ def message_events(source: Source, batch: Batch, groups: Groups) -> Iterator[Eve
 
 def _nl_columns(event: Event) -> Event:
     return {name: value for name, value in event.items() if name.startswith("nl_")}
-
-
-def _variables(pairs: list[str]) -> Event:
-    return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
 
 
 def _group(source: Source, number: int) -> str | None:

@@ -1,4 +1,7 @@
-"""uevent: devices coming and going, as told by the kernel (group 1) and by udev after its rules (2)."""
+"""uevent: devices that come and go, as the kernel (group 1) and udev (group 2, after its rules) report."""
+
+import struct
+from collections.abc import Iterable
 
 from nlbus.kernel.groups import Groups
 from nlbus.schema.schema import Envelope, TextSchema
@@ -10,7 +13,7 @@ from nlbus.sources.source import Source
 # hashes for socket filters.
 UDEV_HEADER = Envelope(b"libudev\0", b"\xfe\xed\xca\xfe", size=40, start=16, length=20)
 
-# Those that more than one subsystem has; all others are in `env`.
+# The keys that several subsystems share; all others are in `env` only.
 KEYS = (
     Field("action", TEXT),
     Field("devpath", TEXT),  # below /sys
@@ -28,7 +31,7 @@ KEYS = (
     Field("type", TEXT),
     Field("diskseq", U64),
     Field("devpath_old", TEXT),  # of a device that was moved or renamed
-    Field("synth_uuid", TEXT),  # of an event that somebody asked for; 0: without saying more
+    Field("synth_uuid", TEXT),  # of an event that user space triggered; 0: without a UUID
 )
 
 SCHEMA = TextSchema(
@@ -61,3 +64,21 @@ UEVENT = Source(
     option="CONFIG_NET",
     example="nlbus listen uevent",
 )
+
+
+def variables(pairs: Iterable[str]) -> dict[str, str]:
+    """Return the KEY=VALUE pairs of the column `env` as a dict; the last one of a key counts."""
+    return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def parse_uevent(datagram: bytes) -> dict[str, str] | None:
+    """Return all variables of a uevent of the kernel or of udev; None without ACTION and DEVPATH."""
+    if datagram.startswith(UDEV_HEADER.begin):
+        if len(datagram) < UDEV_HEADER.length + 4:
+            return None
+        start, length = struct.unpack_from("=II", datagram, UDEV_HEADER.start)
+        words = datagram[start : start + length].split(b"\0")
+    else:
+        words = datagram.split(b"\0")[1:]
+    env = variables(word.decode(errors="backslashreplace") for word in words if b"=" in word)
+    return env if "ACTION" in env and "DEVPATH" in env else None

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import struct
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -13,9 +12,9 @@ import numpy as np
 from nlbus import Batch, Groups, Loss
 from nlbus.sources import Source, group_names
 from nlbus.sources.proc import process_event
+from nlbus.sources.uevent import parse_uevent
 
 HEX_CAP = 48  # bytes of a payload that a line of text shows
-UDEV_MAGIC = b"libudev\0"
 TEXTUAL = ("bus", "audit")  # sources whose payloads may be text
 
 Record = dict[str, Any]
@@ -110,8 +109,8 @@ def _unicast_groups(source: Source, payload: bytes) -> list[int]:
 
 def _details(source: Source, payload: bytes) -> Record:
     """What a glance at the payload tells."""
-    if source.name == "uevent" and (found := uevent(payload)):
-        return {"action": found[0], "devpath": found[1], "env": found[2]}
+    if source.name == "uevent" and (env := parse_uevent(payload)):
+        return {"action": env["ACTION"], "devpath": env["DEVPATH"], "env": env}
     if source.name == "proc" and (told := process_event(payload)):
         return {"event": told[0], "fields": told[1]}
     if source.name.startswith("genl:") and payload:
@@ -141,22 +140,6 @@ def open_gap(count: int) -> Record:
         "type": "gap", "cause": "open", "count": count, "unit": "datagrams", "exact": False,
         "earliest_ns": None, "latest_ns": None, "stream": None,
     }  # fmt: skip
-
-
-def uevent(data: bytes) -> tuple[str, str, dict[str, str]] | None:
-    """Action, devpath and all variables of a uevent, be it the kernel's or udev's; None if it is neither."""
-    if data.startswith(UDEV_MAGIC):
-        if len(data) < 24:
-            return None
-        start, length = struct.unpack_from("=II", data, 16)
-        words = data[start : start + length].split(b"\0")
-    else:
-        words = data.split(b"\0")[1:]
-    pairs = (word.decode(errors="backslashreplace").partition("=") for word in words if b"=" in word)
-    env = {key: value for key, _, value in pairs}
-    if "ACTION" not in env or "DEVPATH" not in env:
-        return None
-    return env["ACTION"], env["DEVPATH"], env
 
 
 # -- lines ----------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from nlbus.cli.shared.options import condition, flat, key_glob, name_list
 from nlbus.listener.events import Match
 from nlbus.schema.schema import AnySchema, RecordSchema, Schema
 from nlbus.sources import Source
+from nlbus.sources.uevent import variables
 from nlbus.table.query import Reading, looks_closer, tables_with
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -233,8 +234,7 @@ class View:
 def prepared(source: Source, row: dict[str, Any]) -> dict[str, Any]:
     """A row as it is shown: the variables of a uevent by their names."""
     if source.name == "uevent" and "env" in row:
-        pairs = (pair.partition("=") for pair in row["env"])
-        row["env"] = {key: value for key, _, value in pairs}
+        row["env"] = variables(row["env"])
     return row
 
 

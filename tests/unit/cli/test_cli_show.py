@@ -9,6 +9,7 @@ import pytest
 from nlbus import Batch, Loss
 from nlbus.cli.render import show
 from nlbus.sources import find
+from nlbus.sources.uevent import parse_uevent
 from tests.support import reference
 
 KERNEL_UEVENT = (
@@ -103,7 +104,7 @@ def test_a_uevent_of_udev() -> None:
     "data", [b"libudev\0short", b"no uevent", b"libudev\0" + b"\xff" * 40, b"x@y\0ACTION\0"]
 )
 def test_what_is_no_uevent_is_hex(data: bytes) -> None:
-    assert show.uevent(data) is None
+    assert parse_uevent(data) is None
     (record,) = messages("uevent", data)
     assert json.loads(show.as_json(record))["hex"] == data.hex()
 
