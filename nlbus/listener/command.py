@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import select
 import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nlbus.errors import NlbusError, SchemaError
-from nlbus.listener.events import Event, as_text
+from nlbus.listener.environment import variables
 from nlbus.listener.rule import HandlerError
 
 if TYPE_CHECKING:
+    from nlbus.listener.events import Event
     from nlbus.listener.rule import Rule
 
 TIMEOUT = 60.0  # seconds
 GRACE = 2.0  # seconds from SIGTERM to SIGKILL
-
-# The kernel allows 128 KiB a variable, and all of them together about 2 MiB, with the arguments.
-LONGEST_VALUE = 32 << 10  # bytes
-LARGEST_TOTAL = 256 << 10
-
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-# What linkers, shells and interpreters obey: no event shall set it.
-UNSAFE = re.compile(
-    r"PATH|IFS|ENV|CDPATH|SHELLOPTS|PS4|BASH.*|LD_.*|GLIBC_.*|GCONV_PATH|LOCPATH|NLSPATH|(LUA|PERL|PYTHON|RUBY).*"
-    r"|NODE_.*|PHP.*|JAVA_.*|_?JDK_.*|CLASSPATH|GIT_.*|SYSTEMD_.*|NOTIFY_SOCKET|NLBUS_.*"
-)
 
 
 class Command:
@@ -143,50 +132,3 @@ def _ended(code: int | None) -> str:
     if code is None:
         return "it does not end"
     return f"exit code {code}" if code >= 0 else f"ended by {signal.Signals(-code).name}"
-
-
-# -- the environment ----------------------------------------------------------------------------------
-
-
-def variables(rule: Rule, event: Event, base: Mapping[str, str]) -> dict[str, str]:
-    """What a program is told: our own environment, the event by its keys, NLBUS_* for what is about it.
-
-    A key that programs obey (PATH, LD_PRELOAD ...), or that would replace what is in our environment, comes
-    as NLBUS_EVENT_<key>. What is no name of a variable, or too large, is left out, and NLBUS_OMITTED says so.
-    The keys that this kind of event has always come from it: where it lacks one, there is none.
-    """
-    about = {
-        "NLBUS_RULE": str(rule),
-        "NLBUS_SOURCE": rule.source,
-        "NLBUS_TABLE": event.get("nl_table"),
-        "NLBUS_OP": event.get("nl_op"),
-        "NLBUS_ORIGIN": event.get("nl_origin"),
-        "NLBUS_GROUP": event.get("nl_group"),
-        "NLBUS_NSID": event.get("nl_nsid"),
-        "NLBUS_TIME_NS": event.get("nl_time"),
-        "NLBUS_LOST": event.get("nl_lost"),
-        "NLBUS_COUNT": event.get("nl_count"),
-    }
-    found = {
-        key: value for key, value in base.items() if key not in rule.keys and not key.startswith("NLBUS_")
-    }
-    found |= {name: _plain(value) for name, value in about.items() if value is not None}
-    room, omitted = LARGEST_TOTAL, []
-    for key, value in event.items():
-        if key.startswith("nl_"):
-            continue
-        text = _plain(value)
-        size = len(key) + len(os.fsencode(text)) + 2
-        if not NAME.fullmatch(key) or size > min(LONGEST_VALUE, room):
-            omitted.append(key if NAME.fullmatch(key) else "?")
-            continue
-        obeyed = UNSAFE.fullmatch(key) or (key in base and key not in rule.keys)
-        found[f"NLBUS_EVENT_{key}" if obeyed else key] = text
-        room -= size
-    if omitted:
-        found["NLBUS_OMITTED"] = " ".join(omitted)[:1024]
-    return found
-
-
-def _plain(value: object) -> str:
-    return as_text(value).replace("\0", "")

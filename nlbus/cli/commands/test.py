@@ -9,8 +9,8 @@ import click
 from nlbus import open_capture
 from nlbus.cli.render.show import escaped, iso
 from nlbus.cli.shared.ending import Ending, discard_stdout, write_all
-from nlbus.listener.command import variables
 from nlbus.listener.dispatch import Job
+from nlbus.listener.environment import variables
 from nlbus.listener.function import Loop
 from nlbus.listener.plan import planned
 from nlbus.listener.rule import named

@@ -1,4 +1,4 @@
-"""Programs for events: what they find in their environment, and how they end."""
+"""Programs for events: how they are run, and how they end."""
 
 import os
 import sys
@@ -7,21 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nlbus import NlbusError, SchemaError
 from nlbus.listener import command as module
-from nlbus.listener.command import LARGEST_TOTAL, LONGEST_VALUE, Command, variables
+from nlbus.listener.command import Command
 from nlbus.listener.events import Event
 from nlbus.listener.rule import HandlerError, Rule
 
 
 def rule_for(command: Command, source: str = "uevent") -> Rule:
     return Rule(source=source, handler=command, name="r")
-
-
-RULE = rule_for(Command("true"))
 
 
 @pytest.fixture
@@ -35,9 +30,6 @@ def ending() -> Iterator[tuple[int, int]]:
 
 def handle(command: Command, event: Event, ending: int) -> None:
     command.handle(rule_for(command), event, ending)
-
-
-# -- the environment ----------------------------------------------------------------------------------
 
 
 def test_a_program_finds_the_event_in_its_environment(tmp_path: Path, ending: tuple[int, int]) -> None:
@@ -54,59 +46,6 @@ def test_a_program_finds_the_event_in_its_environment(tmp_path: Path, ending: tu
         "NLBUS_ORIGIN": "live", "NLBUS_GROUP": "kernel", "NLBUS_TIME_NS": "5", "NLBUS_LOST": "3",
     }  # fmt: skip
     assert found["PATH"] == os.environ["PATH"]
-
-
-@pytest.mark.parametrize(
-    "key",
-    ["LD_PRELOAD", "PATH", "IFS", "BASH_ENV", "ENV", "PYTHONPATH", "PERL5OPT", "NLBUS_SOURCE", "GCONV_PATH"],
-)
-def test_what_programs_obey_is_set_aside(key: str) -> None:
-    found = variables(RULE, {key: "/tmp/evil"}, {"PATH": "/bin"})
-    assert found.get(key) != "/tmp/evil"
-    assert found[f"NLBUS_EVENT_{key}"] == "/tmp/evil"
-    assert found["PATH"] == "/bin"
-
-
-def test_what_is_in_our_environment_is_not_replaced_but_by_what_such_events_have() -> None:
-    base = {"HOME": "/root", "INTERFACE": "stale", "TOKEN": "x"}
-    found = variables(RULE, {"HOME": "/tmp", "INTERFACE": "eth0"}, base)
-    assert (found["HOME"], found["NLBUS_EVENT_HOME"]) == ("/root", "/tmp")
-    assert (found["INTERFACE"], found["TOKEN"]) == ("eth0", "x")
-    assert "INTERFACE" not in variables(RULE, {"ACTION": "add"}, base)
-    assert "NLBUS_LOST" not in variables(RULE, {"ACTION": "add"}, {"NLBUS_LOST": "9"})
-
-
-def test_columns_come_by_their_names_and_lists_as_words() -> None:
-    rule = rule_for(Command("true"), "route")
-    event: Event = {
-        "ifname": "eth0",
-        "mtu": 1500,
-        "flags": ["up", "lower_up"],
-        "address": "02:00:00:00:00:01",
-    }
-    found = variables(rule, event, {})
-    assert (found["ifname"], found["mtu"], found["flags"]) == ("eth0", "1500", "up lower_up")
-
-
-def test_what_is_too_large_or_no_name_is_left_out_and_told() -> None:
-    event: Event = {"BIG": "x" * LONGEST_VALUE, "A-B": "1", "": "2", "GOOD": "3"}
-    found = variables(RULE, event, {})
-    assert found["GOOD"] == "3"
-    assert found["NLBUS_OMITTED"] == "BIG ? ?"
-    many: Event = {f"K{i}": "x" * 30_000 for i in range(20)}
-    found = variables(RULE, many, {})
-    assert sum(len(key) + len(value) for key, value in found.items()) < LARGEST_TOTAL + 2048
-    assert "K19" in found["NLBUS_OMITTED"]
-
-
-@given(st.dictionaries(st.text(max_size=10), st.one_of(st.text(max_size=20), st.binary(max_size=20))))
-def test_whatever_an_event_has_is_an_environment(event: Event) -> None:
-    found = variables(RULE, event, os.environ)
-    assert found["PATH"] == os.environ["PATH"]
-    for key, value in found.items():
-        assert "\0" not in key + value
-        assert "=" not in key
-        os.fsencode(value)
 
 
 # -- how it ends --------------------------------------------------------------------------------------
