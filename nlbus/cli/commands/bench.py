@@ -21,7 +21,7 @@ from nlbus.bench.run import run
 from nlbus.bench.transports.transport import load
 from nlbus.cli.commands.bench_kmod import kmod
 from nlbus.cli.render.bench import show_comparison, show_report
-from nlbus.cli.shared.progress import Status
+from nlbus.cli.shared.status_line import Status
 from nlbus.errors import NlbusError
 
 FAILED = 1

@@ -6,7 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from nlbus import NlbusError
-from nlbus.cli.shared.ending import write_all
+from nlbus.cli.shared.shutdown import write_all
 from nlbus.sources import SOURCES, Source, find
 from nlbus.table.describe import schema
 

@@ -4,14 +4,14 @@ from typing import Unpack
 
 import click
 
-from nlbus.cli.render.export import check_binary
-from nlbus.cli.render.names import Names
+from nlbus.cli.render.interface_names import Names
 from nlbus.cli.render.view import OF_ONE_TABLE, Choice, View, choosing
-from nlbus.cli.shared.ending import Ending, discard_stdout
+from nlbus.cli.shared.follow import LOSS_EXIT, fail_on_loss_option, follow, totals
+from nlbus.cli.shared.output import check_binary
 from nlbus.cli.shared.programs import Handling, handling_options, run_program
-from nlbus.cli.shared.run import LOSS_EXIT, fail_on_loss_option, follow, totals
+from nlbus.cli.shared.shutdown import Ending, discard_stdout
 from nlbus.cli.shared.sinks import stdout_sink
-from nlbus.cli.shared.subscribing import Where, listening_options, subscribe
+from nlbus.cli.shared.subscribe import Where, listening_options, subscribe
 from nlbus.kernel.netns import inside
 from nlbus.sources import find
 

@@ -12,13 +12,13 @@ import click
 from nlbus import Subscriber
 from nlbus.capture import Recorder
 from nlbus.capture.tablefiles import SUFFIXES
-from nlbus.cli.render.export import STDOUT, check_binary, new_file, refuse_existing
 from nlbus.cli.render.view import Choice, View, choosing
-from nlbus.cli.shared.ending import Ending, discard_stdout
+from nlbus.cli.shared.follow import LOSS_EXIT, fail_on_loss_option, follow, totals
 from nlbus.cli.shared.options import size
-from nlbus.cli.shared.run import LOSS_EXIT, fail_on_loss_option, follow, totals
+from nlbus.cli.shared.output import STDOUT, check_binary, new_file, refuse_existing
+from nlbus.cli.shared.shutdown import Ending, discard_stdout
 from nlbus.cli.shared.sinks import RecordingSink, table_sink
-from nlbus.cli.shared.subscribing import Where, listening_options, subscribe
+from nlbus.cli.shared.subscribe import Where, listening_options, subscribe
 from nlbus.kernel.netns import inside
 from nlbus.sources import find
 

@@ -7,11 +7,11 @@ import click
 
 from nlbus import Capture, ClosedError, SchemaError, open_capture
 from nlbus.cli.commands.completion import source_names
-from nlbus.cli.render.export import check_binary
 from nlbus.cli.render.view import Choice, View, choosing
-from nlbus.cli.shared.ending import Ending, discard_stdout
+from nlbus.cli.shared.follow import LOSS_EXIT, Progress, fail_on_loss_option, totals
 from nlbus.cli.shared.options import speed as speed_factor
-from nlbus.cli.shared.run import LOSS_EXIT, Progress, fail_on_loss_option, totals
+from nlbus.cli.shared.output import check_binary
+from nlbus.cli.shared.shutdown import Ending, discard_stdout
 from nlbus.cli.shared.sinks import Sink, stdout_sink
 from nlbus.sources import Source
 

@@ -8,7 +8,7 @@ import click
 
 from nlbus.bus.stream import log
 from nlbus.cli.shared.programs import logged, serve
-from nlbus.cli.shared.subscribing import greet
+from nlbus.cli.shared.subscribe import greet
 from nlbus.errors import NlbusError
 from nlbus.kernel.groups import Groups
 from nlbus.listener.engine import PATIENCE, Engine

@@ -11,7 +11,11 @@ import click
 import nlbus
 from nlbus import Table
 from nlbus.cli.commands.completion import source_names, table_words
-from nlbus.cli.render.export import (
+from nlbus.cli.render.interface_names import Names
+from nlbus.cli.render.row_text import NL_NAMES, Wording, is_number, value_text, words_of
+from nlbus.cli.render.view import Choice, choosing, prepared, wanted_columns
+from nlbus.cli.shared.options import namespace
+from nlbus.cli.shared.output import (
     BINARY,
     STDOUT,
     check_binary,
@@ -21,11 +25,7 @@ from nlbus.cli.render.export import (
     format_of,
     new_file,
 )
-from nlbus.cli.render.names import Names
-from nlbus.cli.render.text import NL_NAMES, Wording, is_number, value_text, words_of
-from nlbus.cli.render.view import Choice, choosing, prepared, wanted_columns
-from nlbus.cli.shared.ending import Ending, discard_stdout, write_all
-from nlbus.cli.shared.options import namespace
+from nlbus.cli.shared.shutdown import Ending, discard_stdout, write_all
 from nlbus.kernel.netns import inside
 from nlbus.sources import Source, find
 from nlbus.table.query import Reading

@@ -7,8 +7,8 @@ import sys
 import click
 
 from nlbus import open_capture
-from nlbus.cli.render.show import escaped, iso
-from nlbus.cli.shared.ending import Ending, discard_stdout, write_all
+from nlbus.cli.render.records import escaped, iso
+from nlbus.cli.shared.shutdown import Ending, discard_stdout, write_all
 from nlbus.listener.dispatch import Job
 from nlbus.listener.environment import variables
 from nlbus.listener.function import Loop

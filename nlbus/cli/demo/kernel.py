@@ -12,7 +12,7 @@ import numpy as np
 
 from nlbus import Batch, Subscriber
 from nlbus.cli.demo.rtnetlink import RTM_DELROUTE, RTM_NEWROUTE, Rtnetlink
-from nlbus.cli.render import show as lines
+from nlbus.cli.render.records import events
 from nlbus.sources import find, group_names
 
 ROUTES = 500
@@ -44,7 +44,7 @@ def show() -> None:
             click.echo("  " + " ".join(f"{value:8}" for value in row))
         click.echo(f"Group {rows['group'][0]} is {group_names(route, [int(rows['group'][0])])[0]}.")
         changes = list(devices.batches(timeout=QUIET))
-        records = [record for batch in changes for record in lines.events(uevent, batch)]
+        records = [record for batch in changes for record in events(uevent, batch)]
     click.echo(f"{len(records)} uevents, among them:")
     for record in records:
         if record.get("devpath", "").count("/") == 4:

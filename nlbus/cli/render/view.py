@@ -11,9 +11,9 @@ import numpy as np
 from nlbus import Batch, Expression, Table
 from nlbus.bus.batch import NLBUS_MSG_BATCH
 from nlbus.cli.commands.completion import column_words, table_words
-from nlbus.cli.render import show
-from nlbus.cli.render.names import Names
-from nlbus.cli.render.text import NL_NAMES, Wording, hidden
+from nlbus.cli.render.interface_names import Names
+from nlbus.cli.render.records import Record, as_json, as_text, events
+from nlbus.cli.render.row_text import NL_NAMES, Wording, hidden
 from nlbus.cli.shared.options import condition, flat, key_glob, name_list
 from nlbus.listener.events import Match
 from nlbus.schema.schema import AnySchema, RecordSchema, Schema
@@ -169,7 +169,7 @@ class View:
         """What to ask for of that which is there: the tables that are shown, or all of the groups'."""
         return self._order if wanted and self.groups else wanted
 
-    def records(self, batch: Batch, limit: int | None = None) -> Iterator[show.Record]:
+    def records(self, batch: Batch, limit: int | None = None) -> Iterator[Record]:
         """A record an event, in the order of arrival, `limit` at most."""
         rows: dict[int, tuple[str, dict[str, Any]]] = {}
         if self._reading is not None:
@@ -180,7 +180,7 @@ class View:
                 for row in self._rows(self._reading.table(batch, name)):
                     if self._fits(row):
                         rows[row["nl_row"]] = name, row
-        return show.events(self.source, batch, limit, rows, self._rest)
+        return events(self.source, batch, limit, rows, self._rest)
 
     @property
     def only(self) -> Table:
@@ -216,13 +216,13 @@ class View:
             return table
         return table.select(dict.fromkeys([*COMMON, *self._choice.columns]))
 
-    def line(self, record: show.Record) -> str:
+    def line(self, record: Record) -> str:
         """The record as a line."""
         if self._choice.output == "json":
-            return show.as_json(self._chosen(record) if "row" in record else record)
-        return self._words.line(record) if "row" in record else show.as_text(record)
+            return as_json(self._chosen(record) if "row" in record else record)
+        return self._words.line(record) if "row" in record else as_text(record)
 
-    def _chosen(self, record: show.Record) -> show.Record:
+    def _chosen(self, record: Record) -> Record:
         row, columns = record["row"], self._choice.columns
         if columns:
             kept = {name: row[name] for name in ("nl_op", "nl_nsid", *columns) if name in row}

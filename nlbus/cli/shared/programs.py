@@ -13,9 +13,9 @@ from typing import Any
 import click
 
 from nlbus.cli.render.view import Choice
-from nlbus.cli.shared.ending import ending_signals
 from nlbus.cli.shared.options import flat
-from nlbus.cli.shared.subscribing import Where, greet, trusted_uids
+from nlbus.cli.shared.shutdown import ending_signals
+from nlbus.cli.shared.subscribe import Where, greet, trusted_uids
 from nlbus.listener.command import TIMEOUT, Command
 from nlbus.listener.engine import Engine
 from nlbus.listener.rule import Rule

@@ -13,10 +13,10 @@ from nlbus.bus.stream import Feed
 from nlbus.capture import Recorder, Recording
 from nlbus.capture.tablefiles import Target
 from nlbus.capture.tables import TableRecorder, about, checked_roll
-from nlbus.cli.render import show
-from nlbus.cli.render.export import csv_head, csv_rows
+from nlbus.cli.render import records
 from nlbus.cli.render.view import OF_ONE_TABLE, View
-from nlbus.cli.shared.ending import write_all
+from nlbus.cli.shared.output import csv_head, csv_rows
+from nlbus.cli.shared.shutdown import write_all
 from nlbus.sources import Source
 
 QUIET = 0.5  # seconds until dropped datagrams that nothing explains are told
@@ -49,7 +49,7 @@ class Sink(Protocol):
 class _Open:
     """Dropped datagrams that no gap explains: told when there was no news of them for a while."""
 
-    def __init__(self, tell: Callable[[show.Record], None]) -> None:
+    def __init__(self, tell: Callable[[records.Record], None]) -> None:
         self.due: float | None = None
         self._tell = tell
         self._count = self._told = 0
@@ -72,7 +72,7 @@ class _Open:
         self._count = self._count if count is None else count
         self.due = None
         if self._count > self._told:
-            self._tell(show.open_gap(self._count))
+            self._tell(records.open_gap(self._count))
             self._told = self._count
 
 
@@ -91,7 +91,7 @@ class _Lines:
     def write(self, batch: Batch, source: Source | None, limit: int | None) -> None:
         """What was lost, then a line an event."""
         self._open.heard(batch)
-        self._gaps(show.gaps(batch.loss))
+        self._gaps(records.gaps(batch.loss))
         if batch and source is not None:
             self.shown += write_lines(self._events(batch, source, limit))
 
@@ -103,7 +103,7 @@ class _Lines:
         """Tell what is open in the end."""
         self._open.tell(still_open)
 
-    def _gaps(self, gaps: Iterable[show.Record]) -> None:
+    def _gaps(self, gaps: Iterable[records.Record]) -> None:
         raise NotImplementedError
 
     def _events(self, batch: Batch, source: Source, limit: int | None) -> Iterable[str]:
@@ -116,9 +116,9 @@ class LineSink(_Lines):
     def __init__(self, output: str, viewed: Viewed) -> None:
         super().__init__()
         self._viewed = viewed
-        self._gap = show.as_json if output == "json" else show.as_text
+        self._gap = records.as_json if output == "json" else records.as_text
 
-    def _gaps(self, gaps: Iterable[show.Record]) -> None:
+    def _gaps(self, gaps: Iterable[records.Record]) -> None:
         write_lines(map(self._gap, gaps))
 
     def _events(self, batch: Batch, source: Source, limit: int | None) -> Iterable[str]:
@@ -134,9 +134,9 @@ class CsvSink(_Lines):
         self._view = view
         write_lines([csv_head(view.only)])
 
-    def _gaps(self, gaps: Iterable[show.Record]) -> None:
+    def _gaps(self, gaps: Iterable[records.Record]) -> None:
         for gap in gaps:
-            click.echo(f"nlbus: {show.as_text(gap)}", err=True)
+            click.echo(f"nlbus: {records.as_text(gap)}", err=True)
 
     def _events(self, batch: Batch, source: Source, limit: int | None) -> Iterable[str]:
         if source.name != self._view.source.name:

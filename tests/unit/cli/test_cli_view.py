@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlbus import Batch, SchemaError, UnknownColumn
-from nlbus.cli.render.names import Names
-from nlbus.cli.render.text import duration, value_text
+from nlbus.cli.render.interface_names import Names
+from nlbus.cli.render.row_text import duration, value_text
 from nlbus.cli.render.view import Choice, View
 from nlbus.schema.schema import Schema
 from nlbus.sources import SOURCES, find

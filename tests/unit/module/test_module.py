@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from nlbus import Groups, KernelError, Publisher, SchemaError, Subscriber, module_stats, set_module
 from nlbus.cli.main import commands
-from nlbus.cli.render.module import as_object, table
+from nlbus.cli.render.module_stats import as_object, table
 from nlbus.kernel.requests import attribute
 from nlbus.module import U32, _numbers, parsed
 from nlbus.sources import bus

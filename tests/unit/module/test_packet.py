@@ -18,8 +18,8 @@ import nlbus
 from nlbus import Batch, KernelError, SchemaError, Subscriber, field, packet
 from nlbus.cli.commands.packet import as_words
 from nlbus.cli.main import commands
-from nlbus.cli.render.names import Names
-from nlbus.cli.render.packet_line import WORDS
+from nlbus.cli.render.interface_names import Names
+from nlbus.cli.render.packet_text import WORDS
 from nlbus.cli.render.view import Choice, View
 from nlbus.errors import UnknownColumn
 from nlbus.kernel.requests import Reply

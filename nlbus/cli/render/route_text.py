@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from nlbus.cli.render.encap_words import encapsulation
-from nlbus.cli.render.names import Names
+from nlbus.cli.render.encap_text import encapsulation
+from nlbus.cli.render.interface_names import Names
 
 Row = dict[str, Any]
 

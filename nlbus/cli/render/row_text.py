@@ -10,9 +10,9 @@ from typing import Any
 import click
 import numpy as np
 
-from nlbus.cli.render import conntrack_line, packet_line, route_words, show
-from nlbus.cli.render.conntrack_line import EVENTS
-from nlbus.cli.render.names import Names
+from nlbus.cli.render import conntrack_text, packet_text, records, route_text
+from nlbus.cli.render.conntrack_text import EVENTS
+from nlbus.cli.render.interface_names import Names
 from nlbus.schema.types import NL_COLUMNS, Column
 from nlbus.sources import Source
 from nlbus.table.describe import schema
@@ -26,13 +26,13 @@ BYTES_CAP = 24  # of a value, that a line shows
 ITEMS_CAP = 16  # of a list
 
 ONLY: Mapping[str, Mapping[str, Iterable[str]]] = {
-    "route": route_words.ONLY,
+    "route": route_text.ONLY,
     "uevent": {"uevent": ("action", "devpath", "env")},
-    "packet": packet_line.ONLY,
+    "packet": packet_text.ONLY,
 }
 # Columns that a line leaves out, unless everything is asked for.
 HIDDEN: Mapping[str, Iterable[str]] = {
-    "route": route_words.HIDDEN,
+    "route": route_text.HIDDEN,
     "proc": ("seq", "cpu", "timestamp_ns"),
 }
 COLOURS = {"new": "green", "change": "yellow", "del": "red"}
@@ -58,7 +58,7 @@ class Wording:
         self._names = names
         self._columns: dict[str, dict[str, Column]] = {}  # of a table, its key first
 
-    def line(self, record: show.Record) -> str:
+    def line(self, record: records.Record) -> str:
         """The record as one line: when, what has happened, and to what."""
         table, row = record["nl_table"], record["row"]
         parts = [click.style(record["time"], dim=True)]
@@ -84,7 +84,7 @@ class Wording:
         if table == "link":
             self._names.learn(row)
         if not self._chosen and (words := self._words_of(table)):
-            yield from map(show.escaped, words(row, self._names))
+            yield from map(records.escaped, words(row, self._names))
         columns = self.columns(table)
         for name in self._chosen or columns:
             told = name in row and (self._chosen or name not in NL_NAMES)
@@ -107,7 +107,7 @@ class Wording:
 def value_text(column: Column, value: Any) -> str:
     """A value as people read it, with its unit where that is a time; nothing for an empty list."""
     if isinstance(value, dict):
-        return ",".join(f"{show.escaped(key)}={shlex.quote(show.escaped(value[key]))}" for key in value)
+        return ",".join(f"{records.escaped(key)}={shlex.quote(records.escaped(value[key]))}" for key in value)
     if isinstance(value, list):
         shown = ",".join(value_text(column, item) for item in value[:ITEMS_CAP])
         return shown + (f",… {len(value) - ITEMS_CAP} more" if len(value) > ITEMS_CAP else "")
@@ -115,7 +115,7 @@ def value_text(column: Column, value: Any) -> str:
         rest = len(value) - BYTES_CAP
         return value[:BYTES_CAP].hex() + (f"… {rest} more" if rest > 0 else "") if value else "-"
     if isinstance(value, str):
-        return shlex.quote(show.escaped(value))
+        return shlex.quote(records.escaped(value))
     if isinstance(value, bool) or column.enum is not None or value is None:
         return "-" if value is None else str(value)
     if column.display == "time":
@@ -149,19 +149,19 @@ def _uevent(row: Row, _: Names) -> Iterator[str]:
     row.clear()
     for key, value in env.items():
         if key not in ("ACTION", "DEVPATH"):
-            yield f"{key}={shlex.quote(show.escaped(value))}"
+            yield f"{key}={shlex.quote(records.escaped(value))}"
 
 
 def _connection(row: Row, _: Names) -> Iterator[str]:
     """The classic line, which is of all that matters."""
-    yield conntrack_line.classic_line(defaultdict(lambda: None, row))
+    yield conntrack_text.classic_line(defaultdict(lambda: None, row))
     row.clear()
 
 
 WORDS: Mapping[str, Mapping[str, Words]] = {
-    "route": route_words.WORDS,
+    "route": route_text.WORDS,
     "uevent": {"uevent": _uevent},
-    "packet": packet_line.WORDS,
+    "packet": packet_text.WORDS,
     "conntrack": {"conntrack": _connection},
 }
 

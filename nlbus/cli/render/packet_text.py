@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from nlbus.cli.render.names import Names
+from nlbus.cli.render.interface_names import Names
 from nlbus.sources.packet import TCP_FLAGS
 
 Row = dict[str, Any]

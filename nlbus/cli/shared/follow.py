@@ -11,9 +11,9 @@ import click
 from nlbus import Subscriber
 from nlbus.bus.stream import Feed
 from nlbus.capture import Recorded
-from nlbus.cli.shared.ending import Ending
-from nlbus.cli.shared.progress import Status
+from nlbus.cli.shared.shutdown import Ending
 from nlbus.cli.shared.sinks import RecordingSink, Sink
+from nlbus.cli.shared.status_line import Status
 from nlbus.sources import Source
 
 LOSS_EXIT = 3

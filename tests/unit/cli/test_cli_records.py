@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nlbus import Batch, Loss
-from nlbus.cli.render import show
+from nlbus.cli.render import records
 from nlbus.sources import find
 from nlbus.sources.uevent import parse_uevent
 from tests.support import reference
@@ -20,21 +20,21 @@ UDEV_HEADER = struct.pack(">I", 0xFEEDCAFE) + struct.pack("=IIIIIII", 40, 40, le
 UDEV_UEVENT = b"libudev\0" + UDEV_HEADER + VARIABLES
 
 
-def bus(*payloads: bytes, **fields: int) -> list[show.Record]:
+def bus(*payloads: bytes, **fields: int) -> list[records.Record]:
     datagrams = [
         reference.bus_batch(data, record_size=len(data), first_seq=i, dgram_seq=i, **fields)
         for i, data in enumerate(payloads)
     ]
-    return list(show.events(find("bus"), Batch.from_datagrams("bus", datagrams)))
+    return list(records.events(find("bus"), Batch.from_datagrams("bus", datagrams)))
 
 
-def messages(source: str, *datagrams: bytes, group: int = 1) -> list[show.Record]:
-    return list(show.events(find(source), Batch.from_datagrams(source, datagrams, group=group)))
+def messages(source: str, *datagrams: bytes, group: int = 1) -> list[records.Record]:
+    return list(records.events(find(source), Batch.from_datagrams(source, datagrams, group=group)))
 
 
 def test_an_event_of_the_bus_as_json() -> None:
     (record,) = bus(b"hello", groups=0b1000001, type=0x100, time_ns=1_700_000_000_123_456_789)
-    found = json.loads(show.as_json(record))
+    found = json.loads(records.as_json(record))
     assert found["time"] == "2023-11-14T22:13:20.123456789Z"
     assert found["time_ns"] == 1_700_000_000_123_456_789
     assert (found["source"], found["groups"], found["group_names"]) == ("bus", [1, 7], ["1", "7"])
@@ -51,30 +51,30 @@ def test_an_event_of_the_bus_as_text() -> None:
 @pytest.mark.parametrize("payload", [b"\xff", b"\x00\x01", b"\x1b[2J", "\u202e".encode()])
 def test_what_is_not_printable_is_hex(payload: bytes) -> None:
     (record,) = bus(payload)
-    assert json.loads(show.as_json(record))["hex"] == payload.hex()
+    assert json.loads(records.as_json(record))["hex"] == payload.hex()
     assert plain(record).endswith(f" {payload.hex()}")
 
 
 def test_white_space_is_text_and_stays_on_its_line() -> None:
     (record,) = bus(b"a\tb\nc\r")
-    assert json.loads(show.as_json(record))["text"] == "a\tb\nc\r"
+    assert json.loads(records.as_json(record))["text"] == "a\tb\nc\r"
     assert plain(record).endswith(r" a\tb\nc\r")
 
 
 def test_any_time_can_be_shown() -> None:
     (record,) = bus(b"x", time_ns=1 << 63)
-    assert json.loads(show.as_json(record))["time"] == "NaT"
+    assert json.loads(records.as_json(record))["time"] == "NaT"
 
 
 def test_events_stop_at_the_limit() -> None:
     batch = Batch.from_datagrams("bus", [reference.bus_batch(b"abcd", record_size=1, count=4)])
-    assert [record["payload"] for record in show.events(find("bus"), batch, 3)] == [b"a", b"b", b"c"]
+    assert [record["payload"] for record in records.events(find("bus"), batch, 3)] == [b"a", b"b", b"c"]
 
 
 def test_a_message_of_route_has_names() -> None:
     datagram = reference.kernel_chain(reference.message(16, b"\x01" * 100, seq=9))
     (record,) = messages("route", datagram)
-    found = json.loads(show.as_json(record))
+    found = json.loads(records.as_json(record))
     assert (found["group_names"], found["type"], found["type_name"]) == (["link"], 16, "RTM_NEWLINK")
     assert (found["seq"], found["portid"], found["length"], found["hex"]) == (9, 0, 100, "01" * 100)
     assert plain(record).endswith(f" route link RTM_NEWLINK 100 {'01' * 48}… 52 more")
@@ -82,13 +82,13 @@ def test_a_message_of_route_has_names() -> None:
 
 def test_text_on_raw_sources_is_hex_all_the_same() -> None:
     (record,) = messages("raw:2", reference.kernel_chain(reference.message(0x20, b"text")))
-    assert json.loads(show.as_json(record))["hex"] == b"text".hex()
+    assert json.loads(records.as_json(record))["hex"] == b"text".hex()
     assert " 0x20 4 " in plain(record)
 
 
 def test_a_uevent_of_the_kernel() -> None:
     (record,) = messages("uevent", KERNEL_UEVENT)
-    found = json.loads(show.as_json(record))
+    found = json.loads(records.as_json(record))
     assert (found["action"], found["devpath"]) == ("add", "/devices/virtual/net/v0")
     assert (found["type"], found["env"]["NAME"], found["env"]["SEQNUM"]) == (None, "a b", "7")
     assert plain(record).endswith(" add@/devices/virtual/net/v0 NAME='a b' SEQNUM=7")
@@ -106,7 +106,7 @@ def test_a_uevent_of_udev() -> None:
 def test_what_is_no_uevent_is_hex(data: bytes) -> None:
     assert parse_uevent(data) is None
     (record,) = messages("uevent", data)
-    assert json.loads(show.as_json(record))["hex"] == data.hex()
+    assert json.loads(records.as_json(record))["hex"] == data.hex()
 
 
 def test_a_terminal_is_safe_from_uevents() -> None:
@@ -118,7 +118,7 @@ def test_a_terminal_is_safe_from_uevents() -> None:
 def test_a_process_event_is_told_by_kind_and_numbers() -> None:
     body = struct.pack("=IIIIHHIIQ6I", 1, 1, 0, 0, 40, 0, 1, 0, 10**12, 7, 7, 8, 8, 0, 0)
     (record,) = messages("proc", reference.message(3, body))
-    assert (found := json.loads(show.as_json(record)))["event"] == "fork"
+    assert (found := json.loads(records.as_json(record)))["event"] == "fork"
     assert found["fields"] == {"parent_pid": 7, "parent_tgid": 7, "child_pid": 8, "child_tgid": 8}
     assert found["type_name"] == "NLMSG_DONE"
     assert plain(record).endswith(" proc proc fork 60 parent_pid=7 parent_tgid=7 child_pid=8 child_tgid=8")
@@ -131,14 +131,14 @@ def test_a_message_of_another_connector_is_hex() -> None:
 
 def test_a_generic_netlink_message_is_told_by_its_command() -> None:
     (record,) = messages("genl:nlctrl", reference.message(16, b"\1\2\0\0"), group=16)
-    assert (found := json.loads(show.as_json(record)))["cmd"] == 1
+    assert (found := json.loads(records.as_json(record)))["cmd"] == 1
     assert (found["type"], found["type_name"]) == (16, "nlctrl")
     assert plain(record).endswith(" genl:nlctrl notify cmd=1 4 01020000")
 
 
 def test_an_audit_record_is_text() -> None:
     (record,) = messages("audit", reference.message(1107, b"audit(1.000:2): pid=1 msg='x'"))
-    assert json.loads(show.as_json(record))["text"] == "audit(1.000:2): pid=1 msg='x'"
+    assert json.loads(records.as_json(record))["text"] == "audit(1.000:2): pid=1 msg='x'"
     assert plain(record).endswith(" audit readlog AUDIT_USER_AVC 29 audit(1.000:2): pid=1 msg='x'")
 
 
@@ -159,8 +159,8 @@ def test_gaps_are_records() -> None:
             reference.bus_batch(b"b", record_size=1, first_seq=4, dgram_seq=4, instance=5, time_ns=20),
         ],
     )
-    (gap,) = show.gaps(batch.loss)
-    assert json.loads(show.as_json(gap)) == {
+    (gap,) = records.gaps(batch.loss)
+    assert json.loads(records.as_json(gap)) == {
         "type": "gap",
         "cause": "gap",
         "count": 3,
@@ -178,22 +178,22 @@ def test_gaps_are_records() -> None:
 
 def test_an_overrun_is_a_gap_of_at_least_so_many() -> None:
     row = struct.pack("=QQqqB?6x", 0, 1, 10, 20, 1, False)
-    (gap,) = show.gaps(Loss(row))
+    (gap,) = records.gaps(Loss(row))
     assert (gap["cause"], gap["unit"], gap["exact"], gap["stream"]) == ("overrun", "datagrams", False, None)
     assert plain(gap).startswith("--- gap: 1 datagram dropped, each an event or more, between ")
 
 
 def test_an_open_gap() -> None:
-    assert plain(show.open_gap(2)) == "--- gap: 2 datagrams dropped that no gap explains yet ---"
-    assert json.loads(show.as_json(show.open_gap(2)))["cause"] == "open"
+    assert plain(records.open_gap(2)) == "--- gap: 2 datagrams dropped that no gap explains yet ---"
+    assert json.loads(records.as_json(records.open_gap(2)))["cause"] == "open"
 
 
-def plain(record: show.Record) -> str:
+def plain(record: records.Record) -> str:
     import click
 
-    return click.unstyle(show.as_text(record))
+    return click.unstyle(records.as_text(record))
 
 
 def test_iso() -> None:
-    assert show.iso(1) == "1970-01-01T00:00:00.000000001Z"
-    assert show.iso(int(np.int64(10**18))) == "2001-09-09T01:46:40.000000000Z"
+    assert records.iso(1) == "1970-01-01T00:00:00.000000001Z"
+    assert records.iso(int(np.int64(10**18))) == "2001-09-09T01:46:40.000000000Z"
