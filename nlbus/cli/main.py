@@ -19,7 +19,7 @@ from nlbus.cli.commands.snapshot import snapshot
 from nlbus.cli.commands.sources import sources
 from nlbus.cli.commands.stats import stats
 from nlbus.cli.commands.test import test
-from nlbus.cli.shared.shutdown import discard_stdout, no_color
+from nlbus.cli.shared.stdout import discard_stdout, no_color
 from nlbus.errors import NlbusError
 
 BROKEN_OFF = 130  # as a shell says it of SIGINT

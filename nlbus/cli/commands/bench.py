@@ -21,7 +21,7 @@ from nlbus.bench.run import run
 from nlbus.bench.transports.transport import load
 from nlbus.cli.commands.bench_kmod import kmod
 from nlbus.cli.render.bench import show_comparison, show_report
-from nlbus.cli.shared.status_line import Status
+from nlbus.cli.shared.status_line import StatusLine
 from nlbus.errors import NlbusError
 
 FAILED = 1
@@ -124,7 +124,7 @@ def _measure(
     broken: list[str] = []
     start = time.monotonic()
     try:
-        with Status() as progress, suppress(KeyboardInterrupt):
+        with StatusLine() as progress, suppress(KeyboardInterrupt):
             for one in planned:
                 broken += run(report, [one], progress.tell)
                 keep()

@@ -4,31 +4,33 @@ from typing import Unpack
 
 import click
 
-from nlbus.cli.render.interface_names import Names
-from nlbus.cli.render.view import OF_ONE_TABLE, Choice, View, choosing
+from nlbus.cli.render.interface_names import InterfaceNames
+from nlbus.cli.render.view import OF_ONE_TABLE, View, ViewOptions
 from nlbus.cli.shared.follow import LOSS_EXIT, fail_on_loss_option, follow, totals
 from nlbus.cli.shared.output import check_binary
-from nlbus.cli.shared.programs import Handling, handling_options, run_program
-from nlbus.cli.shared.shutdown import Ending, discard_stdout
+from nlbus.cli.shared.programs import ProgramOptions, add_program_options, run_program
+from nlbus.cli.shared.shutdown import Shutdown
 from nlbus.cli.shared.sinks import stdout_sink
-from nlbus.cli.shared.subscribe import Where, listening_options, subscribe
+from nlbus.cli.shared.stdout import discard_stdout
+from nlbus.cli.shared.subscribe import SubscribeOptions, add_subscribe_options, subscribe
+from nlbus.cli.shared.view_options import add_view_options
 from nlbus.kernel.netns import inside
 from nlbus.sources import find
 
 
 @click.command()
-@listening_options
-@choosing("text", "json", "csv", "arrow", "pcapng")
-@handling_options
+@add_subscribe_options
+@add_view_options("text", "json", "csv", "arrow", "pcapng")
+@add_program_options
 @fail_on_loss_option
 def listen(
     *,
-    choice: Choice,
-    handling: Handling,
+    view_options: ViewOptions,
+    program_options: ProgramOptions,
     count: int | None,
     seconds: float | None,
     fail_on_loss: bool,
-    **where: Unpack[Where],
+    **subscription: Unpack[SubscribeOptions],
 ) -> None:
     """Print the events of SOURCE, one of those below (see `nlbus sources`).
 
@@ -89,26 +91,28 @@ def listen(
     nlbus listen route --netns blue        in another network namespace
     nlbus listen raw:usersock --groups 5 --seconds 60 --fail-on-loss
     """
-    if handling.program is not None:
-        lost = run_program(choice, handling, count, seconds, where)
+    if program_options.command is not None:
+        lost = run_program(view_options, program_options, count, seconds, subscription)
         if lost and fail_on_loss:
             raise click.exceptions.Exit(LOSS_EXIT)
         return
-    check_binary(choice.output)
-    if handling.initial and choice.output == "pcapng":
+    check_binary(view_options.output)
+    if program_options.initial and view_options.output == "pcapng":
         raise click.UsageError("a capture has only what happened: no --initial")
-    source = inside(where["netns"], lambda: find(where["source"]))
-    names = Names(live=source.name in ("route", "packet"), netns=where["netns"])
-    view = View(source, choice, names)
-    if choice.output in OF_ONE_TABLE:
+    source = inside(subscription["netns"], lambda: find(subscription["source"]))
+    names = InterfaceNames(live=source.name in ("route", "packet"), netns=subscription["netns"])
+    view = View(source, view_options, names)
+    if view_options.output in OF_ONE_TABLE:
         view.only  # noqa: B018 - raises before anything is joined
-    with subscribe(**where, otherwise=view.groups, snapshot=view.present(handling.initial)) as subscriber:
+    with subscribe(
+        **subscription, otherwise=view.groups, snapshot=view.present(program_options.initial)
+    ) as subscriber:
         names.fill()  # after it, or a change between the two would be missed
         sink = None
         try:
-            sink = stdout_sink(choice.output, subscriber, view, lambda _: view)
-            with Ending(subscriber) as ending:
-                follow(subscriber, sink, ending, count, seconds)
+            sink = stdout_sink(view_options.output, subscriber, view, lambda _: view)
+            with Shutdown(subscriber) as shutdown:
+                follow(subscriber, sink, shutdown, count, seconds)
         except BrokenPipeError:
             discard_stdout()
         lost = totals(subscriber.stats(), sink, subscriber.source)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from nlbus.cli.shared.options import flat, name_list, namespace
-from nlbus.cli.shared.shutdown import discard_stdout, write_all
+from nlbus.cli.shared.stdout import discard_stdout, write_all
 from nlbus.packet import ACTIONS, Action, Rule
 from nlbus.packet import add as add_rule
 from nlbus.packet import delete as delete_rule

@@ -12,13 +12,15 @@ import click
 from nlbus import Subscriber
 from nlbus.capture import Recorder
 from nlbus.capture.tablefiles import SUFFIXES
-from nlbus.cli.render.view import Choice, View, choosing
+from nlbus.cli.render.view import View, ViewOptions
 from nlbus.cli.shared.follow import LOSS_EXIT, fail_on_loss_option, follow, totals
 from nlbus.cli.shared.options import size
 from nlbus.cli.shared.output import STDOUT, check_binary, new_file, refuse_existing
-from nlbus.cli.shared.shutdown import Ending, discard_stdout
+from nlbus.cli.shared.shutdown import Shutdown
 from nlbus.cli.shared.sinks import RecordingSink, table_sink
-from nlbus.cli.shared.subscribe import Where, listening_options, subscribe
+from nlbus.cli.shared.stdout import discard_stdout
+from nlbus.cli.shared.subscribe import SubscribeOptions, add_subscribe_options, subscribe
+from nlbus.cli.shared.view_options import add_view_options
 from nlbus.kernel.netns import inside
 from nlbus.sources import find
 
@@ -26,9 +28,9 @@ ACTION = "recording to"
 
 
 @click.command()
-@listening_options
+@add_subscribe_options
 @click.argument("file", type=click.Path())
-@choosing("auto", "pcapng", "arrow", "parquet")
+@add_view_options("auto", "pcapng", "arrow", "parquet")
 @click.option(
     "--roll-size",
     type=size,
@@ -44,14 +46,14 @@ ACTION = "recording to"
 def record(
     *,
     file: str,
-    choice: Choice,
+    view_options: ViewOptions,
     count: int | None,
     seconds: float | None,
     roll_size: int | None,
     roll_seconds: float | None,
     force: bool,
     fail_on_loss: bool,
-    **where: Unpack[Where],
+    **subscription: Unpack[SubscribeOptions],
 ) -> None:
     """Record the events of SOURCE to FILE; - is stdout.
 
@@ -82,10 +84,10 @@ def record(
     nlbus record route -t link --columns ifname,operstate links.arrows
     python3 -c 'import polars; print(polars.read_ipc_stream("links.arrows"))'
     """
-    format = choice.output
+    format = view_options.output
     if format == "auto":
         format = SUFFIXES.get(Path(file).suffix, "pcapng")
-    choice = replace(choice, output=format)  # raises where the one does not go with the other
+    view_options = replace(view_options, output=format)  # raises where the one does not go with the other
     check_binary(format, file)
     if format == "pcapng" and (roll_size or roll_seconds):
         raise click.UsageError("--roll-size and --roll-seconds are for tables: .arrows and .parquet")
@@ -93,16 +95,16 @@ def record(
         raise click.UsageError("stdout is one file: no --roll-size, --roll-seconds")
     view = None
     if format != "pcapng":
-        view = View(inside(where["netns"], lambda: find(where["source"])), choice)
+        view = View(inside(subscription["netns"], lambda: find(subscription["source"])), view_options)
         view.only  # noqa: B018 - raises before anything is joined
     sink = None
-    with subscribe(**where, otherwise=view.groups if view else ()) as subscriber:
+    with subscribe(**subscription, otherwise=view.groups if view else ()) as subscriber:
         try:
             with (
                 _sink(subscriber, view, file, format, force, roll_size, roll_seconds) as sink,
-                Ending(subscriber) as ending,
+                Shutdown(subscriber) as shutdown,
             ):
-                follow(subscriber, sink, ending, count, seconds)
+                follow(subscriber, sink, shutdown, count, seconds)
         except BrokenPipeError:
             discard_stdout()
             return

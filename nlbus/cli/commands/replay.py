@@ -6,13 +6,15 @@ import time
 import click
 
 from nlbus import Capture, ClosedError, SchemaError, open_capture
-from nlbus.cli.commands.completion import source_names
-from nlbus.cli.render.view import Choice, View, choosing
+from nlbus.cli.render.view import View, ViewOptions
+from nlbus.cli.shared.completion import source_names
 from nlbus.cli.shared.follow import LOSS_EXIT, Progress, fail_on_loss_option, totals
 from nlbus.cli.shared.options import speed as speed_factor
 from nlbus.cli.shared.output import check_binary
-from nlbus.cli.shared.shutdown import Ending, discard_stdout
+from nlbus.cli.shared.shutdown import Shutdown
 from nlbus.cli.shared.sinks import Sink, stdout_sink
+from nlbus.cli.shared.stdout import discard_stdout
+from nlbus.cli.shared.view_options import add_view_options
 from nlbus.sources import Source
 
 STDIN = "-"
@@ -21,7 +23,7 @@ LONGEST_WAIT = 3600.0  # seconds, of one poll
 
 @click.command()
 @click.argument("file", type=click.Path())
-@choosing("text", "json", "csv", "arrow", "pcapng")
+@add_view_options("text", "json", "csv", "arrow", "pcapng")
 @click.option("--source", shell_complete=source_names, metavar="SOURCE", help="Only events of this source.")
 @click.option(
     "--speed", type=speed_factor, default="full", metavar="full|original|N",
@@ -30,7 +32,7 @@ LONGEST_WAIT = 3600.0  # seconds, of one poll
 @click.option("-c", "--count", type=click.IntRange(1), metavar="N", help="End after exactly N events.")
 @fail_on_loss_option
 def replay(
-    choice: Choice,
+    view_options: ViewOptions,
     file: str,
     source: str | None,
     speed: float | None,
@@ -52,18 +54,18 @@ def replay(
     nlbus replay flap.pcapng --speed original
     tcpdump -i nlmon0 -U -w - | nlbus replay - --source route
     """
-    check_binary(choice.output)
+    check_binary(view_options.output)
     where = sys.stdin.buffer if file == STDIN else file
-    with Ending() as ending:
-        capture = ending.unless_over(lambda: open_capture(where, source, on_loss="ignore"))
+    with Shutdown() as shutdown:
+        capture = shutdown.interruptible(lambda: open_capture(where, source, on_loss="ignore"))
         if capture is None:
             return
         with capture:
-            views = _Views(capture, choice)
+            views = _Views(capture, view_options)
             sink = None
             try:
-                sink = stdout_sink(choice.output, capture, views.first, views.of)
-                _play(capture, sink, ending, count, speed)
+                sink = stdout_sink(view_options.output, capture, views.first, views.of)
+                _play(capture, sink, shutdown, count, speed)
                 views.check()
             except BrokenPipeError:
                 discard_stdout()
@@ -76,17 +78,19 @@ def replay(
 class _Views:
     """The views of the sources that were met. SchemaError where the file's own has nothing to show."""
 
-    def __init__(self, capture: Capture, choice: Choice) -> None:
-        self._choice = choice
+    def __init__(self, capture: Capture, view_options: ViewOptions) -> None:
+        self._options = view_options
         self._views: dict[str, View | None] = {}
         self._unfit: SchemaError | None = None
-        self.first = None if capture.source is None or choice.output == "pcapng" else self.of(capture.source)
+        self.first = (
+            None if capture.source is None or view_options.output == "pcapng" else self.of(capture.source)
+        )
 
     def of(self, source: Source) -> View | None:
         """None: a source that has nothing of what is to be shown, among others."""
         if source.name not in self._views:
             try:
-                self._views[source.name] = View(source, self._choice)
+                self._views[source.name] = View(source, self._options)
             except SchemaError as error:
                 self._views[source.name] = None
                 self._unfit = error
@@ -98,21 +102,21 @@ class _Views:
             raise self._unfit
 
 
-def _play(capture: Capture, sink: Sink, ending: Ending, count: int | None, speed: float | None) -> None:
+def _play(capture: Capture, sink: Sink, shutdown: Shutdown, count: int | None, speed: float | None) -> None:
     """Until `count` events were shown, the capture ends, or it is over. BrokenPipeError, CaptureError."""
     began: tuple[float, int] | None = None  # by the clock, and in the capture
     try:
         with Progress(capture, sink) as progress:
-            while not ending.over and (count is None or sink.shown < count):
-                batch = ending.unless_over(capture.recv)
+            while not shutdown.requested and (count is None or sink.shown < count):
+                batch = shutdown.interruptible(capture.recv)
                 if batch is None:
                     break
                 if speed is not None:
                     began = began or (time.monotonic(), batch.time_ns)
                     at = began[0] + (batch.time_ns - began[1]) / 1e9 / speed
-                    while not ending.over and (left := at - time.monotonic()) > 0:
-                        ending.wait(min(left, LONGEST_WAIT))
-                    if ending.over:
+                    while not shutdown.requested and (left := at - time.monotonic()) > 0:
+                        shutdown.wait(min(left, LONGEST_WAIT))
+                    if shutdown.requested:
                         break
                 sink.write(batch, capture.source, None if count is None else count - sink.shown)
                 progress.idle()

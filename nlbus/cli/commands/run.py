@@ -8,7 +8,7 @@ import click
 
 from nlbus.bus.stream import log
 from nlbus.cli.shared.programs import logged, serve
-from nlbus.cli.shared.subscribe import greet
+from nlbus.cli.shared.subscribe import announce
 from nlbus.errors import NlbusError
 from nlbus.kernel.groups import Groups
 from nlbus.listener.engine import PATIENCE, Engine
@@ -116,7 +116,7 @@ def _greet(rules: Rules) -> None:
         heard[place] = heard.get(place, Groups()) | rule.joined_groups
     sources = {rule.source: rule.resolved_source for rule in rules.rules}
     for (source, netns), groups in heard.items():
-        greet(sources[source], groups, netns if isinstance(netns, str | int) else None)
+        announce(sources[source], groups, netns if isinstance(netns, str | int) else None)
 
 
 def _count(rules: Rules) -> str:

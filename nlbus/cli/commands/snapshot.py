@@ -10,22 +10,23 @@ import click
 
 import nlbus
 from nlbus import Table
-from nlbus.cli.commands.completion import source_names, table_words
-from nlbus.cli.render.interface_names import Names
-from nlbus.cli.render.row_text import NL_NAMES, Wording, is_number, value_text, words_of
-from nlbus.cli.render.view import Choice, choosing, prepared, wanted_columns
+from nlbus.cli.render.csv_rows import csv_head, csv_rows
+from nlbus.cli.render.interface_names import InterfaceNames
+from nlbus.cli.render.row_text import NL_NAMES, RowText, is_number, value_text, words_of
+from nlbus.cli.render.view import ViewOptions, prepared, wanted_columns
+from nlbus.cli.shared.completion import source_names, table_words
 from nlbus.cli.shared.options import namespace
 from nlbus.cli.shared.output import (
     BINARY,
     STDOUT,
     check_binary,
-    csv_head,
-    csv_rows,
     export,
     format_of,
     new_file,
 )
-from nlbus.cli.shared.shutdown import Ending, discard_stdout, write_all
+from nlbus.cli.shared.shutdown import Shutdown
+from nlbus.cli.shared.stdout import discard_stdout, write_all
+from nlbus.cli.shared.view_options import add_view_options
 from nlbus.kernel.netns import inside
 from nlbus.sources import Source, find
 from nlbus.table.query import Reading
@@ -37,7 +38,7 @@ CHUNK = 128  # lines a write
 @click.argument("source", shell_complete=source_names)
 @click.argument("table", required=False, shell_complete=table_words)
 @click.argument("file", default=STDOUT)
-@choosing("auto", "text", "json", "csv", "arrow", "parquet", of_table=True)
+@add_view_options("auto", "text", "json", "csv", "arrow", "parquet", of_table=True)
 @click.option("-c", "--count", type=click.IntRange(1), metavar="N", help="The first N rows.")
 @click.option("--netns", type=namespace, metavar="NAME|PATH|PID", help="Of this network namespace.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite FILE if it exists.")
@@ -45,7 +46,7 @@ def snapshot(
     source: str,
     table: str | None,
     file: str,
-    choice: Choice,
+    view_options: ViewOptions,
     count: int | None,
     netns: str | int | None,
     force: bool,
@@ -80,17 +81,17 @@ def snapshot(
         if len(able) != 1:
             raise click.UsageError(f"a snapshot of which table? {source} has {', '.join(able) or 'none'}")
         table = able[0]
-    if choice.output == "auto":
-        choice = replace(choice, output=format_of(file))
-    check_binary(choice.output, file)
-    chosen, output = choice.columns, choice.output
+    if view_options.output == "auto":
+        view_options = replace(view_options, output=format_of(file))
+    check_binary(view_options.output, file)
+    chosen, output = view_options.columns, view_options.output
     empty = Reading(there).empty(table)
     for name in chosen:
         empty.column(name)  # raises
-    wanted = wanted_columns(there, table, chosen, choice.complete)
-    with Ending() as ending:
-        found = ending.unless_over(
-            lambda: nlbus.snapshot(source, table, where=choice.where, columns=wanted, netns=netns)
+    wanted = wanted_columns(there, table, chosen, view_options.complete)
+    with Shutdown() as shutdown:
+        found = shutdown.interruptible(
+            lambda: nlbus.snapshot(source, table, where=view_options.where, columns=wanted, netns=netns)
         )
         if found is None:
             return
@@ -102,9 +103,9 @@ def snapshot(
                 export(output, found.select(chosen) if chosen else found, file, force)
                 rows = len(found)
             else:
-                lines = _Lines(there, table, chosen, choice.everything)
+                lines = _Lines(there, table, chosen, view_options.everything)
                 with new_file(file, force, "writing to") as out:
-                    rows = _write(ending, lines.of(found, output, netns), None if file == STDOUT else out)
+                    rows = _write(shutdown, lines.of(found, output, netns), None if file == STDOUT else out)
         except BrokenPipeError:
             discard_stdout()
             return
@@ -144,14 +145,14 @@ class _Lines:
             yield json.dumps({name: row[name] for name in names if name in row}, default=bytes.hex), 1
 
     def _words(self, found: Table, netns: str | int | None) -> Iterator[tuple[str, int]]:
-        names = Names(live=self._source.name == "route", netns=netns)
+        names = InterfaceNames(live=self._source.name == "route", netns=netns)
         names.fill()
-        words = Wording(self._source, [], self._everything, names)
+        words = RowText(self._source, [], self._everything, names)
         for row in self._rows(found):
             yield " ".join(words.words(self._table, row)), 1
 
     def _aligned(self, found: Table) -> Iterator[tuple[str, int]]:
-        columns = Wording(self._source, [], True, Names()).columns(self._table)
+        columns = RowText(self._source, [], True, InterfaceNames()).columns(self._table)
         rows = list(self._rows(found))
         lines = [""] * (len(rows) + 1)
         for name in self._columns or [name for name in columns if name not in NL_NAMES]:
@@ -168,10 +169,10 @@ class _Lines:
         return (prepared(self._source, row) for row in found.iter_rows(absent=False))
 
 
-def _write(ending: Ending, lines: Iterator[tuple[str, int]], out: BinaryIO | None) -> int:
+def _write(shutdown: Shutdown, lines: Iterator[tuple[str, int]], out: BinaryIO | None) -> int:
     """Write lines until they or it end; how many rows it were. BrokenPipeError."""
     rows = 0
-    while not ending.over and (some := list(islice(lines, CHUNK))):
+    while not shutdown.requested and (some := list(islice(lines, CHUNK))):
         text = "".join(f"{line}\n" for line, _ in some)
         if out is None:
             write_all(text)

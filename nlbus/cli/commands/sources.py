@@ -9,9 +9,9 @@ import click
 
 import nlbus
 from nlbus import SchemaError
-from nlbus.cli.commands.completion import source_names, table_words
 from nlbus.cli.render.schema import columns, tables
-from nlbus.cli.shared.shutdown import write_all
+from nlbus.cli.shared.completion import source_names, table_words
+from nlbus.cli.shared.stdout import write_all
 from nlbus.sources import Source, find
 
 NAME, KERNEL, HERE = 21, 28, 6

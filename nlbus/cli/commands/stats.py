@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import click
 
 from nlbus import NetlinkSocket
-from nlbus.cli.commands.completion import source_names
 from nlbus.cli.render.module_stats import lines
 from nlbus.cli.render.records import escaped
+from nlbus.cli.shared.completion import source_names
 from nlbus.cli.shared.options import namespace
-from nlbus.cli.shared.shutdown import write_all
+from nlbus.cli.shared.stdout import write_all
 from nlbus.diag import survey
 from nlbus.sources import find
 

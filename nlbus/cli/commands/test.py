@@ -8,7 +8,8 @@ import click
 
 from nlbus import open_capture
 from nlbus.cli.render.records import escaped, iso
-from nlbus.cli.shared.shutdown import Ending, discard_stdout, write_all
+from nlbus.cli.shared.shutdown import Shutdown
+from nlbus.cli.shared.stdout import discard_stdout, write_all
 from nlbus.listener.dispatch import Job
 from nlbus.listener.environment import variables
 from nlbus.listener.function import Loop
@@ -44,10 +45,10 @@ def test(rules: str, file: str, output: str) -> None:
     names = {rule: name for name, rule in named(loaded).items()}
     shown = dict.fromkeys(names.values(), 0)
     where = sys.stdin.buffer if file == STDIN else file
-    with Ending() as ending, open_capture(where, on_loss="ignore") as capture:
+    with Shutdown() as shutdown, open_capture(where, on_loss="ignore") as capture:
         found = planned(loaded, capture)
         try:
-            while (job := ending.unless_over(lambda: next(found, None))) is not None:
+            while (job := shutdown.interruptible(lambda: next(found, None))) is not None:
                 shown[names[job.rule]] += 1
                 write_all(_line(job, names[job.rule], output) + "\n")
         except BrokenPipeError:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from nlbus import Groups, NlbusError
-from nlbus.cli.commands.demo import child_environment
+from nlbus.cli.demo.environment import child_environment
 from nlbus.cli.demo.roles import EVENT
 
 SECONDS = 3.0

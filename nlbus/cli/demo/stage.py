@@ -6,8 +6,8 @@ import sys
 import click
 
 from nlbus import NlbusError
-from nlbus.cli.commands.demo import NETNS
 from nlbus.cli.demo import bus, kernel, ratio
+from nlbus.cli.demo.environment import NETNS
 
 
 def heading(text: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from nlbus.kernel.netns import Netns, inside
 
 
-class Names:
+class InterfaceNames:
     """Names as known now. `live`: of this machine, in `netns`; else only what was learned.
 
     An interface that is gone keeps its name, for what is still told about it.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from nlbus.cli.render.interface_names import Names
+from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.sources.packet import TCP_FLAGS
 
 Row = dict[str, Any]
@@ -30,7 +30,7 @@ ONLY: dict[str, Iterable[str]] = {
 }  # fmt: skip
 
 
-def _packet(row: Row, names: Names) -> Iterator[str]:
+def _packet(row: Row, names: InterfaceNames) -> Iterator[str]:
     told: Row = {name: row.pop(name, None) for name in ONLY["packet"]}
     yield told["hook"]
     if told["iif"]:
@@ -85,4 +85,4 @@ def _tcp(row: Row) -> Iterator[str]:
     yield f"win {row['window']}"
 
 
-WORDS: dict[str, Callable[[Row, Names], Iterator[str]]] = {"packet": _packet}
+WORDS: dict[str, Callable[[Row, InterfaceNames], Iterator[str]]] = {"packet": _packet}

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from nlbus.cli.render.encap_text import encapsulation
-from nlbus.cli.render.interface_names import Names
+from nlbus.cli.render.interface_names import InterfaceNames
 
 Row = dict[str, Any]
 
@@ -39,7 +39,7 @@ HIDDEN = (
 )  # fmt: skip
 
 
-def _link(row: Row, names: Names) -> Iterator[str]:
+def _link(row: Row, names: InterfaceNames) -> Iterator[str]:
     yield _interface(row, names)
     if flags := row.pop("flags", None):
         yield f"<{','.join(flags)}>"
@@ -76,7 +76,7 @@ def _of_kind(kind: str, row: Row) -> Iterator[str]:
             yield f"{column.removeprefix(prefix)} {_plain(row.pop(column))}"
 
 
-def _interface(row: Row, names: Names) -> str:
+def _interface(row: Row, names: InterfaceNames) -> str:
     """3: va@vb, as ip has it; the one below may be in another namespace."""
     index = row.pop("ifindex")
     name = row.pop("ifname", None) or names.name(index, _nsid(row))
@@ -88,7 +88,7 @@ def _interface(row: Row, names: Names) -> str:
     return f"{index}: {name}@{f'if{below}' if elsewhere else names.name(below, _nsid(row))}"
 
 
-def _brport(row: Row, names: Names) -> Iterator[str]:
+def _brport(row: Row, names: InterfaceNames) -> Iterator[str]:
     yield _interface(row, names)
     if flags := row.pop("flags", None):
         yield f"<{','.join(flags)}>"
@@ -102,7 +102,7 @@ def _brport(row: Row, names: Names) -> Iterator[str]:
         yield f"state {row.pop('protinfo_state')}"
 
 
-def _addr(row: Row, names: Names) -> Iterator[str]:
+def _addr(row: Row, names: InterfaceNames) -> Iterator[str]:
     family = row.pop("family", None)
     local, address = row.pop("local", None), row.pop("address", None)
     if local and address and local != address:
@@ -120,7 +120,7 @@ def _addr(row: Row, names: Names) -> Iterator[str]:
             yield f"{word} {left}s"
 
 
-def _member(row: Row, names: Names) -> Iterator[str]:
+def _member(row: Row, names: InterfaceNames) -> Iterator[str]:
     """Of a group of multicast or anycast."""
     row.pop("family", None)
     yield str(row.pop("multicast", None) or row.pop("anycast", None))
@@ -131,7 +131,7 @@ def _member(row: Row, names: Names) -> Iterator[str]:
         del row[column]
 
 
-def _route(row: Row, names: Names) -> Iterator[str]:
+def _route(row: Row, names: InterfaceNames) -> Iterator[str]:
     family = row.pop("family")
     if (kind := row.pop("type")) != "unicast":
         yield str(kind)
@@ -193,7 +193,7 @@ def _metrics(row: Row) -> Iterator[str]:
         yield f"{word} lock {_plain(value)}" if name in locked else f"{word} {_plain(value)}"
 
 
-def _hops(row: Row, names: Names) -> Iterator[str]:
+def _hops(row: Row, names: InterfaceNames) -> Iterator[str]:
     """The next hops of a route that has several; what else is known of them stays."""
     indexes = row.pop("multipath_ifindex", ())
     told = ("hops", "gateway", "via", "flags", "newdst", "flow", "encap_type", "encap")
@@ -220,7 +220,7 @@ def _hops(row: Row, names: Names) -> Iterator[str]:
             del row[column]
 
 
-def _neigh(row: Row, names: Names) -> Iterator[str]:
+def _neigh(row: Row, names: InterfaceNames) -> Iterator[str]:
     family = row.pop("family", None)
     if "dst" in row:
         yield str(row.pop("dst"))
@@ -241,7 +241,7 @@ def _neigh(row: Row, names: Names) -> Iterator[str]:
         row.pop(column, None)
 
 
-def _rule(row: Row, names: Names) -> Iterator[str]:
+def _rule(row: Row, names: InterfaceNames) -> Iterator[str]:
     family = row.pop("family")
     yield f"{row.pop('priority', 0)}:"
     if family != "inet":
@@ -289,7 +289,7 @@ def _rule(row: Row, names: Names) -> Iterator[str]:
     yield from (flag for flag in flags if flag not in ("invert", "permanent"))
 
 
-def _nexthop(row: Row, names: Names) -> Iterator[str]:
+def _nexthop(row: Row, names: InterfaceNames) -> Iterator[str]:
     yield f"id {row.pop('id', '?')}"
     row.pop("family", None)
     if group := row.pop("group_id", None):
@@ -318,7 +318,7 @@ def _nexthop(row: Row, names: Names) -> Iterator[str]:
         yield "fdb"
 
 
-def _tc(row: Row, names: Names) -> Iterator[str]:
+def _tc(row: Row, names: InterfaceNames) -> Iterator[str]:
     if "kind" in row:
         yield str(row.pop("kind"))
     if handle := row.pop("handle", 0):
@@ -330,7 +330,7 @@ def _tc(row: Row, names: Names) -> Iterator[str]:
         row.pop(column, None)
 
 
-def _other(row: Row, names: Names) -> Iterator[str]:
+def _other(row: Row, names: InterfaceNames) -> Iterator[str]:
     """Of whatever has a family and an interface."""
     if "ifname" in row:
         yield _interface(row, names)
@@ -340,7 +340,7 @@ def _other(row: Row, names: Names) -> Iterator[str]:
         yield f"family {row.pop('family')}"
 
 
-WORDS: Mapping[str, Callable[[Row, Names], Iterator[str]]] = {
+WORDS: Mapping[str, Callable[[Row, InterfaceNames], Iterator[str]]] = {
     "link": _link,
     "brport": _brport,
     "addr": _addr,
@@ -364,7 +364,7 @@ def _handle(number: int) -> str:
     return f"{major:x}:{minor:x}" if minor else f"{major:x}:"
 
 
-def _device(row: Row, column: str, names: Names) -> str:
+def _device(row: Row, column: str, names: InterfaceNames) -> str:
     index = row.pop(column)
     return NEGATIVE.get(index) or names.name(index, _nsid(row))
 

@@ -12,14 +12,14 @@ import numpy as np
 
 from nlbus.cli.render import conntrack_text, packet_text, records, route_text
 from nlbus.cli.render.conntrack_text import EVENTS
-from nlbus.cli.render.interface_names import Names
+from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.schema.types import NL_COLUMNS, Column
 from nlbus.sources import Source
 from nlbus.table.describe import schema
 from nlbus.table.values import time_dtype
 
 Row = dict[str, Any]
-Words = Callable[[Row, Names], Iterator[str]]
+Words = Callable[[Row, InterfaceNames], Iterator[str]]
 
 NL_NAMES = frozenset(column.name for column in NL_COLUMNS)
 BYTES_CAP = 24  # of a value, that a line shows
@@ -48,10 +48,10 @@ def hidden(source: str, table: str, column: str) -> bool:
     return any(fnmatchcase(column, pattern) for pattern in HIDDEN.get(source, ()))
 
 
-class Wording:
+class RowText:
     """Makes lines of decoded records: of these columns, or with `everything` of all of them."""
 
-    def __init__(self, source: Source, columns: list[str], everything: bool, names: Names) -> None:
+    def __init__(self, source: Source, columns: list[str], everything: bool, names: InterfaceNames) -> None:
         self._source = source
         self._chosen = columns
         self._everything = everything
@@ -142,7 +142,7 @@ def duration(value: float, unit: str) -> str:
     return f"{value / int(parts or 1):g}{plain}" if parts else f"{value}{plain}"
 
 
-def _uevent(row: Row, _: Names) -> Iterator[str]:
+def _uevent(row: Row, _: InterfaceNames) -> Iterator[str]:
     """As udevadm shows it, in a line."""
     env = row.pop("env")
     yield f"{row['action']}@{row['devpath']}"
@@ -152,7 +152,7 @@ def _uevent(row: Row, _: Names) -> Iterator[str]:
             yield f"{key}={shlex.quote(records.escaped(value))}"
 
 
-def _connection(row: Row, _: Names) -> Iterator[str]:
+def _connection(row: Row, _: InterfaceNames) -> Iterator[str]:
     """The classic line, which is of all that matters."""
     yield conntrack_text.classic_line(defaultdict(lambda: None, row))
     row.clear()

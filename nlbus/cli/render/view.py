@@ -1,27 +1,22 @@
 """What of the events is shown, and how: as rows of tables, some of them, or as they come."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import numpy as np
 
 from nlbus import Batch, Expression, Table
 from nlbus.bus.batch import NLBUS_MSG_BATCH
-from nlbus.cli.commands.completion import column_words, table_words
-from nlbus.cli.render.interface_names import Names
+from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.records import Record, as_json, as_text, events
-from nlbus.cli.render.row_text import NL_NAMES, Wording, hidden
-from nlbus.cli.shared.options import condition, flat, key_glob, name_list
+from nlbus.cli.render.row_text import NL_NAMES, RowText, hidden
 from nlbus.listener.events import Match
 from nlbus.schema.schema import AnySchema, RecordSchema, Schema
 from nlbus.sources import Source
 from nlbus.sources.uevent import variables
 from nlbus.table.query import Reading, looks_closer, tables_with
-
-Command = TypeVar("Command", bound=Callable[..., None])
 
 OF_ONE_TABLE = ("csv", "arrow", "parquet")
 COMMON = ("nl_time", "nl_op")  # beside the columns that were chosen, where rows come as time goes on
@@ -30,19 +25,8 @@ COMMON = ("nl_time", "nl_op")  # beside the columns that were chosen, where rows
 LEFT_OUT = ("nl_row", "nl_time", "nl_origin", "nl_group")
 
 
-FORMATS = {
-    "auto": "as FILE ends",
-    "text": "a line for people",
-    "json": "an object a line",
-    "csv": "rows of one table",
-    "arrow": "the same, as Arrow's stream",
-    "parquet": "the same, as Parquet",
-    "pcapng": "a capture of all messages",
-}
-
-
 @dataclass(frozen=True)
-class Choice:
+class ViewOptions:
     """The values of the options that say what is shown."""
 
     output: str
@@ -74,96 +58,41 @@ class Choice:
         return self.everything or self.output != "text"
 
 
-def choosing(*formats: str, of_table: bool = False) -> Callable[[Command], Callable[..., None]]:
-    """Give a command these options; it is called with a `choice`. of_table: the table is known already."""
-    lines = "text" in formats
-    options = [
-        click.option(
-            "-o", "--output", type=click.Choice(formats), default=formats[0], show_default=True,
-            help="; ".join(f"{name}: {FORMATS[name]}" for name in formats) + ".",
-        ),
-        click.option(
-            "--columns", type=name_list, multiple=True, metavar="C,...",
-            shell_complete=column_words,
-            help="Only these columns, in this order (`nlbus sources SOURCE TABLE` lists them), and only "
-            "events that have them.",
-        ),
-        click.option(
-            "-w", "--where", type=condition, metavar="CONDITION",
-            help="Only those for which this is true: 'mtu > 1500 and ifname ~ \"eth*\"'.",
-        ),
-    ]  # fmt: skip
-    if not of_table:
-        options.insert(1, click.option(
-            "-t", "--table", "--tables", "tables", type=name_list, multiple=True, metavar="T,...",
-            shell_complete=table_words,
-            help="Only these tables (`nlbus sources SOURCE` lists them); without --group, their groups.",
-        ))  # fmt: skip
-    if lines:
-        options.append(
-            click.option(
-                "-v", "--all-columns", "everything", is_flag=True, help="Text with all that is known."
-            )
-        )
-    if lines and not of_table:
-        options.append(
-            click.option(
-                "-m", "--match", type=key_glob, multiple=True, metavar="KEY=GLOB",
-                help="Only those of which this key fits a glob, as SUBSYSTEM=net or ifname='eth*|wlan*'; all "
-                "must, if given several times.",
-            )
-        )  # fmt: skip
-        options.append(click.option("--raw", is_flag=True, help="Messages as they come, in hex."))
-
-    def decorate(command: Command) -> Callable[..., None]:
-        @wraps(command)
-        def with_choice(
-            *,
-            output: str,
-            columns: tuple[list[str], ...],
-            where: Expression | None,
-            everything: bool = False,
-            tables: tuple[list[str], ...] = (),
-            raw: bool = False,
-            match: tuple[tuple[str, str], ...] = (),
-            **others: Any,
-        ) -> None:
-            choice = Choice(output, flat(tables), flat(columns), where, everything, raw, dict(match))
-            command(choice=choice, **others)
-
-        for option in reversed(options):
-            with_choice = option(with_choice)
-        return with_choice
-
-    return decorate
-
-
 class View:
     """Makes records of the batches of a source, and lines of these. SchemaError, UnknownColumn."""
 
-    def __init__(self, source: Source, choice: Choice, names: Names | None = None) -> None:
+    def __init__(
+        self, source: Source, view_options: ViewOptions, names: InterfaceNames | None = None
+    ) -> None:
         self.source = source
-        self._choice = choice
-        self._match = Match(choice.match)
-        self._rest = not choice.chooses
+        self._options = view_options
+        self._match = Match(view_options.match)
+        self._rest = not view_options.chooses
         self._reading: Reading | None = None
         self._order: list[str] = []
         self._types: dict[str, set[int]] = {}  # of messages, a table
-        if choice.chooses or choice.output in OF_ONE_TABLE or (source.schemas and not choice.raw):
-            looked_at = sorted(() if choice.where is None else choice.where.columns)
-            keys = ["env"] if choice.match and source.name == "uevent" else list(choice.match)
-            found = tables_with(source, choice.tables, [*choice.columns, *looked_at, *keys])
+        if (
+            view_options.chooses
+            or view_options.output in OF_ONE_TABLE
+            or (source.schemas and not view_options.raw)
+        ):
+            looked_at = sorted(() if view_options.where is None else view_options.where.columns)
+            keys = ["env"] if view_options.match and source.name == "uevent" else list(view_options.match)
+            found = tables_with(source, view_options.tables, [*view_options.columns, *looked_at, *keys])
             columns = {
-                name: wanted_columns(source, name, choice.columns, choice.complete, keys) for name in found
+                name: wanted_columns(source, name, view_options.columns, view_options.complete, keys)
+                for name in found
             }
-            reading = Reading(source, columns, choice.where)
+            reading = Reading(source, columns, view_options.where)
             # A message may be of several: then it is told by the one that looks at more than its type.
             self._order = sorted(found, key=lambda name: looks_closer(reading.schema(name)))
             self._types = {name: _types(reading.schema(name)) for name in found}
             self._reading = reading
         # Where tables were asked for, those that bring them.
-        self.groups = list(self._reading.groups) if choice.chooses and self._reading else []
-        self._words = Wording(source, choice.columns, choice.everything, names or Names())
+        self.groups = list(self._reading.groups) if view_options.chooses and self._reading else []
+        self._words = RowText(
+            source, view_options.columns, view_options.everything, names or InterfaceNames()
+        )
 
     def present(self, wanted: bool) -> bool | list[str]:
         """What to ask for of that which is there: the tables that are shown, or all of the groups'."""
@@ -186,9 +115,8 @@ class View:
     def only(self) -> Table:
         """The table, without rows, where there is but one. UsageError."""
         if len(self._order) != 1:
-            raise click.UsageError(
-                f"{self._choice.output} has the rows of one table: --table {' or '.join(sorted(self._order))}"
-            )
+            names = " or ".join(sorted(self._order))
+            raise click.UsageError(f"{self._options.output} has the rows of one table: --table {names}")
         assert self._reading is not None
         return self._ordered(self._reading.empty(self._order[0]))
 
@@ -201,7 +129,7 @@ class View:
         """Its rows."""
         assert self._reading is not None
         table = self._reading.table(batch, self._order[0])
-        if self._choice.match:
+        if self._options.match:
             table = table.filter(np.fromiter(map(self._fits, self._rows(table)), np.bool_, len(table)))
         return self._ordered(table)
 
@@ -212,18 +140,18 @@ class View:
         return self._match(row["env"] if "env" in row and self.source.name == "uevent" else row)
 
     def _ordered(self, table: Table) -> Table:
-        if not self._choice.columns:
+        if not self._options.columns:
             return table
-        return table.select(dict.fromkeys([*COMMON, *self._choice.columns]))
+        return table.select(dict.fromkeys([*COMMON, *self._options.columns]))
 
     def line(self, record: Record) -> str:
         """The record as a line."""
-        if self._choice.output == "json":
+        if self._options.output == "json":
             return as_json(self._chosen(record) if "row" in record else record)
         return self._words.line(record) if "row" in record else as_text(record)
 
     def _chosen(self, record: Record) -> Record:
-        row, columns = record["row"], self._choice.columns
+        row, columns = record["row"], self._options.columns
         if columns:
             kept = {name: row[name] for name in ("nl_op", "nl_nsid", *columns) if name in row}
         else:

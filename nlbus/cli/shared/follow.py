@@ -11,9 +11,9 @@ import click
 from nlbus import Subscriber
 from nlbus.bus.stream import Feed
 from nlbus.capture import Recorded
-from nlbus.cli.shared.shutdown import Ending
+from nlbus.cli.shared.shutdown import Shutdown
 from nlbus.cli.shared.sinks import RecordingSink, Sink
-from nlbus.cli.shared.status_line import Status
+from nlbus.cli.shared.status_line import StatusLine
 from nlbus.sources import Source
 
 LOSS_EXIT = 3
@@ -26,18 +26,18 @@ fail_on_loss_option = click.option(
 
 
 def follow(
-    subscriber: Subscriber, sink: Sink, ending: Ending, count: int | None, seconds: float | None
+    subscriber: Subscriber, sink: Sink, shutdown: Shutdown, count: int | None, seconds: float | None
 ) -> None:
     """Until `count` events were shown, `seconds` are up, or it is over. BrokenPipeError."""
     deadline = None if seconds is None else time.monotonic() + seconds
     try:
         with Progress(subscriber, sink) as progress:
-            while not ending.over and (count is None or sink.shown < count):
+            while not shutdown.requested and (count is None or sink.shown < count):
                 now = time.monotonic()
                 if deadline is not None and now >= deadline:
                     break
                 soon = min((at for at in (deadline, sink.due, progress.due) if at is not None), default=None)
-                if ending.wait(None if soon is None else max(0.0, soon - now)):
+                if shutdown.wait(None if soon is None else max(0.0, soon - now)):
                     limit = None if count is None else count - sink.shown
                     sink.write(subscriber.recv(timeout=0), subscriber.source, limit)
                 else:
@@ -47,7 +47,7 @@ def follow(
         sink.close(subscriber.stats()["open"])
 
 
-class Progress(Status):
+class Progress(StatusLine):
     """How far it is, and how fast, where what is written goes elsewhere."""
 
     def __init__(self, feed: Feed, sink: Sink) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 
 import click
 
-from nlbus.cli.render.view import Choice
+from nlbus.cli.render.view import ViewOptions
 from nlbus.cli.shared.options import flat
 from nlbus.cli.shared.shutdown import ending_signals
-from nlbus.cli.shared.subscribe import Where, greet, trusted_uids
+from nlbus.cli.shared.subscribe import SubscribeOptions, announce, trusted_uids
 from nlbus.listener.command import TIMEOUT, Command
 from nlbus.listener.engine import Engine
 from nlbus.listener.rule import Rule
@@ -24,15 +24,15 @@ ALWAYS = ("handled", "failed", "lost")  # told even where it is 0
 
 
 @dataclass(frozen=True)
-class Handling:
+class ProgramOptions:
     """The values of the options about programs."""
 
-    program: str | None
+    command: str | None
     initial: bool
     limits: dict[str, Any]  # those that were given
 
     def __post_init__(self) -> None:
-        if self.program is None and self.limits:
+        if self.command is None and self.limits:
             raise click.UsageError(f"--{next(iter(self.limits))} is about --exec")
 
 
@@ -60,53 +60,57 @@ OPTIONS = (
 )  # fmt: skip
 
 
-def handling_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command these options; it is called with a `handling`."""
+def add_program_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command these options; it is called with a `program_options`."""
 
     @wraps(command)
-    def with_handling(*, program: str | None, initial: bool, **others: Any) -> None:
+    def with_program_options(*, program: str | None, initial: bool, **others: Any) -> None:
         names = ("shell", "debounce", "timeout", "workers", "queue", "overflow")
         limits = {name: others.pop(name) for name in names}
         given = {name: value for name, value in limits.items() if value}
-        command(handling=Handling(program, initial, given), **others)
+        command(program_options=ProgramOptions(program, initial, given), **others)
 
     for option in reversed(OPTIONS):
-        with_handling = option(with_handling)
-    return with_handling
+        with_program_options = option(with_program_options)
+    return with_program_options
 
 
 def run_program(
-    choice: Choice, handling: Handling, count: int | None, seconds: float | None, where: Where
+    view_options: ViewOptions,
+    program_options: ProgramOptions,
+    count: int | None,
+    seconds: float | None,
+    subscription: SubscribeOptions,
 ) -> bool:
     """Run the program for each event that fits; whether anything was lost."""
-    assert handling.program is not None
-    if choice.columns or choice.raw or choice.everything or choice.output != "text":
+    assert program_options.command is not None
+    if view_options.columns or view_options.raw or view_options.everything or view_options.output != "text":
         raise click.UsageError("--exec prints nothing of an event: no -o, --columns, -v, --raw")
-    if where["all_nsid"]:
+    if subscription["all_nsid"]:
         raise click.UsageError("--exec is of one network namespace: no --all-nsid")
-    limits = dict(handling.limits)
+    limits = dict(program_options.limits)
     command = Command(
-        handling.program, shell=limits.pop("shell", False), timeout=limits.pop("timeout", TIMEOUT)
+        program_options.command, shell=limits.pop("shell", False), timeout=limits.pop("timeout", TIMEOUT)
     )
     command.check()
     rule = Rule(
-        source=where["source"],
+        source=subscription["source"],
         handler=command,
-        groups=flat(where["groups"]) or None,
-        tables=choice.tables or None,
-        match=choice.match,
-        where=choice.where,
+        groups=flat(subscription["groups"]) or None,
+        tables=view_options.tables or None,
+        match=view_options.match,
+        where=view_options.where,
         debounce=limits.pop("debounce", 0.0),
-        initial=handling.initial,
-        netns=where["netns"],
+        initial=program_options.initial,
+        netns=subscription["netns"],
         settings={
-            "options": dict(where["options"]),
-            "trust": trusted_uids(where["trust"]),
-            "buffer_events": where["buffer_events"],
+            "options": dict(subscription["options"]),
+            "trust": trusted_uids(subscription["trust"]),
+            "buffer_events": subscription["buffer_events"],
         },
     )
     engine = Engine([rule], **limits)
-    greet(rule.resolved_source, rule.joined_groups, where["netns"])
+    announce(rule.resolved_source, rule.joined_groups, subscription["netns"])
     with logged():
         return serve(engine, count, seconds)
 

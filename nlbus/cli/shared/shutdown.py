@@ -1,6 +1,5 @@
 """Ending well: a signal or a closed pipe ends a command between two writes, never within one."""
 
-import contextlib
 import os
 import select
 import signal
@@ -11,15 +10,12 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self, TypeVar
 
-import click
-
 from nlbus import Subscriber
-from nlbus.errors import kernel_error
 
 T = TypeVar("T")
 
 
-class Ending:
+class Shutdown:
     """While entered, the signals that `ending_signals` names set `over`; so does a closed stdout.
 
     The same signal once more kills (not SIGHUP), as somebody must be able to whose reader has stopped
@@ -27,7 +23,7 @@ class Ending:
     """
 
     def __init__(self, subscriber: Subscriber | None = None) -> None:
-        self.over = False
+        self.requested = False
         self._raises = False
         self._poll = select.poll()
         self._subscriber = -1 if subscriber is None else subscriber.fileno()
@@ -58,18 +54,18 @@ class Ending:
         os.close(self._waker)
 
     def _end(self, number: int, frame: FrameType | None) -> None:
-        self.over = True
+        self.requested = True
         # Of a terminal's end both the kernel and the shell may tell.
         signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
         if self._raises:
             raise KeyboardInterrupt
 
-    def unless_over(self, work: Callable[[], T]) -> T | None:
+    def interruptible(self, work: Callable[[], T]) -> T | None:
         """What `work` returns, which may block; a signal ends it at once, and then it is None."""
         try:
             try:
                 self._raises = True
-                return None if self.over else work()
+                return None if self.requested else work()
             finally:
                 self._raises = False
         except KeyboardInterrupt:
@@ -80,46 +76,14 @@ class Ending:
         ready = self._poll.poll(None if timeout is None else timeout * 1000)
         fds = {fd for fd, _ in ready}
         if fds - {self._subscriber}:
-            self.over = True
-        return not self.over and self._subscriber in fds
+            self.requested = True
+        return not self.requested and self._subscriber in fds
 
 
 def ending_signals() -> list[signal.Signals]:
     """Those that end a command: SIGHUP too, of a terminal that closes, unless nohup or a handler wants it."""
     hangs_up = signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
     return [signal.SIGINT, signal.SIGTERM] + [signal.SIGHUP] * hangs_up
-
-
-def write_all(text: str) -> None:
-    """Write and flush, whole, whatever interrupts; with colour on a terminal. BrokenPipeError, KernelError.
-
-    With PYTHONUNBUFFERED, sys.stdout.write would forget the rest of a write that a signal cut short.
-    """
-    if not sys.stdout.isatty() or no_color():
-        text = click.unstyle(text)
-    rest = text.encode(sys.stdout.encoding, "backslashreplace")
-    try:
-        while rest:
-            rest = rest[sys.stdout.buffer.write(rest) :]
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        discard_stdout()
-        raise kernel_error(error.errno or 0, "writing to stdout") from error
-
-
-def no_color() -> bool:
-    """Whether the environment asks for text without colour: https://no-color.org."""
-    return bool(os.environ.get("NO_COLOR"))
-
-
-def discard_stdout() -> None:
-    """Nothing more can be written: what the interpreter still flushes goes nowhere, without a complaint."""
-    with contextlib.suppress(OSError, ValueError):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
 
 
 def _pipe_of_stdout() -> int | None:

@@ -14,9 +14,9 @@ from nlbus.capture import Recorder, Recording
 from nlbus.capture.tablefiles import Target
 from nlbus.capture.tables import TableRecorder, about, checked_roll
 from nlbus.cli.render import records
+from nlbus.cli.render.csv_rows import csv_head, csv_rows
 from nlbus.cli.render.view import OF_ONE_TABLE, View
-from nlbus.cli.shared.output import csv_head, csv_rows
-from nlbus.cli.shared.shutdown import write_all
+from nlbus.cli.shared.stdout import write_all
 from nlbus.sources import Source
 
 QUIET = 0.5  # seconds until dropped datagrams that nothing explains are told

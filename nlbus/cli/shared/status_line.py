@@ -7,7 +7,7 @@ from typing import Any, Self
 import click
 
 
-class Status:
+class StatusLine:
     """The line. With a spinner where rich is installed (the extra `progress`), else plain."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ import click
 
 from nlbus import Groups, Subscriber
 from nlbus.bus.transport import Transport
-from nlbus.cli.commands.completion import group_words, source_names
+from nlbus.cli.shared.completion import group_words, source_names
 from nlbus.cli.shared.options import flat, group_list, namespace, setting, transport_option, uid
 from nlbus.kernel.netns import inside
 from nlbus.sources import Source, find, group_names
@@ -16,7 +16,7 @@ from nlbus.sources import Source, find, group_names
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Where(TypedDict):
+class SubscribeOptions(TypedDict):
     """The values of SOURCE and of the options that `subscribe` takes."""
 
     source: str
@@ -61,8 +61,8 @@ OPTIONS = (
 )  # fmt: skip
 
 
-def listening_options(command: Command) -> Command:
-    """Give a command the argument SOURCE, the options of Where, --count and --seconds."""
+def add_subscribe_options(command: Command) -> Command:
+    """Give a command the argument SOURCE, the options of SubscribeOptions, --count and --seconds."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command
@@ -103,7 +103,7 @@ def subscribe(
         )
     for warning in caught:
         click.echo(f"nlbus: {warning.message}", err=True)
-    greet(where, subscriber.groups, netns)
+    announce(where, subscriber.groups, netns)
     return subscriber
 
 
@@ -114,7 +114,7 @@ def trusted_uids(trust: tuple[int | None, ...]) -> Any:
     return "any" if None in trust else trust
 
 
-def greet(source: Source, groups: Groups, netns: str | int | None) -> None:
+def announce(source: Source, groups: Groups, netns: str | int | None) -> None:
     """Say on stderr that it has begun, and of devices, at which end of udev."""
     place = "" if netns is None else f", in network namespace {netns}"
     moment = ""

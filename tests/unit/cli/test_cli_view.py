@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlbus import Batch, SchemaError, UnknownColumn
-from nlbus.cli.render.interface_names import Names
+from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.row_text import duration, value_text
-from nlbus.cli.render.view import Choice, View
+from nlbus.cli.render.view import View, ViewOptions
 from nlbus.schema.schema import Schema
 from nlbus.sources import SOURCES, find
 from nlbus.table.conditions import parse
@@ -30,12 +30,12 @@ SCHEMAS = {
 UP, BROADCAST = 1, 2
 
 
-def choice(**more: Any) -> Choice:
+def choice(**more: Any) -> ViewOptions:
     where = parse(more.pop("where")) if "where" in more else None
     plain: dict[str, Any] = {
         "output": "text", "tables": [], "columns": [], "where": where, "everything": False, "raw": False,
     }  # fmt: skip
-    return Choice(**(plain | more))
+    return ViewOptions(**(plain | more))
 
 
 def shown(source: str, *messages: bytes, group: int = 1, limit: int | None = None, **more: Any) -> list[str]:
@@ -394,8 +394,8 @@ def test_units_that_are_no_time_are_left_to_the_name() -> None:
 
 
 def test_names_of_interfaces() -> None:
-    names = Names()
+    names = InterfaceNames()
     names.learn({"ifindex": 3, "ifname": "va"})
     names.learn({"ifindex": 3, "ifname": "other", "nl_nsid": 0})
     assert [names.name(3), names.name(3, 0), names.name(4)] == ["va", "other", "if4"]
-    assert Names(live=True).name(1) == "lo"
+    assert InterfaceNames(live=True).name(1) == "lo"

@@ -18,9 +18,9 @@ import nlbus
 from nlbus import Batch, KernelError, SchemaError, Subscriber, field, packet
 from nlbus.cli.commands.packet import as_words
 from nlbus.cli.main import commands
-from nlbus.cli.render.interface_names import Names
+from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.packet_text import WORDS
-from nlbus.cli.render.view import Choice, View
+from nlbus.cli.render.view import View, ViewOptions
 from nlbus.errors import UnknownColumn
 from nlbus.kernel.requests import Reply
 from nlbus.packet import Packet, Rule
@@ -189,7 +189,7 @@ def test_the_schema_tells_what_there_is() -> None:
 
 
 def line(**values: Any) -> str:
-    names = Names()
+    names = InterfaceNames()
     names.learn({"ifindex": 3, "ifname": "eth0"})
     table = batch(record(**values)).table("packet")
     return " ".join(WORDS["packet"](next(table.iter_rows(absent=False)), names))
@@ -225,7 +225,7 @@ def test_lines_of_icmp_fragments_and_what_is_unknown() -> None:
 
 def test_listen_shows_the_time_of_the_packet() -> None:
     for output in ("text", "json"):
-        view = View(find("packet"), Choice(output, [], [], None, False, False))
+        view = View(find("packet"), ViewOptions(output, [], [], None, False, False))
         [one] = view.records(batch(record()))
         assert "2023-11-14T22:13:20.123456789Z" in view.line(one)
         assert one["group_names"] == ("post_routing",)

@@ -1,0 +1,93 @@
+"""The options that select what is shown, and how: --output, --table, --columns, --where, --match."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+import click
+
+from nlbus import Expression
+from nlbus.cli.render.view import ViewOptions
+from nlbus.cli.shared.completion import column_words, table_words
+from nlbus.cli.shared.options import condition, flat, key_glob, name_list
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+FORMATS = {
+    "auto": "as FILE ends",
+    "text": "a line for people",
+    "json": "an object a line",
+    "csv": "rows of one table",
+    "arrow": "the same, as Arrow's stream",
+    "parquet": "the same, as Parquet",
+    "pcapng": "a capture of all messages",
+}
+
+
+def add_view_options(*formats: str, of_table: bool = False) -> Callable[[Command], Callable[..., None]]:
+    """Give a command these options; it is called with `view_options`.
+
+    of_table: the command knows the table already.
+    """
+    lines = "text" in formats
+    options = [
+        click.option(
+            "-o", "--output", type=click.Choice(formats), default=formats[0], show_default=True,
+            help="; ".join(f"{name}: {FORMATS[name]}" for name in formats) + ".",
+        ),
+        click.option(
+            "--columns", type=name_list, multiple=True, metavar="C,...",
+            shell_complete=column_words,
+            help="Only these columns, in this order (`nlbus sources SOURCE TABLE` lists them), and only "
+            "events that have them.",
+        ),
+        click.option(
+            "-w", "--where", type=condition, metavar="CONDITION",
+            help="Only those for which this is true: 'mtu > 1500 and ifname ~ \"eth*\"'.",
+        ),
+    ]  # fmt: skip
+    if not of_table:
+        options.insert(1, click.option(
+            "-t", "--table", "--tables", "tables", type=name_list, multiple=True, metavar="T,...",
+            shell_complete=table_words,
+            help="Only these tables (`nlbus sources SOURCE` lists them); without --group, their groups.",
+        ))  # fmt: skip
+    if lines:
+        options.append(
+            click.option(
+                "-v", "--all-columns", "everything", is_flag=True, help="Text with all that is known."
+            )
+        )
+    if lines and not of_table:
+        options.append(
+            click.option(
+                "-m", "--match", type=key_glob, multiple=True, metavar="KEY=GLOB",
+                help="Only those of which this key fits a glob, as SUBSYSTEM=net or ifname='eth*|wlan*'; all "
+                "must, if given several times.",
+            )
+        )  # fmt: skip
+        options.append(click.option("--raw", is_flag=True, help="Messages as they come, in hex."))
+
+    def decorate(command: Command) -> Callable[..., None]:
+        @wraps(command)
+        def with_view_options(
+            *,
+            output: str,
+            columns: tuple[list[str], ...],
+            where: Expression | None,
+            everything: bool = False,
+            tables: tuple[list[str], ...] = (),
+            raw: bool = False,
+            match: tuple[tuple[str, str], ...] = (),
+            **others: Any,
+        ) -> None:
+            view_options = ViewOptions(
+                output, flat(tables), flat(columns), where, everything, raw, dict(match)
+            )
+            command(view_options=view_options, **others)
+
+        for option in reversed(options):
+            with_view_options = option(with_view_options)
+        return with_view_options
+
+    return decorate
