@@ -21,7 +21,7 @@ from nlbus.table.query import Reading
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from nlbus._core.receive.arena import Block
+    from nlbus._core.block import Block
     from nlbus._typing import Array, Bytes, Structured
     from nlbus.table.table import Table
 
@@ -49,7 +49,7 @@ SEGMENT = np.dtype(
     ]
 )  # fmt: skip
 
-FRAMINGS = ("nlmsg", "datagram", "bus")  # enum framing of _core/receive/arena.pxd
+FRAMINGS = ("nlmsg", "datagram", "bus")  # enum framing of _core/block.pxd
 BUS = FRAMINGS.index("bus")
 NLBUS_MSG_BATCH = 0x10
 U1 = np.dtype("u1")

@@ -28,7 +28,7 @@ from nlbus.table.query import Reading, Tables
 from nlbus.table.table import Table
 
 if TYPE_CHECKING:
-    from nlbus._core.receive.arena import Block
+    from nlbus._core.block import Block
     from nlbus.table.expressions import Expression
 
 DEFAULT_EVENT_BYTES = 64

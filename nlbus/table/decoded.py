@@ -17,7 +17,7 @@ from nlbus.schema.schema import Schema, TextSchema
 from nlbus.schema.types import Column, Values
 
 if TYPE_CHECKING:
-    from nlbus._core.receive.arena import Block
+    from nlbus._core.block import Block
     from nlbus._typing import Structured
     from nlbus.table.chunks import Mask
 

@@ -2,7 +2,7 @@
 
 from typing import Self, final
 
-from nlbus._core.receive.arena import Block
+from nlbus._core.block import Block
 from nlbus._typing import Structured
 
 @final

@@ -2,7 +2,7 @@
 
 from typing import Literal, Self, final
 
-from nlbus._core.receive.arena import Block
+from nlbus._core.block import Block
 
 @final
 class Scanner:

@@ -11,7 +11,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
 from nlbus._abi.netlink cimport NLM_F_REQUEST, nlmsghdr
-from nlbus._core.receive.arena cimport BUS, DATAGRAM, HEAD, NLMSG, Block, Pool
+from nlbus._core.block cimport BUS, DATAGRAM, HEAD, NLMSG, Block, Pool
 from nlbus._core.receive.ledger cimport Ledger
 from nlbus._core.capture.pcap cimport (
     COOKED, ENHANCED_PACKET, MAX_BLOCK, OLD_PACKET, SECTION_HEADER, SIMPLE_PACKET, enhanced_packet,

@@ -2,9 +2,9 @@
 
 from typing import Self, final
 
+from nlbus._core.block import Block
 from nlbus._core.columns.program import Program
 from nlbus._core.columns.store import Store
-from nlbus._core.receive.arena import Block
 from nlbus._typing import Structured
 
 @final

@@ -13,7 +13,7 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
 
-from nlbus._core.receive.arena cimport Block
+from nlbus._core.block cimport Block
 from nlbus._core.columns.cells cimport (
     cell, cell_begin, cell_bytes, cell_integer, cell_item, cell_items, cell_place,
 )

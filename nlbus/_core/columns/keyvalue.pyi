@@ -2,8 +2,8 @@
 
 from typing import Self, final
 
+from nlbus._core.block import Block
 from nlbus._core.columns.store import Plan, Store
-from nlbus._core.receive.arena import Block
 from nlbus._typing import Structured
 
 @final

@@ -8,7 +8,7 @@ from typing import Self, TypeVar, final
 
 import numpy as np
 
-from nlbus._core.receive.arena import Block
+from nlbus._core.block import Block
 from nlbus._typing import Structured
 
 __pyx_capi__: dict[str, object]  # what other extensions cimport

@@ -13,7 +13,7 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
 
 from nlbus._abi.netlink cimport nlmsghdr
-from nlbus._core.receive.arena cimport BUS, HEAD, NLMSG, Block, Pool
+from nlbus._core.block cimport BUS, HEAD, NLMSG, Block, Pool
 from nlbus._core.receive.ledger cimport Ledger
 from nlbus._core.receive.walk cimport datagram, message, segment, walk, walk_any, walk_start
 from nlbus._wire.bus cimport bus_u32

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint64_t
 
-from nlbus._core.receive.arena cimport Block, Pool
+from nlbus._core.block cimport Block, Pool
 from nlbus._core.receive.arrival cimport Arrival
 from nlbus._core.receive.socket cimport Socket
 from nlbus._core.receive.waker cimport Waker

@@ -3,7 +3,7 @@
 from threading import Event
 from typing import Self, final
 
-from nlbus._core.receive.arena import Block, Pool
+from nlbus._core.block import Block, Pool
 from nlbus._core.receive.arrival import Arrival
 from nlbus._core.receive.socket import Socket
 

@@ -9,7 +9,7 @@ from libc.stdlib cimport realloc
 
 from nlbus._abi.netlink cimport NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK
 from nlbus._abi.socket cimport CLOCK_MONOTONIC, CLOCK_REALTIME, MSG_DONTWAIT, POLLIN, SOL_NETLINK, clock_ns
-from nlbus._core.receive.arena cimport BUS, Block, Pool
+from nlbus._core.block cimport BUS, Block, Pool
 from nlbus._core.receive.arrival cimport Arrival
 from nlbus._core.netsock cimport forks, set_option
 from nlbus._core.receive.socket cimport Socket

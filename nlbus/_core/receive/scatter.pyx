@@ -21,7 +21,7 @@ from nlbus._abi.socket cimport (
     CMSG_DATA, CMSG_FIRSTHDR, CMSG_NXTHDR, MADV_DONTNEED, MSG_DONTWAIT, MSG_TRUNC, SCM_CREDENTIALS,
     SOL_NETLINK, SOL_SOCKET, cmsghdr, iovec, madvise, mmsghdr, munmap, recvmmsg, reserve, ucred,
 )
-from nlbus._core.receive.arena cimport BODIES_SIZE, BUS, FEWEST, HEAD, HEADS_SIZE, SLOTS, WARM_SIZE
+from nlbus._core.block cimport BODIES_SIZE, BUS, FEWEST, HEAD, HEADS_SIZE, SLOTS, WARM_SIZE
 from nlbus._core.receive.walk cimport datagram, segment
 from nlbus._wire.cursor cimport nlmsg_load
 

@@ -12,7 +12,7 @@ from nlbus._abi.netlink cimport (
 from nlbus._abi.socket cimport (
     CLOCK_REALTIME, SO_PASSCRED, SOL_NETLINK, SOL_SOCKET, clock_ns, close, send,
 )
-from nlbus._core.receive.arena cimport BUS, DATAGRAM, NLMSG, ROWS_AT
+from nlbus._core.block cimport BUS, DATAGRAM, NLMSG, ROWS_AT
 from nlbus._core.receive.gauge cimport Gauge
 from nlbus._core.receive.ledger cimport OVERRUN, UNBUILT, Ledger
 from nlbus._core.netsock cimport bind_netlink, open_netlink, set_option

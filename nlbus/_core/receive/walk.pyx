@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 
 from nlbus._abi.netlink cimport nlmsghdr
 from nlbus._abi.nlbus cimport NLBUS_MSG_BATCH, nlbus_batch
-from nlbus._core.receive.arena cimport BUS, DATAGRAM, HEAD
+from nlbus._core.block cimport BUS, DATAGRAM, HEAD
 from nlbus._core.receive.ledger cimport COPY, FRESH, Ledger, verdict
 from nlbus._wire.bus cimport BUS_OK, bus_body, bus_parse
 from nlbus._wire.cursor cimport nlmsg_align, nlmsg_load, nlmsg_next, nlmsg_ok

@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from nlbus._abi.netlink cimport sockaddr_nl
 from nlbus._abi.socket cimport iovec, mmsghdr
-from nlbus._core.receive.arena cimport HEAD
+from nlbus._core.block cimport HEAD
 
 cdef enum:
     VECTOR = 64                   # messages in one sendmmsg

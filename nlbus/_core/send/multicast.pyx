@@ -23,7 +23,7 @@ from nlbus._abi.socket cimport (
     AF_NETLINK, CLOCK_MONOTONIC, MSG_DONTWAIT, POLLIN, SOL_NETLINK, clock_ns, close, iovec, poll, pollfd,
     recvfrom, sendmmsg, sendto, sockaddr,
 )
-from nlbus._core.receive.arena cimport HEAD
+from nlbus._core.block cimport HEAD
 from nlbus._core.netsock cimport bind_netlink, drop_all, open_netlink, set_option
 
 cdef enum:

@@ -10,7 +10,7 @@ from libc.string cimport memcpy, memmove, memset
 
 from nlbus._abi.netlink cimport nlmsghdr
 from nlbus._abi.nlbus cimport NLBUS_F_TIMES, NLBUS_F_VAR, NLBUS_MAX_COUNT, nlbus_batch
-from nlbus._core.receive.arena cimport HEAD
+from nlbus._core.block cimport HEAD
 from nlbus._wire.bus cimport bus_put
 
 

@@ -11,7 +11,7 @@ from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from nlbus._abi.socket cimport read
-from nlbus._core.receive.arena cimport HEAD
+from nlbus._core.block cimport HEAD
 from nlbus._core.send.multicast cimport Multicast
 from nlbus._core.netsock cimport forks
 from nlbus._core.send.streams cimport Streams, outgoing

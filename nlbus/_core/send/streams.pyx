@@ -18,7 +18,7 @@ from nlbus._abi.socket cimport (
     CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_REALTIME, TFD_CLOEXEC, TFD_TIMER_ABSTIME, clock_ns,
     close, getrandom, itimerspec, timerfd_create, timerfd_settime,
 )
-from nlbus._core.receive.arena cimport HEAD
+from nlbus._core.block cimport HEAD
 from nlbus._core.send.multicast cimport Multicast
 from nlbus._core.send.pending cimport pending_add, pending_clear, pending_free, pending_init, pending_seal
 from nlbus._wire.bus cimport bus_put
