@@ -2,6 +2,11 @@
 
 from typing import Self, final
 
+__pyx_capi__: dict[str, object]  # what other extensions cimport
+
+FRAMINGS: tuple[str, str, str]
+HEADER_BYTES: int
+
 @final
 class Pool:
     def __new__(cls, limit: int) -> Self: ...

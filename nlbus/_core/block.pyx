@@ -8,9 +8,12 @@ while anything views it: the next receive takes another from the pool.
 
 cimport cython
 from libc.stdint cimport uint8_t
-from libc.stdlib cimport free
+from libc.stdlib cimport free, realloc
 
 from nlbus._abi.socket cimport munmap, reserve
+
+FRAMINGS = ("nlmsg", "datagram", "bus")  # by Block.kind
+HEADER_BYTES = HEAD
 
 
 @cython.final
@@ -40,14 +43,6 @@ cdef class Pool:
         block.pool = self
         return block
 
-    cdef Block copy(self, uint8_t *memory, size_t size):
-        """A block that owns `memory`, which malloc gave."""
-        cdef Block block = Block.__new__(Block)
-        block.base = memory
-        block.pool = self
-        block.lease(size)
-        return block
-
     cdef bint room(self, size_t size) noexcept:
         """Whether a batch may hold `size` bytes more; idle arenas are given back for it."""
         while self.count and self.pinned + self.idle + size > self.limit:
@@ -69,21 +64,13 @@ cdef class Pool:
 @cython.final
 @cython.no_gc
 cdef class Block:
-    cdef void walked(self, const walk *found) noexcept:
-        """What the walk over these bytes found."""
-        self.rows = found.count
-        self.events = found.events
-        self.first = found.first
-        self.stride = found.stride
-        self.length = found.length
-        self.flags = found.flags
-
     cdef void lease(self, size_t touched) noexcept:
         """Count this block as held by a batch."""
         if touched > self.touched:
             self.touched = touched
-        self.leased = True
-        self.pool.pinned += self.touched
+        if self.pool is not None:
+            self.leased = True
+            self.pool.pinned += self.touched
 
     def __dealloc__(self):
         cdef Pool pool = self.pool
@@ -101,3 +88,29 @@ cdef class Block:
             pool.touched[pool.count] = self.touched
             pool.idle += self.touched
             pool.count += 1
+
+
+cdef void block_describe(Block block, int kind, size_t extent, size_t rows_at, const contents *found,
+                         int64_t time_ns) noexcept:
+    """Say what lies in a block that has its memory."""
+    block.kind = kind
+    block.extent = extent
+    block.rows_at = rows_at
+    block.rows = found.rows
+    block.events = found.events
+    block.first = found.first
+    block.stride = found.stride
+    block.length = found.length
+    block.flags = found.flags
+    block.time_ns = time_ns
+
+
+cdef void block_finish(Block block, uint8_t *memory, int kind, size_t rows_at, const contents *found,
+                       int64_t time_ns) noexcept:
+    """Let an empty block own `memory`, which malloc gave: data up to the rows. The rest of it is freed."""
+    # Never 0, for then realloc would free it: a datagram of 0 bytes has no row either.
+    cdef size_t size = max(rows_at + found.rows * row_size(kind), 64)
+    cdef uint8_t *shrunk = <uint8_t *> realloc(memory, size)
+    block.base = shrunk if shrunk != NULL else memory
+    block.lease(size)
+    block_describe(block, kind, rows_at, rows_at, found, time_ns)

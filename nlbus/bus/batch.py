@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nlbus._core.block import FRAMINGS
 from nlbus._core.columns import records as gather
 from nlbus.errors import SchemaError
 from nlbus.kernel.groups import Groups
@@ -49,7 +50,6 @@ SEGMENT = np.dtype(
     ]
 )  # fmt: skip
 
-FRAMINGS = ("nlmsg", "datagram", "bus")  # enum framing of _core/block.pxd
 BUS = FRAMINGS.index("bus")
 NLBUS_MSG_BATCH = 0x10
 U1 = np.dtype("u1")

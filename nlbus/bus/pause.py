@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Aside:
-    """Where a consumer steps while others change what it receives from. `noticed` is set when it has."""
+    """Where a consumer steps while others change what it receives from. `parked` is set when it has."""
 
     def __init__(self) -> None:
-        self.noticed = threading.Event()
+        self.parked = threading.Event()
         self._gate = threading.RLock()  # held by whoever changes something
 
     @contextmanager
@@ -37,11 +37,11 @@ class Aside:
             try:
                 receiver.paused = True
                 receiver.signal()
-                self.noticed.clear()
+                self.parked.clear()
                 # A signal handler may interrupt the consumer, which then stands still.
                 while receiver.busy and receiver.consumer != threading.get_ident():
-                    self.noticed.wait()
-                    self.noticed.clear()
+                    self.parked.wait()
+                    self.parked.clear()
                 yield
             finally:
                 receiver.paused = False

@@ -11,10 +11,11 @@ from threading import Event
 from time import time_ns
 from typing import TYPE_CHECKING, TypeVar
 
+from nlbus._core.block import FRAMINGS
 from nlbus._core.columns import records as gather
 from nlbus._core.receive.receiver import Receiver
 from nlbus._core.receive.socket import Socket
-from nlbus.bus.batch import FRAMINGS, Batch
+from nlbus.bus.batch import Batch
 from nlbus.bus.pipeline import behind
 from nlbus.errors import KernelError, PermissionDenied, SchemaError, kernel_error
 from nlbus.kernel.constants import GetFlag, MessageFlag, MessageType
@@ -189,7 +190,7 @@ def _open(reading: Reading) -> Receiver:
         user_groups=0,
         trust_uids=(),
     )
-    return Receiver(socket, max_memory=MEMORY, aside=Event())
+    return Receiver(socket, max_memory=MEMORY, parked=Event())
 
 
 def _ended(batch: Batch, action: str, source: Source) -> bool:

@@ -11,6 +11,7 @@ from threading import Event
 from typing import Literal
 
 from nlbus._core.receive.receiver import Receiver
+from nlbus._core.receive.scatter import MAX_TRUSTED
 from nlbus._core.receive.socket import Socket
 from nlbus.bus import transport
 from nlbus.bus.transport import Transport
@@ -24,7 +25,6 @@ from nlbus.sources.bus import BUS, module_protocol
 DEFAULT_BUFFER = 64 << 20  # of truesize; the kernel takes it from memory only as it fills
 GROWN_BUFFER = 256 << 20  # that the default grows to, twofold after each overrun
 MAX_BUFFER = 0x7FFF_F000
-MAX_TRUSTED = 16  # TRUSTED of _core/receive/scatter.pxd
 NO_UID = 0xFFFF_FFFF  # (uid_t) -1
 
 Trust = Literal["any"] | Iterable[int] | None
@@ -56,18 +56,18 @@ class Opening:
         elif self.transport != "auto" or self.reliable:
             raise SchemaError(f"transport and reliable are of the bus, not of {self.source.name}")
 
-    def receiver(self, groups: Groups, max_memory: int, aside: Event) -> Receiver:
+    def receiver(self, groups: Groups, max_memory: int, parked: Event) -> Receiver:
         """Open what can be opened now. In "auto" the receiver expects the module, if that is not loaded.
 
         PermissionDenied, KernelError.
         """
-        return inside(self.netns, lambda: self._receiver(groups, max_memory, aside))
+        return inside(self.netns, lambda: self._receiver(groups, max_memory, parked))
 
-    def _receiver(self, groups: Groups, max_memory: int, aside: Event) -> Receiver:
+    def _receiver(self, groups: Groups, max_memory: int, parked: Event) -> Receiver:
         if self.transport == "module":
-            return Receiver(self._module(groups), max_memory=max_memory, aside=aside)
+            return Receiver(self._module(groups), max_memory=max_memory, parked=parked)
         if self.transport == "usersock" or self.source.name != BUS.name:
-            return Receiver(self._own(groups), max_memory=max_memory, aside=aside)
+            return Receiver(self._own(groups), max_memory=max_memory, parked=parked)
         try:
             expected = transport.arrival()  # before we look, or we might miss it
         except OSError as error:
@@ -78,8 +78,8 @@ class Opening:
         except PermissionDenied:
             if module is None:
                 raise
-            return Receiver(module, max_memory=max_memory, aside=aside)  # which open_receive allows
-        receiver = Receiver(first, max_memory=max_memory, aside=aside)
+            return Receiver(module, max_memory=max_memory, parked=parked)  # which open_receive allows
+        receiver = Receiver(first, max_memory=max_memory, parked=parked)
         if module is None:
             receiver.expect(expected)
         else:

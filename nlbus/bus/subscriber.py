@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from nlbus._core.block import HEADER_BYTES
 from nlbus.bus import membership as handshake
 from nlbus.bus.batch import Batch
 from nlbus.bus.pause import Aside
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from nlbus.table.expressions import Expression
 
 DEFAULT_EVENT_BYTES = 64
-HEADER_BYTES = 96  # nlmsghdr and nlbus_batch
 NO_LOSS = Loss()
 
 
@@ -115,7 +115,7 @@ class Subscriber(Feed):
             buffer_limit=buffer_limit,
         )
         self._aside = Aside()
-        self._receiver = self._opening.receiver(self._groups, max_memory, self._aside.noticed)
+        self._receiver = self._opening.receiver(self._groups, max_memory, self._aside.parked)
         self._backlog: deque[Batch] = deque()  # received while joining or leaving, not yet looked at
         self._answers = 0  # of the kernel's to handshakes: they were received, but are no events
         self._held: Batch | None = None  # LossError was raised for it; the next recv returns it
@@ -256,7 +256,7 @@ class Subscriber(Feed):
                     self._receiver.change(group, join=False)
                 raise
         self._groups |= {group}
-        self._prepare_farewell(self._groups)
+        self._prepare_goodbye(self._groups)
 
     def _leave(self, group: int) -> None:
         if self._source.handshake:
@@ -264,7 +264,7 @@ class Subscriber(Feed):
         if self._source.membership:
             self._receiver.change(group, join=False)
         self._groups -= {group}
-        self._prepare_farewell(self._groups)
+        self._prepare_goodbye(self._groups)
 
     def _join_module(self) -> None:
         """nlbus.ko was loaded: hear what comes through it, too, from now on."""
@@ -279,11 +279,11 @@ class Subscriber(Feed):
             self._receiver.expect(None)
             expected_no_more(self)
 
-    def _prepare_farewell(self, groups: Groups) -> None:
+    def _prepare_goodbye(self, groups: Groups) -> None:
         """What the kernel is told at the end: of the groups that it granted, each once. It counts."""
         if self._source.handshake:
             leave = self._source.handshake.leave
-            self._receiver.farewell = tuple(leave(group, 0) for group in groups)
+            self._receiver.goodbye = tuple(leave(group, 0) for group in groups)
 
     def _keep(self, batches: list[Batch], answers: int) -> None:
         self._backlog.extend(batches)
@@ -298,7 +298,7 @@ class Subscriber(Feed):
             for group in self._groups:
                 handshake.join(self._receiver, self._reading, group, self._options, self._keep)
                 granted |= {group}
-                self._prepare_farewell(granted)
+                self._prepare_goodbye(granted)
         except BaseException:
             self._receiver.close()
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from nlbus.bus.batch import FRAMINGS
+from nlbus._core.block import FRAMINGS
 from nlbus.errors import NlbusError
 from nlbus.sources import SOURCES, find
 from nlbus.sources.raw import MAX_LINKS, PREFIX, raw_sources

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from nlbus._core.block import FRAMINGS
 from nlbus._core.capture.packets import Packer
-from nlbus.bus.batch import FRAMINGS
 from nlbus.capture import pcapng
 from nlbus.capture.recorded import Recorded, Recording
 from nlbus.capture.tablefiles import SUFFIXES, Target

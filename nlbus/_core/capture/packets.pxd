@@ -2,8 +2,8 @@
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from nlbus._core.block cimport message, segment
 from nlbus._core.columns.records cimport Rows
-from nlbus._core.receive.walk cimport message, segment
 
 cdef enum:
     MAX_INTERFACES = 4096         # a section

@@ -16,10 +16,9 @@ from libc.string cimport memcpy, memset
 
 from nlbus._abi.netlink cimport nlmsghdr
 from nlbus._abi.nlbus cimport NLBUS_F_TIMES, NLBUS_F_VAR, nlbus_batch
-from nlbus._core.block cimport BUS, HEAD, NLMSG, Block
+from nlbus._core.block cimport BUS, HEAD, NLMSG, Block, message, segment
 from nlbus._core.columns.records cimport Rows
 from nlbus._core.capture.pcap cimport COOKED, ENHANCED_PACKET, enhanced_packet
-from nlbus._core.receive.walk cimport message, segment
 from nlbus._wire.bus cimport bus_put, bus_u32
 
 cdef enum:

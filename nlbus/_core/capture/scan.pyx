@@ -11,13 +11,13 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
 from nlbus._abi.netlink cimport NLM_F_REQUEST, nlmsghdr
-from nlbus._core.block cimport BUS, DATAGRAM, HEAD, NLMSG, Block, Pool
+from nlbus._core.block cimport BUS, DATAGRAM, HEAD, NLMSG, Block, block_finish, block_size
 from nlbus._core.receive.ledger cimport Ledger
 from nlbus._core.capture.pcap cimport (
     COOKED, ENHANCED_PACKET, MAX_BLOCK, OLD_PACKET, SECTION_HEADER, SIMPLE_PACKET, enhanced_packet,
     pcap_record,
 )
-from nlbus._core.receive.walk cimport datagram, message, segment, walk_any, walk_start
+from nlbus._core.receive.walk cimport datagram, walk_any, walk_start
 from nlbus._wire.cursor cimport nlmsg_load
 
 cdef enum:
@@ -146,15 +146,12 @@ cdef class Scanner:
         """The block of the packets gathered so far, be they none. The next packet begins another."""
         cdef bint bus = self.open and self.sources[self.source].kind == BUS
         cdef int kind = self.sources[self.source].kind if self.open else NLMSG
-        cdef size_t row_size = sizeof(segment) if bus else sizeof(message)
-        cdef size_t rows_at = (self.used + 63) & ~<size_t> 63
-        # As in a receive: each message of 16 bytes may take a row of 32, each batch of 96 one of 96.
-        cdef size_t size = rows_at + 2 * self.used + (self.gathered + 1) * sizeof(segment)
+        cdef Block block = Block()
+        cdef size_t rows_at
+        cdef size_t size = block_size(self.used, self.gathered, &rows_at)
         cdef uint8_t *memory = <uint8_t *> realloc(self.memory, size)
-        cdef uint8_t *shrunk
         cdef uint8_t *to
         cdef uint32_t i
-        cdef Block block
         if memory == NULL:
             raise MemoryError("no memory for a batch of a capture")
         self.memory = NULL
@@ -167,13 +164,7 @@ cdef class Scanner:
         walk_start(&self.w, memory, memory + rows_at)
         with nogil:
             walk_any(&self.w, kind, self.datagrams, self.gathered, self.ledger)
-        size = max(rows_at + self.w.count * row_size, 64)
-        shrunk = <uint8_t *> realloc(memory, size)
-        block = Pool(size + 1).copy(shrunk if shrunk != NULL else memory, size)
-        block.kind = kind
-        block.extent = block.rows_at = rows_at
-        block.walked(&self.w)
-        block.time_ns = self.time_ns
+        block_finish(block, memory, kind, rows_at, &self.w.found, self.time_ns)
         block.losses = self.ledger.take_rows()
         self.used = self.room = 0
         self.gathered = 0

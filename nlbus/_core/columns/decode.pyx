@@ -13,7 +13,7 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
 
-from nlbus._core.block cimport Block
+from nlbus._core.block cimport Block, message
 from nlbus._core.columns.cells cimport (
     cell, cell_begin, cell_bytes, cell_integer, cell_item, cell_items, cell_place,
 )
@@ -22,7 +22,6 @@ from nlbus._core.columns.integers cimport extended, load, load_big
 from nlbus._core.columns.plain cimport IPV4_MAPPED, lacks, plain
 from nlbus._core.columns.program cimport *
 from nlbus._core.columns.shape cimport has_shape, learn, shape, value
-from nlbus._core.receive.walk cimport message
 from nlbus._wire.cursor cimport nla_data, nla_ok, nla_payload, nla_total_size, nla_type
 
 cdef extern from "string.h":

@@ -9,11 +9,10 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from nlbus._core.block cimport Block
+from nlbus._core.block cimport Block, message
 from nlbus._core.columns.cells cimport cell, cell_begin, cell_bytes, cell_integer, cell_item
 from nlbus._core.columns.records cimport Rows
 from nlbus._core.columns.store cimport address
-from nlbus._core.receive.walk cimport message
 
 cdef enum:
     CHANGE = 1                    # OPS of nlbus.schema.schema

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from nlbus._core.columns.integers cimport load
 from nlbus._core.columns.store cimport Plan
-from nlbus._core.receive.walk cimport message
+from nlbus._core.block cimport message
 
 
 cdef enum kind:

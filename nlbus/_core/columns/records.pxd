@@ -1,7 +1,6 @@
 """Rows, for whoever else reads them, and arrays of memory."""
 
-from nlbus._core.block cimport Block
-from nlbus._core.receive.walk cimport message, segment
+from nlbus._core.block cimport Block, message, segment
 
 
 cdef class Rows:

@@ -9,13 +9,15 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
 
 from nlbus._abi.netlink cimport nlmsghdr
-from nlbus._core.block cimport BUS, HEAD, NLMSG, Block, Pool
+from nlbus._core.block cimport (
+    BUS, HEAD, NLMSG, Block, block_finish, block_size, contents, message, row_size, segment,
+)
 from nlbus._core.receive.ledger cimport Ledger
-from nlbus._core.receive.walk cimport datagram, message, segment, walk, walk_any, walk_start
+from nlbus._core.receive.walk cimport datagram, walk, walk_any, walk_start
 from nlbus._wire.bus cimport bus_u32
 
 
@@ -108,8 +110,7 @@ cdef class Rows:
             PyObject_GetBuffer(selected, &self.view, PyBUF_SIMPLE)
             self.viewed = True
             rows = self.view.buf
-            self.count = <Py_ssize_t> (
-                self.view.len // (sizeof(segment) if block.kind == BUS else sizeof(message)))
+            self.count = <Py_ssize_t> (self.view.len // row_size(block.kind))
         self.base = block.base
         self.segments = <const segment *> rows
         self.messages = <const message *> rows
@@ -243,27 +244,31 @@ def compact(Block block, selected):
     cdef bint bus = block.kind == BUS
     # A message's header goes with it: captures record what stands before the payload.
     cdef uint32_t head = sizeof(nlmsghdr) if block.kind == NLMSG else 0
-    cdef size_t row_size = sizeof(segment) if bus else sizeof(message)
     cdef size_t size = 64, rows_at
     cdef Py_ssize_t i
     cdef segment s
     cdef message m
     cdef uint8_t *start
     cdef uint8_t *to
-    cdef Block copied
+    cdef contents found
+    cdef Block copied = Block()
+    memset(&found, 0, sizeof(found))
+    found.rows = found.events = rows.count
+    found.first = -1
     for i in range(rows.count):
         size += (rows.segments[i].length + 8 * <int64_t> rows.segments[i].count + 32 if bus
                  else head + rows.messages[i].length + 8)
     rows_at = size & ~<size_t> 63
-    start = to = <uint8_t *> malloc(rows_at + 64 + rows.count * row_size)
+    start = to = <uint8_t *> malloc(rows_at + 64 + rows.count * row_size(block.kind))
     if start == NULL:
         raise MemoryError(f"no memory to copy a batch of {size} bytes")
     rows_at += 64
-    copied = Pool(rows_at + rows.count * row_size + 1).copy(start, rows_at + rows.count * row_size)
+    if bus:
+        found.events = 0
     for i in range(rows.count):
         if bus:
             s = rows.segments[i]
-            copied.events += s.count
+            found.events += s.count
             to = append(to, rows.base, &s.offset, s.length, start)
             if s.offsets_at >= 0:
                 to = append(to, rows.base, &s.offsets_at, 4 * (<int64_t> s.count + 1), start)
@@ -276,13 +281,7 @@ def compact(Block block, selected):
             to = append(to, rows.base, &m.offset, head + m.length, start)
             m.offset += head
             (<message *> (start + rows_at))[i] = m
-    copied.kind = block.kind
-    copied.extent = copied.rows_at = rows_at
-    copied.rows = rows.count
-    if not bus:
-        copied.events = rows.count
-    copied.time_ns = block.time_ns
-    copied.first = -1
+    block_finish(copied, start, block.kind, rows_at, &found, block.time_ns)
     copied.losses = b""
     return copied
 
@@ -292,18 +291,17 @@ def from_datagrams(int kind, list datagrams, int group, uint32_t uid, int64_t ti
     cdef Py_ssize_t i, count = len(datagrams), total = 0
     cdef datagram *d = <datagram *> calloc(count + 1, sizeof(datagram))
     cdef Ledger ledger = Ledger(0xffffffff)
-    cdef Block block
+    cdef Block block = Block()
     cdef walk w
     cdef uint8_t *memory = NULL
     cdef uint8_t *to
-    cdef size_t rows_at, size
+    cdef size_t rows_at
     if d == NULL:
         raise MemoryError()
     try:
         for item in datagrams:
             total += len(<bytes?> item) + 8
-        rows_at = (total + 63) & ~63
-        memory = <uint8_t *> malloc(rows_at + 2 * total + (count + 1) * sizeof(segment))
+        memory = <uint8_t *> malloc(block_size(total, count, &rows_at))
         if memory == NULL:
             raise MemoryError()
         to = memory
@@ -321,18 +319,10 @@ def from_datagrams(int kind, list datagrams, int group, uint32_t uid, int64_t ti
         w.stamped = False
         walk_start(&w, memory, memory + rows_at)
         walk_any(&w, kind, d, count, ledger)
-        # Never 0, for then realloc would free it.
-        size = max(rows_at + w.count * (sizeof(segment) if kind == BUS else sizeof(message)), 64)
-        to = <uint8_t *> realloc(memory, size)
-        memory = to if to != NULL else memory
-        block = Pool(size + 1).copy(memory, size)
+        block.losses = ledger.take_rows()
+        block_finish(block, memory, kind, rows_at, &w.found, time_ns)
         memory = NULL
     finally:
         free(d)
         free(memory)
-    block.kind = kind
-    block.extent = block.rows_at = rows_at
-    block.walked(&w)
-    block.time_ns = time_ns
-    block.losses = ledger.take_rows()
     return block, {"malformed": w.malformed, "foreign": w.foreign, "copies": w.copies}

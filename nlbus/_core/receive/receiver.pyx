@@ -4,17 +4,16 @@ cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.errno cimport EAGAIN, EINTR
-from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.stdlib cimport realloc
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint32_t
 
 from nlbus._abi.netlink cimport NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK
 from nlbus._abi.socket cimport CLOCK_MONOTONIC, CLOCK_REALTIME, MSG_DONTWAIT, POLLIN, SOL_NETLINK, clock_ns
-from nlbus._core.block cimport BUS, Block, Pool
+from nlbus._core.block cimport ROWS_AT, Block, Pool, block_describe, block_finish, row_size
 from nlbus._core.receive.arrival cimport Arrival
 from nlbus._core.netsock cimport forks, set_option
 from nlbus._core.receive.socket cimport Socket
 from nlbus._core.receive.waker cimport CALLED, FIRST_SLEEP, Waker
-from nlbus._core.receive.walk cimport message, segment
 
 from nlbus.errors import ArenaFull, BusyError, ClosedError
 
@@ -26,30 +25,36 @@ cdef double MAX_WAIT = 1e9        # seconds: as good as for ever
 cdef class Receiver:
     """Receives into blocks from a socket, or from two as if they were one. One consumer at a time.
 
-    max_memory: what blocks may hold, in bytes. aside is an Event, set whenever a consumer leaves while
-    `paused` is set. farewell: messages to the kernel that are sent before the socket is closed. OSError.
+    max_memory: bytes that blocks may hold. parked: an Event, set whenever a consumer leaves while `paused`
+    is set. goodbye: messages to the kernel, sent before the sockets are closed. OSError.
     """
 
-    def __cinit__(self, Socket socket not None, *, size_t max_memory, aside):
+    def __cinit__(self, Socket socket not None, *, size_t max_memory, parked):
         self.pool = Pool(max_memory)
-        self.first = socket
         self.kind = socket.kind
-        self.aside = aside
-        self.farewell = ()
+        self.parked = parked
+        self.goodbye = ()
+        self.sockets = ()
         self.opened_after = forks()
         self.waker = Waker()
-        self.waker.watch(socket.fd, POLLIN)
         if socket.gauge.sentinel >= 0:
-            self.waker.watch(socket.gauge.sentinel, 0)  # an error is always told
+            self.waker.watch(socket.gauge.sentinel, 0)  # poll always reports errors
+        self.add(socket)
 
     def __dealloc__(self):
         self.release()
 
     def attach(self, Socket socket not None):
-        """Receive from this one too, from now on. The consumer stands aside. OSError, ClosedError."""
+        """Receive from this one too, from now on. The consumer is parked. OSError, ClosedError."""
         self.check()
+        self.add(socket)
+
+    cdef add(self, Socket socket):
+        cdef tuple sockets = (*self.sockets, socket)
         self.waker.watch(socket.fd, POLLIN)
-        self.second = socket
+        self.sockets = sockets
+        self.socket[self.count] = <PyObject *> socket
+        self.count += 1
 
     def expect(self, Arrival arrival):
         """Let `receive` look out for this, and return None with `arrived` set once it is there; None: no."""
@@ -90,7 +95,7 @@ cdef class Receiver:
                     f"batches hold {self.pool.pinned} bytes, max_memory is {self.pool.limit}: "
                     "drop views of old batches, copy what you keep, or raise max_memory")
             while True:
-                if self.arrival is not None and self.arrival.due(self.first.now, count == CALLED):
+                if self.arrival is not None and self.arrival.due(self.at(0).now, count == CALLED):
                     self.arrived = True
                     return None
                 self.prepare()
@@ -100,7 +105,7 @@ cdef class Receiver:
                         count = self.waker.wait(deadline, &patience)
                         if count > 0 and count != CALLED:
                             count = self.fill()
-                if self.at().w.count:
+                if self.at(self.last).w.found.rows:
                     return self.harvest()
                 self.discard()
                 PyErr_CheckSignals()
@@ -144,8 +149,10 @@ cdef class Receiver:
                     count = self.fill()
                 if count <= 0:
                     break
-                if self.at().w.count or self.has_losses():
-                    blocks.append(self.harvest() if self.at().w.count else self.nothing())
+                if self.at(self.last).w.found.rows:
+                    blocks.append(self.harvest())
+                elif self.has_losses():
+                    blocks.append(self.nothing())
                 self.discard()
         finally:
             if within:
@@ -157,103 +164,91 @@ cdef class Receiver:
 
     cdef void mark(self) noexcept:
         """Remember how much is queued now."""
-        self.first.mark()
-        if self.second is not None:
-            self.second.mark()
+        cdef int i
+        for i in range(self.count):
+            self.at(i).mark()
 
     cdef bint behind(self) noexcept:
         """Whether something that was queued at the last `mark` may still be."""
-        return self.first.behind() or (self.second is not None and self.second.behind())
+        cdef int i
+        for i in range(self.count):
+            if self.at(i).behind():
+                return True
+        return False
 
     cdef bint has_losses(self) noexcept:
-        return (self.first.ledger.row_count != 0
-                or (self.second is not None and self.second.ledger.row_count != 0))
+        cdef int i
+        for i in range(self.count):
+            if self.at(i).ledger.row_count:
+                return True
+        return False
 
     cdef prepare(self):
         if self.arena is None:
             self.arena = self.pool.arena()
         self.may_pin = self.pool.room(self.arena.touched)
 
+    cdef Socket at(self, int i):
+        return <Socket> self.socket[i]
+
     cdef int fill(self) noexcept nogil:
         """One recvmmsg, walked: from the socket whose turn it is, or from the other one where that is empty.
         Datagrams, or -errno."""
-        cdef int count = self.fill_one()
-        if self.second is not None:
-            self.later = not self.later
-            if count == -EAGAIN:
-                count = self.fill_one()
-        return count
-
-    cdef int fill_one(self) noexcept nogil:
-        cdef int count
-        self.at_second = self.later
-        if self.later:
-            count = self.second.fill(self.arena.base, self.may_pin)
+        cdef int _, count = -EAGAIN
+        for _ in range(self.count):
+            self.last = self.turn
+            self.turn = (self.turn + 1) % self.count
+            count = (<Socket> self.socket[self.last]).fill(self.arena.base, self.may_pin)
             if count > 0:
-                self.arena.touched = max(self.arena.touched, self.second.scatter.reach)
-        else:
-            count = self.first.fill(self.arena.base, self.may_pin)
-            if count > 0:
-                self.arena.touched = max(self.arena.touched, self.first.scatter.reach)
+                self.arena.touched = max(self.arena.touched, (<Socket> self.socket[self.last]).scatter.reach)
+            if count != -EAGAIN:
+                break
         return count
-
-    cdef Socket at(self):
-        """The socket of the last `fill`."""
-        return self.second if self.at_second else self.first
 
     cdef Block harvest(self):
         """The block of the last walk; the arena is given away with it, or kept for the next receive."""
         cdef Block block
-        cdef Socket s = self.at()
-        cdef size_t row_size = sizeof(segment) if self.kind == BUS else sizeof(message)
-        cdef size_t size
-        cdef uint8_t *shrunk
+        cdef Socket s = self.at(self.last)
         if s.copied != NULL:
-            # Never 0, for then realloc would free it: nothing is left where nobody was believed.
-            size = max(s.rows_at + s.w.count * row_size, 64)
-            shrunk = <uint8_t *> realloc(s.copied, size)
-            if shrunk != NULL:
-                s.copied = shrunk
-            block = self.pool.copy(s.copied, size)
+            block = Block.__new__(Block)
+            block.pool = self.pool
+            block_finish(block, s.copied, self.kind, s.rows_at, &s.w.found, s.now)
             s.copied = NULL
         else:
             block = self.arena
             self.arena = None
-            block.lease(s.extent + s.w.count * row_size)
-        block.kind = self.kind
-        block.extent = s.extent
-        block.rows_at = s.rows_at
-        block.walked(&s.w)
-        s.delivered += s.w.events
-        block.time_ns = s.now
-        self.tell(block)
+            block.lease(s.extent + s.w.found.rows * row_size(self.kind))
+            block_describe(block, self.kind, s.extent, ROWS_AT, &s.w.found, s.now)
+        s.delivered += s.w.found.events
+        self.report(block)
         return block
 
-    cdef tell(self, Block block):
+    cdef report(self, Block block):
         """Give the block the losses that became known with it."""
-        block.losses = self.first.ledger.take_rows()
-        block.open = self.first.open_drops()
-        if self.second is not None:
-            block.losses += self.second.ledger.take_rows()
-            block.open += self.second.open_drops()
-        block.grew = block.open > self.open_told
-        block.lossy = block.open != 0 or self.open_told != 0 or len(block.losses) != 0
-        self.open_told = block.open
+        cdef uint64_t before = self.reported
+        cdef int i
+        block.losses = self.at(0).ledger.take_rows()
+        block.open = self.at(0).open_drops()
+        for i in range(1, self.count):
+            block.losses += self.at(i).ledger.take_rows()
+            block.open += self.at(i).open_drops()
+        block.grew = block.open > before
+        block.lossy = block.open != 0 or before != 0 or len(block.losses) != 0
+        self.reported = block.open
 
     cdef void discard(self) noexcept:
         """Forget a receive that brought no rows."""
-        self.first.discard()
-        if self.second is not None:
-            self.second.discard()
+        cdef int i
+        for i in range(self.count):
+            self.at(i).discard()
 
     cdef Block nothing(self):
         """A block without rows."""
         cdef Block block = Block.__new__(Block)
         block.kind = self.kind
-        block.pool = self.pool
         block.first = -1
         block.time_ns = clock_ns(CLOCK_REALTIME)
-        self.tell(block)
+        self.report(block)
         return block
 
     @property
@@ -262,48 +257,47 @@ cdef class Receiver:
         return self.arrival is not None
 
     @property
-    def sockets(self):
-        """Those that it receives from."""
-        return (self.first,) if self.second is None else (self.first, self.second)
-
-    @property
     def portid(self):
         """The address of the first socket."""
-        return self.first.portid
+        return self.at(0).portid
 
     def change(self, uint32_t group, bint join):
         """Join or leave one group while running. OSError, ClosedError."""
+        cdef int i, done = 0
         self.check()
-        self.first.change(group, join)
-        if self.second is not None:
-            try:
-                self.second.change(group, join)
-            except OSError:
-                self.first.change(group, not join)
-                raise
+        try:
+            for i in range(self.count):
+                self.at(i).change(group, join)
+                done += 1
+        except OSError:
+            for i in range(done):
+                self.at(i).change(group, not join)
+            raise
 
     def set_members(self, uint32_t groups):
-        """Tell the ledgers which groups are ours now."""
-        for socket in self.sockets:
-            (<Socket> socket).ledger.set_members(groups)
+        """Inform the ledgers of the groups that are joined now."""
+        cdef int i
+        for i in range(self.count):
+            self.at(i).ledger.set_members(groups)
 
     def forget(self):
-        """Nothing is queued any more from before we left some groups."""
-        for socket in self.sockets:
-            (<Socket> socket).ledger.forget()
+        """Nothing is queued any more from before some groups were left."""
+        cdef int i
+        for i in range(self.count):
+            self.at(i).ledger.forget()
 
     def expect_dump(self, uint32_t size):
         """Requests will be checked whole, dumps filtered as asked, errors told in words, as far as the kernel
         can; it answers in datagrams of at most `size` bytes."""
-        self.first.scatter.expect(size)
-        set_option(self.first.fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
-        set_option(self.first.fd, SOL_NETLINK, NETLINK_EXT_ACK, 1)
+        self.at(0).scatter.expect(size)
+        set_option(self.at(0).fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+        set_option(self.at(0).fd, SOL_NETLINK, NETLINK_EXT_ACK, 1)
 
     def send(self, bytes request):
         """Send a message to the kernel; the answer comes among the rest. OSError, ClosedError."""
         cdef int error
         self.check()
-        error = self.first.request(request, 0)
+        error = self.at(0).request(request, 0)
         if error:
             raise OSError(-error, "send")
 
@@ -342,7 +336,7 @@ cdef class Receiver:
         self.busy = False
         self.discard()
         if self.paused:
-            self.aside.set()
+            self.parked.set()
         if self.closed:
             self.release()
 
@@ -359,14 +353,14 @@ cdef class Receiver:
     cdef void release(self) noexcept:
         """The sockets and the arenas. What others may be polling lives as long as this object."""
         cdef bytes request
-        if self.first is None:
+        cdef int i
+        if self.count == 0:
             return
         if self.opened_after == forks():
-            for request in self.farewell:
-                self.first.request(request, MSG_DONTWAIT)
-        self.first.release()
-        if self.second is not None:
-            self.second.release()
+            for request in self.goodbye:
+                self.at(0).request(request, MSG_DONTWAIT)
+        for i in range(self.count):
+            self.at(i).release()
         if self.arrival is not None:
             self.arrival.release()
         self.arena = None

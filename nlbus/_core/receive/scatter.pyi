@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from typing import Self, final
 
+MAX_TRUSTED: int
+
 @final
 class Scatter:
     def __new__(

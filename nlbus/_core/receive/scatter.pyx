@@ -21,15 +21,21 @@ from nlbus._abi.socket cimport (
     CMSG_DATA, CMSG_FIRSTHDR, CMSG_NXTHDR, MADV_DONTNEED, MSG_DONTWAIT, MSG_TRUNC, SCM_CREDENTIALS,
     SOL_NETLINK, SOL_SOCKET, cmsghdr, iovec, madvise, mmsghdr, munmap, recvmmsg, reserve, ucred,
 )
-from nlbus._core.block cimport BODIES_SIZE, BUS, FEWEST, HEAD, HEADS_SIZE, SLOTS, WARM_SIZE
-from nlbus._core.receive.walk cimport datagram, segment
+from nlbus._core.block cimport BODIES_SIZE, BUS, HEAD, HEADS_SIZE, SLOTS, block_size
+from nlbus._core.receive.walk cimport datagram
 from nlbus._wire.cursor cimport nlmsg_load
 
 cdef enum:
     FIRST_GUESS = 2048
+    # As soon as there are that many bytes, or so few datagrams, one receive is enough: two arenas take turns,
+    # and what is read stays in the second-level cache while it is looked at.
+    WARM_SIZE = 128 << 10
+    FEWEST = 32                   # datagrams that are worth a system call, however large
     # Bytes of bodies in one receive of a dump: rows and columns, too, shall stay in the second-level cache.
     # Half of it would make the dump 3 % faster, but twice as many chunks cost polars ten times that.
     DECODED_SIZE = BODIES_SIZE // 2
+
+MAX_TRUSTED = TRUSTED
 
 
 @cython.final
@@ -217,9 +223,8 @@ cdef class Scatter:
     cdef uint8_t *copy(self, size_t *rows_at) noexcept nogil:
         """The believed datagrams, each in one piece, in memory from malloc with room for their rows behind.
         NULL: no memory."""
-        # Each message of 16 bytes may take a row of 32, each batch of 96 one of 96.
-        cdef size_t at = (self.total + 8 * <size_t> self.believed + 63) & ~(<size_t> 63)
-        cdef uint8_t *start = <uint8_t *> malloc(at + 2 * self.total + (self.believed + 1) * sizeof(segment))
+        cdef size_t size = block_size(self.total + 8 * <size_t> self.believed, self.believed, rows_at)
+        cdef uint8_t *start = <uint8_t *> malloc(size)
         cdef uint8_t *to = start
         cdef datagram *d
         cdef uint32_t i, part, left
@@ -244,5 +249,4 @@ cdef class Scatter:
         if self.spilled:
             # Touched memory that is rarely needed again.
             madvise(self.spill, <size_t> SLOTS * SPILL, MADV_DONTNEED)
-        rows_at[0] = at
         return start

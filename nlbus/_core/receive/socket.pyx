@@ -12,12 +12,14 @@ from nlbus._abi.netlink cimport (
 from nlbus._abi.socket cimport (
     CLOCK_REALTIME, SO_PASSCRED, SOL_NETLINK, SOL_SOCKET, clock_ns, close, send,
 )
-from nlbus._core.block cimport BUS, DATAGRAM, NLMSG, ROWS_AT
+from nlbus._core.block cimport BUS, ROWS_AT
 from nlbus._core.receive.gauge cimport Gauge
 from nlbus._core.receive.ledger cimport OVERRUN, UNBUILT, Ledger
 from nlbus._core.netsock cimport bind_netlink, open_netlink, set_option
 from nlbus._core.receive.scatter cimport Scatter
 from nlbus._core.receive.walk cimport walk_any, walk_start
+
+from nlbus._core.block import FRAMINGS as _FRAMINGS
 
 cdef enum:
     SMALL = 16 << 10              # a batch of fewer bytes is copied rather than pinning an arena
@@ -46,7 +48,7 @@ cdef class Socket:
         cdef uint32_t mask = 0
         self.fd = -1
         self.protocol = protocol
-        self.kind = {"nlmsg": NLMSG, "datagram": DATAGRAM, "bus": BUS}[kind]
+        self.kind = _FRAMINGS.index(kind)
         for group in groups:
             if group <= 32:
                 mask |= <uint32_t> 1 << (<int> group - 1)
@@ -92,7 +94,7 @@ cdef class Socket:
         cdef uint64_t size, before = self.charged()
         cdef bint unharmed
         cdef int count
-        self.w.count = self.w.events = 0
+        self.w.found.rows = 0
         count = self.scatter.receive(self.fd, base)
         self.now = clock_ns(CLOCK_REALTIME)
         size = self.charged() - before

@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 
 from nlbus._abi.netlink cimport nlmsghdr
 from nlbus._abi.nlbus cimport NLBUS_MSG_BATCH, nlbus_batch
-from nlbus._core.block cimport BUS, DATAGRAM, HEAD
+from nlbus._core.block cimport BUS, DATAGRAM, HEAD, message, segment
 from nlbus._core.receive.ledger cimport COPY, FRESH, Ledger, verdict
 from nlbus._wire.bus cimport BUS_OK, bus_body, bus_parse
 from nlbus._wire.cursor cimport nlmsg_align, nlmsg_load, nlmsg_next, nlmsg_ok
@@ -18,9 +18,9 @@ from nlbus._wire.cursor cimport nlmsg_align, nlmsg_load, nlmsg_next, nlmsg_ok
 cdef void walk_start(walk *w, const uint8_t *base, void *rows) noexcept nogil:
     w.base = base
     w.rows = rows
-    w.count = w.events = 0
-    w.flags = 0
-    w.first = w.stride = w.length = w.next = -1
+    w.found.rows = w.found.events = 0
+    w.found.flags = 0
+    w.found.first = w.found.stride = w.found.length = w.next = -1
 
 
 cdef void walk_nlmsg(walk *w, const datagram *d, size_t count) noexcept nogil:
@@ -63,22 +63,22 @@ cdef void walk_nlmsg(walk *w, const datagram *d, size_t count) noexcept nogil:
         if common:
             uniform(w, start, nlmsg_align(common), common - <int64_t> sizeof(nlmsghdr), odd,
                     (row - 1).offset + nlmsg_align(common))
-    w.flags |= flags
-    w.count = row - <message *> w.rows
-    w.events = w.count
+    w.found.flags |= flags
+    w.found.rows = row - <message *> w.rows
+    w.found.events = w.found.rows
 
 
 cdef inline void uniform(walk *w, int64_t start, int64_t stride, int64_t length, uint32_t odd,
                          int64_t after) noexcept nogil:
     """Whether all payloads so far have one length and stand at equal distances in memory."""
-    if w.stride < 0:
-        w.first = start
-        w.stride = stride
-        w.length = length
-    elif w.next != start or w.length != length:
+    if w.found.stride < 0:
+        w.found.first = start
+        w.found.stride = stride
+        w.found.length = length
+    elif w.next != start or w.found.length != length:
         odd = 1
     if odd:
-        w.first = -1
+        w.found.first = -1
     w.next = after
 
 
@@ -98,7 +98,7 @@ cdef void walk_plain(walk *w, const datagram *d, size_t count) noexcept nogil:
         row.group = d[i].group
         row.nsid = d[i].nsid
         row += 1
-    w.count = w.events = row - <message *> w.rows
+    w.found.rows = w.found.events = row - <message *> w.rows
 
 
 cdef void walk_bus(walk *w, const datagram *d, size_t count, Ledger ledger) noexcept nogil:
@@ -147,7 +147,7 @@ cdef inline void take_batch(walk *w, const datagram *d, const uint8_t *batch, co
     elif what != FRESH:
         w.malformed += 1
     elif head.count:
-        row = <segment *> w.rows + w.count
+        row = <segment *> w.rows + w.found.rows
         row.offset = body.data - w.base
         row.length = <int64_t> body.data_len
         row.offsets_at = body.offsets - w.base if body.offsets != NULL else -1
@@ -164,8 +164,8 @@ cdef inline void take_batch(walk *w, const datagram *d, const uint8_t *batch, co
         row.uid = d.uid
         row.group = d.group
         row.reserved = 0
-        w.count += 1
-        w.events += head.count
+        w.found.rows += 1
+        w.found.events += head.count
 
 
 cdef void walk_any(walk *w, int kind, const datagram *d, size_t count, Ledger ledger) noexcept nogil:

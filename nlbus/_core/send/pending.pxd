@@ -27,7 +27,3 @@ cdef bint pending_add(pending *p, const uint8_t *data, uint32_t size, const nlbu
 cdef uint32_t pending_seal(pending *p, uint32_t groups, uint64_t instance, uint64_t first_seq,
                            uint64_t dgram_seq) noexcept nogil
 cdef void pending_clear(pending *p) noexcept nogil
-
-
-cdef inline bint pending_empty(const pending *p) noexcept nogil:
-    return p.count == 0 and p.at == 0

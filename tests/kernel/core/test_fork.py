@@ -178,7 +178,7 @@ def test_what_cannot_be_opened_in_the_child_closes_nothing_of_its_own(child: For
                 trust_uids=None,
             )  # fmt: skip
             with pytest.raises(OverflowError):
-                Receiver(socket, max_memory=wrong, aside=threading.Event())
+                Receiver(socket, max_memory=wrong, parked=threading.Event())
             with pytest.raises(SchemaError, match="max_memory"):
                 Subscriber(groups=1, max_memory=wrong)
         os.fstat(0)
