@@ -1,0 +1,37 @@
+"""Text that came from elsewhere, made safe for a terminal, a log or a line of output."""
+
+import re
+
+# What `escape` may write, and a backslash that `escape_value` has doubled.
+_ESCAPES = re.compile(r"\\(?:[\\tnr]|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})")
+
+
+def escape(text: str, keep: str = "") -> str:
+    r"""`text` with every character written out that is not printable, as in `\x1b`, `\n`, `\u202e`.
+
+    That is every control character (C0, DEL, C1), line separator, bidirectional or other format character,
+    lone surrogate and unassigned code point, except those in `keep`. What this returns is one line, cannot
+    move a cursor, and stays as it is when it is escaped again.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else _written_out(c) for c in text)
+
+
+def escape_value(text: str) -> str:
+    r"""`escape` for one value: different texts stay different.
+
+    So backslashes are doubled where the text holds something to escape, or already reads as if escaped.
+    """
+    if text.isprintable() and not ("\\" in text and _reads_as_escaped(text)):
+        return text
+    return escape(text.replace("\\", r"\\"))
+
+
+def _written_out(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _reads_as_escaped(text: str) -> bool:
+    found = (match[0] for match in _ESCAPES.finditer(text))
+    return any(each == r"\\" or not each.encode().decode("unicode_escape").isprintable() for each in found)
