@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 READERS := $(VENV)/.readers
 ASAN := build/asan
-STARTERS := bench cli demo examples instructions packaging pytest_plugin readme recipes
+STARTERS := bench cli demo examples instructions packaging pytest_plugin doc_examples recipes
 
 # An ordinary user gets a user namespace, in which tests may make network namespaces, and one to come back to.
 # Where that is forbidden, they skip and say so.
