@@ -113,7 +113,7 @@ def _all(reading: Reading, table: str, origin: int, take: Callable[[Iterable[Bat
     filters = _filters(reading, table, dump)
     for _ in range(RETRIES):
         try:
-            return take(_dump(reading, table, dump, filters, origin))
+            return take(_dumped(reading, table, dump, filters, origin))
         except _Interrupted:
             pass
         except KernelError as error:
@@ -142,16 +142,31 @@ def _made(reading: Reading, datagrams: list[bytes], origin: int) -> Batch:
     return Batch(block, Loss(), reading, origin=origin)
 
 
+def _dumped(
+    reading: Reading, table: str, dump: Dump, filters: Mapping[Filter, bytes], origin: int
+) -> Iterator[Batch]:
+    """The batches of all requests of a dump, but for those that this kernel does not support."""
+    unsupported, supported = None, False
+    for header in dump.headers:
+        try:
+            yield from _dump(reading, table, dump.type, _body(header, filters), origin)
+            supported = True
+        except KernelError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            unsupported = error
+    if unsupported and not supported:
+        raise unsupported
+
+
 class _Interrupted(Exception):  # noqa: N818 - told to nobody
     """Something changed while it was dumped."""
 
 
-def _dump(
-    reading: Reading, table: str, dump: Dump, filters: Mapping[Filter, bytes], origin: int
-) -> Iterator[Batch]:
+def _dump(reading: Reading, table: str, kind: int, body: bytes, origin: int) -> Iterator[Batch]:
     action = f"dumping {reading.source.name} {table}"
     flags = MessageFlag.REQUEST | GetFlag.DUMP
-    request = message(dump.type, _body(dump, filters), flags, next(_numbers) & 0xFFFF_FFFF)
+    request = message(kind, body, flags, next(_numbers) & 0xFFFF_FFFF)
     ended = False
     with closing(_receiver(reading, action)) as receiver:
         try:
@@ -214,16 +229,17 @@ def _filters(reading: Reading, table: str, dump: Dump) -> dict[Filter, bytes]:
         filter: equal[filter.column].to_bytes(filter.size, sys.byteorder)
         for filter in dump.filters
         if 0 <= equal.get(filter.column, -1) < 1 << 8 * filter.size
+        and equal[filter.column] not in filter.unless
     }
 
 
-def _body(dump: Dump, filters: Mapping[Filter, bytes]) -> bytes:
-    """The request."""
-    header = bytearray(dump.header)
+def _body(header: bytes, filters: Mapping[Filter, bytes]) -> bytes:
+    """The request with these conditions."""
+    filled = bytearray(header)
     attributes = b""
     for filter, value in filters.items():
         if filter.at >= 0:
-            header[filter.at : filter.at + filter.size] = value
+            filled[filter.at : filter.at + filter.size] = value
         else:
             attributes += attribute(filter.number, value)
-    return bytes(header) + bytes(-len(header) % 4) + attributes
+    return bytes(filled) + bytes(-len(filled) % 4) + attributes

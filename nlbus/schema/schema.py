@@ -112,20 +112,28 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A condition that the kernel checks itself: a field of the request, or an attribute of it."""
+    """A condition that the kernel can check: a field of the request's header, or an attribute of the request.
+
+    The kernel must return every row whose column has the value; it may return others. It does not do so for
+    the values of `unless`, which are never sent.
+    """
 
     column: str
     size: int  # bytes, of an unsigned integer
-    at: int = -1  # in the header of the request, or ...
-    number: int = -1  # ... the attribute
+    at: int = -1  # offset in the header of the request, or ...
+    number: int = -1  # ... number of the attribute
+    unless: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Dump:
-    """How the kernel is asked for all objects of a kind: NLM_F_DUMP, strictly checked."""
+    """The requests that together list all objects of a kind: NLM_F_DUMP, strictly checked.
+
+    One request per header, in this order; each gets the filters. Kernels may lack some of them (EOPNOTSUPP).
+    """
 
     type: int
-    header: bytes
+    headers: Sequence[bytes]
     filters: Sequence[Filter] = ()
 
 

@@ -272,7 +272,7 @@ CONNTRACK = Source(
             key=CONNECTION_KEY,
             groups=("new", "update", "destroy"),
             partial=True,
-            dump=Dump(NFNL_SUBSYS_CTNETLINK << 8 | 1, bytes(4), (Filter("family", 1, at=0),)),
+            dump=Dump(NFNL_SUBSYS_CTNETLINK << 8 | 1, (bytes(4),), (Filter("family", 1, at=0),)),
             about="connections: new, changed, gone",
         ),
         Schema(
@@ -283,7 +283,7 @@ CONNTRACK = Source(
             entries=EXPECTATION,
             key=("family", "zone", "src", "dst", "proto", "sport", "dport", "mask_src", "mask_sport"),
             groups=("exp_new", "exp_update", "exp_destroy"),
-            dump=Dump(NFNL_SUBSYS_CTNETLINK_EXP << 8 | 1, bytes(4), (Filter("family", 1, at=0),)),
+            dump=Dump(NFNL_SUBSYS_CTNETLINK_EXP << 8 | 1, (bytes(4),), (Filter("family", 1, at=0),)),
             about="connections that a helper expects, such as the data of FTP",
         ),
     ),

@@ -40,7 +40,7 @@ ADDR = Schema(
     ops=ops(NEW_ADDR),
     key=("ifindex", "family", "local", "address", "prefixlen"),
     groups=("ipv4_ifaddr", "ipv6_ifaddr", "phonet_ifaddr", "mctp_ifaddr"),
-    dump=Dump(22, bytes(8), (Filter("family", 1, at=0), Filter("ifindex", 4, at=4))),
+    dump=Dump(22, (bytes(8),), (Filter("family", 1, at=0), Filter("ifindex", 4, at=4))),
     header=HEADER,
     prefix="IFA_",
     entries=(
@@ -64,7 +64,7 @@ MULTICAST = Schema(
     ops=(*ops(56), Op(58, "new")),  # RTM_NEWMULTICAST; a dump answers with the type that asked
     key=("ifindex", "family", "multicast"),
     groups=("ipv4_mcaddr", "ipv6_mcaddr"),
-    dump=Dump(58, b"\x0a" + bytes(7)),  # of IPv4, the kernel tells since 6.15 only
+    dump=Dump(58, (b"\x02" + bytes(7), b"\x0a" + bytes(7))),  # of IPv4 since Linux 6.15
     header=HEADER,
     prefix="IFA_",
     entries=(Attr("IFA_MULTICAST", 7, ADDRESS), CACHEINFO),
@@ -76,7 +76,7 @@ ANYCAST = Schema(
     ops=(*ops(60), Op(62, "new")),  # RTM_NEWANYCAST
     key=("ifindex", "family", "anycast"),
     groups=("ipv6_acaddr",),
-    dump=Dump(62, b"\x0a" + bytes(7), (Filter("ifindex", 4, at=4),)),
+    dump=Dump(62, (b"\x0a" + bytes(7),), (Filter("ifindex", 4, at=4),)),
     header=HEADER,
     prefix="IFA_",
     entries=(Attr("IFA_ANYCAST", 5, ADDRESS), CACHEINFO),

@@ -40,7 +40,7 @@ def traffic(name: str, about: str, new: int, *key: str, dump: Dump | None = None
     )
 
 
-QDISC = traffic("qdisc", "queueing disciplines", 36, "parent", "handle", dump=Dump(38, bytes(20)))
+QDISC = traffic("qdisc", "queueing disciplines", 36, "parent", "handle", dump=Dump(38, (bytes(20),)))
 TCLASS = traffic("tclass", "classes of queueing disciplines", 40, "handle")
 TFILTER = traffic("tfilter", "filters of traffic control", 44, "parent", "handle", "info", "chain")
 CHAIN = traffic("chain", "chains of filters", 100, "parent", "chain")
@@ -92,7 +92,7 @@ MDB = Schema(
     about="multicast databases of bridges",
     ops=(*ops(84), Op(86, "new")),  # RTM_NEWMDB; asked for all, bridges answer with RTM_GETMDB
     groups=("mdb",),
-    dump=Dump(86, b"\x07" + bytes(7)),
+    dump=Dump(86, (b"\x07" + bytes(7),)),
     header=(FAMILY, pad(3), Field("ifindex", IFINDEX)),  # struct br_port_msg
     prefix="MDBA_",
     entries=untold("MDBA_", MDB=1, ROUTER=2),
@@ -104,7 +104,7 @@ NSID = Schema(
     ops=ops(88),  # RTM_NEWNSID
     key=("nsid",),
     groups=("nsid",),
-    dump=Dump(90, bytes(4)),
+    dump=Dump(90, (bytes(4),)),
     header=(FAMILY,),  # struct rtgenmsg
     prefix="NETNSA_",
     entries=(
@@ -123,7 +123,7 @@ STATS = Schema(
     ops=ops(92),  # RTM_NEWSTATS
     key=("ifindex", "filter_mask"),
     groups=("stats",),
-    dump=Dump(94, struct.pack("=8xI", 1 << LINK_64 - 1)),
+    dump=Dump(94, (struct.pack("=8xI", 1 << LINK_64 - 1),)),
     header=(FAMILY, pad(3), Field("ifindex", IFINDEX), Field("filter_mask", U32, display="hex")),
     prefix="IFLA_STATS_",  # struct if_stats_msg
     entries=(
@@ -154,7 +154,7 @@ VLAN = Schema(
     about="VLANs of bridges and their ports",
     ops=ops(112),  # RTM_NEWVLAN
     groups=("brvlan",),
-    dump=Dump(114, b"\x07" + bytes(7)),
+    dump=Dump(114, (b"\x07" + bytes(7),)),
     header=(FAMILY, pad(3), Field("ifindex", IFINDEX)),  # struct br_vlan_msg
     prefix="BRIDGE_VLANDB_",
     entries=untold("BRIDGE_VLANDB_", ENTRY=1, GLOBAL_OPTIONS=2),

@@ -87,7 +87,7 @@ LINK = Schema(
     selector=(0, 1, 0),  # AF_UNSPEC
     key=("ifindex",),
     groups=("link",),
-    dump=Dump(18, bytes(16), (Filter("master", 4, number=10),)),
+    dump=Dump(18, (bytes(16),), (Filter("master", 4, number=10),)),
     header=HEADER,
     prefix="IFLA_",
     entries=(
@@ -204,7 +204,7 @@ BRPORT = Schema(
     selector=(0, 1, 7),  # AF_BRIDGE
     key=("ifindex",),
     groups=("link",),
-    dump=Dump(18, b"\x07" + bytes(15)),
+    dump=Dump(18, (b"\x07" + bytes(15),)),
     header=HEADER,
     prefix="IFLA_",
     entries=(
@@ -221,7 +221,7 @@ IPV6_IFINFO = Schema(
     selector=(0, 1, 10),  # AF_INET6
     key=("ifindex",),
     groups=("ipv6_ifinfo",),
-    dump=Dump(18, b"\x0a" + bytes(15)),
+    dump=Dump(18, (b"\x0a" + bytes(15),)),
     header=HEADER,
     prefix="IFLA_",
     entries=(*COMMON, Nest("IFLA_PROTINFO", 12, "IFLA_INET6_", INET6)),

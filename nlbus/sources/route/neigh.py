@@ -18,6 +18,8 @@ from nlbus.sources.route.names import (
     untold,
 )
 
+NTF_PROXY = 8
+
 NEIGH = Schema(
     name="neigh",
     about="neighbours",
@@ -25,7 +27,12 @@ NEIGH = Schema(
     ops=ops(NEW_NEIGH),  # the kernel also asks here for a resolver: RTM_GETNEIGH, of no table
     key=("ifindex", "family", "dst"),
     groups=("neigh",),
-    dump=Dump(30, bytes(12), (Filter("family", 1, at=0), Filter("ifindex", 4, number=8))),
+    dump=Dump(
+        30,
+        # The proxies first: State keeps the neighbour where both have the same key.
+        (bytes(10) + bytes([NTF_PROXY, 0]), bytes(12)),
+        (Filter("family", 1, at=0), Filter("ifindex", 4, number=8)),
+    ),
     header=(  # struct ndmsg
         Field("family", U8, enum=FAMILIES),
         pad(3),
@@ -75,6 +82,6 @@ FDB = replace(
     about="forwarding databases of bridges and tunnels",
     selector=(0, 1, 7),  # AF_BRIDGE
     unless=None,
-    dump=Dump(30, b"\x07" + bytes(11)),
+    dump=Dump(30, (b"\x07" + bytes(11),)),
     key=("ifindex", "lladdr", "vlan", "dst", "port", "vni", "src_vni", "dst_ifindex", "nh_id", "master"),
 )

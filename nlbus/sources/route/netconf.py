@@ -10,7 +10,7 @@ NETCONF = Schema(
     ops=ops(80),  # RTM_NEWNETCONF
     key=("family", "ifindex"),
     groups=("ipv4_netconf", "ipv6_netconf", "mpls_netconf"),
-    dump=Dump(82, bytes(1)),
+    dump=Dump(82, (bytes(1),)),
     header=(Field("family", U8, enum=FAMILIES),),  # struct netconfmsg
     prefix="NETCONFA_",
     entries=(

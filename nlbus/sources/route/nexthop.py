@@ -30,7 +30,7 @@ NEXTHOP = Schema(
     ops=ops(104),  # RTM_NEWNEXTHOP
     key=("id",),
     groups=("nexthop",),
-    dump=Dump(106, bytes(8), (Filter("family", 1, at=0), Filter("oif", 4, number=5))),
+    dump=Dump(106, (bytes(8),), (Filter("family", 1, at=0), Filter("oif", 4, number=5))),
     header=HEADER,
     prefix="NHA_",
     entries=(
@@ -67,7 +67,7 @@ NEXTHOP_BUCKET = Schema(
     ops=ops(116),  # RTM_NEWNEXTHOPBUCKET
     key=("id", "res_bucket_index"),
     groups=("nexthop",),
-    dump=Dump(118, bytes(8)),
+    dump=Dump(118, (bytes(8),)),
     header=HEADER,
     prefix="NHA_",
     entries=(

@@ -39,6 +39,8 @@ from nlbus.sources.route.names import (
 )
 
 AF_MPLS = 28
+RTN_BLACKHOLE = 6
+RTPROT_STATIC, RTPROT_MROUTED = 4, 17
 
 # struct rtmsg
 HEADER = (
@@ -71,12 +73,14 @@ ROUTES = Schema(
     groups=("ipv4_route", "ipv6_route", "ipv4_mroute", "ipv6_mroute", "phonet_route"),
     dump=Dump(
         26,
-        bytes(12),
+        (bytes(12),),
         (
             Filter("family", 1, at=0),
             Filter("table", 4, number=15),
-            Filter("protocol", 1, at=5),
-            Filter("type", 1, at=7),
+            # Rows of multicast routing have protocols that the kernel's filter does not know of.
+            Filter("protocol", 1, at=5, unless=(RTPROT_STATIC, RTPROT_MROUTED)),
+            # A route whose nexthop object is a blackhole has another type in the kernel's table.
+            Filter("type", 1, at=7, unless=(RTN_BLACKHOLE,)),
             Filter("oif", 4, number=4),
         ),
     ),
@@ -175,7 +179,7 @@ MPLS_ROUTE = Schema(
     selector=(0, 1, AF_MPLS),
     key=("dst",),
     groups=("mpls_route",),
-    dump=Dump(26, bytes([AF_MPLS]) + bytes(11)),
+    dump=Dump(26, (bytes([AF_MPLS]) + bytes(11),)),
     header=HEADER,
     prefix="RTA_",
     entries=(

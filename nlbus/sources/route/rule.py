@@ -24,7 +24,7 @@ RULE = Schema(
         "uid_range_start",
     ),
     groups=("ipv4_rule", "ipv6_rule"),
-    dump=Dump(34, bytes(12), (Filter("family", 1, at=0),)),
+    dump=Dump(34, (bytes(12),), (Filter("family", 1, at=0),)),
     header=(  # struct fib_rule_hdr
         Field("family", U8, enum=FAMILIES),
         Field("dst_len", U8, "bits"),

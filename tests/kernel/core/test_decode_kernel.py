@@ -6,6 +6,7 @@ Every dump and event as it came, then spoilt.
 import socket
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from random import Random
 
 import pytest
@@ -35,8 +36,8 @@ def schemas(source: str) -> list[Schema]:
 def dumped(source: str, schema: Schema) -> list[Message]:
     assert isinstance(schema.dump, Dump)
     with Requests(find(source).protocol) as requests:
-        replies = requests.dump(schema.dump.type, schema.dump.header, schema.name)
-    return [(reply.type, reply.flags, reply.body) for reply in replies]
+        replies = [requests.dump(schema.dump.type, header, schema.name) for header in schema.dump.headers]
+    return [(reply.type, reply.flags, reply.body) for reply in chain(*replies)]
 
 
 def heard(batches: Iterable[Batch]) -> list[Message]:
