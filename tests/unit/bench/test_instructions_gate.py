@@ -15,7 +15,7 @@ events: Ir
 ob=/usr/lib/libc.so.6
 fn=memcpy
 12 900
-ob=/venv/nlbus/_core/decode.cpython-311-x86_64-linux-gnu.so
+ob=/venv/nlbus/_core/columns/decode.cpython-311-x86_64-linux-gnu.so
 fl=decode.c
 fn=decode
 10 100
@@ -56,6 +56,7 @@ def test_only_what_nlbus_itself_executes_counts(gate: ModuleType) -> None:
         ({"walk": (1000, 2038)}, 0),
         ({"walk": (500, 1021)}, 1),
         ({"walk": (500, 700)}, 0),
+        ({"walk": (500, 10)}, 1),  # nothing was counted
         ({}, 1),
         ({"walk": (500, 1000), "new": (500, 1)}, 1),
     ],
