@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self
 from nlbus.bus.batch import Batch
 from nlbus.bus.subscriber import Subscriber
 from nlbus.errors import BusyError, ClosedError, MissingExtra
+from nlbus.kernel.arguments import optional_seconds, whole
 from nlbus.kernel.groups import Groups
 from nlbus.sources import GroupsLike
 
@@ -52,7 +53,8 @@ class AsyncSubscriber:
         if self._receiving:
             raise BusyError("another task is receiving: one consumer a subscriber")
         fd = self._subscriber.fileno()
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        limit = optional_seconds(timeout, "timeout")
+        deadline = math.inf if limit is None else time.monotonic() + limit
         self._receiving = True
         try:
             await _turn()
@@ -67,8 +69,12 @@ class AsyncSubscriber:
             self._receiving = False
 
     def batches(self, timeout: float | None = None, stop_after: int | None = None) -> AsyncIterator[Batch]:
-        """Batches until none came for `timeout` seconds, or `stop_after` events were yielded, or `close`."""
-        return _Batches(self, timeout, stop_after)
+        """Batches until none came for `timeout` seconds, or `stop_after` events were yielded, or `close`.
+
+        SchemaError, and what recv raises.
+        """
+        limit = None if stop_after is None else whole(stop_after, "stop_after", 0, sys.maxsize)
+        return _Batches(self, optional_seconds(timeout, "timeout"), limit)
 
     def __aiter__(self) -> AsyncIterator[Batch]:
         return self.batches()

@@ -9,7 +9,8 @@ import numpy as np
 
 from nlbus.bus.batch import Batch
 from nlbus.bus.stream import Feed, OnLoss
-from nlbus.errors import LossError, SchemaError
+from nlbus.errors import LossError
+from nlbus.kernel.arguments import number, optional_seconds
 from nlbus.kernel.groups import Groups
 from nlbus.table.loss import Loss
 
@@ -51,10 +52,8 @@ class Faulty(Feed):
         on_loss: OnLoss = "log",
     ) -> None:
         super().__init__(on_loss)
-        self._chances = {"drop": drop, "cut": cut, "duplicate": duplicate, "reorder": reorder}
-        for name, chance in self._chances.items():
-            if not 0 <= chance <= 1:
-                raise SchemaError(f"{name}={chance}: a probability, from 0 to 1")
+        chances = {"drop": drop, "cut": cut, "duplicate": duplicate, "reorder": reorder}
+        self._chances = {name: number(p, name, 0, 1, "a probability") for name, p in chances.items()}
         self.live = feed.live
         self._feed = feed
         self._random = np.random.default_rng(seed)
@@ -69,7 +68,8 @@ class Faulty(Feed):
         if self._held is not None:
             held, self._held = self._held, None
             return held
-        deadline = None if timeout is None else time.monotonic() + timeout
+        limit = optional_seconds(timeout, "timeout")
+        deadline = None if limit is None else time.monotonic() + limit
         while True:
             batch = self._feed.recv(None if deadline is None else max(0.0, deadline - time.monotonic()))
             if not batch and not batch.loss:

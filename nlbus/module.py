@@ -7,8 +7,9 @@ import struct
 from typing import NamedTuple
 
 from nlbus.bus.transport import NOT_LOADED
-from nlbus.errors import SchemaError, kernel_error
-from nlbus.kernel.groups import Groups, integer
+from nlbus.errors import kernel_error
+from nlbus.kernel.arguments import whole
+from nlbus.kernel.groups import Groups
 from nlbus.kernel.netns import Netns, inside
 from nlbus.kernel.requests import Requests, attribute, attributes
 from nlbus.sources.bus import module_protocol
@@ -80,9 +81,7 @@ def set_module(*, chain_bytes: int | None = None, linger_us: int | None = None, 
     for name, (value, (lowest, highest)) in wanted.items():
         if value is None:
             continue
-        if not lowest <= integer(value, name) <= highest:
-            raise SchemaError(f"{name}={value}: from {lowest} to {highest}")
-        body += attribute(PARAMETERS[name], U32.pack(value))
+        body += attribute(PARAMETERS[name], U32.pack(whole(value, name, lowest, highest)))
     action = "setting parameters of nlbus.ko"
 
     def ask() -> None:

@@ -15,6 +15,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Literal
 
 from nlbus.errors import SchemaError, kernel_error
+from nlbus.kernel.arguments import whole
 from nlbus.kernel.netns import Netns, inside
 from nlbus.kernel.requests import Reply, Requests, attribute, attributes
 from nlbus.sources import did_you_mean, family_of
@@ -170,9 +171,7 @@ def _word(word: str, known: dict[str, int], what: str) -> int:
 
 def _number(form: str, kind: int, value: int, what: str, least: int = 0) -> bytes:
     highest = (1 << 8 * struct.calcsize(form)) - 1
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= highest:
-        raise SchemaError(f"{what}={value!r}: a number from {least} to {highest}")
-    return attribute(kind, struct.pack(form, value))
+    return attribute(kind, struct.pack(form, whole(value, what, least, highest)))
 
 
 def _parsed(text: str | None, what: str) -> Network | None:

@@ -14,6 +14,7 @@ from nlbus._core.send.sender import Sender
 from nlbus.bus import transport as ways
 from nlbus.bus.transport import Transport
 from nlbus.errors import SchemaError, kernel_error
+from nlbus.kernel.arguments import seconds, whole
 from nlbus.kernel.groups import Groups
 from nlbus.kernel.requests import messages, refusal
 from nlbus.schema.topic import Topic
@@ -54,12 +55,8 @@ class Publisher:
         reliable: bool = False,
         datagram_bytes: int = DATAGRAM_BYTES,
     ) -> None:
-        if not 0 <= linger <= MAX_LINGER:
-            raise SchemaError(f"linger={linger}: from 0 to {MAX_LINGER:g} seconds")
-        if not MIN_DATAGRAM_BYTES <= datagram_bytes <= DATAGRAM_BYTES:
-            raise SchemaError(
-                f"datagram_bytes={datagram_bytes}: from {MIN_DATAGRAM_BYTES} to {DATAGRAM_BYTES}"
-            )
+        linger = seconds(linger, "linger", MAX_LINGER)
+        datagram_bytes = whole(datagram_bytes, "datagram_bytes", MIN_DATAGRAM_BYTES, DATAGRAM_BYTES)
         module = _module(ways.checked(transport), reliable)
         self.transport = "usersock" if module is None else "module"
         self._place = "NETLINK_USERSOCK" if module is None else "nlbus.ko"

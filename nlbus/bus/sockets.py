@@ -16,6 +16,7 @@ from nlbus._core.receive.socket import Socket
 from nlbus.bus import transport
 from nlbus.bus.transport import Transport
 from nlbus.errors import NlbusError, PermissionDenied, SchemaError, kernel_error
+from nlbus.kernel.arguments import whole
 from nlbus.kernel.groups import Groups, integer
 from nlbus.kernel.netns import Netns, home_of, inside
 from nlbus.kernel.truesize import truesize
@@ -167,8 +168,7 @@ def buffer_sizes(events: int | None, event_bytes: int) -> tuple[int, int]:
     """Bytes of receive buffer for so many single events, and what it may grow to: nothing if asked for."""
     if events is None:
         return DEFAULT_BUFFER, GROWN_BUFFER
-    if events < 1:
-        raise SchemaError(f"buffer_events={events}: at least 1")
+    events = whole(events, "buffer_events", 1, MAX_BUFFER)
     # One more: the kernel refuses a datagram that would fill the buffer exactly.
     size = min((events + 1) * truesize(event_bytes), MAX_BUFFER)
     return size, size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from nlbus.bus.windows import Window, windows
 from nlbus.errors import ClosedError, SchemaError
+from nlbus.kernel import arguments
+from nlbus.kernel.arguments import whole
 from nlbus.table.loss import Loss
 from nlbus.table.query import Reading
 from nlbus.table.table import Table, add_to
@@ -70,7 +73,14 @@ class Feed(ABC):
         """End it; later recv raises ClosedError."""
 
     def batches(self, timeout: float | None = None, stop_after: int | None = None) -> Iterator[Batch]:
-        """Batches until none came for `timeout` seconds, or `stop_after` events were yielded, or `close`."""
+        """Batches until none came for `timeout` seconds, or `stop_after` events were yielded, or `close`.
+
+        SchemaError, and what recv raises.
+        """
+        limit = None if stop_after is None else whole(stop_after, "stop_after", 0, sys.maxsize)
+        return self._until_silent(arguments.optional_seconds(timeout, "timeout"), limit)
+
+    def _until_silent(self, timeout: float | None, stop_after: int | None) -> Iterator[Batch]:
         seen = 0
         while stop_after is None or seen < stop_after:
             try:
@@ -87,9 +97,11 @@ class Feed(ABC):
     def collect(self, name: str | Topic, seconds: float | None = None, rows: int | None = None) -> Table:
         """All rows of a table that come in `seconds`, or until there are `rows` at least, or to the end.
 
-        Its `loss` is all that was lost meanwhile, also among other messages.
+        Its `loss` is all that was lost meanwhile, also among other messages. SchemaError, what recv raises.
         """
-        deadline = None if seconds is None else time.monotonic() + seconds
+        limit = arguments.optional_seconds(seconds, "seconds")
+        rows = None if rows is None else whole(rows, "rows", 0, sys.maxsize)
+        deadline = None if limit is None else time.monotonic() + limit
         tables: list[Table] = []
         found = 0
         while rows is None or found < rows:

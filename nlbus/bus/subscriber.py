@@ -20,7 +20,8 @@ from nlbus.bus.stats import explanation, figures, transport_name
 from nlbus.bus.stream import Feed, OnLoss, log
 from nlbus.bus.transport import Transport, expect, expected_no_more
 from nlbus.errors import LossError, NlbusError, SchemaError, kernel_error
-from nlbus.kernel.groups import MASK_GROUPS, Groups, integer
+from nlbus.kernel.arguments import optional_seconds, whole
+from nlbus.kernel.groups import MASK_GROUPS, Groups
 from nlbus.kernel.netns import Netns, inside
 from nlbus.schema.topic import Topic
 from nlbus.sources import GroupsLike, Source, find, group_names, help_with, located, resolve_groups
@@ -101,8 +102,7 @@ class Subscriber(Feed):
             named = chosen if isinstance(snapshot, bool) else snapshot
             self._snapshots = Snapshots(self._reading, named, self._groups, netns)
         self._options = option_values(self._source, options)
-        if not 0 <= integer(max_memory, "max_memory") <= sys.maxsize:
-            raise SchemaError(f"max_memory={max_memory}: bytes, from 0 to {sys.maxsize}")
+        max_memory = whole(max_memory, "max_memory", 0, sys.maxsize)
         buffer_bytes, buffer_limit = buffer_sizes(buffer_events, self._event_bytes())
         self._opening = Opening(
             source=self._source,
@@ -140,9 +140,13 @@ class Subscriber(Feed):
     def recv(self, timeout: float | None = None) -> Batch:
         """The next batch; an empty one when `timeout` seconds are up. 0 only looks, None waits for ever.
 
-        ClosedError, BusyError, ArenaFull, LossError (on_loss="raise"), KernelError, KeyboardInterrupt.
+        SchemaError, ClosedError, BusyError, ArenaFull, LossError (on_loss="raise"), KernelError,
+        KeyboardInterrupt.
         """
-        deadline = time.monotonic() + timeout if timeout else None
+        deadline = None
+        if timeout is not None and timeout != 0:
+            timeout = optional_seconds(timeout, "timeout")
+            deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             if self._stale:
                 self._resync()

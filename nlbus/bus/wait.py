@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from nlbus._core.receive.waker import Identities
 from nlbus.bus.subscriber import Subscriber
 from nlbus.errors import ClosedError
+from nlbus.kernel.arguments import optional_seconds
 
 MAX_SLEEP = 1.0  # seconds
 
@@ -56,6 +57,7 @@ def wait(subscribers: Iterable[Subscriber], timeout: float | None = None) -> lis
     again costs no more for those among them that have no news; so each thread remembers those it waited for
     last.
     """
+    limit = optional_seconds(timeout, "timeout")
     asked = list(subscribers)
     waiter = _kept.waiter
     if waiter is None or not waiter.serves(asked):
@@ -67,7 +69,7 @@ def wait(subscribers: Iterable[Subscriber], timeout: float | None = None) -> lis
             if any(subscriber.closed for subscriber in asked):  # just now, by another thread
                 return wait(asked, timeout)
             raise
-    deadline = time.monotonic() + (math.inf if timeout is None else timeout)
+    deadline = math.inf if limit is None else time.monotonic() + limit
     while True:
         left = max(0.0, deadline - time.monotonic())
         # No longer, for a signal that came just before it does not interrupt epoll.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nlbus.errors import ClosedError, SchemaError
+from nlbus.kernel import arguments
 from nlbus.table.loss import Loss
 from nlbus.table.table import Table, add_to
 
@@ -42,9 +43,9 @@ class Window(Table):
 
 def windows(feed: Feed, name: str | Topic, seconds: float) -> Iterator[Window]:
     """See Feed.windows."""
-    span = round(seconds * 1e9)
+    span = round(arguments.seconds(seconds, "windows: seconds", above_zero=True) * 1e9)
     if span < 1:
-        raise SchemaError(f"windows of {seconds} seconds: above 0")
+        raise SchemaError(f"windows: seconds={seconds}: above 0, at least a nanosecond")
     return _windows(feed, name, span)
 
 

@@ -12,6 +12,7 @@ from nlbus.bus.batch import Batch
 from nlbus.bus.stream import Feed, OnLoss
 from nlbus.capture.batches import Batches
 from nlbus.errors import BusyError, ClosedError, LossError, NlbusError
+from nlbus.kernel.arguments import optional_seconds
 from nlbus.kernel.groups import Groups
 from nlbus.sources import Source, group_names
 
@@ -62,6 +63,7 @@ class Capture(Feed):
         ClosedError at the end of the capture, or when closed; CaptureError where the file is damaged, after
         all before was delivered; BusyError, LossError (on_loss="raise").
         """
+        optional_seconds(timeout, "timeout")
         with self._consumer():
             batch, self._held = self._held, None
             if batch is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,7 +19,7 @@ from nlbus.capture.recorded import Recorded, Recording
 from nlbus.capture.tablefiles import SUFFIXES, Target
 from nlbus.capture.tables import TableRecorder, about, checked_roll, chosen_table
 from nlbus.errors import ClosedError, SchemaError, kernel_error
-from nlbus.kernel.groups import integer
+from nlbus.kernel.arguments import optional_seconds, whole
 
 if TYPE_CHECKING:
     from nlbus.bus.batch import Batch
@@ -55,9 +56,9 @@ def record(
     Batches of a subscriber with on_loss="raise" that lost something end the recording by LossError.
     KernelError, SchemaError, MissingExtra, and what recv raises.
     """
-    if count is not None and integer(count, "count") < 0:
-        raise SchemaError(f"count={count}: at least 0")
-    deadline = None if seconds is None else time.monotonic() + seconds
+    count = None if count is None else whole(count, "count", 0, sys.maxsize)
+    limit = optional_seconds(seconds, "seconds")
+    deadline = None if limit is None else time.monotonic() + limit
     with _recording(file, subscriber, table, roll_bytes, roll_seconds) as recording:
         while count is None or recording.messages < count:
             now = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from nlbus.capture.recorded import Recorded
 from nlbus.capture.tablefiles import TableFile, Target, need_pyarrow
 from nlbus.errors import SchemaError
+from nlbus.kernel import arguments
+from nlbus.kernel.arguments import whole
 from nlbus.table.loss import Loss
 from nlbus.table.table import Table
 
@@ -189,10 +192,10 @@ class _Lost:
 
 def checked_roll(size: int | None, seconds: float | None) -> bool:
     """Whether there will be many files. SchemaError for bounds that are none."""
-    if size is not None and size < 1:
-        raise SchemaError(f"roll_bytes={size}: at least 1")
-    if seconds is not None and not seconds > 0:
-        raise SchemaError(f"roll_seconds={seconds}: above 0")
+    if size is not None:
+        whole(size, "roll_bytes", 1, sys.maxsize)
+    if seconds is not None:
+        arguments.seconds(seconds, "roll_seconds", above_zero=True)
     return size is not None or seconds is not None
 
 

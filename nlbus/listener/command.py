@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nlbus.errors import NlbusError, SchemaError
+from nlbus.kernel.arguments import seconds
 from nlbus.listener.environment import variables
 from nlbus.listener.rule import HandlerError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from nlbus.listener.rule import Rule
 
 TIMEOUT = 60.0  # seconds
+MAX_TIMEOUT = 1e6  # seconds: as milliseconds it fits poll()
 GRACE = 2.0  # seconds from SIGTERM to SIGKILL
 
 
@@ -41,8 +43,7 @@ class Command:
         timeout: float = TIMEOUT,
         folder: str | os.PathLike[str] | None = None,
     ) -> None:
-        if not timeout > 0:
-            raise SchemaError(f"timeout={timeout}: seconds, above 0")
+        timeout = seconds(timeout, "timeout", MAX_TIMEOUT, above_zero=True)
         if shell and not isinstance(words, str):
             raise SchemaError(f"a shell takes one text, not the words {list(words)!r}")
         try:
@@ -112,11 +113,11 @@ def _why_not(program: str) -> str:
     return "a folder" if os.path.isdir(program) else "it may not be executed; chmod +x"  # noqa: PTH112
 
 
-def _readable(fds: list[int], seconds: float) -> list[int]:
+def _readable(fds: list[int], limit: float) -> list[int]:
     poll = select.poll()
     for fd in fds:
         poll.register(fd, select.POLLIN)
-    return [fd for fd, _ in poll.poll(min(seconds, 1e6) * 1000)]
+    return [fd for fd, _ in poll.poll(limit * 1000)]
 
 
 def _end_group(group: int, end: int) -> list[int]:

@@ -14,6 +14,9 @@ from nlbus.bus.stream import log
 from nlbus.listener.events import Event
 from nlbus.listener.rule import HandlerError, Rule
 
+MAX_WORKERS = 1024  # threads
+MAX_QUEUE = 1_000_000  # events, each a dict
+
 
 class Job(NamedTuple):
     """An event for a rule; `key` is of those that stay in order."""

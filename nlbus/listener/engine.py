@@ -7,6 +7,7 @@ import math
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -16,14 +17,16 @@ from typing import Any
 from nlbus.bus.stream import log
 from nlbus.bus.subscriber import Subscriber
 from nlbus.errors import SchemaError
-from nlbus.kernel.groups import Groups, integer
+from nlbus.kernel.arguments import optional_seconds, whole
+from nlbus.kernel.groups import Groups
 from nlbus.listener.debounce import Debounce
-from nlbus.listener.dispatch import Dispatcher, Job
+from nlbus.listener.dispatch import MAX_QUEUE, MAX_WORKERS, Dispatcher, Job
 from nlbus.listener.plan import jobs, lost_in
 from nlbus.listener.rule import Rule
 
 PATIENCE = 6.0  # seconds that handlers have to end; programs are killed before
 LOG_EVERY = 1.0  # seconds between two lines about what did not fit
+LONGEST_POLL = 86_400.0  # seconds
 
 Place = tuple[Any, ...]
 
@@ -45,8 +48,8 @@ class Engine:
         overflow: str = "block",
         every: tuple[float, Callable[[], None]] | None = None,
     ) -> None:
-        if integer(workers, "workers") < 1 or integer(queue, "queue") < 1:
-            raise SchemaError(f"workers={workers}, queue={queue}: at least 1 each")
+        workers = whole(workers, "workers", 1, MAX_WORKERS)
+        queue = whole(queue, "queue", 1, MAX_QUEUE)
         if overflow not in ("block", "drop"):
             raise SchemaError(f"overflow={overflow!r}: 'block' or 'drop'")
         self.rules = list(rules)
@@ -134,8 +137,9 @@ class Engine:
 
         KernelError, KeyboardInterrupt; whatever `every` and `call` raise.
         """
-        deadline = math.inf if seconds is None else time.monotonic() + seconds
-        most = math.inf if count is None else count
+        limit = optional_seconds(seconds, "seconds")
+        deadline = math.inf if limit is None else time.monotonic() + limit
+        most = math.inf if count is None else whole(count, "count", 0, sys.maxsize)
         beat = time.monotonic() if self._every else math.inf
         with self._signals():
             while not self._stopped:
@@ -176,7 +180,8 @@ class Engine:
             for place, subscriber in self._subscribers.items():
                 places[subscriber.fileno()] = place
                 poll.register(subscriber.fileno(), select.POLLIN)
-        timeout = None if until == math.inf else max(0.0, until - time.monotonic()) * 1000
+        # poll() takes milliseconds of 32 bits: the loop comes back here after a day.
+        timeout = min(max(0.0, until - time.monotonic()), LONGEST_POLL) * 1000
         ready = [fd for fd, _ in poll.poll(timeout)]
         if self._wake in ready:
             os.read(self._wake, 4096)

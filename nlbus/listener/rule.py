@@ -13,6 +13,7 @@ import numpy as np
 
 from nlbus.bus.sockets import buffer_sizes, option_values, trusted
 from nlbus.errors import SchemaError, UnknownColumn
+from nlbus.kernel.arguments import seconds
 from nlbus.kernel.groups import Groups
 from nlbus.kernel.netns import Netns, inside
 from nlbus.listener.events import EVENT_KEYS, Event, Match, message_events, table_events
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from nlbus.bus.batch import Batch
     from nlbus.table.table import Table
 
+MAX_DEBOUNCE = 86_400.0  # seconds
 MESSAGE_KEYS = ("type", "type_name", "flags", "seq", "portid", "payload", "groups", "uid")
 
 NL_NAMES = frozenset(column.name for column in NL_COLUMNS)
@@ -78,19 +80,30 @@ class Rule:
     def __post_init__(self) -> None:
         self.counts = dict.fromkeys(("matched", "handled", "failed", "timeouts", "merged", "dropped"), 0)
         self.lost = 0  # events and datagrams since the last event of this rule
-        if not 0 <= self.debounce < float("inf"):
-            raise SchemaError(f"debounce={self.debounce}: seconds, from 0")
+        seconds(self.debounce, "debounce", MAX_DEBOUNCE)
         self.resolved_source: Source = inside(self.netns, lambda: find(self.source))
         self._check_settings()
         tables = [self.tables] if isinstance(self.tables, str | Topic) else list(self.tables or ())
         self.topics = [table for table in tables if isinstance(table, Topic)]
         names = [table for table in tables if isinstance(table, str)]
         self.keys = self._keys()  # the keys that events of this rule can have
-        self.matches = Match({key: str(glob) for key, glob in self.match.items()})
+        self._check_texts()
+        self.matches = Match(self.match)
         self.table_names = self._tables(names)
         self.joined_groups = self._groups_to_join(bool(names) or self.where is not None)
         self.snapshot = self._dumpable(bool(names)) if self.initial else []
         self._prefilters = self._prefilter_by_table()
+
+    def _check_texts(self) -> None:
+        if not isinstance(self.match, Mapping):
+            raise SchemaError(f"match={self.match!r}: globs by key, as in {{'ACTION': 'add'}}")
+        for text in (self.name, *self.match, *self.match.values()):
+            if not isinstance(text, str):
+                raise SchemaError(f"name and match of a rule are text, not {text!r}")
+            if not is_unicode(text) or "\0" in text:
+                raise SchemaError(f"{text!r}: no text, it has a lone surrogate or a NUL")
+        if "" in self.match:
+            raise SchemaError(f"match: an empty key, for the glob {self.match['']!r}")
 
     def _check_settings(self) -> None:
         """Report a bad setting here, not when the rule starts."""
@@ -206,6 +219,15 @@ class Rule:
 
     def __str__(self) -> str:
         return self.name or str(self.handler)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can encode it: it has no lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def named(rules: Sequence[Rule]) -> dict[str, Rule]:

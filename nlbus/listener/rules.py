@@ -33,7 +33,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlbus.errors import NlbusError, SchemaError, kernel_error
+from nlbus.kernel.arguments import whole
 from nlbus.listener.command import TIMEOUT, Command
+from nlbus.listener.dispatch import MAX_QUEUE, MAX_WORKERS
 from nlbus.listener.events import as_text
 from nlbus.listener.function import Function, Loop, entry_point
 from nlbus.listener.rule import Rule
@@ -127,9 +129,11 @@ class _File:
         found = [self._rule(number, table) for number, table in enumerate(tables)]
         self._check_names(found)
         workers, queue, overflow = top.get("workers", 4), top.get("queue", 1024), top.get("overflow", "block")
-        for name, number in (("workers", workers), ("queue", queue)):
-            if number < 1:
-                raise self._error(f"{name} = {number}: at least 1", None, name)
+        for name, number, highest in (("workers", workers, MAX_WORKERS), ("queue", queue, MAX_QUEUE)):
+            try:
+                whole(number, name, 1, highest)
+            except SchemaError as error:
+                raise self._error(str(error), None, name) from None
         if overflow not in ("block", "drop"):
             raise self._error(f"overflow = {overflow!r}: block or drop", None, "overflow")
         return Rules(found, workers, queue, overflow)
@@ -142,6 +146,8 @@ class _File:
             raise self._error("a rule needs a source", number)
         if ("exec" in values) == ("python" in values):
             raise self._error("a rule needs either exec or python", number)
+        if values.get("name") == "":
+            raise self._error("name is empty", number, "name")
         handler = self._handler(number, values)
         where = self._condition(number, values["where"]) if "where" in values else None
         match = self._match(number, values.get("match", {}))

@@ -67,14 +67,14 @@ def test_the_keywords_are_the_subscribers(subscribe_async: AsyncSubscribe) -> No
         AsyncSubscriber("bus", groups=33)
 
 
-@pytest.mark.parametrize("timeout", [0, -1, 1e-9, 0.05])
+@pytest.mark.parametrize("timeout", [0, 1e-9, 0.05])
 def test_time_up_is_an_empty_batch(run: Run, async_sub: AsyncSubscriber, timeout: float) -> None:
     async def main() -> None:
         start = time.monotonic()
         batch = await async_sub.recv(timeout)
         assert isinstance(batch, Batch)
         assert len(batch) == 0
-        assert timeout - 1e-4 <= time.monotonic() - start < max(timeout, 0) + 1
+        assert timeout - 1e-4 <= time.monotonic() - start < timeout + 1
 
     run(main)
 
