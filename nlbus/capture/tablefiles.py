@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -232,7 +233,11 @@ class Target:
 
     def failed(self, error: OSError) -> Exception:
         """What is raised for it."""
-        help = "another recording writes it" if isinstance(error, BlockingIOError) else ""
+        help = ""
+        if isinstance(error, BlockingIOError):
+            help = "another recording writes it"
+        elif error.errno == errno.ELOOP:
+            help = "its .part is a link, or no regular file: remove it"
         return kernel_error(error.errno or 0, f"recording to {self.name}", help)
 
 
@@ -243,7 +248,17 @@ def _part(path: Path) -> Path:
 def _beside(path: Path) -> BinaryIO:
     """The file that will be `path`, empty and ours. One that a killed recording left is taken over."""
     part = _part(path)
-    file = open(os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b", buffering=0)  # noqa: PTH123, SIM115
+    # Not through a link: whoever may write to the folder could let it truncate somebody else's file.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(part, flags, 0o666)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise OSError(errno.ELOOP, "another kind of file, or one with several names")
+        file = open(descriptor, "r+b", buffering=0)  # noqa: PTH123, SIM115
+    except BaseException:
+        os.close(descriptor)
+        raise
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.path.samestat(os.fstat(file.fileno()), part.stat()):

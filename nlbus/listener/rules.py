@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -94,11 +95,26 @@ def load_rules(path: str | os.PathLike[str], loop: Loop, *, ready: bool = True) 
     ready: programs must be there and modules can be imported; without it, neither is looked for.
     """
     file = Path(path)
+    return _File(file, _read(file), loop, ready).rules()
+
+
+def _read(file: Path) -> bytes:
+    """The bytes of a regular file, which may be no larger than LARGEST. RulesError, KernelError."""
     try:
-        raw = file.read_bytes()
+        # Opening a FIFO would wait for a writer.
+        with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:  # noqa: PTH123
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise RulesError(str(file), 0, "not a regular file")
+            raw = opened.read(LARGEST + 1)
     except OSError as error:
         raise kernel_error(error.errno or 0, f"reading {file}") from error
-    return _File(file, raw, loop, ready).rules()
+    except ValueError as error:
+        if isinstance(error, RulesError):
+            raise
+        raise RulesError(repr(str(file)), 0, f"not a path: {error}") from None
+    if len(raw) > LARGEST:
+        raise RulesError(str(file), 0, f"a file of rules has at most {LARGEST} bytes")
+    return raw
 
 
 class _File:
@@ -106,8 +122,6 @@ class _File:
         self._path = path
         self._loop = loop
         self._ready = ready
-        if len(raw) > LARGEST:
-            raise RulesError(str(path), 0, f"{len(raw)} bytes: a file of rules has at most {LARGEST}")
         try:
             self._text = raw.decode()
         except UnicodeDecodeError as error:

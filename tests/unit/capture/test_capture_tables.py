@@ -232,6 +232,17 @@ def test_pyarrow_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("suffix", ["arrows", "parquet"])
+@pytest.mark.parametrize("make", [os.symlink, os.link, lambda _, part: os.mkfifo(part)])
+def test_a_part_that_is_no_file_of_its_own_is_refused(suffix: str, make: Any, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"keep me")
+    make(victim, tmp_path / f"x.{suffix}.part")
+    with pytest.raises(KernelError, match=r"its \.part is a link, or no regular file: remove it"):
+        record(tmp_path / f"x.{suffix}", Given("route", links(1)), table="link")
+    assert victim.read_bytes() == b"keep me"
+
+
 def test_nowhere_to_write(tmp_path: Path) -> None:
     for more in ({}, {"roll_bytes": 9}):
         with pytest.raises(KernelError, match=r"recording to .*: No such file"):

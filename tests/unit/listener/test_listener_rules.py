@@ -168,6 +168,18 @@ def test_whatever_is_in_it_gives_rules_or_an_error(tmp_path: Path, lines: list[s
         load_rules(path, Loop(), ready=False)
 
 
+def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", tmp_path, "/dev/zero", "/dev/null"):
+        with pytest.raises((RulesError, KernelError), match=r"not a regular file|Is a directory"):
+            load_rules(path, Loop(), ready=False)
+    with pytest.raises(RulesError, match="not a path"):
+        load_rules("a\0b", Loop(), ready=False)
+    (tmp_path / "link").symlink_to(tmp_path / "rules.toml")
+    (tmp_path / "rules.toml").write_text(GOOD)
+    assert load_rules(tmp_path / "link", Loop(), ready=False).rules
+
+
 # -- the service manager ------------------------------------------------------------------------------
 
 
