@@ -19,6 +19,7 @@ from nlbus.errors import NlbusError, PermissionDenied, SchemaError, kernel_error
 from nlbus.kernel.arguments import whole
 from nlbus.kernel.groups import Groups, integer
 from nlbus.kernel.netns import Netns, home_of, inside
+from nlbus.kernel.procfs import all_uids_are_mapped, overflow_uid
 from nlbus.kernel.truesize import truesize
 from nlbus.sources import Source, did_you_mean, group_names, help_with
 from nlbus.sources.bus import BUS, module_protocol
@@ -175,7 +176,11 @@ def buffer_sizes(events: int | None, event_bytes: int) -> tuple[int, int]:
 
 
 def trusted(source: Source, trust: Trust) -> frozenset[int] | None:
-    """The uids to believe; None: any."""
+    """The uids to believe; None: any.
+
+    By default root and our own uid. The kernel shows every sender without a uid in this user namespace as
+    nobody, so nobody is not believed by default where there may be such senders, even if we are nobody.
+    """
     if trust == "any":
         return None
     if trust is not None:
@@ -185,7 +190,8 @@ def trusted(source: Source, trust: Trust) -> frozenset[int] | None:
         if len(uids) > MAX_TRUSTED or any(not 0 <= uid < NO_UID for uid in uids):
             raise SchemaError(f"trust={sorted(uids)}: at most {MAX_TRUSTED} uids, each of 32 bits")
         return uids
-    return frozenset({0, os.getuid()} if source.trust_self else {0})
+    own = frozenset({0, os.getuid()} if source.trust_self else {0})
+    return own - {nobody} if (nobody := overflow_uid()) in own and not all_uids_are_mapped() else own
 
 
 def option_values(source: Source, options: Mapping[str, float] | None) -> dict[str, float]:

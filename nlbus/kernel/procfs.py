@@ -27,6 +27,23 @@ class Place(NamedTuple):
     paths: list[str]
 
 
+def overflow_uid() -> int:
+    """The uid as which the kernel shows users that have none in our user namespace."""
+    try:
+        return int(Path("/proc/sys/kernel/overflowuid").read_text())
+    except (OSError, ValueError):
+        return 65534  # DEFAULT_OVERFLOWUID
+
+
+def all_uids_are_mapped() -> bool:
+    """Whether every user has a uid in our user namespace, as in the first one; False without /proc."""
+    try:
+        counts = [int(line.split()[2]) for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    except OSError:
+        return False
+    return sum(counts) >= 0xFFFF_FFFF  # (uid_t) -1 is no user
+
+
 def owners(inodes: Container[int]) -> tuple[dict[int, list[Process]], int]:
     """The processes that hold these sockets, by inode, and how many we may not look at."""
     found: dict[int, list[Process]] = {}

@@ -2,7 +2,10 @@
 
 import contextlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -247,3 +250,64 @@ def test_udevs_group_is_believed_of_root_and_the_kernels_of_the_kernel_alone(
     child(work, uid=NOBODY, keep_admin=True).result()
     assert drain(sub) == []
     assert sub.stats()["untrusted"] == 3
+
+
+# -- user namespaces ----------------------------------------------------------------------------------
+
+READER = """
+import ctypes, sys
+if ctypes.CDLL(None).unshare(0x50000000):  # CLONE_NEWUSER | CLONE_NEWNET, while there is one thread
+    sys.exit(77)
+import nlbus
+print(flush=True)
+sys.stdin.readline()
+with nlbus.Subscriber("bus", groups=1) as sub:
+    print(flush=True)
+    sys.stdin.readline()
+    batch = sub.recv(timeout=0)
+    print(len(batch), sub.stats()["untrusted"], flush=True)
+"""
+SENDER = """
+import os, sys
+import nlbus
+from nlbus.kernel.netns import inside
+publisher = inside(int(sys.argv[1]), lambda: nlbus.Publisher(transport="usersock"))
+os.setuid(int(sys.argv[2]))
+publisher.publish(b"x", groups=1)
+os._exit(0)  # without a heartbeat
+"""
+
+
+@pytest.mark.parametrize(
+    ("uid_map", "uid", "believed"),
+    [
+        ("", 0, 0),  # neither end has a uid there
+        ("", 12345, 0),
+        ("65534 0 1", 12345, 0),  # the reader is nobody there, the sender seems to be
+        ("65534 0 1", 1, 0),
+        ("0 0 1", 12345, 0),
+        ("0 0 1", 0, 1),
+        ("7 0 1", 0, 1),
+    ],
+)
+def test_a_sender_without_a_uid_is_nobody_and_not_us(uid_map: str, uid: int, believed: int) -> None:
+    def told(words: str) -> str:
+        reader.stdin.write(words + "\n")
+        reader.stdin.flush()
+        return reader.stdout.readline()
+
+    with subprocess.Popen(
+        [sys.executable, "-c", READER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as reader:
+        assert reader.stdin is not None
+        assert reader.stdout is not None
+        if not reader.stdout.readline():
+            pytest.skip("no user namespaces")
+        if uid_map:
+            try:
+                Path(f"/proc/{reader.pid}/uid_map").write_text(uid_map)
+            except PermissionError:
+                pytest.skip("no privilege over the first user namespace")
+        assert told("mapped") == "\n"
+        subprocess.run([sys.executable, "-c", SENDER, str(reader.pid), str(uid)], check=True)
+        assert told("sent").split() == [str(believed), str(1 - believed)]
