@@ -1,14 +1,13 @@
-"""Floor 1 as plain functions, for tests and fuzzers."""
+"""Walking and parsing as plain functions, for tests and fuzzers only."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final, TypeAlias
 
-from _typeshed import ReadableBuffer, WriteableBuffer
+from _typeshed import ReadableBuffer
 
-# fault, header, data, offsets, times: all but the fault and the header are None where there is a fault,
-# the header too where the message has no room for one.
+# fault, header, data, offsets, times. With a fault, all but the header are None; the header too where the
+# message is too short for one.
 _Batch: TypeAlias = tuple[int, dict[str, int] | None, bytes | None, list[int] | None, list[int] | None]
-_Attribute: TypeAlias = tuple[int, bytes | Iterable[_Attribute]]
 
 CONSTANTS: Final[dict[str, int]]
 FAULTS: Final[dict[str, int]]
@@ -19,8 +18,4 @@ def payload(data: ReadableBuffer, header: int = 0) -> bytes | None: ...
 def attributes(data: ReadableBuffer) -> tuple[list[tuple[int, int, bytes]], int]: ...
 def parse_batch(head: ReadableBuffer, rest: ReadableBuffer) -> _Batch: ...
 def parse_chain(data: ReadableBuffer) -> tuple[list[_Batch], int]: ...
-def build(
-    buffer: WriteableBuffer,
-    messages: Iterable[tuple[int, int, int, int, bytes, Iterable[_Attribute]]],
-) -> int | None: ...
 def put_batch(header: Mapping[str, int], body_len: int) -> tuple[bytes, int]: ...

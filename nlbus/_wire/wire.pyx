@@ -1,21 +1,10 @@
-"""Floor 1 as plain functions, for tests and fuzzers. Nothing in nlbus itself calls them."""
+"""Walking and parsing as plain functions, for tests and fuzzers only."""
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from nlbus._abi.netlink cimport nlattr, nlmsghdr
 from nlbus._abi.nlbus cimport NLBUS_MSG_BATCH, nlbus_batch
-from nlbus._wire.build cimport (
-    nla_nest_end,
-    nla_nest_start,
-    nla_put,
-    nlmsg_end,
-    nlmsg_put,
-    nlmsg_reserve,
-    writer,
-    writer_init,
-    writer_length,
-)
 from nlbus._wire.bus cimport (
     BUS_COUNT,
     BUS_FLAGS,
@@ -54,8 +43,7 @@ from nlbus._wire.cursor cimport (
 )
 
 
-# One list, so that no name can be declared here and forgotten there. NLM_F_BULK is young: it is left out
-# where the headers lack it.
+# One list: each name stands once. Headers before Linux 6.3 lack NLM_F_BULK.
 cdef extern from *:
     """
     #include <linux/netlink.h>
@@ -115,7 +103,7 @@ FAULTS = {
 
 
 def sizes(size_t n):
-    """Say what each length macro makes of n."""
+    """Return the result of each length macro for n."""
     return {
         "nlmsg_align": nlmsg_align(n),
         "nlmsg_length": nlmsg_length(n),
@@ -127,7 +115,7 @@ def sizes(size_t n):
 
 
 def walk(const uint8_t[::1] data not None):
-    """Walk a datagram: (offset, length, type, flags, seq, portid) a message, and how many are malformed."""
+    """Walk a datagram: (offset, length, type, flags, seq, portid) per message, and how many are malformed."""
     cdef const uint8_t *start = &data[0]
     cdef const uint8_t *at = start
     cdef size_t remaining = data.shape[0]
@@ -142,7 +130,7 @@ def walk(const uint8_t[::1] data not None):
 
 
 def payload(const uint8_t[::1] data not None, size_t header=0):
-    """Return the payload of the message that data begins with, behind a family header; None if malformed."""
+    """Return the payload behind the family header of the first message in data; None if it is malformed."""
     cdef const uint8_t *at = &data[0]
     cdef size_t length
     if not nlmsg_ok(at, data.shape[0]):
@@ -152,7 +140,7 @@ def payload(const uint8_t[::1] data not None, size_t header=0):
 
 
 def attributes(const uint8_t[::1] data not None):
-    """Walk attributes: (type, flags, payload) an attribute, and how many are malformed."""
+    """Walk attributes: (type, flags, payload) per attribute, and the number of malformed ones."""
     cdef const uint8_t *at = &data[0]
     cdef size_t remaining = data.shape[0]
     cdef nlattr head
@@ -189,7 +177,7 @@ def parse_batch(const uint8_t[::1] head not None, const uint8_t[::1] rest not No
 
 
 def parse_chain(const uint8_t[::1] data not None):
-    """Parse the batches of a datagram, and count what is malformed below them; other messages are skipped."""
+    """Parse the batches of a datagram, and count malformed messages; other messages are skipped."""
     cdef const uint8_t *at = &data[0]
     cdef const uint8_t *batch
     cdef size_t remaining = data.shape[0]
@@ -210,44 +198,8 @@ def parse_chain(const uint8_t[::1] data not None):
     return found, int(remaining != 0)
 
 
-cdef int put_attributes(writer *out, object tree) except -1:
-    cdef uint8_t *nest
-    cdef bytes leaf
-    cdef uint16_t type
-    for type, value in tree:
-        if isinstance(value, bytes):
-            leaf = value
-            nla_put(out, type, <const uint8_t *> leaf, len(leaf))
-        else:
-            nest = nla_nest_start(out, type)
-            put_attributes(out, value)
-            nla_nest_end(out, nest)
-    return 0
-
-
-def build(uint8_t[::1] buffer not None, messages):
-    """Write messages (type, flags, seq, portid, payload, attributes) into buffer.
-
-    An attribute is (type, bytes) or, for a nest, (type, attributes). Returns the bytes written, or None
-    where the writer failed.
-    """
-    cdef writer out
-    cdef uint8_t *message
-    cdef uint8_t *room
-    cdef bytes leaf
-    writer_init(&out, &buffer[0], buffer.shape[0])
-    for type, flags, seq, portid, leaf, tree in messages:
-        message = nlmsg_put(&out, type, flags, seq, portid)
-        room = nlmsg_reserve(&out, len(leaf))
-        if room != NULL:
-            memcpy(room, <const uint8_t *> leaf, len(leaf))
-        put_attributes(&out, tree)
-        nlmsg_end(&out, message)
-    return None if out.failed else writer_length(&out)
-
-
 def put_batch(header, uint32_t body_len):
-    """Write the 96 bytes before a body; header is a dict of every field. Returns them and nlmsg_len."""
+    """Return the 96 bytes that precede a body, and nlmsg_len; header is a dict of every field."""
     cdef nlbus_batch head = header
     cdef uint8_t[96] prefix
     cdef uint32_t length = bus_put(prefix, &head, body_len)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlbus._core.block import FRAMINGS
-from nlbus._core.columns import records as gather
+from nlbus._core.columns.arrays import view
+from nlbus._core.columns.blocks import compact, from_datagrams
+from nlbus._core.columns.records import EVENT, MESSAGE, SEGMENT, events_of, payloads_of, records_of
 from nlbus.errors import SchemaError
 from nlbus.kernel.groups import Groups
 from nlbus.schema.topic import Topic
@@ -25,30 +27,6 @@ if TYPE_CHECKING:
     from nlbus._core.block import Block
     from nlbus._typing import Array, Bytes, Structured
     from nlbus.table.table import Table
-
-MESSAGE = np.dtype(
-    [
-        ("offset", "<i8"), ("length", "<u4"), ("type", "<u2"), ("flags", "<u2"),
-        ("seq", "<u4"), ("portid", "<u4"), ("group", "<u4"), ("nsid", "<i4"),
-    ]
-)  # fmt: skip
-
-EVENT = np.dtype(
-    [
-        ("seq", "<u8"), ("time_ns", "<i8"), ("groups", "<u4"), ("type", "<u4"),
-        ("portid", "<u4"), ("uid", "<u4"),
-    ]
-)  # fmt: skip
-
-# struct segment of _core/receive/walk.pxd: the events of one nlbus_batch.
-SEGMENT = np.dtype(
-    [
-        ("offset", "<i8"), ("length", "<i8"), ("offsets_at", "<i8"), ("times_at", "<i8"),
-        ("first_seq", "<u8"), ("time_ns", "<u8"), ("instance", "<u8"), ("fingerprint", "<u8"),
-        ("count", "<u4"), ("record_size", "<u4"), ("type", "<u4"), ("groups", "<u4"),
-        ("portid", "<u4"), ("uid", "<u4"), ("group", "<u4"), ("reserved", "<u4"),
-    ]
-)  # fmt: skip
 
 BUS = FRAMINGS.index("bus")
 NLBUS_MSG_BATCH = 0x10
@@ -98,7 +76,7 @@ class Batch:
         """
         reading = Reading(find(source))
         kind = FRAMINGS.index(reading.source.framing)
-        block, counts = gather.from_datagrams(kind, _datagrams(datagrams), group, 0)
+        block, counts = from_datagrams(kind, _datagrams(datagrams), group, 0)
         batch = cls(block, Loss(block.losses), reading)
         batch.counts = counts
         return batch
@@ -127,7 +105,7 @@ class Batch:
     @property
     def data(self) -> Bytes:
         """The memory that offsets count from, uint8. Bytes between messages mean nothing."""
-        return gather.view(self._block, U1, self._block.extent, 0)
+        return view(self._block, U1, self._block.extent, 0)
 
     @property
     def _table(self) -> Structured:
@@ -135,7 +113,7 @@ class Batch:
         if self._selected is not None:
             return self._selected
         block = self._block
-        return gather.view(block, SEGMENT if block.kind == BUS else MESSAGE, block.rows, block.rows_at)
+        return view(block, SEGMENT if block.kind == BUS else MESSAGE, block.rows, block.rows_at)
 
     @property
     def messages(self) -> Structured:
@@ -161,7 +139,7 @@ class Batch:
         """A row an event of the bus: seq, time_ns (UTC), groups (mask), type, portid, uid."""
         if not self._is_bus:
             return np.empty(0, EVENT)
-        return gather.events(self._block, self._selected, EVENT, self._len)
+        return events_of(self._block, self._selected, self._len)
 
     def records(
         self, dtype: npt.DTypeLike | Topic, type: int | None = None, groups: Any = None
@@ -187,11 +165,9 @@ class Batch:
                 return np.empty(0, dtype)
         if self._is_bus:
             mask = groups.mask if groups else 0
-            records, self.misfits = gather.records(
-                self._block, self._selected, dtype, type, fingerprint, mask
-            )
+            records, self.misfits = records_of(self._block, self._selected, dtype, type, fingerprint, mask)
         else:
-            records, self.misfits = gather.payloads(self._block, self._selected, dtype, type, groups)
+            records, self.misfits = payloads_of(self._block, self._selected, dtype, type, groups)
         return records
 
     def table(self, name: str | Topic) -> Table:
@@ -251,7 +227,7 @@ class Batch:
 
     def copy(self) -> Batch:
         """The same batch in memory of its own, no larger than needed."""
-        return self._with(gather.compact(self._block, self._selected))
+        return self._with(compact(self._block, self._selected))
 
     def _with(self, block: Block, rows: Structured | None = None) -> Batch:
         """What is true of this batch, of another block or some rows."""

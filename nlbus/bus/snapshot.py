@@ -12,7 +12,7 @@ from time import time_ns
 from typing import TYPE_CHECKING, TypeVar
 
 from nlbus._core.block import FRAMINGS
-from nlbus._core.columns import records as gather
+from nlbus._core.columns.blocks import from_datagrams
 from nlbus._core.receive.receiver import Receiver
 from nlbus._core.receive.socket import Socket
 from nlbus.bus.batch import Batch
@@ -138,7 +138,7 @@ def _dump_of(reading: Reading, table: str) -> Dump | Callable[[], Iterator[bytes
 def _made(reading: Reading, datagrams: list[bytes], origin: int) -> Batch:
     """Not received, but made of what is there, now."""
     kind = FRAMINGS.index(reading.source.framing)
-    block, _ = gather.from_datagrams(kind, datagrams, 0, 0, time_ns())
+    block, _ = from_datagrams(kind, datagrams, 0, 0, time_ns())
     return Batch(block, Loss(), reading, origin=origin)
 
 

@@ -8,44 +8,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nlbus._core.columns.program import Program
+from nlbus._core.columns.program import CASE, FLAGS, KINDS, LEVEL, OP, RULE, Program
+from nlbus._core.columns.store import SPEC
 from nlbus.errors import SchemaError
 from nlbus.schema.schema import Attr, Elements, Entry, List, Nest, Schema, Select, Struct, Structs
-from nlbus.schema.types import NL_COLUMNS, U16, Column, Field, Type
+from nlbus.schema.types import NL_COLUMNS, OPS, U16, Column, Field, Type
 
-# enum kind of _core/columns/program.pxd
-KINDS = {
-    name: number
-    for number, name in enumerate(
-        (
-            "SKIP", "UINT", "SINT", "UINT_BE", "SINT_BE", "VARINT", "FLAG", "FIXED", "ADDRESS", "VIA",
-            "TEXT", "BYTES", "NEST", "STRUCT", "LIST", "ELEMENTS", "SELECT", "STRUCTS",
-            "LABEL", "WEIGHT", "NOTHING", "FIRST",
-            "PLAIN_4", "PLAIN_8", "PLAIN_1", "PLAIN_2", "PLAIN_BE_2", "PLAIN_BE_4", "PLAIN_BE_8",
-            "PLAIN_ADDRESS",
-        )
-    )
-}  # fmt: skip
-# The decoder has a short way for these; without a change of width, a sign does not matter.
+# The decoder has a fast path for these: the width does not change, hence the sign does not matter.
 PLAIN = {
     ("UINT", 1): "PLAIN_1", ("UINT", 2): "PLAIN_2", ("UINT", 4): "PLAIN_4", ("UINT", 8): "PLAIN_8",
     ("SINT", 1): "PLAIN_1", ("SINT", 2): "PLAIN_2", ("SINT", 4): "PLAIN_4", ("SINT", 8): "PLAIN_8",
     ("UINT_BE", 2): "PLAIN_BE_2", ("UINT_BE", 4): "PLAIN_BE_4", ("UINT_BE", 8): "PLAIN_BE_8",
     ("SINT_BE", 4): "PLAIN_BE_4", ("ADDRESS", 4): "PLAIN_ADDRESS",
 }  # fmt: skip
-APPEND, SELECTS, MAY_LACK = 1, 2, 4
 NOWHERE = -1
-CASE_TEXT = 20
-HAPPENED = {"new": 0, "change": 1, "del": 2}
-
-OP_FIELDS = (
-    "kind", "flags", "size", "at", "cell", "first", "count", "level", "lists", "list_count", "absent",
-)  # fmt: skip
-OP = np.dtype([(name, "u8" if name == "absent" else "i4") for name in OP_FIELDS])
-LEVEL = np.dtype([("first", "i4"), ("count", "i4")])
-CASE = np.dtype([("text", f"S{CASE_TEXT}"), ("length", "i4"), ("level", "i4")])
-RULE = np.dtype([("type", "u2"), ("mask", "u2"), ("value", "u2"), ("op", "u2")])
-SPEC = np.dtype([("width", "i4"), ("list", "i4"), ("nullable", "i4")])
+CASE_TEXT = CASE["text"].itemsize
+HAPPENED = {name: number for number, name in OPS.items()}
 
 
 class Compiled(NamedTuple):
@@ -180,7 +158,7 @@ class _Builder:
             levels.append((len(map_), count))
             map_ += [level.get(number, NOWHERE) for number in range(count)]
         program = Program(
-            ops=_array([tuple(op[name] for name in OP_FIELDS) for op in self.ops], OP),
+            ops=_array([tuple(op.values()) for op in self.ops], OP),
             levels=_array(levels, LEVEL),
             map=np.array(map_, np.int32),
             cases=_array([(text, len(text), level) for text, level in self.cases], CASE),
@@ -211,7 +189,10 @@ class _Builder:
                 kind = field.type.kind if usual else _fastest(field.type, column)
                 op = _op(kind, size=field.type.size, at=at, cell=cell)
                 if field.absent is not None:
-                    op |= {"flags": MAY_LACK, "absent": field.absent & (1 << 8 * field.type.size) - 1}
+                    op |= {
+                        "flags": FLAGS["MAY_LACK"],
+                        "absent": field.absent & (1 << 8 * field.type.size) - 1,
+                    }
                 ops.append(op)
             at += field.type.size
         return ops
@@ -232,12 +213,12 @@ class _Builder:
             if cell < 0 and not entry.selects:
                 return _op("SKIP")
             kind = _fastest(entry.type, self.columns[name]) if cell >= 0 else entry.type.kind
-            return _op(kind, size=entry.type.size, cell=cell, flags=SELECTS if entry.selects else 0)
+            return _op(kind, size=entry.type.size, cell=cell, flags=FLAGS["SELECTS"] if entry.selects else 0)
         if isinstance(entry, List):
             if cell < 0:
                 return _op("SKIP")
             if entry.repeated:
-                return _op(entry.type.kind, size=entry.type.size, cell=cell, flags=APPEND)
+                return _op(entry.type.kind, size=entry.type.size, cell=cell, flags=FLAGS["APPEND"])
             return _op("LIST", cell=cell, first=self._add([self._item(entry, cell)]))
         if isinstance(entry, Struct):
             ops = self._field_ops(name, entry.fields)
@@ -292,7 +273,7 @@ class _Builder:
 
 
 def _op(kind: str, **fields: int) -> dict[str, int]:
-    op = dict.fromkeys(OP_FIELDS, 0) | {"kind": KINDS[kind], "cell": NOWHERE}
+    op = dict.fromkeys(OP.names or (), 0) | {"kind": KINDS[kind], "cell": NOWHERE}
     return op | fields
 
 

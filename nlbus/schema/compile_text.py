@@ -7,19 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nlbus._core.columns.keyvalue import Keys
+from nlbus._core.columns.keyvalue import KEY, KINDS, WORD, Keys
+from nlbus._core.columns.store import SPEC
 from nlbus.errors import SchemaError
 from nlbus.schema.schema import TextSchema
 from nlbus.schema.types import NL_COLUMNS, OPS, Column
 
 NOWHERE = -1
-# enum value_kind of _core/columns/keyvalue.pxd
-KEY_KINDS = {"TEXT": 0, "UINT": 1, "SINT": 2}
 HAPPENED = {name: number for number, name in OPS.items()}
-
-KEY = np.dtype([("name", "S32"), ("length", "i4"), ("kind", "i4"), ("cell", "i4"), ("required", "i4")])
-WORD = np.dtype([("text", "S32"), ("length", "i4"), ("op", "i4")])
-SPEC = np.dtype([("width", "i4"), ("list", "i4"), ("nullable", "i4")])
 
 
 class CompiledText(NamedTuple):
@@ -44,7 +39,7 @@ def compiled_text(schema: TextSchema, wanted: frozenset[str] | None = None) -> C
         (
             field.name.upper().encode(),
             len(field.name),
-            KEY_KINDS[field.type.kind],
+            KINDS[field.type.kind],
             cell.get(field.name, NOWHERE),
             field.name in schema.required,
         )
@@ -60,6 +55,7 @@ def compiled_text(schema: TextSchema, wanted: frozenset[str] | None = None) -> C
         specs=np.array(specs, SPEC),
         env=cell.get(schema.env, NOWHERE),
         op_key=names.index(schema.op) if schema.op else NOWHERE,
+        otherwise=HAPPENED["change"],
         title=schema.title,
         envelope=None if e is None else (e.begin, e.magic, e.size, e.start, e.length),
     )

@@ -54,7 +54,7 @@ class Part(NamedTuple):
     dictionary: Part | None = None
 
 
-class Batch(NamedTuple):
+class RecordBatch(NamedTuple):
     """Rows of all columns. A part that is None: there is no value in it; all such columns share the zeros."""
 
     rows: int
@@ -127,7 +127,7 @@ def _with_offsets(column: Column, values: Values) -> Values:
 
 def _batches(
     columns: Sequence[Column], layout: Layout, chunks: Sequence[Chunk], views: bool
-) -> Iterator[Batch]:
+) -> Iterator[RecordBatch]:
     whole = [*zip(columns, layout.children, map(_names, columns, layout.children), strict=True)]
     width = max([VIEW.itemsize, *(column.dtype.itemsize for column in columns)])
     zeros = np.empty(0, np.uint8)
@@ -148,7 +148,7 @@ def _batches(
                 parts.append(None)
             else:
                 parts.append(Part(rows, rows, (zeros, zeros), (), names.dictionary))
-        yield Batch(rows, parts, zeros)
+        yield RecordBatch(rows, parts, zeros)
 
 
 def _meet(i: int, names: Names, chunks: Iterable[Chunk]) -> None:

@@ -29,7 +29,7 @@ class Decoder(NamedTuple):
     """How messages of one kind become rows."""
 
     columns: tuple[Column, ...]
-    rows: Callable[[Block, Structured | None, int], Rows]  # of a batch's block; with their origin
+    rows: Callable[[Block, Structured | None, int], DecodedRows]  # of a batch's block; with their origin
 
 
 @cache
@@ -37,12 +37,12 @@ def decoder(schema: Schema | TextSchema, wanted: frozenset[str] | None) -> Decod
     """The decoder of these columns, None for all. SchemaError for one that the schema lacks."""
     if isinstance(schema, TextSchema):
         text = compiled_text(schema, wanted)
-        return Decoder(text.columns, partial(Rows, text, partial(Texts, text.program)))
+        return Decoder(text.columns, partial(DecodedRows, text, partial(Texts, text.program)))
     found = compiled(schema, wanted)
-    return Decoder(found.columns, partial(Rows, found, partial(Decoded, found.program)))
+    return Decoder(found.columns, partial(DecodedRows, found, partial(Decoded, found.program)))
 
 
-class Rows:
+class DecodedRows:
     """The messages of one kind in a batch, as a chunk of a Table. It holds no view of the batch."""
 
     def __init__(

@@ -11,16 +11,16 @@ MODULES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted(ROOT.glob("nlbus/_*/**/*.pyx"))
 ]
 
-# gather trusts the rows that were selected: this one's times stand behind all memory of its block.
+# events_of trusts selected rows: the times of this one lie behind the memory of its block.
 OVER_READ = """
 import numpy as np
-from nlbus._core.columns import records as gather
-from nlbus.bus.batch import EVENT, SEGMENT
-block, _ = gather.from_datagrams(0, [bytes(4096)], 0, 0)
+from nlbus._core.columns.blocks import from_datagrams
+from nlbus._core.columns.records import SEGMENT, events_of
+block, _ = from_datagrams(0, [bytes(4096)], 0, 0)
 rows = np.zeros(1, SEGMENT)
 rows["count"] = 1
-rows["times_at"] = block.rows_at  # and there are no rows
-gather.events(block, rows, EVENT, 1)
+rows["times_at"] = block.rows_at  # there are no rows
+events_of(block, rows, 1)
 """
 
 
@@ -40,4 +40,4 @@ def test_an_over_read_is_reported_and_ends_the_process() -> None:
     assert child.returncode != 0
     assert "heap-buffer-overflow" in child.stderr
     assert "READ of size 4" in child.stderr
-    assert "gather.c" in child.stderr or "gather.pyx" in child.stderr
+    assert "records.c" in child.stderr or "records.pyx" in child.stderr

@@ -13,7 +13,7 @@ import numpy as np
 from nlbus.bus.batch import MESSAGE, Batch
 from nlbus.schema.schema import Schema
 from nlbus.schema.types import NL_COLUMNS, OPS, Column, Values
-from nlbus.table.decoded import LIVE, Rows, decoder
+from nlbus.table.decoded import LIVE, DecodedRows, decoder
 from tests.support import columns_reference
 from tests.support.reference import kernel_chain, message
 from tests.support.schemas import Message
@@ -28,9 +28,9 @@ def batch_of(messages: Iterable[Message], *, chained: bool = False) -> Batch:
     return Batch.from_datagrams(SOURCE, [kernel_chain(*wire)] if chained else wire)
 
 
-def decode(schema: Schema, batch: Batch, wanted: frozenset[str] | None = None) -> Rows:
+def decode(schema: Schema, batch: Batch, wanted: frozenset[str] | None = None) -> DecodedRows:
     rows = decoder(schema, wanted).rows(batch._block, batch._selected, LIVE)
-    assert isinstance(rows, Rows)
+    assert isinstance(rows, DecodedRows)
     return rows
 
 
@@ -73,7 +73,7 @@ def _or_none(cells: list[Any], values: Values) -> list[Any]:
     return [cell if there else None for cell, there in zip(cells, values.valid.tolist(), strict=True)]
 
 
-def rows_of(schema: Schema, found: Rows, wanted: frozenset[str] | None = None) -> list[dict[str, Any]]:
+def rows_of(schema: Schema, found: DecodedRows, wanted: frozenset[str] | None = None) -> list[dict[str, Any]]:
     """All columns but nl_*, a dict a row."""
     columns = decoder(schema, wanted).columns
     nl = len(NL_COLUMNS)
@@ -101,7 +101,7 @@ def agree(schema: Schema, messages: Sequence[Message], *, chained: bool = False)
     return expected
 
 
-def compare(schema: Schema, found: Rows, expected: columns_reference.Decoded) -> None:
+def compare(schema: Schema, found: DecodedRows, expected: columns_reference.Decoded) -> None:
     assert rows_of(schema, found) == expected.rows
     assert [OPS[op] for op in found.values(2).values.tolist()] == expected.ops  # type: ignore[union-attr]
     assert found.damaged.tolist() == expected.damaged

@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from nlbus._core.block cimport message, segment
-from nlbus._core.columns.records cimport Rows
+from nlbus._core.columns.records cimport Selection
 
 cdef enum:
     MAX_INTERFACES = 4096         # a section
@@ -25,10 +25,10 @@ cdef class Packer:
     cdef origin origins[MAX_INTERFACES]
     cdef uint16_t index[INDEX_SIZE]  # open addressing; 0 is empty, else position + 1
 
-    cdef origin of(self, Rows rows, Py_ssize_t i) noexcept nogil
+    cdef origin of(self, Selection rows, Py_ssize_t i) noexcept nogil
     cdef uint32_t find(self, const origin *o) noexcept nogil
-    cdef uint32_t room(self, Rows rows, Py_ssize_t i) noexcept nogil
-    cdef uint8_t *put(self, uint8_t *to, Rows rows, Py_ssize_t i, uint64_t time_ns) noexcept nogil
+    cdef uint32_t room(self, Selection rows, Py_ssize_t i) noexcept nogil
+    cdef uint8_t *put(self, uint8_t *to, Selection rows, Py_ssize_t i, uint64_t time_ns) noexcept nogil
     cdef void put_message(self, uint8_t *to, const uint8_t *base, const message *m) noexcept nogil
     cdef void put_batch(self, uint8_t *to, const uint8_t *base, const segment *s,
                         uint32_t body) noexcept nogil

@@ -17,7 +17,7 @@ from libc.string cimport memcpy, memset
 from nlbus._abi.netlink cimport nlmsghdr
 from nlbus._abi.nlbus cimport NLBUS_F_TIMES, NLBUS_F_VAR, nlbus_batch
 from nlbus._core.block cimport BUS, HEAD, NLMSG, Block, message, segment
-from nlbus._core.columns.records cimport Rows
+from nlbus._core.columns.records cimport Selection
 from nlbus._core.capture.pcap cimport COOKED, ENHANCED_PACKET, enhanced_packet
 from nlbus._wire.bus cimport bus_put, bus_u32
 
@@ -67,7 +67,7 @@ cdef class Packer:
     def learn(self, Block block not None, selected, Py_ssize_t start):
         """(stop, new): rows from `start` up to `stop` have interfaces, once those of the list `new`, each a
         tuple (group, portid, uid, nsid), are described. Rows from `stop` on need another section."""
-        cdef Rows rows = Rows(block, selected)
+        cdef Selection rows = Selection(block, selected)
         cdef Py_ssize_t i = start
         cdef uint32_t known = self.count
         cdef origin o
@@ -82,7 +82,7 @@ cdef class Packer:
 
     def pack(self, Block block not None, selected, Py_ssize_t start, Py_ssize_t stop):
         """Rows from `start` up to `stop`, which have interfaces, as Enhanced Packet Blocks."""
-        cdef Rows rows = Rows(block, selected)
+        cdef Selection rows = Selection(block, selected)
         cdef size_t size = 0
         cdef Py_ssize_t i
         cdef uint8_t *to
@@ -96,7 +96,7 @@ cdef class Packer:
                 to = self.put(to, rows, i, <uint64_t> block.time_ns)
         return packed
 
-    cdef origin of(self, Rows rows, Py_ssize_t i) noexcept nogil:
+    cdef origin of(self, Selection rows, Py_ssize_t i) noexcept nogil:
         cdef origin o
         if self.kind == BUS:
             o.group = rows.segments[i].group
@@ -131,13 +131,13 @@ cdef class Packer:
             return self.count - 1
         return MAX_INTERFACES
 
-    cdef uint32_t room(self, Rows rows, Py_ssize_t i) noexcept nogil:
+    cdef uint32_t room(self, Selection rows, Py_ssize_t i) noexcept nogil:
         """Bytes of the datagram that this row becomes."""
         if self.kind == BUS:
             return HEAD + body_of(&rows.segments[i], rows.base)
         return rows.messages[i].length + (<uint32_t> sizeof(nlmsghdr) if self.kind == NLMSG else 0)
 
-    cdef uint8_t *put(self, uint8_t *to, Rows rows, Py_ssize_t i, uint64_t time_ns) noexcept nogil:
+    cdef uint8_t *put(self, uint8_t *to, Selection rows, Py_ssize_t i, uint64_t time_ns) noexcept nogil:
         """One packet; returns where the next begins."""
         cdef uint32_t length = self.room(rows, i)
         cdef origin o = self.of(rows, i)

@@ -13,7 +13,7 @@ _Part: TypeAlias = tuple[int, int, tuple[Array | None, ...], tuple[_Part, ...], 
 _Batch: TypeAlias = tuple[int, Sequence[_Part | None], Array]
 
 @final
-class Source:
+class BatchStream:
     """What a stream has still to give."""
 
     def __new__(cls, layout: _Layout, batches: Iterable[_Batch]) -> Self: ...

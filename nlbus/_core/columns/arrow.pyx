@@ -134,7 +134,7 @@ def stream(layout, batches):
     """The capsule of a stream of record batches of this layout."""
     cdef ArrowArrayStream *exported = <ArrowArrayStream *> allocated(sizeof(ArrowArrayStream))
     capsule = PyCapsule_New(exported, "arrow_array_stream", destroy_stream)
-    cdef Source source = Source(layout, batches)
+    cdef BatchStream source = BatchStream(layout, batches)
     Py_INCREF(source)
     exported.private_data = <PyObject *> source
     exported.get_schema = get_schema
@@ -318,7 +318,7 @@ cdef void release_array(ArrowArray *self) noexcept nogil:
 
 
 @cython.final
-cdef class Source:
+cdef class BatchStream:
     """What a stream has still to give."""
     cdef object layout
     cdef object batches
@@ -335,7 +335,7 @@ cdef class Source:
 
 
 cdef int get_schema(ArrowArrayStream *self, ArrowSchema *out) noexcept with gil:
-    source = <Source> self.private_data
+    source = <BatchStream> self.private_data
     memset(out, 0, sizeof(ArrowSchema))
     try:
         export_schema(out, source.layout)
@@ -346,7 +346,7 @@ cdef int get_schema(ArrowArrayStream *self, ArrowSchema *out) noexcept with gil:
 
 
 cdef int get_next(ArrowArrayStream *self, ArrowArray *out) noexcept with gil:
-    source = <Source> self.private_data
+    source = <BatchStream> self.private_data
     memset(out, 0, sizeof(ArrowArray))
     try:
         for batch in source.batches:
@@ -361,13 +361,13 @@ cdef int get_next(ArrowArrayStream *self, ArrowArray *out) noexcept with gil:
 
 cdef const char *get_last_error(ArrowArrayStream *self) noexcept nogil:
     with gil:
-        return (<Source> self.private_data).error
+        return (<BatchStream> self.private_data).error
 
 
 cdef void release_stream(ArrowArrayStream *self) noexcept nogil:
     if Py_IsInitialized():
         with gil:
-            Py_DECREF(<Source> self.private_data)
+            Py_DECREF(<BatchStream> self.private_data)
     self.release = NULL
 
 

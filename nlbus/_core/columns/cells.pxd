@@ -13,7 +13,7 @@ cdef enum:
     MOST = 0x7fffffff             # that an offset can tell
 
 
-cdef struct spec:                 # SPEC of nlbus/schema/compile_attributes.py: a cell, as the schema has it
+cdef struct spec:                 # a cell, as the schema declares it
     int32_t width                 # bytes of a value; 0: of any length
     int32_t list
     int32_t nullable

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
-from nlbus._core.columns.records cimport Rows
+from nlbus._core.columns.records cimport Selection
 from nlbus._core.columns.program cimport Program, op, slot
 from nlbus._core.columns.shape cimport shape
 from nlbus._core.columns.store cimport Store
@@ -26,8 +26,8 @@ cdef class Decoded(Store):
     cdef size_t selector_length
 
     cdef int point(self) except -1
-    cdef int stretch(self, Rows rows, int64_t first, int64_t end) noexcept nogil
-    cdef int field(self, const op *o, Rows rows, int64_t first, int64_t end) noexcept nogil
+    cdef int stretch(self, Selection rows, int64_t first, int64_t end) noexcept nogil
+    cdef int field(self, const op *o, Selection rows, int64_t first, int64_t end) noexcept nogil
     cdef int fields(self, int first, int count, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int take(self, slot *s, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int attributes(self, const uint8_t *at, size_t length, int64_t row) noexcept nogil

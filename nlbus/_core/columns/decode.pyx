@@ -17,7 +17,7 @@ from nlbus._core.block cimport Block, message
 from nlbus._core.columns.cells cimport (
     cell, cell_begin, cell_bytes, cell_integer, cell_item, cell_items, cell_place,
 )
-from nlbus._core.columns.records cimport Rows
+from nlbus._core.columns.records cimport Selection
 from nlbus._core.columns.integers cimport extended, load, load_big
 from nlbus._core.columns.plain cimport IPV4_MAPPED, lacks, plain
 from nlbus._core.columns.program cimport *
@@ -41,7 +41,7 @@ cdef class Decoded(Store):
     """
 
     def __cinit__(self, Program program not None, Block block not None, selected):
-        cdef Rows rows = Rows(block, selected)
+        cdef Selection rows = Selection(block, selected)
         cdef const message *m
         cdef int8_t *what = <int8_t *> malloc(rows.count + 1)
         cdef Py_ssize_t i, n = 0
@@ -102,7 +102,7 @@ cdef class Decoded(Store):
 
     # -- attributes to cells -----------------------------------------------------------------------
 
-    cdef int stretch(self, Rows rows, int64_t first, int64_t end) noexcept nogil:
+    cdef int stretch(self, Selection rows, int64_t first, int64_t end) noexcept nogil:
         """These rows: the fields of their headers, then attributes; where both tell the same, these count."""
         cdef const message *m
         cdef size_t start = (self.program.header + 3) & ~3
@@ -133,7 +133,7 @@ cdef class Decoded(Store):
                 failed |= self.take(v.slot, at + v.at, v.size, row)
         return failed
 
-    cdef int field(self, const op *o, Rows rows, int64_t first, int64_t end) noexcept nogil:
+    cdef int field(self, const op *o, Selection rows, int64_t first, int64_t end) noexcept nogil:
         """A field of the header, of these rows."""
         cdef cell *c = &self.cells[o.cell]
         cdef const message *m = rows.messages

@@ -10,13 +10,13 @@ cdef enum:
     SLOTS = 256                   # of the table by which keys are found
 
 
-cdef enum value_kind:             # KEY_KINDS of nlbus/schema/compile_text.py
+cdef enum value_kind:
     TEXT
     UNSIGNED
     SIGNED
 
 
-cdef struct key:                  # KEY
+cdef struct key:
     char name[32]
     int32_t length
     int32_t kind
@@ -24,7 +24,7 @@ cdef struct key:                  # KEY
     int32_t required
 
 
-cdef struct word:                 # WORD: what has happened, where a value is this one
+cdef struct word:                 # the operation that a value means
     char text[32]
     int32_t length
     int32_t op
@@ -43,6 +43,7 @@ cdef class Keys(Plan):
     cdef uint8_t slots[SLOTS]     # 1 + the number of a key; 0: none
     cdef int env                  # cell, or -1
     cdef int op_key               # or -1
+    cdef uint8_t otherwise        # the operation where op_key has no known value
     cdef bint title
     cdef span begin               # of an envelope
     cdef span magic

@@ -1,10 +1,16 @@
 """The decoder of text: datagrams of KEY=VALUE to columns, by tables that a schema was compiled to."""
 
-from typing import Self, final
+from typing import Any, Final, Self, final
+
+import numpy as np
 
 from nlbus._core.block import Block
 from nlbus._core.columns.store import Plan, Store
 from nlbus._typing import Structured
+
+KEY: Final[np.dtype[Any]]
+WORD: Final[np.dtype[Any]]
+KINDS: Final[dict[str, int]]  # enum value_kind
 
 @final
 class Keys(Plan):
@@ -16,6 +22,7 @@ class Keys(Plan):
         specs: Structured,
         env: int,
         op_key: int,
+        otherwise: int,
         title: bool,
         envelope: tuple[bytes, bytes, int, int, int] | None,
     ) -> Self: ...

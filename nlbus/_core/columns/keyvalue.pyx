@@ -10,27 +10,40 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from nlbus._core.block cimport Block, message
+from nlbus._core.columns.arrays cimport layout
 from nlbus._core.columns.cells cimport cell, cell_begin, cell_bytes, cell_integer, cell_item
-from nlbus._core.columns.records cimport Rows
+from nlbus._core.columns.records cimport Selection
 from nlbus._core.columns.store cimport address
 
 cdef enum:
-    CHANGE = 1                    # OPS of nlbus.schema.schema
     INT32_LIMIT = 0x7fffffff      # offsets of columns are int32
 
 
-# -- what a schema was compiled to ----------------------------------------------------------------------
+# -- a compiled schema ----------------------------------------------------------------------------------
+
+
+cdef key one_key
+cdef key[::1] key_view = <key[:1]> &one_key
+cdef word one_word
+cdef word[::1] word_view = <word[:1]> &one_word
+
+KEY = layout(key_view)
+WORD = layout(word_view)
+KINDS = {"TEXT": TEXT, "UINT": UNSIGNED, "SINT": SIGNED}
 
 
 @cython.final
 cdef class Keys(Plan):
     """A compiled TextSchema: arrays of nlbus/schema/compile_text.py, kept as they are. ValueError.
 
-    `envelope` is (begin, magic, size, start, length) as in nlbus.schema.schema.Envelope, or None. env: the cell of
-    the list of all strings; op_key: the key that tells what has happened; -1: none.
+    `envelope` is (begin, magic, size, start, length) as in nlbus.schema.schema.Envelope, or None.
+    env: the cell of the list of all strings, or -1.
+    op_key: the key whose value, one of `words`, names the operation, or -1.
+    otherwise: the operation of messages without such a value.
     """
 
-    def __cinit__(self, *, keys, words, specs, int env, int op_key, bint title, tuple envelope):
+    def __cinit__(self, *, keys, words, specs, int env, int op_key, uint8_t otherwise, bint title,
+                  tuple envelope):
         cdef int i, at
         cdef bytes begin, magic
         if len(keys) > MAX_KEYS:
@@ -43,6 +56,7 @@ cdef class Keys(Plan):
         self.word_count = len(words)
         self.env = env
         self.op_key = op_key
+        self.otherwise = otherwise
         self.title = title
         if envelope is not None:
             begin, magic, self.envelope, self.start_at, self.length_at = envelope
@@ -95,7 +109,7 @@ cdef class Keys(Plan):
         return True
 
     cdef uint8_t happened(self, const span *values) noexcept nogil:
-        """What the value of the key that tells it says has happened."""
+        """The operation that the datagram reports."""
         cdef const span *value
         cdef int i
         if self.op_key >= 0 and values[self.op_key].at != NULL:
@@ -104,7 +118,7 @@ cdef class Keys(Plan):
                 if (<size_t> self.words[i].length == value.length
                         and memcmp(self.words[i].text, value.at, value.length) == 0):
                     return <uint8_t> self.words[i].op
-        return CHANGE
+        return self.otherwise
 
 
 cdef inline int slot(const uint8_t *name, size_t length) noexcept nogil:
@@ -183,7 +197,7 @@ cdef class Texts(Store):
     """
 
     def __cinit__(self, Keys keys not None, Block block not None, selected):
-        cdef Rows rows = Rows(block, selected)
+        cdef Selection rows = Selection(block, selected)
         cdef const message *m
         cdef Py_ssize_t i
         cdef int64_t row = 0

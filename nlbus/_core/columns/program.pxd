@@ -1,4 +1,4 @@
-"""What a schema of attributes was compiled to: the tables by which the decoder goes."""
+"""A compiled schema of attributes: the tables that drive the decoder."""
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -8,7 +8,7 @@ from nlbus._core.block cimport message
 
 
 cdef enum kind:
-    SKIP                          # known, but nobody asked for it
+    SKIP                          # known, but its column is not wanted
     UINT
     SINT
     UINT_BE
@@ -29,8 +29,8 @@ cdef enum kind:
     LABEL                         # of a stack of MPLS labels, an entry: its upper 20 bits
     WEIGHT                        # two bytes, the lower one first, and one more
     # Of slots:
-    NOTHING                       # the schema has no such attribute
-    FIRST                         # nothing has come yet: its column has no memory
+    NOTHING                       # not in the schema
+    FIRST                         # no value yet: its column has no memory
     # To a column of that width, which is no list; the commonest first:
     PLAIN_4                       # UINT or SINT
     PLAIN_8
@@ -45,13 +45,13 @@ cdef enum kind:
 cdef enum op_flag:
     APPEND = 1                    # each attribute of this number is a new item
     SELECTS = 2                   # later SELECTs go by this text
-    MAY_LACK = 4                  # the integer `absent` means that there is none
+    MAY_LACK = 4                  # the integer `absent` means: no value
 
 
-cdef struct op:                   # OP of nlbus/schema/compile_attributes.py
+cdef struct op:                   # what to do with a field or an attribute
     int32_t kind
     int32_t flags
-    int32_t size                  # on the wire, at least
+    int32_t size                  # on the wire, minimum
     int32_t at                    # of a field: where in its struct
     int32_t cell                  # -1: none
     int32_t first
@@ -62,7 +62,7 @@ cdef struct op:                   # OP of nlbus/schema/compile_attributes.py
     uint64_t absent               # as many bits as `size` has
 
 
-cdef struct slot:                 # what an attribute's number, or an op's, leads to, in the batch at hand
+cdef struct slot:                 # the op of an attribute's number, and its column in this batch
     int32_t kind
     int32_t at                    # as the op's
     const op *op
@@ -70,18 +70,18 @@ cdef struct slot:                 # what an attribute's number, or an op's, lead
     uint8_t *valid
 
 
-cdef struct level:                # LEVEL: map[first + number] is an op, or -1
+cdef struct level:                # map[first + number] is an op, or -1
     int32_t first
     int32_t count
 
 
-cdef struct case:                 # CASE
+cdef struct case:                 # of a SELECT: the level for a text
     char text[20]
     int32_t length
     int32_t level
 
 
-cdef struct rule:                 # RULE: what a message's type and flags say
+cdef struct rule:                 # the operation that a message's type and flags mean
     uint16_t type
     uint16_t mask
     uint16_t value
@@ -102,14 +102,14 @@ cdef class Program(Plan):
     cdef int field_count
     cdef int text_count           # of those, the last: they fill cells of any length
     cdef uint32_t header
-    cdef int32_t root             # level; -1: nothing but the header is looked at
+    cdef int32_t root             # level; -1: only the header is read
     cdef int select_at
     cdef int select_size
     cdef uint64_t select_value
-    cdef bint select_others       # messages with that value are the ones that do not fit
+    cdef bint select_others       # that value excludes a message
 
 
-# What the message says has happened; -1: it is not of this kind, -2: it should be, but is cut.
+# The operation that the message reports; -1: of another kind, -2: of this kind, but too short.
 cdef inline int fits(Program self, const message *m, const uint8_t *payload) noexcept nogil:
     cdef int i
     for i in range(self.rule_count):

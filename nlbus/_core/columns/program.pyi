@@ -1,9 +1,18 @@
-"""What a schema of attributes was compiled to: the tables by which the decoder goes."""
+"""A compiled schema of attributes: the tables that drive the decoder."""
 
-from typing import Self, final
+from typing import Any, Final, Self, final
+
+import numpy as np
 
 from nlbus._core.columns.store import Plan
 from nlbus._typing import Array, Structured
+
+OP: Final[np.dtype[Any]]
+LEVEL: Final[np.dtype[Any]]
+CASE: Final[np.dtype[Any]]
+RULE: Final[np.dtype[Any]]
+KINDS: Final[dict[str, int]]  # enum kind, less those of slots
+FLAGS: Final[dict[str, int]]  # enum op_flag
 
 @final
 class Program(Plan):

@@ -1,14 +1,61 @@
-"""What a schema of attributes was compiled to: the tables by which the decoder goes."""
+"""A compiled schema of attributes: the tables that drive the decoder."""
 
 cimport cython
 from libc.stdint cimport int32_t
 
+from nlbus._core.columns.arrays cimport layout
 from nlbus._core.columns.store cimport address
+
+cdef op one_op
+cdef op[::1] op_view = <op[:1]> &one_op
+cdef level one_level
+cdef level[::1] level_view = <level[:1]> &one_level
+cdef case one_case
+cdef case[::1] case_view = <case[:1]> &one_case
+cdef rule one_rule
+cdef rule[::1] rule_view = <rule[:1]> &one_rule
+
+OP = layout(op_view)
+LEVEL = layout(level_view)
+CASE = layout(case_view)
+RULE = layout(rule_view)
+
+KINDS = {
+    "SKIP": SKIP,
+    "UINT": UINT,
+    "SINT": SINT,
+    "UINT_BE": UINT_BE,
+    "SINT_BE": SINT_BE,
+    "VARINT": VARINT,
+    "FLAG": FLAG,
+    "FIXED": FIXED,
+    "ADDRESS": ADDRESS,
+    "VIA": VIA,
+    "TEXT": TEXT,
+    "BYTES": BYTES,
+    "NEST": NEST,
+    "STRUCT": STRUCT,
+    "LIST": LIST,
+    "ELEMENTS": ELEMENTS,
+    "SELECT": SELECT,
+    "STRUCTS": STRUCTS,
+    "LABEL": LABEL,
+    "WEIGHT": WEIGHT,
+    "PLAIN_1": PLAIN_1,
+    "PLAIN_2": PLAIN_2,
+    "PLAIN_4": PLAIN_4,
+    "PLAIN_8": PLAIN_8,
+    "PLAIN_BE_2": PLAIN_BE_2,
+    "PLAIN_BE_4": PLAIN_BE_4,
+    "PLAIN_BE_8": PLAIN_BE_8,
+    "PLAIN_ADDRESS": PLAIN_ADDRESS,
+}
+FLAGS = {"APPEND": APPEND, "SELECTS": SELECTS, "MAY_LACK": MAY_LACK}
 
 
 @cython.final
 cdef class Program(Plan):
-    """What a schema was compiled to: arrays of nlbus/schema/compile_attributes.py, kept as they are."""
+    """A compiled Schema: the arrays of nlbus/schema/compile_attributes.py, kept alive. ValueError."""
 
     def __cinit__(self, *, ops, levels, map, cases, rules, specs, lists, tuple fields, int header, int root,
                   tuple selector, bint others):

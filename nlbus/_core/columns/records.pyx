@@ -1,59 +1,20 @@
-"""From rows to arrays: records, events, payloads. Rows come from a block or were selected from one.
+"""From rows to arrays: records, events, payloads.
 
-The offsets of rows were checked by the walk, and are trusted here.
+The walk checked the offsets of rows; they are trusted here.
 """
 
 cimport cython
 cimport numpy as np
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.object cimport PyObject, PyTypeObject
-from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
-from nlbus._abi.netlink cimport nlmsghdr
-from nlbus._core.block cimport (
-    BUS, HEAD, NLMSG, Block, block_finish, block_size, contents, message, row_size, segment,
-)
-from nlbus._core.receive.ledger cimport Ledger
-from nlbus._core.receive.walk cimport datagram, walk, walk_any, walk_start
+from nlbus._core.block cimport Block, message, row_size, segment
+from nlbus._core.columns.arrays cimport empty, layout, view
 from nlbus._wire.bus cimport bus_u32
 
 
 np.import_array()
-
-cdef extern from "numpy/arrayobject.h":
-    object PyArray_NewFromDescr(PyTypeObject *type, np.dtype dtype, int ndim, np.npy_intp *shape,
-                                np.npy_intp *strides, void *data, int flags, PyObject *like)
-
-
-def view(Block block not None, np.dtype dtype not None, np.npy_intp count, int64_t offset,
-         np.npy_intp stride=0):
-    """A read-only array of the block's memory, which it keeps alive. The caller knows that it lies there."""
-    array = PyArray_NewFromDescr(<PyTypeObject *> np.ndarray, own(dtype), 1, &count,
-                                 &stride if stride else NULL, block.base + offset, 0, NULL)
-    np.set_array_base(array, block)
-    return array
-
-
-cdef object array_of(dtype, Py_ssize_t count, void *at, owner):
-    """A read-only array of memory that is there as long as its owner."""
-    cdef np.npy_intp shape = count
-    array = PyArray_NewFromDescr(<PyTypeObject *> np.ndarray, own(np.dtype(dtype)), 1, &shape, NULL, at, 0,
-                                 NULL)
-    np.set_array_base(array, owner)
-    return array
-
-
-cdef np.ndarray empty(np.dtype dtype, np.npy_intp count):
-    return PyArray_NewFromDescr(<PyTypeObject *> np.ndarray, own(dtype), 1, &count, NULL, NULL, 0, NULL)
-
-
-cdef inline np.dtype own(np.dtype dtype):
-    """One reference more, for numpy's constructors steal one."""
-    Py_INCREF(dtype)
-    return dtype
 
 
 cdef struct event:                # a row of batch.events
@@ -63,6 +24,18 @@ cdef struct event:                # a row of batch.events
     uint32_t type
     uint32_t portid
     uint32_t uid
+
+
+cdef event one_event
+cdef event[::1] event_view = <event[:1]> &one_event
+cdef message one_message
+cdef message[::1] message_view = <message[:1]> &one_message
+cdef segment one_segment
+cdef segment[::1] segment_view = <segment[:1]> &one_segment
+
+EVENT = layout(event_view)
+MESSAGE = layout(message_view)
+SEGMENT = layout(segment_view)
 
 
 cdef struct choice:               # which events, and of what size
@@ -88,7 +61,7 @@ cdef inline bint wanted(const segment *s, const choice *c) noexcept nogil:
 
 
 cdef inline uint32_t fitting(const segment *s, const choice *c, const uint8_t *data) noexcept nogil:
-    """How many of the segment's events have the size and schema asked for."""
+    """How many of the segment's events have the wanted size and schema."""
     cdef uint32_t i, fit = 0
     if not c.any_schema and c.fingerprint != s.fingerprint:
         return 0
@@ -100,8 +73,8 @@ cdef inline uint32_t fitting(const segment *s, const choice *c, const uint8_t *d
 
 
 @cython.final
-cdef class Rows:
-    """The rows to look at: a block's own, or those that were selected from them, an array."""
+cdef class Selection:
+    """The rows to read: a block's own, or an array of some of them (SEGMENT on the bus, else MESSAGE)."""
 
     def __cinit__(self, Block block not None, selected):
         cdef const void *rows = block.base + block.rows_at
@@ -120,13 +93,13 @@ cdef class Rows:
             PyBuffer_Release(&self.view)
 
 
-def records(Block block not None, selected, np.dtype dtype not None, type, fingerprint, groups):
-    """(array, misfits): the events that were asked for, in the order they came; groups is a mask, 0 for any.
+def records_of(Block block not None, selected, np.dtype dtype not None, type, fingerprint, groups):
+    """(array, misfits): the wanted events, in order of arrival; groups is a mask, 0 for any.
 
-    The array is a view where they are one piece of memory, else a copy.
+    The array is a view where they are contiguous in memory, else a copy.
     """
     cdef choice c = choose(dtype.itemsize, type, fingerprint, groups)
-    cdef Rows rows = Rows(block, selected)
+    cdef Selection rows = Selection(block, selected)
     cdef const segment *s = rows.segments
     cdef int64_t first = -1, next = -1
     cdef uint64_t count = 0, misfits = 0
@@ -171,12 +144,12 @@ cdef void copy_records(const segment *s, Py_ssize_t count, const uint8_t *base, 
                 to += length
 
 
-def payloads(Block block not None, selected, np.dtype dtype not None, type, groups):
-    """(array, misfits): the payloads of the messages that were asked for; groups is None or a set of numbers.
+def payloads_of(Block block not None, selected, np.dtype dtype not None, type, groups):
+    """(array, misfits): the payloads of the wanted messages; groups is None or a set of numbers.
 
     The array is a view where all payloads stand at equal distances, else a copy.
     """
-    cdef Rows rows
+    cdef Selection rows
     cdef const message *m
     cdef int64_t size = dtype.itemsize, kind = -1 if type is None else type
     cdef np.npy_intp count = 0
@@ -186,7 +159,7 @@ def payloads(Block block not None, selected, np.dtype dtype not None, type, grou
     cdef np.ndarray array
     if selected is None and type is None and groups is None and block.first >= 0 and block.length == size:
         return view(block, dtype, block.rows, block.first, block.stride), 0
-    rows = Rows(block, selected)
+    rows = Selection(block, selected)
     m = rows.messages
     for i in range(rows.count):
         if (kind < 0 or m[i].type == kind) and (groups is None or m[i].group in groups):
@@ -205,11 +178,11 @@ def payloads(Block block not None, selected, np.dtype dtype not None, type, grou
     return array, misfits
 
 
-def events(Block block not None, selected, np.dtype dtype not None, np.npy_intp count):
-    """A row an event, from a row a batch. dtype is that of struct event, count how many there are."""
-    cdef Rows rows = Rows(block, selected)
+def events_of(Block block not None, selected, np.npy_intp count):
+    """The `count` events of a block of the bus: EVENT, one row per event."""
+    cdef Selection rows = Selection(block, selected)
     cdef const segment *s = rows.segments
-    cdef np.ndarray array = empty(dtype, count)
+    cdef np.ndarray array = empty(EVENT, count)
     cdef event *to = <event *> np.PyArray_DATA(array)
     cdef Py_ssize_t i
     cdef uint32_t j
@@ -227,102 +200,3 @@ def events(Block block not None, selected, np.dtype dtype not None, np.npy_intp 
                 to += 1
     np.PyArray_CLEARFLAGS(array, np.NPY_ARRAY_WRITEABLE)
     return array
-
-
-cdef uint8_t *append(uint8_t *to, const uint8_t *base, int64_t *at, int64_t length,
-                     const uint8_t *start) noexcept:
-    """Copy the bytes at offset `at`, and let it say where they are now."""
-    memcpy(to, base + at[0], length)
-    at[0] = to - start
-    to += length
-    return to + (-(to - start) & 7)
-
-
-def compact(Block block, selected):
-    """A block of its own with these rows and nothing else."""
-    cdef Rows rows = Rows(block, selected)
-    cdef bint bus = block.kind == BUS
-    # A message's header goes with it: captures record what stands before the payload.
-    cdef uint32_t head = sizeof(nlmsghdr) if block.kind == NLMSG else 0
-    cdef size_t size = 64, rows_at
-    cdef Py_ssize_t i
-    cdef segment s
-    cdef message m
-    cdef uint8_t *start
-    cdef uint8_t *to
-    cdef contents found
-    cdef Block copied = Block()
-    memset(&found, 0, sizeof(found))
-    found.rows = found.events = rows.count
-    found.first = -1
-    for i in range(rows.count):
-        size += (rows.segments[i].length + 8 * <int64_t> rows.segments[i].count + 32 if bus
-                 else head + rows.messages[i].length + 8)
-    rows_at = size & ~<size_t> 63
-    start = to = <uint8_t *> malloc(rows_at + 64 + rows.count * row_size(block.kind))
-    if start == NULL:
-        raise MemoryError(f"no memory to copy a batch of {size} bytes")
-    rows_at += 64
-    if bus:
-        found.events = 0
-    for i in range(rows.count):
-        if bus:
-            s = rows.segments[i]
-            found.events += s.count
-            to = append(to, rows.base, &s.offset, s.length, start)
-            if s.offsets_at >= 0:
-                to = append(to, rows.base, &s.offsets_at, 4 * (<int64_t> s.count + 1), start)
-            if s.times_at >= 0:
-                to = append(to, rows.base, &s.times_at, 4 * <int64_t> s.count, start)
-            (<segment *> (start + rows_at))[i] = s
-        else:
-            m = rows.messages[i]
-            m.offset -= head
-            to = append(to, rows.base, &m.offset, head + m.length, start)
-            m.offset += head
-            (<message *> (start + rows_at))[i] = m
-    block_finish(copied, start, block.kind, rows_at, &found, block.time_ns)
-    copied.losses = b""
-    return copied
-
-
-def from_datagrams(int kind, list datagrams, int group, uint32_t uid, int64_t time_ns=0):
-    """A block of datagrams given as bytes, walked as a receiver would; and what was counted, by name."""
-    cdef Py_ssize_t i, count = len(datagrams), total = 0
-    cdef datagram *d = <datagram *> calloc(count + 1, sizeof(datagram))
-    cdef Ledger ledger = Ledger(0xffffffff)
-    cdef Block block = Block()
-    cdef walk w
-    cdef uint8_t *memory = NULL
-    cdef uint8_t *to
-    cdef size_t rows_at
-    if d == NULL:
-        raise MemoryError()
-    try:
-        for item in datagrams:
-            total += len(<bytes?> item) + 8
-        memory = <uint8_t *> malloc(block_size(total, count, &rows_at))
-        if memory == NULL:
-            raise MemoryError()
-        to = memory
-        for i in range(count):
-            item = <bytes> datagrams[i]
-            d[i].length = d[i].body_len = <uint32_t> len(item)
-            memcpy(to, <const char *> item, len(item))
-            d[i].head = to
-            d[i].body = to + HEAD if kind == BUS else to
-            d[i].group = group
-            d[i].uid = uid
-            d[i].nsid = -1
-            to += (len(item) + 7) & ~7
-        w.malformed = w.foreign = w.copies = w.unstamped = 0
-        w.stamped = False
-        walk_start(&w, memory, memory + rows_at)
-        walk_any(&w, kind, d, count, ledger)
-        block.losses = ledger.take_rows()
-        block_finish(block, memory, kind, rows_at, &w.found, time_ns)
-        memory = NULL
-    finally:
-        free(d)
-        free(memory)
-    return block, {"malformed": w.malformed, "foreign": w.foreign, "copies": w.copies}

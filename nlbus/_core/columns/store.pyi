@@ -1,6 +1,6 @@
 """Columns in memory, for the decoders: a cell each, and what is known of every row's message."""
 
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from typing_extensions import disjoint_base
@@ -9,6 +9,8 @@ _Array: TypeAlias = np.ndarray[tuple[int], np.dtype[Any]]
 _Items: TypeAlias = tuple[_Array, _Array, _Array | None]
 
 __pyx_capi__: dict[str, object]  # what the decoders cimport
+
+SPEC: Final[np.dtype[Any]]  # struct spec of cells.pxd
 
 @disjoint_base
 class Region: ...

@@ -11,7 +11,7 @@ from libc.string cimport memset
 
 from nlbus._abi.socket cimport MADV_HUGEPAGE, madvise, munmap, reserve
 from nlbus._core.columns.cells cimport cell, cell_fill, spec
-from nlbus._core.columns.records cimport array_of
+from nlbus._core.columns.arrays cimport array_of, layout
 
 import numpy as np
 
@@ -34,6 +34,12 @@ cdef enum:
     LEAST_SHARED = 1 << 16        # a few rows must not keep a region
 
 
+cdef spec one_spec
+cdef spec[::1] spec_view = <spec[:1]> &one_spec
+
+SPEC = layout(spec_view)
+
+
 cdef void *address(array, size_t size) except? NULL:
     """Where the items of a C-contiguous array are; ValueError if they have another size."""
     cdef const uint8_t[::1] view
@@ -54,7 +60,7 @@ cdef class Plan:
     """What columns there are, and how much memory they took last time."""
 
     cdef int know(self, specs) except -1:
-        """The cells, as nlbus/schema/compile_attributes.py has them."""
+        """Take over the cells: an array of SPEC."""
         self.kept = [specs]
         self.specs = <spec *> address(specs, sizeof(spec))
         self.cells = len(specs)
@@ -229,8 +235,10 @@ cdef class Store:
         return self.plan.specs[i].nullable and self.cells[i].data == NULL and self.cells[i].offsets == NULL
 
     def values(self, int i, dtype):
-        """(values, valid, offsets, items) of cell i, as nlbus.schema.schema.Values has them; items is (values,
-        valid, offsets) of a list's items."""
+        """(values, valid, offsets, items) of cell i: the fields of nlbus.schema's Values.
+
+        items is (values, valid, offsets) of a list's items, else None.
+        """
         cdef cell *c = &self.cells[i]
         cdef Py_ssize_t n = self.rows
         if c.data == NULL and c.offsets == NULL:

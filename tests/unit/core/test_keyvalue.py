@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlbus import Batch, SchemaError
-from nlbus._core.columns.keyvalue import Keys, Texts
-from nlbus.schema.compile_text import KEY, SPEC, WORD, CompiledText, compiled_text
+from nlbus._core.columns.keyvalue import KEY, WORD, Keys, Texts
+from nlbus._core.columns.store import SPEC
+from nlbus.schema.compile_text import CompiledText, compiled_text
 from nlbus.schema.schema import Envelope, TextSchema
 from nlbus.schema.types import S8, S32, TEXT, U8, U64, Field
 from nlbus.sources.uevent import SCHEMA
@@ -323,6 +324,7 @@ def test_tables_that_make_no_sense_are_refused() -> None:
             specs=np.empty(0, SPEC),
             env=-1,
             op_key=-1,
+            otherwise=1,
             title=False,
             envelope=envelope,
         )

@@ -231,19 +231,3 @@ def test_the_largest_batch_against_the_edge() -> None:
     count = reference.MAX_COUNT
     check(bus_batch(offsets=[0] * (count + 1)))
     check(bus_batch(offsets=[0] * (count + 1), times=range(count)))
-
-
-def test_nothing_is_written_past_the_edge() -> None:
-    specs: list[tuple[int, int, int, int, bytes, reference.Tree]] = [
-        (1, 2, 3, 4, b"abcde", [(1, b"x"), (2, [(3, b"yz"), (4, b"")])]),
-        (5, 6, 7, 8, b"", [(9, bytes(30))]),
-        (5, 6, 7, 8, b"abc", []),
-    ]
-    whole = kernel_chain(
-        *[message(k, p, flags=f, seq=s, portid=i, tree=tree) for k, f, s, i, p, tree in specs]
-    )
-    for room in range(len(whole)):
-        assert wire.build(EDGE.last(room), specs) is None
-    view = EDGE.last(len(whole))
-    assert wire.build(view, specs) == len(whole)
-    assert bytes(view) == whole
