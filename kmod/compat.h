@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What differs between kernels, and nothing else does: 6.1 and later. */
+/* All differences between kernel versions, from 6.1 on. */
 #ifndef _NLBUS_COMPAT_H
 #define _NLBUS_COMPAT_H
 
@@ -12,7 +12,8 @@
 #endif
 
 #if KERNEL_VERSION(6, 13, 0) > LINUX_VERSION_CODE
-static inline void hrtimer_setup(struct hrtimer *timer, enum hrtimer_restart (*function)(struct hrtimer *),
+static inline void hrtimer_setup(struct hrtimer *timer,
+				 enum hrtimer_restart (*function)(struct hrtimer *),
 				 clockid_t clock, enum hrtimer_mode mode)
 {
 	hrtimer_init(timer, clock, mode);

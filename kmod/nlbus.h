@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * nlbus in the kernel: publish events to user space.
+ * The API for kernel modules: publish events to user space.
  *
  *	#include "nlbus.h"
  *	#include "tick.h"			// Topic.c_header() of Python
@@ -11,15 +11,14 @@
  *	nlbus_publish(&init_net, NLBUS_TICK_GROUPS, NLBUS_TICK_TYPE, &tick, sizeof(tick));
  *	nlbus_unregister_type(NLBUS_TICK_TYPE);				// module exit
  *
- * What publishes may be called from any context, NMI and tracepoints included,
- * wherever RCU is watching. It copies into a buffer of this CPU and network
- * namespace; a worker numbers, packs and broadcasts. Nothing is allocated, locked
- * or woken up in the caller's context.
+ * Any context may publish, NMI and tracepoints included, wherever RCU is watching. The event is
+ * copied into a buffer of this CPU and network namespace; a worker numbers, packs and broadcasts
+ * it. Publishing allocates nothing, takes no lock and wakes no task in the caller's context.
  *
- * The caller makes sure that @net lives: it holds a reference, or has pernet
- * operations of its own, which end before those of nlbus.
+ * The caller keeps @net alive: it holds a reference, or has pernet operations of its own, which
+ * exit before those of nlbus.
  *
- * Order is kept among the events of one CPU for the same groups.
+ * Events of one CPU for the same groups keep their order.
  */
 #ifndef _NLBUS_H
 #define _NLBUS_H
@@ -29,7 +28,7 @@
 
 struct net;
 
-/* Most bytes of one event. */
+/* Largest event in bytes. */
 #define NLBUS_MAX_EVENT \
 	((u32)(NLBUS_MAX_DATAGRAM - NLMSG_HDRLEN - sizeof(struct nlbus_batch)))
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
- * Hear groups of the bus and print what comes, with libmnl and uapi/nlbus.h alone.
+ * Subscribe to groups of the bus and print their events, with libmnl and uapi/nlbus.h alone.
  *
  *	cc -O2 -Wall -o example subscribe.c -lmnl
  *	./example 1 7
  *
- * The module's protocol where it is loaded, else NETLINK_USERSOCK. A reader of its
- * own would add what Python has: many datagrams a system call.
+ * Uses the module's protocol if it is loaded, else NETLINK_USERSOCK. A real reader would receive
+ * many datagrams per system call.
  */
 #define _GNU_SOURCE /* struct ucred */
 #include <errno.h>
@@ -22,14 +22,14 @@
 
 #define STREAMS	64
 
-/* Who sent a datagram, by the kernel's word. */
+/* The sender of a datagram, as the kernel reports it. */
 struct sender {
 	__u32 portid;
 	__u32 uid;
 	bool module;
 };
 
-/* Where a stream of a sender stands. */
+/* Position in a stream of a sender. */
 struct stream {
 	__u32 portid;
 	__u32 groups;
@@ -60,7 +60,7 @@ static int find_protocol(bool *module)
 	return *module ? number : NETLINK_USERSOCK;
 }
 
-/* The kernel's events, those of root, and what the module says that root sent through it. */
+/* Believe events of the kernel, of root, and those that the module stamped as root's. */
 static bool believed(const struct sender *from, const struct nlbus_batch *batch)
 {
 	if (!from->module)
@@ -77,10 +77,11 @@ static struct stream *find(const struct sender *from, const struct nlbus_batch *
 
 	for (i = 0; i < open_streams; i++) {
 		s = &streams[i];
-		if (s->portid == from->portid && s->instance == batch->instance && s->groups == batch->groups)
+		if (s->portid == from->portid && s->instance == batch->instance &&
+		    s->groups == batch->groups)
 			return s;
 	}
-	/* The first datagram is the baseline. An example: when there are too many, it forgets them all. */
+	/* The first datagram is the baseline. Too many streams: this example forgets them all. */
 	if (open_streams == STREAMS)
 		open_streams = 0;
 	s = &streams[open_streams++];
@@ -94,7 +95,7 @@ static struct stream *find(const struct sender *from, const struct nlbus_batch *
 	return s;
 }
 
-/* False: another copy, which came by another of its groups. */
+/* Returns false for another copy of a datagram, received by another of its groups. */
 static bool account(const struct sender *from, const struct nlbus_batch *batch)
 {
 	struct stream *s = find(from, batch);
@@ -102,7 +103,8 @@ static bool account(const struct sender *from, const struct nlbus_batch *batch)
 	if (batch->dgram_seq < s->next_dgram && s->datagram != datagrams)
 		return false;
 	if (batch->first_seq > s->next_seq)
-		printf("lost %llu events for groups %#x\n", batch->first_seq - s->next_seq, batch->groups);
+		printf("lost %llu events for groups %#x\n", batch->first_seq - s->next_seq,
+		       batch->groups);
 	s->next_dgram = batch->dgram_seq + 1;
 	s->next_seq = batch->first_seq + batch->count;
 	s->datagram = datagrams;
@@ -119,7 +121,7 @@ static void print_event(const struct nlbus_batch *batch, __u64 seq, const __u8 *
 	printf("%s\n", len > 32 ? " ..." : "");
 }
 
-/* False: the body is not what its header says. */
+/* Returns false if the body contradicts its header. */
 static bool print_body(const struct nlbus_batch *batch, const __u8 *body, __u64 room)
 {
 	const __u32 *offsets = (const __u32 *)body;
@@ -139,7 +141,8 @@ static bool print_body(const struct nlbus_batch *batch, const __u8 *body, __u64 
 	for (i = 0; i < batch->count; i++) {
 		if (offsets[i + 1] < offsets[i] || offsets[i + 1] > room - before)
 			return false;
-		print_event(batch, batch->first_seq + i, body + before + offsets[i], offsets[i + 1] - offsets[i]);
+		print_event(batch, batch->first_seq + i, body + before + offsets[i],
+			    offsets[i + 1] - offsets[i]);
 	}
 	return true;
 }
@@ -151,9 +154,10 @@ static void take(const struct sender *from, const struct nlmsghdr *nlh)
 
 	if (nlh->nlmsg_type != NLBUS_MSG_BATCH)
 		return;
-	if (len < sizeof(*batch) || batch->magic != NLBUS_MAGIC || batch->version != NLBUS_VERSION ||
-	    batch->header_len < sizeof(*batch) || batch->header_len % 8 || batch->header_len > len ||
-	    batch->flags & ~NLBUS_F_KNOWN || batch->count > NLBUS_MAX_COUNT || !batch->groups) {
+	if (len < sizeof(*batch) || batch->magic != NLBUS_MAGIC ||
+	    batch->version != NLBUS_VERSION || batch->header_len < sizeof(*batch) ||
+	    batch->header_len % 8 || batch->header_len > len || batch->flags & ~NLBUS_F_KNOWN ||
+	    batch->count > NLBUS_MAX_COUNT || !batch->groups) {
 		fprintf(stderr, "malformed batch\n");
 		return;
 	}
@@ -166,7 +170,7 @@ static void take(const struct sender *from, const struct nlmsghdr *nlh)
 		fprintf(stderr, "malformed batch\n");
 }
 
-/* mnl_socket_recvfrom() tells the portid and no uid. Returns the datagram's length. */
+/* As mnl_socket_recvfrom(), but with the sender's uid. Returns the datagram's length. */
 static size_t receive(int fd, void *buffer, size_t size, struct sender *from)
 {
 	union {
@@ -218,14 +222,16 @@ int main(int argc, char **argv)
 		die("SO_PASSCRED");
 	for (i = 1; i < argc; i++) {
 		group = atoi(argv[i]);
-		if (mnl_socket_setsockopt(socket, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
+		if (mnl_socket_setsockopt(socket, NETLINK_ADD_MEMBERSHIP, &group,
+					  sizeof(group)) < 0)
 			die(argv[i]);
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (;;) {
 		length = receive(mnl_socket_get_fd(socket), buffer, sizeof(buffer), &from);
 		datagrams++;
-		for (nlh = (const void *)buffer; mnl_nlmsg_ok(nlh, length); nlh = mnl_nlmsg_next(nlh, &length))
+		for (nlh = (const void *)buffer; mnl_nlmsg_ok(nlh, length);
+		     nlh = mnl_nlmsg_next(nlh, &length))
 			take(&from, nlh);
 	}
 }

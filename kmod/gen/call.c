@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-/* One event of nlbus_gen.ko: published, or what one would do without nlbus. */
+/* What nlbus_gen.ko calls per event: nlbus, or what a module does without it. */
 #include <linux/ktime.h>
 
 #include "gen.h"
 
-static int reserve(struct gen *g, const struct gen_event *event)
+static int call_reserve(struct gen *g, const struct gen_event *event)
 {
 	void *room = nlbus_reserve(g->net, gen_set.groups, gen_set.type, gen_set.size);
 
@@ -15,8 +15,8 @@ static int reserve(struct gen *g, const struct gen_event *event)
 	return 0;
 }
 
-/* What a module does that has netlink and nothing else: an skb an event, the same bytes as of a batch of one. */
-static int broadcast(struct gen *g, const struct gen_event *event)
+/* What a module does with plain netlink: one skb per event, equal to a batch of one. */
+static int call_broadcast(struct gen *g, const struct gen_event *event)
 {
 	struct nlbus_batch head = {
 		.record_size = gen_set.size,
@@ -34,7 +34,7 @@ static int broadcast(struct gen *g, const struct gen_event *event)
 	u32 left = gen_set.groups, group;
 	struct nlmsghdr *nlh;
 	struct sk_buff *skb;
-	int error = 0;
+	int err = 0;
 
 	skb = nlmsg_new(sizeof(head) + gen_set.size, GFP_KERNEL);
 	if (!skb)
@@ -49,12 +49,14 @@ static int broadcast(struct gen *g, const struct gen_event *event)
 	while (left) {
 		group = nlbus_next_group(&left);
 		NETLINK_CB(skb).dst_group = group;
-		error = netlink_broadcast(g->sk, left ? skb_get(skb) : skb, 0, group, GFP_KERNEL) ?: error;
+		if (left)
+			skb_get(skb);
+		err = netlink_broadcast(g->sk, skb, 0, group, GFP_KERNEL) ?: err;
 	}
-	return error;
+	return err;
 }
 
-static int listeners(struct gen *g)
+static int call_listeners(struct gen *g)
 {
 	u32 left = gen_set.groups;
 	int any = 0;
@@ -64,17 +66,17 @@ static int listeners(struct gen *g)
 	return any ? 0 : -ESRCH;
 }
 
-static int do_call(struct gen *g, const struct gen_event *event)
+static int call_one(struct gen *g, const struct gen_event *event)
 {
 	switch (gen_set.call) {
 	case GEN_PUBLISH:
 		return nlbus_publish(g->net, gen_set.groups, gen_set.type, event, gen_set.size);
 	case GEN_RESERVE:
-		return reserve(g, event);
+		return call_reserve(g, event);
 	case GEN_BROADCAST:
-		return broadcast(g, event);
+		return call_broadcast(g, event);
 	case GEN_LISTENERS:
-		return listeners(g);
+		return call_listeners(g);
 	default:
 		return 0;
 	}
@@ -82,7 +84,7 @@ static int do_call(struct gen *g, const struct gen_event *event)
 
 void gen_publish(struct gen *g, struct gen_event *event, struct gen_tally *tally)
 {
-	switch (do_call(g, event)) {
+	switch (call_one(g, event)) {
 	case 0:
 		tally->taken++;
 		break;

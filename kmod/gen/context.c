@@ -7,11 +7,11 @@
 #include <linux/sched.h>
 #include <linux/slab.h>
 
-#include "compat.h"
+#include "../compat.h"
 #include "gen.h"
 
-/* In whatever context, preemption off: some of the events. Returns false when there are no more. */
-static bool shoot(struct gen *g)
+/* Publish one burst, with preemption disabled. Returns false when no event is left. */
+static bool context_shoot(struct gen *g)
 {
 	struct gen_event *event = g->events[smp_processor_id()];
 	struct gen_tally tally = {};
@@ -29,10 +29,12 @@ static bool shoot(struct gen *g)
 	return more;
 }
 
-static u64 period_ns(void)
+static u64 context_period_ns(void)
 {
-	/* Flat out: as often as a timer can interrupt without anything else coming to a stop. */
-	return gen_set.rate ? div64_ul((u64)gen_set.burst * NSEC_PER_SEC, gen_set.rate) : 50 * NSEC_PER_USEC;
+	/* No limit: as often as a timer can fire while the rest of the system makes progress. */
+	if (!gen_set.rate)
+		return 50 * NSEC_PER_USEC;
+	return div64_ul((u64)gen_set.burst * NSEC_PER_SEC, gen_set.rate);
 }
 
 struct thread {
@@ -40,12 +42,12 @@ struct thread {
 	unsigned int index;
 };
 
-static int publish_thread(void *data)
+static int context_thread_fn(void *data)
 {
 	struct thread *thread = data;
 	struct gen *g = thread->g;
 	struct gen_event *event = g->events[thread->index];
-	u64 start = ktime_get_ns(), ahead, now;
+	u64 start = ktime_get_ns(), due, now, us;
 	struct gen_tally tally = {};
 	ulong n;
 
@@ -59,10 +61,11 @@ static int publish_thread(void *data)
 				cond_resched();
 			continue;
 		}
-		ahead = start + div64_ul((n + 1) * NSEC_PER_SEC, gen_set.rate);
+		due = start + div64_ul((n + 1) * NSEC_PER_SEC, gen_set.rate);
 		now = ktime_get_ns();
-		if (ahead > now + 50 * NSEC_PER_USEC)
-			usleep_range((ahead - now) / NSEC_PER_USEC, (ahead - now) / NSEC_PER_USEC + 50);
+		us = due > now ? div64_ul(due - now, NSEC_PER_USEC) : 0;
+		if (us > 50)
+			usleep_range(us, us + 50);
 	}
 	gen_add_up(g, &tally);
 	kfree(thread);
@@ -71,7 +74,7 @@ static int publish_thread(void *data)
 	return 0;
 }
 
-static int run_threads(struct gen *g)
+static int context_run_threads(struct gen *g)
 {
 	unsigned int i, cpu = cpumask_first(cpu_online_mask);
 	struct task_struct *task;
@@ -84,7 +87,7 @@ static int run_threads(struct gen *g)
 			break;
 		thread->g = g;
 		thread->index = i;
-		task = kthread_create(publish_thread, thread, "nlbus_gen/%u", i);
+		task = kthread_create(context_thread_fn, thread, "nlbus_gen/%u", i);
 		if (IS_ERR(task)) {
 			kfree(thread);
 			break;
@@ -102,53 +105,53 @@ static int run_threads(struct gen *g)
 	return i < gen_set.threads ? -ENOMEM : 0;
 }
 
-static void timer_shot(struct timer_list *timer)
+static void context_timer_fn(struct timer_list *timer)
 {
 	struct gen *g = container_of(timer, struct gen, timer);
 
-	if (shoot(g))
-		mod_timer(timer, jiffies + max(1UL, nsecs_to_jiffies(period_ns())));
+	if (context_shoot(g))
+		mod_timer(timer, jiffies + max(1UL, nsecs_to_jiffies(context_period_ns())));
 	else
 		complete(&g->done);
 }
 
-static int run_timer(struct gen *g)
+static int context_run_timer(struct gen *g)
 {
-	timer_setup(&g->timer, timer_shot, 0);
+	timer_setup(&g->timer, context_timer_fn, 0);
 	mod_timer(&g->timer, jiffies + 1);
 	wait_for_completion(&g->done);
 	timer_delete_sync(&g->timer);
 	return 0;
 }
 
-static enum hrtimer_restart hrtimer_shot(struct hrtimer *timer)
+static enum hrtimer_restart context_hrtimer_fn(struct hrtimer *timer)
 {
 	struct gen *g = container_of(timer, struct gen, hrtimer);
 
-	if (!shoot(g)) {
+	if (!context_shoot(g)) {
 		complete(&g->done);
 		return HRTIMER_NORESTART;
 	}
-	hrtimer_forward_now(timer, ns_to_ktime(period_ns()));
+	hrtimer_forward_now(timer, ns_to_ktime(context_period_ns()));
 	return HRTIMER_RESTART;
 }
 
-static int run_hrtimer(struct gen *g, enum hrtimer_mode mode)
+static int context_run_hrtimer(struct gen *g, enum hrtimer_mode mode)
 {
-	hrtimer_setup(&g->hrtimer, hrtimer_shot, CLOCK_MONOTONIC, mode);
-	hrtimer_start(&g->hrtimer, ns_to_ktime(period_ns()), mode);
+	hrtimer_setup(&g->hrtimer, context_hrtimer_fn, CLOCK_MONOTONIC, mode);
+	hrtimer_start(&g->hrtimer, ns_to_ktime(context_period_ns()), mode);
 	wait_for_completion(&g->done);
 	hrtimer_cancel(&g->hrtimer);
 	return 0;
 }
 
-/* With the run queue's lock held: whoever would wake somebody up here, waits for ever. */
-static void switch_shot(void *data, ...)
+/* Runs with the run queue's lock held: waking a task here deadlocks. */
+static void context_switch_fn(void *data, ...)
 {
-	shoot(data);
+	context_shoot(data);
 }
 
-static void find_switch(struct tracepoint *tp, void *data)
+static void context_find_switch(struct tracepoint *tp, void *data)
 {
 	struct gen *g = data;
 
@@ -156,54 +159,54 @@ static void find_switch(struct tracepoint *tp, void *data)
 		g->sched_switch = tp;
 }
 
-static int run_tracepoint(struct gen *g)
+static int context_run_tracepoint(struct gen *g)
 {
-	int error;
+	int err;
 
-	for_each_kernel_tracepoint(find_switch, g);
+	for_each_kernel_tracepoint(context_find_switch, g);
 	if (!g->sched_switch)
 		return -ENOENT;
-	error = tracepoint_probe_register(g->sched_switch, switch_shot, g);
-	if (error)
-		return error;
+	err = tracepoint_probe_register(g->sched_switch, context_switch_fn, g);
+	if (err)
+		return err;
 	while (atomic64_read(&g->next) < gen_set.count)
 		usleep_range(10, 20);
-	tracepoint_probe_unregister(g->sched_switch, switch_shot, g);
+	tracepoint_probe_unregister(g->sched_switch, context_switch_fn, g);
 	tracepoint_synchronize_unregister();
 	return 0;
 }
 
-/* A breakpoint in the kernel is handled as an NMI is; notrace, or the probe were a call. */
-static noinline notrace void stumble(void)
+/* A kernel breakpoint is handled like an NMI; notrace, or the kprobe would use ftrace instead. */
+static noinline notrace void context_breakpoint(void)
 {
 	barrier();
 }
 
-static int __kprobes nmi_shot(struct kprobe *probe, struct pt_regs *regs)
+static int __kprobes context_nmi_fn(struct kprobe *probe, struct pt_regs *regs)
 {
 	if (WARN_ON_ONCE(!in_nmi()))
 		return 0;
-	shoot(container_of(probe, struct gen, kprobe));
+	context_shoot(container_of(probe, struct gen, kprobe));
 	return 0;
 }
 
-/* Where there is one, the kernel replaces the breakpoint by a jump. */
-static void nmi_after(struct kprobe *probe, struct pt_regs *regs, unsigned long flags)
+/* A post handler keeps the kernel from replacing the breakpoint by a jump. */
+static void context_nmi_post(struct kprobe *probe, struct pt_regs *regs, unsigned long flags)
 {
 }
 
-static int run_nmi(struct gen *g)
+static int context_run_nmi(struct gen *g)
 {
-	int error;
+	int err;
 
-	g->kprobe.addr = (kprobe_opcode_t *)stumble;
-	g->kprobe.pre_handler = nmi_shot;
-	g->kprobe.post_handler = nmi_after;
-	error = register_kprobe(&g->kprobe);
-	if (error)
-		return error;
+	g->kprobe.addr = (kprobe_opcode_t *)context_breakpoint;
+	g->kprobe.pre_handler = context_nmi_fn;
+	g->kprobe.post_handler = context_nmi_post;
+	err = register_kprobe(&g->kprobe);
+	if (err)
+		return err;
 	while (atomic64_read(&g->next) < gen_set.count) {
-		stumble();
+		context_breakpoint();
 		cond_resched();
 	}
 	unregister_kprobe(&g->kprobe);
@@ -214,16 +217,16 @@ int gen_run(struct gen *g)
 {
 	switch (gen_set.context) {
 	case GEN_TIMER:
-		return run_timer(g);
+		return context_run_timer(g);
 	case GEN_SOFTIRQ:
-		return run_hrtimer(g, HRTIMER_MODE_REL_SOFT);
+		return context_run_hrtimer(g, HRTIMER_MODE_REL_SOFT);
 	case GEN_HARDIRQ:
-		return run_hrtimer(g, HRTIMER_MODE_REL_HARD);
+		return context_run_hrtimer(g, HRTIMER_MODE_REL_HARD);
 	case GEN_TRACEPOINT:
-		return run_tracepoint(g);
+		return context_run_tracepoint(g);
 	case GEN_NMI:
-		return run_nmi(g);
+		return context_run_nmi(g);
 	default:
-		return run_threads(g);
+		return context_run_threads(g);
 	}
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * nlbus_gen.ko inside.
+ * Internals of nlbus_gen.ko.
  *
- *	gen.c		parameters, and a run from its beginning to its end
- *	gen_context.c	the contexts, from which ...
- *	gen_call.c	... each event is published
+ *	main.c		module parameters, and a run as a whole
+ *	context.c	the contexts that publish
+ *	call.c		what they call per event
  */
 #ifndef _NLBUS_GEN_H
 #define _NLBUS_GEN_H
@@ -14,13 +14,13 @@
 #include <linux/timer.h>
 #include <linux/tracepoint.h>
 
-#include "internal.h"
+#include "../nlbus/internal.h"
 
 enum gen_context { GEN_PROCESS, GEN_TIMER, GEN_SOFTIRQ, GEN_HARDIRQ, GEN_TRACEPOINT, GEN_NMI };
 
 enum gen_call { GEN_PUBLISH, GEN_RESERVE, GEN_BROADCAST, GEN_LISTENERS, GEN_NOTHING };
 
-/* The module's parameters of these names. */
+/* The module parameters of the same names. */
 struct gen_settings {
 	unsigned int context;
 	unsigned int call;
@@ -34,28 +34,28 @@ struct gen_settings {
 };
 
 struct gen_event {
-	u64 number;	/* from 0, each thread's own */
-	u32 thread;	/* or 0 */
+	u64 number;	/* from 0 per thread */
+	u32 thread;	/* 0 outside threads */
 	u32 cpu;
 };
 
 /**
  * struct gen - a run
- * @net:	the namespace
- * @sk:		nlbus's own socket there
- * @events:	room for one, a thread or a CPU
- * @next:	number of the next event, where any CPU may publish it
- * @taken:	events that nlbus took, or somebody got
- * @skipped:	nobody listened
- * @full:	no room
- * @failed:	anything else
- * @busy:	threads that are not through
- * @done:	@count events are through
- * @instance:	of the stream, where each event is broadcast by itself
- * @hrtimer:	for softirq and hardirq
- * @timer:	for timer
- * @sched_switch: for tracepoint
- * @kprobe:	for nmi
+ * @net:	network namespace to publish in
+ * @sk:		nlbus's kernel socket there
+ * @events:	one event per thread or CPU
+ * @next:	number of the next event, if CPUs share the numbers
+ * @taken:	events accepted by nlbus, or received by anybody
+ * @skipped:	events without a listener
+ * @full:	events refused for lack of room
+ * @failed:	events that failed otherwise
+ * @busy:	threads still running
+ * @done:	all events were published
+ * @instance:	instance of the stream of plain broadcasts
+ * @hrtimer:	context softirq or hardirq
+ * @timer:	context timer
+ * @sched_switch: context tracepoint
+ * @kprobe:	context nmi
  */
 struct gen {
 	struct net *net;
@@ -75,7 +75,7 @@ struct gen {
 	struct kprobe kprobe;
 };
 
-/* What became of events. */
+/* Outcomes, counted as in struct gen. */
 struct gen_tally {
 	u64 taken;
 	u64 skipped;

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * nlbus_gen.ko: a load of events, for tests and measurements.
+ * nlbus_gen.ko: a load generator for tests and benchmarks.
  *
  *	cd /sys/module/nlbus_gen/parameters
  *	echo hardirq > context; echo 1000000 > count; echo 1 > run; cat run
  *
- * Writing to `run` publishes `count` events to the writer's network namespace, and
- * returns when that is done. Reading it tells what became of them. Each event is a
- * struct gen_event, cut or filled with zeros to `size` bytes.
+ * Writing to `run` publishes `count` events in the writer's network namespace and returns when all
+ * are published. Reading it reports their outcomes. Each event is a struct gen_event, truncated or
+ * padded with zeros to `size` bytes.
  *
- * Beside publishing, `call` may be what one would do without nlbus: broadcast an
- * skb for each event, or just ask whether somebody listens; or nothing at all.
+ * `call` selects what is measured: publishing, what a module does without nlbus (one broadcast per
+ * event, or only a check for listeners), or nothing.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -22,13 +22,17 @@
 
 #include "gen.h"
 
-static const char *const contexts[] = { "process", "timer", "softirq", "hardirq", "tracepoint", "nmi" };
+static const char *const gen_contexts[] = {
+	"process", "timer", "softirq", "hardirq", "tracepoint", "nmi",
+};
 
-static const char *const calls[] = { "publish", "reserve", "broadcast", "listeners", "nothing" };
+static const char *const gen_calls[] = {
+	"publish", "reserve", "broadcast", "listeners", "nothing",
+};
 
 struct gen_settings gen_set = { .count = 1000, .burst = 1, .size = 64, .groups = 1, .threads = 1 };
 
-static char result[160] = "nothing has run\n";
+static char gen_result[160] = "nothing has run\n";
 
 static void gen_free(struct gen *g)
 {
@@ -43,6 +47,7 @@ static void gen_free(struct gen *g)
 
 static struct gen *gen_alloc(void)
 {
+	size_t size = max_t(size_t, gen_set.size, sizeof(struct gen_event));
 	struct gen *g = kzalloc(sizeof(*g), GFP_KERNEL);
 	unsigned int i;
 
@@ -50,25 +55,25 @@ static struct gen *gen_alloc(void)
 		return NULL;
 	g->events = kcalloc(nr_cpu_ids, sizeof(*g->events), GFP_KERNEL);
 	if (!g->events)
-		goto err;
+		goto out_free;
 	for (i = 0; i < nr_cpu_ids; i++) {
-		g->events[i] = kvzalloc(max_t(size_t, gen_set.size, sizeof(struct gen_event)), GFP_KERNEL);
+		g->events[i] = kvzalloc(size, GFP_KERNEL);
 		if (!g->events[i])
-			goto err;
+			goto out_free;
 	}
 	init_completion(&g->done);
 	g->instance = get_random_u64();
 	return g;
-err:
+out_free:
 	gen_free(g);
 	return NULL;
 }
 
-static int run(void)
+static int gen_publish_all(void)
 {
 	struct gen *g;
 	u64 start;
-	int error;
+	int err;
 
 	if (!gen_set.count || !gen_set.groups || !gen_set.burst || !gen_set.threads ||
 	    gen_set.threads > nr_cpu_ids || gen_set.size > NLBUS_MAX_EVENT)
@@ -81,33 +86,34 @@ static int run(void)
 	g->net = get_net(current->nsproxy->net_ns);
 	g->sk = nlbus_sock(g->net);
 	start = ktime_get_ns();
-	error = gen_run(g);
-	scnprintf(result, sizeof(result), "taken=%lld skipped=%lld full=%lld failed=%lld ns=%llu\n",
+	err = gen_run(g);
+	scnprintf(gen_result, sizeof(gen_result),
+		  "taken=%lld skipped=%lld full=%lld failed=%lld ns=%llu\n",
 		  atomic64_read(&g->taken), atomic64_read(&g->skipped), atomic64_read(&g->full),
 		  atomic64_read(&g->failed), ktime_get_ns() - start);
 	put_net(g->net);
 	gen_free(g);
-	return error;
+	return err;
 }
 
-/* All parameters of a module are changed under one lock, so nothing changes while this runs. */
-static int run_set(const char *value, const struct kernel_param *kp)
+/* One lock serializes writes to all parameters of a module, so none changes during a run. */
+static int gen_run_set(const char *value, const struct kernel_param *kp)
 {
 	if (THIS_MODULE->state != MODULE_STATE_LIVE)
 		return -EAGAIN;
-	return run();
+	return gen_publish_all();
 }
 
-static int run_get(char *buffer, const struct kernel_param *kp)
+static int gen_run_get(char *buffer, const struct kernel_param *kp)
 {
-	return scnprintf(buffer, PAGE_SIZE, "%s", result);
+	return scnprintf(buffer, PAGE_SIZE, "%s", gen_result);
 }
 
-static const struct kernel_param_ops run_ops = { .set = run_set, .get = run_get };
+static const struct kernel_param_ops gen_run_ops = { .set = gen_run_set, .get = gen_run_get };
 
-static int context_set(const char *value, const struct kernel_param *kp)
+static int gen_context_set(const char *value, const struct kernel_param *kp)
 {
-	int at = sysfs_match_string(contexts, value);
+	int at = sysfs_match_string(gen_contexts, value);
 
 	if (at < 0)
 		return at;
@@ -115,16 +121,19 @@ static int context_set(const char *value, const struct kernel_param *kp)
 	return 0;
 }
 
-static int context_get(char *buffer, const struct kernel_param *kp)
+static int gen_context_get(char *buffer, const struct kernel_param *kp)
 {
-	return scnprintf(buffer, PAGE_SIZE, "%s\n", contexts[gen_set.context]);
+	return scnprintf(buffer, PAGE_SIZE, "%s\n", gen_contexts[gen_set.context]);
 }
 
-static const struct kernel_param_ops context_ops = { .set = context_set, .get = context_get };
+static const struct kernel_param_ops gen_context_ops = {
+	.set = gen_context_set,
+	.get = gen_context_get,
+};
 
-static int call_set(const char *value, const struct kernel_param *kp)
+static int gen_call_set(const char *value, const struct kernel_param *kp)
 {
-	int at = sysfs_match_string(calls, value);
+	int at = sysfs_match_string(gen_calls, value);
 
 	if (at < 0)
 		return at;
@@ -132,33 +141,33 @@ static int call_set(const char *value, const struct kernel_param *kp)
 	return 0;
 }
 
-static int call_get(char *buffer, const struct kernel_param *kp)
+static int gen_call_get(char *buffer, const struct kernel_param *kp)
 {
-	return scnprintf(buffer, PAGE_SIZE, "%s\n", calls[gen_set.call]);
+	return scnprintf(buffer, PAGE_SIZE, "%s\n", gen_calls[gen_set.call]);
 }
 
-static const struct kernel_param_ops call_ops = { .set = call_set, .get = call_get };
+static const struct kernel_param_ops gen_call_ops = { .set = gen_call_set, .get = gen_call_get };
 
-module_param_cb(run, &run_ops, NULL, 0600);
-MODULE_PARM_DESC(run, "write: publish; read: what came of it");
-module_param_cb(context, &context_ops, NULL, 0600);
+module_param_cb(run, &gen_run_ops, NULL, 0600);
+MODULE_PARM_DESC(run, "write: publish; read: the outcomes");
+module_param_cb(context, &gen_context_ops, NULL, 0600);
 MODULE_PARM_DESC(context, "process, timer, softirq, hardirq, tracepoint (sched_switch), nmi");
-module_param_cb(call, &call_ops, NULL, 0600);
+module_param_cb(call, &gen_call_ops, NULL, 0600);
 MODULE_PARM_DESC(call, "publish, reserve, broadcast (process only), listeners, nothing");
 module_param_named(count, gen_set.count, ulong, 0600);
-MODULE_PARM_DESC(count, "events, of each thread (1000)");
+MODULE_PARM_DESC(count, "events per thread (1000)");
 module_param_named(rate, gen_set.rate, ulong, 0600);
-MODULE_PARM_DESC(rate, "events a second, of each thread; 0: flat out (0)");
+MODULE_PARM_DESC(rate, "events per second and thread; 0: no limit (0)");
 module_param_named(burst, gen_set.burst, uint, 0600);
-MODULE_PARM_DESC(burst, "events at once, outside processes (1)");
+MODULE_PARM_DESC(burst, "events per interrupt, NMI or tracepoint hit (1)");
 module_param_named(size, gen_set.size, uint, 0600);
-MODULE_PARM_DESC(size, "bytes of an event (64)");
+MODULE_PARM_DESC(size, "size of an event in bytes (64)");
 module_param_named(groups, gen_set.groups, uint, 0600);
-MODULE_PARM_DESC(groups, "mask of groups (1)");
+MODULE_PARM_DESC(groups, "mask of destination groups (1)");
 module_param_named(type, gen_set.type, uint, 0600);
 MODULE_PARM_DESC(type, "event type (0)");
 module_param_named(threads, gen_set.threads, uint, 0600);
-MODULE_PARM_DESC(threads, "kernel threads, a CPU each (1)");
+MODULE_PARM_DESC(threads, "kernel threads, each on its own CPU (1)");
 
 static int __init gen_init(void)
 {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Datagrams of user space, in their sender's context.
+ * Datagrams from user space, handled in their sender's context.
  *
- * A datagram is taken as a whole or not at all: all batches in it are of one
- * stream, and every byte of it is what uapi/nlbus.h says. Then it goes on, copied
- * once, to the groups of its mask, as from its sender.
+ * A datagram is accepted or refused as a whole: all its batches belong to one stream, and every
+ * byte conforms to uapi/nlbus.h. An accepted one is copied once, stamped with its sender and
+ * broadcast to the groups of its mask.
  */
 #include <linux/capability.h>
 #include <linux/uidgid.h>
@@ -13,14 +13,14 @@
 #include "internal.h"
 
 /**
- * struct chain - a datagram that is being checked
- * @nlh:	the message looked at
+ * struct input_chain - a datagram that is being checked
+ * @nlh:	the current message
  * @first:	the first batch
- * @next_seq:	where the next batch may begin
- * @events:	of all batches
- * @extack:	gets what is wrong with it
+ * @next_seq:	lowest first_seq that the next batch may have
+ * @events:	events of all batches so far
+ * @extack:	receives the reason of a refusal
  */
-struct chain {
+struct input_chain {
 	struct nlmsghdr *nlh;
 	const struct nlbus_batch *first;
 	u64 next_seq;
@@ -29,163 +29,176 @@ struct chain {
 };
 
 /*
- * Not NL_SET_ERR_MSG_ATTR(): what is wrong is no attribute. @at lies in the message behind its nlmsghdr, or is
- * NULL: netlink_ack() can point at nothing else.
+ * Not NL_SET_ERR_MSG_ATTR(), for the fault is in no attribute. @at is NULL or points into the
+ * message behind its nlmsghdr: netlink_ack() can report no other place.
  */
-static int refuse(struct netlink_ext_ack *extack, const void *at, const char *why)
+static int input_refuse(const struct input_chain *c, const void *at, const char *why)
 {
-	extack->_msg = why;
-	extack->bad_attr = at;
+	c->extack->_msg = why;
+	c->extack->bad_attr = at;
 	return -EINVAL;
 }
 
-/* Up to 7 bytes that mean nothing. */
-static int check_padding(const struct chain *c, const u8 *at, const u8 *end)
+/* Padding of at most 7 bytes is zero. */
+static int input_check_padding(const struct input_chain *c, const u8 *at, const u8 *end)
 {
 	for (; at < end; at++)
 		if (*at)
-			return refuse(c->extack, at, "padding is not zero");
+			return input_refuse(c, at, "padding is not zero");
 	return 0;
 }
 
-static int check_offsets(const struct chain *c, const struct nlbus_batch *batch, const u32 *offsets, u64 room)
+static int input_check_offsets(const struct input_chain *c, const struct nlbus_batch *batch,
+			       const u32 *offsets, u64 room)
 {
 	u32 i;
 
 	if (offsets[0])
-		return refuse(c->extack, offsets, "offsets do not start at 0");
+		return input_refuse(c, offsets, "offsets do not start at 0");
 	for (i = 1; i <= batch->count; i++)
 		if (offsets[i] < offsets[i - 1])
-			return refuse(c->extack, &offsets[i], "offsets fall");
+			return input_refuse(c, &offsets[i], "offsets fall");
 	if (offsets[batch->count] > room)
-		return refuse(c->extack, &offsets[batch->count], "offsets lead out of the message");
+		return input_refuse(c, &offsets[batch->count], "offsets lead out of the message");
 	return 0;
 }
 
-/* All sums are made in 64 bits, where none can wrap: counts and sizes are the sender's. */
-static int check_body(const struct chain *c, const struct nlbus_batch *batch, const u8 *body, const u8 *end)
+/* Counts and sizes are the sender's: 64 bits are enough that no sum of them wraps. */
+static int input_check_body(const struct input_chain *c, const struct nlbus_batch *batch,
+			    const u8 *body, const u8 *end)
 {
 	u64 room = end - body, used, aligned;
-	int error;
+	int err;
 
 	if (batch->flags & NLBUS_F_VAR) {
 		if (batch->record_size)
-			return refuse(c->extack, &batch->record_size, "record_size with NLBUS_F_VAR");
+			return input_refuse(c, &batch->record_size, "record_size with NLBUS_F_VAR");
 		used = sizeof(u32) * ((u64)batch->count + 1);
 		if (used > room)
-			return refuse(c->extack, &batch->count, "message is too short for its offsets");
-		error = check_offsets(c, batch, (const u32 *)body, room - used);
-		if (error)
-			return error;
+			return input_refuse(c, &batch->count,
+					    "message is too short for its offsets");
+		err = input_check_offsets(c, batch, (const u32 *)body, room - used);
+		if (err)
+			return err;
 		used += ((const u32 *)body)[batch->count];
 	} else {
 		if (batch->count && !batch->record_size)
-			return refuse(c->extack, &batch->record_size, "record_size is 0, without NLBUS_F_VAR");
+			return input_refuse(c, &batch->record_size,
+					    "record_size is 0, without NLBUS_F_VAR");
 		used = (u64)batch->count * batch->record_size;
 		if (used > room)
-			return refuse(c->extack, &batch->count, "message is too short for its records");
+			return input_refuse(c, &batch->count,
+					    "message is too short for its records");
 	}
 	if (batch->flags & NLBUS_F_TIMES) {
 		aligned = ALIGN(used, 8);
 		if (aligned + sizeof(u32) * (u64)batch->count > room)
-			return refuse(c->extack, &batch->count, "message is too short for its times");
-		error = check_padding(c, body + used, body + aligned);
-		if (error)
-			return error;
+			return input_refuse(c, &batch->count, "message is too short for its times");
+		err = input_check_padding(c, body + used, body + aligned);
+		if (err)
+			return err;
 		used = aligned + sizeof(u32) * (u64)batch->count;
 	}
 	if (room - used >= 8)
-		return refuse(c->extack, body + used, "bytes that nothing announces");
-	return check_padding(c, body + used, end);
+		return input_refuse(c, body + used, "bytes that nothing announces");
+	return input_check_padding(c, body + used, end);
 }
 
-static int check_head(const struct chain *c, const struct nlbus_batch *batch, size_t room)
+static int input_check_head(const struct input_chain *c, const struct nlbus_batch *batch,
+			    size_t room)
 {
 	if (batch->magic != NLBUS_MAGIC)
-		return refuse(c->extack, &batch->magic, "magic is not NLBUS_MAGIC");
+		return input_refuse(c, &batch->magic, "magic is not NLBUS_MAGIC");
 	if (batch->version != NLBUS_VERSION)
-		return refuse(c->extack, &batch->version, "unknown version");
+		return input_refuse(c, &batch->version, "unknown version");
 	if (batch->header_len < sizeof(*batch) || batch->header_len % 8 || batch->header_len > room)
-		return refuse(c->extack, &batch->header_len,
-			      "header_len is below 80, no multiple of 8, or beyond the message");
+		return input_refuse(c, &batch->header_len,
+				    "header_len is below 80, no multiple of 8, or beyond the message");
 	if (batch->flags & ~NLBUS_F_KNOWN)
-		return refuse(c->extack, &batch->flags, "unknown flag");
+		return input_refuse(c, &batch->flags, "unknown flag");
 	if (batch->count > NLBUS_MAX_COUNT)
-		return refuse(c->extack, &batch->count, "count is above NLBUS_MAX_COUNT");
+		return input_refuse(c, &batch->count, "count is above NLBUS_MAX_COUNT");
 	if (!batch->groups)
-		return refuse(c->extack, &batch->groups, "no groups");
+		return input_refuse(c, &batch->groups, "no groups");
 	if (batch->first_seq > U64_MAX - batch->count)
-		return refuse(c->extack, &batch->first_seq, "first_seq would wrap");
+		return input_refuse(c, &batch->first_seq, "first_seq would wrap");
 	if (batch->dgram_seq == U64_MAX)
-		return refuse(c->extack, &batch->dgram_seq, "dgram_seq would wrap");
+		return input_refuse(c, &batch->dgram_seq, "dgram_seq would wrap");
 	if (batch->origin_portid)
-		return refuse(c->extack, &batch->origin_portid, "origin_portid is the module's to fill in");
+		return input_refuse(c, &batch->origin_portid,
+				    "origin_portid is the module's to fill in");
 	if (batch->origin_uid)
-		return refuse(c->extack, &batch->origin_uid, "origin_uid is the module's to fill in");
+		return input_refuse(c, &batch->origin_uid, "origin_uid is the module's to fill in");
 	return 0;
 }
 
-static int check_stream(const struct chain *c, const struct nlbus_batch *batch)
+static int input_check_stream(const struct input_chain *c, const struct nlbus_batch *batch)
 {
 	if (batch->instance != c->first->instance)
-		return refuse(c->extack, &batch->instance, "batches of several streams in a datagram: instance");
+		return input_refuse(c, &batch->instance,
+				    "batches of several streams in a datagram: instance");
 	if (batch->groups != c->first->groups)
-		return refuse(c->extack, &batch->groups, "batches of several streams in a datagram: groups");
+		return input_refuse(c, &batch->groups,
+				    "batches of several streams in a datagram: groups");
 	if (batch->dgram_seq != c->first->dgram_seq)
-		return refuse(c->extack, &batch->dgram_seq, "batches of a datagram differ in dgram_seq");
+		return input_refuse(c, &batch->dgram_seq,
+				    "batches of a datagram differ in dgram_seq");
 	if (batch->first_seq < c->next_seq)
-		return refuse(c->extack, &batch->first_seq, "first_seq is below the end of the batch before");
+		return input_refuse(c, &batch->first_seq,
+				    "first_seq is below the end of the batch before");
 	return 0;
 }
 
-static int check_message(struct chain *c, const struct nlmsghdr *nlh, u32 room)
+static int input_check_message(struct input_chain *c, const struct nlmsghdr *nlh, u32 room)
 {
 	const struct nlbus_batch *batch = nlmsg_data(nlh);
 	const u8 *end = (const u8 *)nlh + nlh->nlmsg_len;
-	int error;
+	int err;
 
 	if (nlh->nlmsg_len > room)
-		return refuse(c->extack, NULL, "nlmsg_len is beyond the datagram");
+		return input_refuse(c, NULL, "nlmsg_len is beyond the datagram");
 	if (nlh->nlmsg_len < NLBUS_HEAD)
-		return refuse(c->extack, NULL, "nlmsg_len is too small for a batch");
+		return input_refuse(c, NULL, "nlmsg_len is too small for a batch");
 	if (nlh->nlmsg_len < room && nlh->nlmsg_len % 8)
-		return refuse(c->extack, NULL, "nlmsg_len before another message is no multiple of 8");
+		return input_refuse(c, NULL,
+				    "nlmsg_len before another message is no multiple of 8");
 	if (nlh->nlmsg_type != NLBUS_MSG_BATCH)
-		return refuse(c->extack, NULL, "a message that is no batch");
-	error = check_head(c, batch, end - (const u8 *)batch);
-	if (error)
-		return error;
+		return input_refuse(c, NULL, "a message that is no batch");
+	err = input_check_head(c, batch, end - (const u8 *)batch);
+	if (err)
+		return err;
 	if (!c->first)
 		c->first = batch;
-	error = check_stream(c, batch) ?: check_body(c, batch, (const u8 *)batch + batch->header_len, end);
+	err = input_check_stream(c, batch) ?:
+	      input_check_body(c, batch, (const u8 *)batch + batch->header_len, end);
 	c->next_seq = batch->first_seq + batch->count;
 	c->events += batch->count;
-	return error;
+	return err;
 }
 
-static int check_chain(struct chain *c, const struct sk_buff *skb)
+static int input_check_chain(struct input_chain *c, const struct sk_buff *skb)
 {
 	u32 at, room;
-	int error;
+	int err;
 
 	if (skb->len > NLBUS_MAX_DATAGRAM) {
-		refuse(c->extack, NULL, "datagram is above NLBUS_MAX_DATAGRAM");
+		input_refuse(c, NULL, "datagram is above NLBUS_MAX_DATAGRAM");
 		return -EMSGSIZE;
 	}
 	for (at = 0; at < skb->len; at += c->nlh->nlmsg_len) {
 		room = skb->len - at;
 		if (room < NLMSG_HDRLEN)
-			return refuse(c->extack, NULL, "bytes behind the last message");
+			return input_refuse(c, NULL, "bytes behind the last message");
 		c->nlh = (struct nlmsghdr *)(skb->data + at);
-		error = check_message(c, c->nlh, room);
-		if (error)
-			return error;
+		err = input_check_message(c, c->nlh, room);
+		if (err)
+			return err;
 	}
 	return 0;
 }
 
-/* Who sent it, for those who look at the bytes; and nothing of what was between sender and module only. */
-static void stamp(struct sk_buff *copy, u32 portid, u32 uid)
+/* Stamp the sender into each batch, and clear what was between the sender and the module only. */
+static void input_stamp(struct sk_buff *copy, u32 portid, u32 uid)
 {
 	struct nlbus_batch *batch;
 	struct nlmsghdr *nlh;
@@ -202,23 +215,23 @@ static void stamp(struct sk_buff *copy, u32 portid, u32 uid)
 	}
 }
 
-/* *quote: in, the first message; out, the one to quote in the answer. */
-static int publish(struct nlbus_net *nn, struct sk_buff *skb, struct nlmsghdr **quote,
-		   struct netlink_ext_ack *extack)
+/* @quote: first message of the datagram; on return, the message to quote in the answer. */
+static int input_publish(struct nlbus_net *nn, struct sk_buff *skb, struct nlmsghdr **quote,
+			 struct netlink_ext_ack *extack)
 {
-	struct chain c = { .nlh = *quote, .extack = extack };
+	struct input_chain c = { .nlh = *quote, .extack = extack };
 	struct sk_buff *copy;
-	int error;
+	int err;
 
-	/* The core asks this of who sends to a group, but anybody may send to us. */
+	/* The core checks this for sends to a group, but lets anybody send to the kernel. */
 	if (!netlink_net_capable(skb, CAP_NET_ADMIN)) {
 		NL_SET_ERR_MSG(extack, "publishing needs CAP_NET_ADMIN in the network namespace");
 		return -EPERM;
 	}
-	error = check_chain(&c, skb);
-	if (error) {
+	err = input_check_chain(&c, skb);
+	if (err) {
 		*quote = c.nlh;
-		return error;
+		return err;
 	}
 	copy = alloc_skb(skb->len, GFP_KERNEL);
 	if (!copy)
@@ -226,13 +239,14 @@ static int publish(struct nlbus_net *nn, struct sk_buff *skb, struct nlmsghdr **
 	skb_put_data(copy, skb->data, skb->len);
 	NETLINK_CB(copy).portid = NETLINK_CB(skb).portid;
 	NETLINK_CB(copy).creds = NETLINK_CB(skb).creds;
-	stamp(copy, NETLINK_CB(skb).portid, from_kuid_munged(nn->net->user_ns, NETLINK_CB(skb).creds.uid));
+	input_stamp(copy, NETLINK_CB(skb).portid,
+		    from_kuid_munged(nn->net->user_ns, NETLINK_CB(skb).creds.uid));
 	return nlbus_fan_out(nn, copy, c.first->groups, c.events);
 }
 
-/* Quote the header alone: the message is not as long as it says. */
-static void ack_header(struct sk_buff *skb, const struct nlmsghdr *nlh, int error,
-		       const struct netlink_ext_ack *extack)
+/* Quote the header alone: the message is shorter than it claims. */
+static void input_ack_header(struct sk_buff *skb, const struct nlmsghdr *nlh, int err,
+			     const struct netlink_ext_ack *extack)
 {
 	struct sk_buff *quoted = alloc_skb(NLMSG_HDRLEN, GFP_KERNEL);
 	struct nlmsghdr *header;
@@ -243,7 +257,7 @@ static void ack_header(struct sk_buff *skb, const struct nlmsghdr *nlh, int erro
 	header->nlmsg_len = NLMSG_HDRLEN;
 	NETLINK_CB(quoted) = NETLINK_CB(skb);
 	quoted->sk = skb->sk;
-	netlink_ack(quoted, header, error, extack);
+	netlink_ack(quoted, header, err, extack);
 	quoted->sk = NULL;
 	kfree_skb(quoted);
 }
@@ -252,27 +266,28 @@ static void input_batches(struct nlbus_net *nn, struct sk_buff *skb)
 {
 	struct nlmsghdr *first = nlmsg_hdr(skb), *quote = first;
 	struct netlink_ext_ack extack = {};
-	int error = publish(nn, skb, &quote, &extack);
+	int err = input_publish(nn, skb, &quote, &extack);
 
-	if (error && error != -ENOBUFS)
+	if (err && err != -ENOBUFS)
 		atomic64_inc(&nn->refused);
-	if (!error && !(first->nlmsg_flags & NLM_F_ACK))
+	if (!err && !(first->nlmsg_flags & NLM_F_ACK))
 		return;
-	if (quote->nlmsg_len < NLMSG_HDRLEN || quote->nlmsg_len > skb_tail_pointer(skb) - (u8 *)quote)
-		ack_header(skb, quote, error, &extack);
+	if (quote->nlmsg_len < NLMSG_HDRLEN ||
+	    quote->nlmsg_len > skb_tail_pointer(skb) - (u8 *)quote)
+		input_ack_header(skb, quote, err, &extack);
 	else
-		netlink_ack(skb, quote, error, &extack);
+		netlink_ack(skb, quote, err, &extack);
 }
 
 void nlbus_input(struct sk_buff *skb)
 {
 	struct nlbus_net *nn = nlbus_pernet(sock_net(skb->sk));
 
-	/* Somebody was faster than nlbus_net_init(). */
+	/* nlbus_net_init() has not finished. */
 	if (!READ_ONCE(nn->sk))
 		return;
 	if (skb->len < NLMSG_HDRLEN)
-		atomic64_inc(&nn->refused); /* and nothing to answer to */
+		atomic64_inc(&nn->refused); /* no header to answer */
 	else if (nlmsg_hdr(skb)->nlmsg_type == NLBUS_MSG_BATCH)
 		input_batches(nn, skb);
 	else

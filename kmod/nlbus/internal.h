@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * nlbus.ko inside: the way of an event.
+ * Internals of nlbus.ko: the path of an event.
  *
  *	ring.c		a publisher copies it into the ring of its CPU and namespace
- *	worker.c	the namespace's worker takes it out, finds its stream ...
- *	pending.c	... puts it behind others in the stream's pending datagram ...
- *	send.c		... which is numbered and broadcast
- *	input.c		datagrams of user space, checked and handed on to send.c
+ *	worker.c	the namespace's worker takes it out of the ring
+ *	stream.c	its stream numbers it
+ *	pending.c	the stream's pending datagram packs it behind others
+ *	send.c		the datagram is broadcast to its groups
+ *	types.c		fingerprints of event types
+ *	input.c		datagrams from user space are checked and passed to send.c
  *	control.c	parameters and statistics by netlink
- *	main.c		module parameters, and what a namespace has of all this
+ *	main.c		module parameters, setup of a namespace
  */
 #ifndef _NLBUS_INTERNAL_H
 #define _NLBUS_INTERNAL_H
@@ -28,22 +30,22 @@
 
 #include <asm/local.h>
 
-#include "nlbus.h"
+#include "../nlbus.h"
 
 #define NLBUS_HEAD		(NLMSG_HDRLEN + sizeof(struct nlbus_batch))
-#define NLBUS_MIN_BUFFER	SZ_64K	/* the largest event fits, wherever the ring wraps */
+#define NLBUS_MIN_BUFFER	SZ_64K	/* the largest event fits wherever the ring wraps */
 #define NLBUS_MAX_BUFFER	SZ_64M
-#define NLBUS_LOST		32	/* masks whose losses a ring tells apart */
+#define NLBUS_LOST		32	/* masks whose losses a ring counts separately */
 #define NLBUS_STREAMS		256
 
 /**
- * struct nlbus_record - what stands before an event in a ring
+ * struct nlbus_record - an event in a ring
  * @size:	bytes to the next record
- * @groups:	mask; 0: nothing to publish
- * @type:	the event's
- * @len:	bytes of the event
- * @time_ns:	when it was committed, or shortly before
- * @ring:	the ring that it is in, until then
+ * @groups:	mask of destination groups; 0: padding, or a dropped event
+ * @type:	event type
+ * @len:	length of @data in bytes
+ * @time_ns:	time of the commit, or shortly before
+ * @ring:	the ring that holds the record, until the commit
  * @data:	the event
  */
 struct nlbus_record {
@@ -58,7 +60,7 @@ struct nlbus_record {
 	u8 data[];
 };
 
-/* Events of one mask that a full ring did not take: @count ever, of which the worker has dealt with @seen. */
+/* Events of one mask that a full ring refused, and how many of them the worker has handled. */
 struct nlbus_lost {
 	u32 groups;
 	local_t count;
@@ -67,26 +69,26 @@ struct nlbus_lost {
 
 /**
  * struct nlbus_ring - events of one CPU on their way to the worker
- * @head:	where the next record goes
- * @seen:	@tail, when we last had to look
- * @nest:	publishers at work, each one interrupting those before
- * @clock_ns:	CLOCK_REALTIME, when they last looked
- * @clock_tick:	jiffies then
- * @clock_at:	@head then
- * @lost_all:	events that were not taken
- * @lost:	the same by their masks
- * @lost_other:	those of further masks
- * @committed:	records before it are complete
- * @wake_at:	publishers call the worker when @committed gets beyond it
- * @tail:	records before it have been taken out
- * @lost_seen:	as much of @lost_all has been dealt with
- * @other_seen:	as much of @lost_other
- * @kick:	calls the worker
- * @nn:		the namespace's
+ * @head:	end of the newest record
+ * @seen:	publishers' copy of @tail, refreshed when the ring looks full
+ * @nest:	active publishers, each interrupting the one before
+ * @clock_ns:	CLOCK_REALTIME when it was last read
+ * @clock_tick:	jiffies at that time
+ * @clock_at:	@head at that time
+ * @lost_all:	refused events
+ * @lost:	refused events by mask
+ * @lost_other:	refused events of masks that found no slot in @lost
+ * @committed:	end of the newest complete record
+ * @wake_at:	publishers wake the worker when @committed exceeds it
+ * @tail:	start of the oldest record that the worker has not read
+ * @lost_seen:	part of @lost_all that the worker has handled
+ * @other_seen:	part of @lost_other that the worker has handled
+ * @kick:	wakes the worker
+ * @nn:		the ring's namespace
  * @data:	the records
  * @size:	bytes of @data, a power of two
  *
- * All positions count bytes from the beginning and wrap only where unsigned long does.
+ * Positions count bytes since the ring was allocated and wrap with unsigned long.
  */
 struct nlbus_ring {
 	/* Publishers, all on one CPU. */
@@ -107,13 +109,13 @@ struct nlbus_ring {
 	unsigned long tail ____cacheline_aligned_in_smp;
 	unsigned long lost_seen;
 	unsigned long other_seen;
-	/* Nobody changes these. */
+	/* Constant. */
 	struct nlbus_net *nn ____cacheline_aligned_in_smp;
 	u8 *data;
 	unsigned long size;
 };
 
-/* What a publisher touches first. */
+/* What a publisher reads first. */
 struct nlbus_cpu {
 	struct nlbus_ring __rcu *ring;
 	unsigned long skipped[NLBUS_GROUPS];
@@ -122,18 +124,18 @@ struct nlbus_cpu {
 /**
  * struct nlbus_pending - the datagram that a stream is filling
  * @skb:	its memory; NULL: nothing is pending
- * @limit:	bytes that it may have
- * @at:		bytes of complete batches, behind which the open one stands
- * @newest:	where the newest complete one starts
- * @events:	in the complete ones
- * @head:	of the open batch
+ * @limit:	largest size in bytes
+ * @at:		end of the complete batches, where the open one starts
+ * @newest:	start of the newest complete batch
+ * @events:	events in complete batches
+ * @head:	header of the open batch
  * @count:	events in the open batch; 0: none is open
- * @bytes:	of event data in the open batch
- * @fast:	so many events more surely fit, if they are like the last one
- * @varying:	its events differ in length
- * @timed:	each of its events has a time
- * @ends:	where each of them ends; kept if @varying
- * @times:	nanoseconds since head.time_ns; kept if @timed
+ * @bytes:	bytes of events in the open batch
+ * @fast:	events that still fit if they are like the last one
+ * @varying:	events of the open batch differ in length
+ * @timed:	every event of the open batch has a time
+ * @ends:	end of each event; used if @varying
+ * @times:	nanoseconds since head.time_ns per event; used if @timed
  */
 struct nlbus_pending {
 	struct sk_buff *skb;
@@ -153,16 +155,16 @@ struct nlbus_pending {
 
 /**
  * struct nlbus_stream - all events of the kernel for one exact set of groups
- * @groups:	that set
- * @dirty:	no heartbeat yet has told how far it has come
+ * @groups:	mask of these groups
+ * @dirty:	numbers changed since the last heartbeat
  * @instance:	random
- * @next_seq:	number of its next event
- * @next_dgram:	number of its next datagram
- * @used:	when it was last looked for, in ticks of the table
- * @due_ns:	when @pending must go, CLOCK_MONOTONIC
- * @moved_ns:	when its numbers last changed
- * @usual:	bytes of its last datagram
- * @pending:	the datagram that it is filling
+ * @next_seq:	number of the next event
+ * @next_dgram:	number of the next datagram
+ * @used:	last use, in ticks of the table
+ * @due_ns:	deadline to send @pending, CLOCK_MONOTONIC
+ * @moved_ns:	time of the last change of the numbers
+ * @usual:	bytes of the last datagram
+ * @pending:	the datagram being filled
  */
 struct nlbus_stream {
 	u32 groups;
@@ -177,7 +179,7 @@ struct nlbus_stream {
 	struct nlbus_pending pending;
 };
 
-/* The streams of a namespace, found by their groups: open addressing, 0 is empty, else position + 1. */
+/* The streams of a namespace. @index is a hash of their groups: 0 is empty, else position + 1. */
 struct nlbus_streams {
 	u64 ticks;
 	u32 count;
@@ -196,25 +198,25 @@ struct nlbus_group_stats {
 
 /**
  * struct nlbus_net - nlbus in one network namespace
- * @listeners:	groups that may have subscribers
+ * @listeners:	mask of groups that may have subscribers
  * @cpu:	the publishers' part
  * @net:	the namespace
  * @sk:		its kernel socket
  * @chain_bytes: parameter, see uapi
- * @linger_us:	parameter
- * @setup:	the first subscriber allocates the rings, under this
- * @bind_lock:	for changes of @listeners
- * @bound_ns:	when a subscriber last joined
+ * @linger_us:	parameter, see uapi
+ * @setup:	serializes the allocation of rings and streams
+ * @bind_lock:	protects @listeners
+ * @bound_ns:	time of the last bind
  * @work:	drains the rings
- * @timer:	starts @work when it must run without being called
- * @timer_ns:	when that will be; 0: not
- * @closing:	arm no timer any more
- * @streams:	the worker's; allocated with the rings
- * @stats:	by group
+ * @timer:	queues @work when a deadline comes
+ * @timer_ns:	that deadline; 0: the timer is idle
+ * @closing:	do not arm @timer any more
+ * @streams:	used by @work only; allocated with the rings
+ * @stats:	per group
  * @overflow:	events lost in full rings
  * @nomem:	events lost for lack of memory
- * @refused:	datagrams of user space
- * @evicted:	streams
+ * @refused:	datagrams refused from user space
+ * @evicted:	streams evicted
  */
 struct nlbus_net {
 	u32 listeners;
@@ -224,8 +226,8 @@ struct nlbus_net {
 	struct sock *sk;
 	u32 chain_bytes;
 	u32 linger_us;
-	struct mutex setup;	/* while rings and streams are allocated */
-	spinlock_t bind_lock;	/* when listeners change */
+	struct mutex setup;	/* allocation of rings and streams */
+	spinlock_t bind_lock;	/* listeners, bound_ns */
 	u64 bound_ns;
 
 	struct work_struct work;
@@ -251,7 +253,7 @@ static inline struct nlbus_net *nlbus_pernet(const struct net *net)
 	return net_generic(net, nlbus_net_id);
 }
 
-/* The lowest group of a mask, from 1, which is taken out of the mask. */
+/* Remove the lowest group from a mask and return it, from 1. */
 static inline unsigned int nlbus_next_group(u32 *groups)
 {
 	unsigned int group = __ffs(*groups) + 1;
@@ -272,13 +274,20 @@ struct nlbus_ring *nlbus_ring_of(struct nlbus_net *nn, unsigned int cpu);
 /* worker.c */
 void nlbus_work(struct work_struct *work);
 enum hrtimer_restart nlbus_timer(struct hrtimer *timer);
+
+/* stream.c */
+struct nlbus_stream *nlbus_stream_append(struct nlbus_net *nn, const struct nlbus_record *event,
+					 unsigned long behind);
+void nlbus_stream_lose(struct nlbus_net *nn, u32 groups, unsigned long count);
+void nlbus_streams_lose(struct nlbus_net *nn, unsigned long count);
+u64 nlbus_streams_flush(struct nlbus_net *nn, bool *lingers);
 void nlbus_streams_free(struct nlbus_net *nn);
 
 /* pending.c */
-int nlbus_pending_add(struct nlbus_pending *p, const struct nlbus_record *event, u32 room, u32 chain_bytes,
-		      bool timed);
+int nlbus_pending_add(struct nlbus_pending *p, const struct nlbus_record *event, u32 room,
+		      u32 chain_bytes, bool timed);
 u32 nlbus_pending_seal(struct nlbus_pending *p, const struct nlbus_stream *s);
-bool nlbus_pending_again(struct nlbus_pending *p, const struct nlbus_record *event);
+bool nlbus_pending_add_same(struct nlbus_pending *p, const struct nlbus_record *event);
 void nlbus_pending_free(struct nlbus_pending *p);
 void nlbus_put_head(void *at, struct nlbus_batch *head, u32 body_len);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Module parameters, and what a network namespace has of nlbus. */
+/* Module parameters, and the setup of nlbus in a network namespace. */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/ktime.h>
@@ -7,10 +7,10 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 
-#include "compat.h"
+#include "../compat.h"
 #include "internal.h"
 
-/* Below are the kernel's own, and somebody may be there. */
+/* Lower protocols belong to the kernel. */
 #define MIN_PROTOCOL	(NETLINK_SMC + 1)
 #define MAX_PROTOCOL	(MAX_LINKS - 1)
 
@@ -24,68 +24,71 @@ MODULE_PARM_DESC(open_receive, "receiving needs no CAP_NET_ADMIN (N)");
 
 static unsigned int chain_bytes = NLBUS_MAX_DATAGRAM;
 module_param(chain_bytes, uint, 0444);
-MODULE_PARM_DESC(chain_bytes, "most bytes of a datagram of several events, 512 to 32448 (32448); a namespace may change it");
+MODULE_PARM_DESC(chain_bytes,
+		 "largest datagram of several events in bytes, 512 to 32448 (32448); can be changed per namespace");
 
 static unsigned int linger_us;
 module_param(linger_us, uint, 0444);
-MODULE_PARM_DESC(linger_us, "microseconds that an event may wait for others, up to 10000000 (0); a namespace may change it");
+MODULE_PARM_DESC(linger_us,
+		 "longest time in microseconds that an event waits for others, up to 10000000 (0); can be changed per namespace");
 
 unsigned int nlbus_buffer_bytes = SZ_256K;
 module_param_named(buffer_bytes, nlbus_buffer_bytes, uint, 0444);
-MODULE_PARM_DESC(buffer_bytes, "buffer of each CPU and namespace that has subscribers, a power of two, 65536 to 67108864 (262144)");
+MODULE_PARM_DESC(buffer_bytes,
+		 "buffer in bytes per CPU and namespace that has subscribers, a power of two, 65536 to 67108864 (262144)");
 
 unsigned int nlbus_net_id __read_mostly;
 struct workqueue_struct *nlbus_wq;
 
-/* For nlbus_gen.ko, which compares nlbus with bare netlink. */
+/* For nlbus_gen.ko, which compares nlbus with plain netlink. */
 struct sock *nlbus_sock(struct net *net)
 {
 	return nlbus_pernet(net)->sk;
 }
 EXPORT_SYMBOL_GPL(nlbus_sock);
 
-/* What the first subscriber costs a namespace. */
-static int listen(struct nlbus_net *nn)
+/* Allocate what a namespace needs from its first subscriber on. */
+static int nlbus_net_listen(struct nlbus_net *nn)
 {
 	struct nlbus_streams *streams;
-	int error = 0;
+	int err = 0;
 
 	mutex_lock(&nn->setup);
 	if (nn->streams)
 		goto out;
-	error = nlbus_rings_alloc(nn);
-	if (error)
+	err = nlbus_rings_alloc(nn);
+	if (err)
 		goto out;
 	streams = kvzalloc(sizeof(*streams), GFP_KERNEL_ACCOUNT);
 	if (!streams) {
-		error = -ENOMEM;
+		err = -ENOMEM;
 		goto out;
 	}
-	/* The rings before this: now the worker may go through them. */
+	/* The rings before the streams: the worker may walk them now. */
 	smp_store_release(&nn->streams, streams);
 out:
 	mutex_unlock(&nn->setup);
-	return error;
+	return err;
 }
 
-/* All namespaces have what they need. The first one's socket already makes the protocol known to every one. */
-static bool registered;
+/* All namespaces are set up. The first one's socket makes the protocol known in all of them. */
+static bool nlbus_registered;
 
-/* Called before the subscriber belongs to the group: no event that it should get is taken for unheard. */
+/* Called before the subscriber joins the group, so that no event of its membership is skipped. */
 static int nlbus_bind(struct net *net, int group)
 {
 	struct nlbus_net *nn;
-	int error;
+	int err;
 
-	/* As before there was the protocol; pairs with nlbus_init(). */
-	if (!smp_load_acquire(&registered))
+	/* As if the protocol did not exist yet; pairs with nlbus_init(). */
+	if (!smp_load_acquire(&nlbus_registered))
 		return -EPROTONOSUPPORT;
 	nn = nlbus_pernet(net);
 	if (group < 1 || group > NLBUS_GROUPS)
 		return -EINVAL;
-	error = listen(nn);
-	if (error)
-		return error;
+	err = nlbus_net_listen(nn);
+	if (err)
+		return err;
 	spin_lock(&nn->bind_lock);
 	nn->bound_ns = ktime_get_ns();
 	WRITE_ONCE(nn->listeners, nn->listeners | BIT(group - 1));
@@ -124,8 +127,8 @@ static int __net_init nlbus_net_init(struct net *net)
 }
 
 /*
- * No socket of the namespace is left, nor anybody who may publish to it. Publishers that came late are waited for
- * between this and nlbus_net_exit(), with RCU.
+ * The namespace has no sockets any more and may have no publishers. An RCU grace period between
+ * this and nlbus_net_exit() waits for those that are still running.
  */
 static void __net_exit nlbus_net_pre_exit(struct net *net)
 {
@@ -137,12 +140,12 @@ static void __net_exit nlbus_net_exit(struct net *net)
 	struct nlbus_net *nn = nlbus_pernet(net);
 
 	nlbus_rings_sync(nn);
-	/* Each may start the other once more, but the worker sees this first. */
+	/* Work and timer may start each other once more, until the work sees this. */
 	WRITE_ONCE(nn->closing, true);
 	cancel_work_sync(&nn->work);
 	hrtimer_cancel(&nn->timer);
 	cancel_work_sync(&nn->work);
-	/* Nobody could hear the end of the streams. */
+	/* Nobody is left to receive final heartbeats. */
 	netlink_kernel_release(nn->sk);
 	nlbus_streams_free(nn);
 	nlbus_rings_free(nn);
@@ -157,7 +160,7 @@ static struct pernet_operations nlbus_net_ops = {
 	.size = sizeof(struct nlbus_net),
 };
 
-static bool within(const char *name, unsigned int value, unsigned int least, unsigned int most)
+static bool nlbus_param_valid(const char *name, u32 value, u32 least, u32 most)
 {
 	if (value >= least && value <= most)
 		return true;
@@ -167,13 +170,14 @@ static bool within(const char *name, unsigned int value, unsigned int least, uns
 
 static int __init nlbus_init(void)
 {
-	int error;
+	int err;
 
 	BUILD_BUG_ON(sizeof(struct nlbus_batch) != 80);
-	if (!within("protocol", protocol, MIN_PROTOCOL, MAX_PROTOCOL) ||
-	    !within("chain_bytes", chain_bytes, NLBUS_MIN_CHAIN, NLBUS_MAX_DATAGRAM) ||
-	    !within("linger_us", linger_us, 0, NLBUS_MAX_LINGER_US) ||
-	    !within("buffer_bytes", nlbus_buffer_bytes, NLBUS_MIN_BUFFER, NLBUS_MAX_BUFFER))
+	if (!nlbus_param_valid("protocol", protocol, MIN_PROTOCOL, MAX_PROTOCOL) ||
+	    !nlbus_param_valid("chain_bytes", chain_bytes, NLBUS_MIN_CHAIN, NLBUS_MAX_DATAGRAM) ||
+	    !nlbus_param_valid("linger_us", linger_us, 0, NLBUS_MAX_LINGER_US) ||
+	    !nlbus_param_valid("buffer_bytes", nlbus_buffer_bytes, NLBUS_MIN_BUFFER,
+			       NLBUS_MAX_BUFFER))
 		return -EINVAL;
 	if (!is_power_of_2(nlbus_buffer_bytes)) {
 		pr_err("buffer_bytes=%u: a power of two\n", nlbus_buffer_bytes);
@@ -182,15 +186,15 @@ static int __init nlbus_init(void)
 	nlbus_wq = alloc_workqueue("nlbus", WQ_UNBOUND, 0);
 	if (!nlbus_wq)
 		return -ENOMEM;
-	error = register_pernet_subsys(&nlbus_net_ops);
-	if (error) {
+	err = register_pernet_subsys(&nlbus_net_ops);
+	if (err) {
 		pr_err("no socket of netlink protocol %u: another module's (try protocol=%u to %u), or no memory\n",
 		       protocol, MIN_PROTOCOL, MAX_PROTOCOL);
 		destroy_workqueue(nlbus_wq);
-		return error;
+		return err;
 	}
-	/* What every namespace has, before anybody may join; pairs with nlbus_bind(). */
-	smp_store_release(&registered, true);
+	/* Namespaces are set up before anybody joins; pairs with nlbus_bind(). */
+	smp_store_release(&nlbus_registered, true);
 	return 0;
 }
 

@@ -2,22 +2,21 @@
 /*
  * The datagram that a stream is filling: batches of events, built in place.
  *
- * Events of one type and length are packed as they come. Where lengths differ, or
- * each event has its time, the arrays that say so are kept beside, and are put in
- * their place when the batch is complete.
+ * Events of one type and length are packed as they come. The offsets of events of varying length
+ * and the times of events are kept in arrays of their own until the batch is complete.
  */
 #include <linux/mm.h>
 #include <linux/slab.h>
 
 #include "internal.h"
 
-static u8 *slab(const struct nlbus_pending *p)
+static u8 *pending_data(const struct nlbus_pending *p)
 {
 	return p->skb->data;
 }
 
-/* What a batch of so many bytes and events takes, its header included. */
-static u32 batch_size(u32 bytes, u32 count, bool varying, bool timed)
+/* Size of a batch of @count events with @bytes of data, header included. */
+static u32 pending_batch_size(u32 bytes, u32 count, bool varying, bool timed)
 {
 	u32 used = bytes + (varying ? 4 * (count + 1) : 0);
 
@@ -26,7 +25,7 @@ static u32 batch_size(u32 bytes, u32 count, bool varying, bool timed)
 	return NLBUS_HEAD + used;
 }
 
-/* Write the 96 bytes before a body. What never differs between batches is set here. */
+/* Write the 96 bytes before a body, constant fields included. */
 void nlbus_put_head(void *at, struct nlbus_batch *head, u32 body_len)
 {
 	struct nlmsghdr message = {
@@ -41,10 +40,10 @@ void nlbus_put_head(void *at, struct nlbus_batch *head, u32 body_len)
 	memcpy(at + sizeof(message), head, sizeof(*head));
 }
 
-/* Complete the open batch: its offsets go before its bytes, its times behind. */
-static void close_batch(struct nlbus_pending *p)
+/* Complete the open batch: insert offsets before the events, append times behind them. */
+static void pending_close(struct nlbus_pending *p)
 {
-	u8 *body = slab(p) + p->at + NLBUS_HEAD;
+	u8 *body = pending_data(p) + p->at + NLBUS_HEAD;
 	u32 used = p->bytes, offsets, pad;
 
 	if (p->varying) {
@@ -64,7 +63,7 @@ static void close_batch(struct nlbus_pending *p)
 		p->head.flags |= NLBUS_F_TIMES;
 	}
 	p->head.count = p->count;
-	nlbus_put_head(slab(p) + p->at, &p->head, used);
+	nlbus_put_head(pending_data(p) + p->at, &p->head, used);
 	p->newest = p->at;
 	p->at += NLBUS_HEAD + used;
 	p->events += p->count;
@@ -73,15 +72,15 @@ static void close_batch(struct nlbus_pending *p)
 	p->fast = 0;
 }
 
-/* Make room for a batch behind the complete ones: the message before it is padded to its place. */
-static void open_batch(struct nlbus_pending *p, const struct nlbus_record *event, bool timed)
+/* Open a batch for @event behind the complete ones, padding the message before it. */
+static void pending_open(struct nlbus_pending *p, const struct nlbus_record *event, bool timed)
 {
 	struct nlmsghdr *before;
 	u32 pad = ALIGN(p->at, 8) - p->at;
 
 	if (pad) {
-		before = (struct nlmsghdr *)(slab(p) + p->newest);
-		memset(slab(p) + p->at, 0, pad);
+		before = (struct nlmsghdr *)(pending_data(p) + p->newest);
+		memset(pending_data(p) + p->at, 0, pad);
 		before->nlmsg_len += pad;
 		p->at += pad;
 	}
@@ -95,8 +94,8 @@ static void open_batch(struct nlbus_pending *p, const struct nlbus_record *event
 	p->timed = timed;
 }
 
-/* Memory for a datagram of at most @room bytes. */
-static int start(struct nlbus_pending *p, u32 room)
+/* Allocate a datagram of at most @room bytes. */
+static int pending_alloc(struct nlbus_pending *p, u32 room)
 {
 	p->skb = alloc_skb(room, GFP_KERNEL);
 	if (!p->skb)
@@ -110,8 +109,8 @@ static int start(struct nlbus_pending *p, u32 room)
 	return 0;
 }
 
-/* Memory for what is kept beside: every end and every time takes 4 bytes of the datagram, too. */
-static int start_beside(struct nlbus_pending *p)
+/* Allocate both arrays. Each entry takes 4 bytes of the datagram in the end, which bounds them. */
+static int pending_alloc_arrays(struct nlbus_pending *p)
 {
 	const size_t most = NLBUS_MAX_DATAGRAM / 4;
 
@@ -122,59 +121,60 @@ static int start_beside(struct nlbus_pending *p)
 	return 0;
 }
 
-/* Whether the event can only begin a new batch. */
-static bool unlike(const struct nlbus_pending *p, const struct nlbus_record *event, bool timed)
+/* Whether the event needs a new batch. */
+static bool pending_differs(const struct nlbus_pending *p, const struct nlbus_record *event,
+			    bool timed)
 {
-	/* Events of several CPUs: time may fall. */
+	/* Events come from several CPUs, so time may go backwards. */
 	return p->head.type != event->type || p->timed != timed ||
 	       (timed && event->time_ns - p->head.time_ns > U32_MAX);
 }
 
 /*
- * Put one event behind the others. @room is what it and those that are known to follow may take. -ENOSPC: it
- * does not fit with the others, send them first; never where nothing is pending. -ENOMEM.
+ * Append one event. @room: size of the datagram, if one must be allocated. Returns -ENOSPC if the
+ * datagram has no room left: send it, then retry; never if nothing is pending. Or -ENOMEM.
  */
-int nlbus_pending_add(struct nlbus_pending *p, const struct nlbus_record *event, u32 room, u32 chain_bytes,
-		      bool timed)
+int nlbus_pending_add(struct nlbus_pending *p, const struct nlbus_record *event, u32 room,
+		      u32 chain_bytes, bool timed)
 {
-	u32 alone = batch_size(event->len, 1, !event->len, timed), used, i;
+	u32 alone = pending_batch_size(event->len, 1, !event->len, timed), used, i;
 	bool varying;
-	int error;
+	int err;
 
-	/* A datagram of the smallest events is full before a batch may have no more. */
+	/* A datagram of the smallest events is full before its batch has too many of them. */
 	BUILD_BUG_ON(NLBUS_MAX_DATAGRAM > NLBUS_MAX_COUNT);
-	/* No room for a time beside it: it has that of its batch. */
+	/* If the datagram has no room for its own time, the event has that of its batch. */
 	if (alone > NLBUS_MAX_DATAGRAM) {
 		timed = false;
-		alone = batch_size(event->len, 1, !event->len, timed);
+		alone = pending_batch_size(event->len, 1, !event->len, timed);
 	}
-	if (p->count && unlike(p, event, timed))
-		close_batch(p);
+	if (p->count && pending_differs(p, event, timed))
+		pending_close(p);
 
-	/* An event without bytes is one of varying length: the wire knows no records of size 0. */
+	/* An empty event counts as varying: the wire has no records of size 0. */
 	varying = !event->len || (p->count && (p->varying || p->head.record_size != event->len));
 	if ((varying || timed) && !p->ends) {
-		error = start_beside(p);
-		if (error)
-			return error;
+		err = pending_alloc_arrays(p);
+		if (err)
+			return err;
 	}
-	/* Last, so that what is pending is never empty. */
+	/* Allocated last, so that a pending datagram is never empty. */
 	if (!p->skb) {
-		error = start(p, max(alone, min(room, chain_bytes)));
-		if (error)
-			return error;
+		err = pending_alloc(p, max(alone, min(room, chain_bytes)));
+		if (err)
+			return err;
 	}
-	used = batch_size(p->bytes + event->len, p->count + 1, varying, timed);
+	used = pending_batch_size(p->bytes + event->len, p->count + 1, varying, timed);
 	if ((p->count ? p->at : ALIGN(p->at, 8)) + used > p->limit)
 		return -ENOSPC;
 	if (!p->count)
-		open_batch(p, event, timed);
+		pending_open(p, event, timed);
 	if (varying && !p->varying) {
 		for (i = 0; i < p->count; i++)
 			p->ends[i] = (i + 1) * p->head.record_size;
 		p->varying = true;
 	}
-	memcpy(slab(p) + p->at + NLBUS_HEAD + p->bytes, event->data, event->len);
+	memcpy(pending_data(p) + p->at + NLBUS_HEAD + p->bytes, event->data, event->len);
 	p->bytes += event->len;
 	if (p->varying)
 		p->ends[p->count] = p->bytes;
@@ -187,19 +187,19 @@ int nlbus_pending_add(struct nlbus_pending *p, const struct nlbus_record *event,
 	return 0;
 }
 
-/* The short way for most events: false if this one must go the long way. */
-bool nlbus_pending_again(struct nlbus_pending *p, const struct nlbus_record *event)
+/* Fast path: append an event like the last one. Returns false if it needs nlbus_pending_add(). */
+bool nlbus_pending_add_same(struct nlbus_pending *p, const struct nlbus_record *event)
 {
 	if (!p->fast || event->len != p->head.record_size || event->type != p->head.type)
 		return false;
-	memcpy(slab(p) + p->at + NLBUS_HEAD + p->bytes, event->data, event->len);
+	memcpy(pending_data(p) + p->at + NLBUS_HEAD + p->bytes, event->data, event->len);
 	p->bytes += event->len;
 	p->count++;
 	p->fast--;
 	return true;
 }
 
-/* Complete the datagram and number it. Returns its events. */
+/* Complete the datagram and number its batches. Returns the number of events in it. */
 u32 nlbus_pending_seal(struct nlbus_pending *p, const struct nlbus_stream *s)
 {
 	u64 first_seq = s->next_seq;
@@ -208,10 +208,10 @@ u32 nlbus_pending_seal(struct nlbus_pending *p, const struct nlbus_stream *s)
 	u32 at = 0;
 
 	if (p->count)
-		close_batch(p);
+		pending_close(p);
 	skb_put(p->skb, p->at);
 	while (at < p->at) {
-		message = (struct nlmsghdr *)(slab(p) + at);
+		message = (struct nlmsghdr *)(pending_data(p) + at);
 		head = nlmsg_data(message);
 		head->groups = s->groups;
 		head->instance = s->instance;

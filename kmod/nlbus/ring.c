@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The publisher's side: a ring for each CPU and namespace.
+ * The publishers' side: one ring per CPU and network namespace.
  *
- * All publishers of a ring are on its CPU and have preemption off. So they nest:
- * an interrupt or NMI that publishes is through before the one that it
- * interrupted goes on. That is all the locking there is. Space is claimed by
- * moving @head; when the outermost publisher is through, all records up to @head
- * are complete, and @committed says so to the worker.
+ * All publishers of a ring run on its CPU with preemption disabled, so they nest: an interrupt or
+ * NMI that publishes finishes before the publisher that it interrupted continues. No other locking
+ * is needed. A publisher claims space by moving @head. When the outermost publisher finishes, all
+ * records before @head are complete, and @committed makes them visible to the worker.
  */
 #include <linux/err.h>
 #include <linux/jiffies.h>
@@ -18,17 +17,17 @@
 
 #include "internal.h"
 
-/* Bytes of a ring whose events may have one time. */
-#define CLOCK_BYTES	SZ_4K
+/* Events within this many bytes of a ring may share one timestamp. */
+#define RING_CLOCK_BYTES	SZ_4K
 
-/* As net_generic(), for publishers: cheaper, and their preemption is off, which RCU waits for as well. */
-static struct nlbus_net *pernet_sched(const struct net *net)
+/* A cheaper net_generic(): RCU also waits for sections with preemption disabled. */
+static struct nlbus_net *ring_pernet(const struct net *net)
 {
 	return rcu_dereference_sched(net->gen)->ptr[nlbus_net_id];
 }
 
-/* Most events of most modules end here: nobody listens. */
-static __always_inline int skip(struct nlbus_net *nn, u32 groups)
+/* Nobody listens: the fate of most events of most modules. */
+static __always_inline int ring_skip(struct nlbus_net *nn, u32 groups)
 {
 	u32 left = groups;
 
@@ -37,26 +36,26 @@ static __always_inline int skip(struct nlbus_net *nn, u32 groups)
 	return groups ? -ESRCH : -EINVAL;
 }
 
-static __always_inline bool listening(const struct nlbus_net *nn, u32 groups)
+static __always_inline bool ring_listening(const struct nlbus_net *nn, u32 groups)
 {
 	return READ_ONCE(nn->listeners) & groups;
 }
 
-/* Have the worker called, from NMI even. */
-static noinline void kick(struct nlbus_ring *ring)
+/* Wake the worker from any context, NMI included. */
+static noinline void ring_kick(struct nlbus_ring *ring)
 {
-	/* Not again: it says itself when it goes to sleep. */
+	/* Once is enough: the worker moves @wake_at back before it sleeps. */
 	WRITE_ONCE(ring->wake_at, ring->head + LONG_MAX);
 	irq_work_queue(&ring->kick);
 }
 
-static __always_inline void enter(struct nlbus_ring *ring)
+static __always_inline void ring_enter(struct nlbus_ring *ring)
 {
 	WRITE_ONCE(ring->nest, ring->nest + 1);
 	barrier();
 }
 
-static __always_inline void leave(struct nlbus_ring *ring)
+static __always_inline void ring_leave(struct nlbus_ring *ring)
 {
 	unsigned int nest = READ_ONCE(ring->nest);
 	unsigned long head;
@@ -67,25 +66,25 @@ static __always_inline void leave(struct nlbus_ring *ring)
 		return;
 	}
 	do {
-		/* Who interrupts us up to the end of this section, leaves it to us to tell the worker. */
+		/* Until the section ends, a nested publisher relies on us to wake the worker. */
 		WRITE_ONCE(ring->nest, 1);
 		barrier();
 		head = READ_ONCE(ring->head);
-		/* The records before their announcement; pairs with the acquire in nlbus_drain(). */
+		/* Records before @committed; pairs with the acquire in worker_drain(). */
 		smp_store_release(&ring->committed, head);
 		barrier();
 		WRITE_ONCE(ring->nest, 0);
 		barrier();
 	} while (unlikely(head != READ_ONCE(ring->head)));
 
-	/* Here we announce, then look whether the worker sleeps; pairs with the barrier in fall_asleep(). */
+	/* Publish @committed, then read @wake_at; pairs with smp_mb() in worker_sleep(). */
 	smp_mb();
 	if ((long)(head - READ_ONCE(ring->wake_at)) > 0)
-		kick(ring);
+		ring_kick(ring);
 }
 
-/* The ring is full: count whom this concerns. Slots are claimed for ever, which needs no lock. */
-static noinline void count_lost(struct nlbus_ring *ring, u32 groups)
+/* The ring is full: count the loss by mask. A slot keeps its mask, so no lock is needed. */
+static noinline void ring_count_lost(struct nlbus_ring *ring, u32 groups)
 {
 	unsigned int first = (groups * 0x9e3779b1U) >> 27, i;
 	struct nlbus_lost *slot;
@@ -105,13 +104,13 @@ static noinline void count_lost(struct nlbus_ring *ring, u32 groups)
 	if (i == NLBUS_LOST)
 		local_inc(&ring->lost_other);
 	local_inc(&ring->lost_all);
-	/* As in leave(): where the worker has gone to sleep meanwhile, it must hear of it. */
+	/* As in ring_leave(): a worker that went to sleep meanwhile must notice the loss. */
 	smp_mb();
 	if ((long)(READ_ONCE(ring->wake_at) - ring->head) < LONG_MAX / 2)
-		kick(ring);
+		ring_kick(ring);
 }
 
-static __always_inline struct nlbus_record *claim(struct nlbus_ring *ring, u32 size)
+static __always_inline struct nlbus_record *ring_claim(struct nlbus_ring *ring, u32 size)
 {
 	struct nlbus_record *record;
 	unsigned long head, at, pad;
@@ -121,7 +120,7 @@ static __always_inline struct nlbus_record *claim(struct nlbus_ring *ring, u32 s
 		at = head & (ring->size - 1);
 		pad = ring->size - at < size ? ring->size - at : 0;
 		if (head + pad + size - READ_ONCE(ring->seen) > ring->size) {
-			/* Room to write in, once the worker has read what was there; pairs with nlbus_drain(). */
+			/* The worker has read the old records; pairs with worker_drain(). */
 			WRITE_ONCE(ring->seen, smp_load_acquire(&ring->tail));
 			if (head + pad + size - READ_ONCE(ring->seen) > ring->size)
 				return NULL;
@@ -130,7 +129,7 @@ static __always_inline struct nlbus_record *claim(struct nlbus_ring *ring, u32 s
 
 	record = (struct nlbus_record *)(ring->data + at);
 	if (pad) {
-		/* At the end of the ring there may be room for these two fields only. */
+		/* The end of the ring may have room for these two fields only. */
 		record->size = pad;
 		record->groups = 0;
 		record = (struct nlbus_record *)ring->data;
@@ -139,22 +138,22 @@ static __always_inline struct nlbus_record *claim(struct nlbus_ring *ring, u32 s
 	return record;
 }
 
-/* Somebody listens. Preemption is off, and the ring is ours until commit(). */
-static __always_inline void *reserve(struct nlbus_net *nn, u32 groups, u32 type, u32 len)
+/* Somebody listens. Preemption is disabled, and the ring is ours until ring_commit(). */
+static __always_inline void *ring_reserve(struct nlbus_net *nn, u32 groups, u32 type, u32 len)
 {
 	struct nlbus_ring *ring = rcu_dereference_sched(this_cpu_ptr(nn->cpu)->ring);
 	struct nlbus_record *record;
 
 	if (unlikely(len > NLBUS_MAX_EVENT))
 		return ERR_PTR(-EMSGSIZE);
-	/* The first subscriber is about to come: its mask was seen before its rings. */
+	/* The first subscriber is just joining: its bit was visible before its rings. */
 	if (unlikely(!ring))
-		return ERR_PTR(skip(nn, groups));
-	enter(ring);
-	record = claim(ring, ALIGN(sizeof(*record) + len, 8));
+		return ERR_PTR(ring_skip(nn, groups));
+	ring_enter(ring);
+	record = ring_claim(ring, ALIGN(sizeof(*record) + len, 8));
 	if (unlikely(!record)) {
-		count_lost(ring, groups);
-		leave(ring);
+		ring_count_lost(ring, groups);
+		ring_leave(ring);
 		return ERR_PTR(-ENOBUFS);
 	}
 	record->groups = groups;
@@ -164,11 +163,11 @@ static __always_inline void *reserve(struct nlbus_net *nn, u32 groups, u32 type,
 	return record->data;
 }
 
-static noinline u64 look_at_clock(struct nlbus_ring *ring, unsigned long tick, unsigned long head)
+static noinline u64 ring_read_clock(struct nlbus_ring *ring, unsigned long tick, unsigned long head)
 {
 	u64 now = ktime_get_real_fast_ns();
 
-	/* Who interrupts others lets their record of it alone. */
+	/* A nested publisher must not change what the outer one is reading. */
 	if (READ_ONCE(ring->nest) == 1) {
 		ring->clock_ns = now;
 		ring->clock_tick = tick;
@@ -178,82 +177,86 @@ static noinline u64 look_at_clock(struct nlbus_ring *ring, unsigned long tick, u
 }
 
 /*
- * When this event was published. Looking at the clock takes longer than all else here, and of a batch only the
- * first event's time is told. So, unless the worker sleeps (this event begins a batch) or each event's time is
- * wanted, we look once for some events and once a tick.
+ * When this event was published. Reading the clock costs more than the rest of the call, and a
+ * batch carries the time of its first event only. So one reading serves several events of a tick,
+ * unless the worker sleeps (this event starts a batch) or every event carries its own time.
  */
-static __always_inline u64 time_of_event(struct nlbus_ring *ring)
+static __always_inline u64 ring_event_time(struct nlbus_ring *ring)
 {
 	unsigned long tick = READ_ONCE(jiffies), head = READ_ONCE(ring->head);
 
-	if (READ_ONCE(ring->nest) == 1 && tick == ring->clock_tick && head - ring->clock_at < CLOCK_BYTES &&
+	if (READ_ONCE(ring->nest) == 1 && tick == ring->clock_tick &&
+	    head - ring->clock_at < RING_CLOCK_BYTES &&
 	    (long)(head - READ_ONCE(ring->wake_at)) <= 0 && !READ_ONCE(ring->nn->linger_us))
 		return ring->clock_ns;
-	return look_at_clock(ring, tick, head);
+	return ring_read_clock(ring, tick, head);
 }
 
-static __always_inline void commit(void *event)
+static __always_inline void ring_commit(void *event)
 {
 	struct nlbus_record *record = container_of(event, struct nlbus_record, data[0]);
 	struct nlbus_ring *ring = record->ring;
 
-	record->time_ns = time_of_event(ring);
-	leave(ring);
+	record->time_ns = ring_event_time(ring);
+	ring_leave(ring);
 }
 
-static noinline int publish(struct nlbus_net *nn, u32 groups, u32 type, const void *data, u32 len)
+static noinline int ring_publish(struct nlbus_net *nn, u32 groups, u32 type, const void *data,
+				 u32 len)
 {
-	void *event = reserve(nn, groups, type, len);
+	void *event = ring_reserve(nn, groups, type, len);
 
 	if (IS_ERR(event))
 		return PTR_ERR(event);
 	memcpy(event, data, len);
-	commit(event);
+	ring_commit(event);
 	return 0;
 }
 
 /**
  * nlbus_publish() - publish an event
- * @net: the network namespace that hears it
- * @groups: mask of the groups that it goes to: bit g - 1 is group g
- * @type: event type, the publisher's to choose
+ * @net: network namespace to publish in
+ * @groups: mask of destination groups: bit g - 1 is group g
+ * @type: event type, chosen by the publisher
  * @data: the event
- * @len: its bytes, up to NLBUS_MAX_EVENT
+ * @len: its length in bytes, at most NLBUS_MAX_EVENT
  *
  * Context: Any, NMI included.
  *
- * Returns: 0; -ESRCH if nobody listens, -ENOBUFS if the buffer is full, both counted, and the latter shows
- * up in the loss of the subscribers; -EINVAL without groups; -EMSGSIZE.
+ * Return: 0; -ESRCH if nobody listens; -ENOBUFS if the buffer is full, which subscribers see as
+ * lost events; -EINVAL if @groups is 0; -EMSGSIZE if @len is too large. The module counts events
+ * that return -ESRCH or -ENOBUFS.
  */
 int nlbus_publish(struct net *net, u32 groups, u32 type, const void *data, u32 len)
 {
 	struct nlbus_net *nn;
-	int error;
+	int err;
 
 	preempt_disable_notrace();
-	nn = pernet_sched(net);
-	if (unlikely(listening(nn, groups)))
-		error = publish(nn, groups, type, data, len);
+	nn = ring_pernet(net);
+	if (unlikely(ring_listening(nn, groups)))
+		err = ring_publish(nn, groups, type, data, len);
 	else
-		error = skip(nn, groups);
+		err = ring_skip(nn, groups);
 	preempt_enable_notrace();
-	return error;
+	return err;
 }
 EXPORT_SYMBOL_GPL(nlbus_publish);
 
 /**
- * nlbus_reserve() - room for an event, to be written in place
- * @net: the network namespace that hears it
- * @groups: mask of the groups that it goes to
+ * nlbus_reserve() - reserve room for an event, to write it in place
+ * @net: network namespace to publish in
+ * @groups: mask of destination groups
  * @type: event type
- * @len: its bytes, up to NLBUS_MAX_EVENT
+ * @len: its length in bytes, at most NLBUS_MAX_EVENT
  *
- * All of them must be written before nlbus_commit(). Preemption is off until that, or nlbus_discard(), and
- * nothing from this CPU goes out: be quick.
+ * The caller must write all @len bytes, then call nlbus_commit() or nlbus_discard(). Until then
+ * preemption is disabled and no event of this CPU is delivered, so be quick.
  *
  * Context: Any, NMI included.
  *
- * Returns: the room, aligned to 8; NULL as nlbus_publish() fails, with preemption as it was.
+ * Return: the room, aligned to 8 bytes; NULL where nlbus_publish() would fail, with preemption
+ * unchanged.
  */
 void *nlbus_reserve(struct net *net, u32 groups, u32 type, u32 len)
 {
@@ -261,11 +264,11 @@ void *nlbus_reserve(struct net *net, u32 groups, u32 type, u32 len)
 	void *event;
 
 	preempt_disable_notrace();
-	nn = pernet_sched(net);
-	if (unlikely(listening(nn, groups)))
-		event = reserve(nn, groups, type, len);
+	nn = ring_pernet(net);
+	if (unlikely(ring_listening(nn, groups)))
+		event = ring_reserve(nn, groups, type, len);
 	else
-		event = ERR_PTR(skip(nn, groups));
+		event = ERR_PTR(ring_skip(nn, groups));
 	if (!IS_ERR(event))
 		return event;
 	preempt_enable_notrace();
@@ -274,20 +277,20 @@ void *nlbus_reserve(struct net *net, u32 groups, u32 type, u32 len)
 EXPORT_SYMBOL_GPL(nlbus_reserve);
 
 /**
- * nlbus_commit() - publish what was written
+ * nlbus_commit() - publish a reserved event
  * @event: from nlbus_reserve()
  *
  * Context: That of nlbus_reserve().
  */
 void nlbus_commit(void *event)
 {
-	commit(event);
+	ring_commit(event);
 	preempt_enable_notrace();
 }
 EXPORT_SYMBOL_GPL(nlbus_commit);
 
 /**
- * nlbus_discard() - publish it not
+ * nlbus_discard() - drop a reserved event
  * @event: from nlbus_reserve()
  *
  * Context: That of nlbus_reserve().
@@ -295,42 +298,42 @@ EXPORT_SYMBOL_GPL(nlbus_commit);
 void nlbus_discard(void *event)
 {
 	container_of(event, struct nlbus_record, data[0])->groups = 0;
-	commit(event);
+	ring_commit(event);
 	preempt_enable_notrace();
 }
 EXPORT_SYMBOL_GPL(nlbus_discard);
 
 /**
- * nlbus_listening() - whether an event may find a subscriber
- * @net: the network namespace
- * @groups: mask of the groups that the event would go to
+ * nlbus_listening() - check whether an event may have a subscriber
+ * @net: network namespace
+ * @groups: mask of destination groups
  *
- * A group counts as listened to for some seconds after its last subscriber left.
+ * A group counts as listening for some seconds after its last subscriber left.
  *
  * Context: Any, NMI included.
  *
- * Returns: false if nlbus_publish() would do nothing.
+ * Return: false if nlbus_publish() would return -ESRCH.
  */
 bool nlbus_listening(struct net *net, u32 groups)
 {
 	bool any;
 
 	preempt_disable_notrace();
-	any = listening(pernet_sched(net), groups);
+	any = ring_listening(ring_pernet(net), groups);
 	preempt_enable_notrace();
 	return any;
 }
 EXPORT_SYMBOL_GPL(nlbus_listening);
 
-/* In hard interrupt context, on any kernel but a real-time one. */
-static void kicked(struct irq_work *kick)
+/* Runs in hard interrupt context, except on PREEMPT_RT. */
+static void ring_kicked(struct irq_work *work)
 {
-	struct nlbus_ring *ring = container_of(kick, struct nlbus_ring, kick);
+	struct nlbus_ring *ring = container_of(work, struct nlbus_ring, kick);
 
 	queue_work(nlbus_wq, &ring->nn->work);
 }
 
-/* For the worker: a ring may come at any time, and goes only when the worker has ended. */
+/* For the worker: a ring may appear at any time, but is freed only after the worker has stopped. */
 struct nlbus_ring *nlbus_ring_of(struct nlbus_net *nn, unsigned int cpu)
 {
 	return rcu_dereference_raw(per_cpu_ptr(nn->cpu, cpu)->ring);
@@ -349,11 +352,11 @@ static struct nlbus_ring *ring_alloc(struct nlbus_net *nn, unsigned int cpu)
 	}
 	ring->size = nlbus_buffer_bytes;
 	ring->nn = nn;
-	init_irq_work(&ring->kick, kicked);
+	init_irq_work(&ring->kick, ring_kicked);
 	return ring;
 }
 
-/* Rings for all CPUs that there may ever be: none is missing when one comes. Under @nn->setup; may sleep. */
+/* Rings for all possible CPUs, so hotplug needs none. Call with @nn->setup held; may sleep. */
 int nlbus_rings_alloc(struct nlbus_net *nn)
 {
 	struct nlbus_ring *ring;
@@ -370,7 +373,7 @@ int nlbus_rings_alloc(struct nlbus_net *nn)
 	return 0;
 }
 
-/* No publisher can be in a ring any more, and the worker has ended. */
+/* Publishers are gone, and the worker has stopped. */
 void nlbus_rings_free(struct nlbus_net *nn)
 {
 	struct nlbus_ring *ring;
@@ -385,7 +388,7 @@ void nlbus_rings_free(struct nlbus_net *nn)
 	}
 }
 
-/* No publisher can be in a ring any more: have none of their calls to the worker under way either. */
+/* Publishers are gone: wait for their last wake-ups of the worker. */
 void nlbus_rings_sync(struct nlbus_net *nn)
 {
 	struct nlbus_ring *ring;

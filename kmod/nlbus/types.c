@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Fingerprints of the events' schemas, by event type: what a Topic of Python looks for. */
+/* Fingerprints of the events' schemas by event type, which a Topic of Python compares. */
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
@@ -10,16 +10,16 @@ struct nlbus_type {
 	struct rcu_head rcu;
 };
 
-static DEFINE_XARRAY(types);
+static DEFINE_XARRAY(types_registered);
 
-/* 0: none was registered. */
+/* Returns 0 if the type is not registered. */
 u64 nlbus_fingerprint(u32 type)
 {
 	struct nlbus_type *entry;
 	u64 fingerprint = 0;
 
 	rcu_read_lock();
-	entry = xa_load(&types, type);
+	entry = xa_load(&types_registered, type);
 	if (entry)
 		fingerprint = entry->fingerprint;
 	rcu_read_unlock();
@@ -27,37 +27,37 @@ u64 nlbus_fingerprint(u32 type)
 }
 
 /**
- * nlbus_register_type() - say what the events of a type look like
+ * nlbus_register_type() - register the schema of an event type
  * @type: event type
  * @fingerprint: NLBUS_..._FINGERPRINT of the header that Topic.c_header() wrote
  *
- * Subscribers decode an event as a topic's only if both agree in it. To be called before the first event,
- * in all namespaces the same.
+ * Subscribers decode an event by a topic only if their fingerprints agree. Call it before the first
+ * event. A type is valid in all namespaces.
  *
  * Context: Process context, may sleep.
  *
- * Returns: 0; -EBUSY if the type is registered already; -ENOMEM.
+ * Return: 0; -EBUSY if the type is already registered; -ENOMEM.
  */
 int nlbus_register_type(u32 type, u64 fingerprint)
 {
 	struct nlbus_type *entry = kmalloc(sizeof(*entry), GFP_KERNEL);
-	int error;
+	int err;
 
 	if (!entry)
 		return -ENOMEM;
 	entry->fingerprint = fingerprint;
-	error = xa_insert(&types, type, entry, GFP_KERNEL);
-	if (error)
+	err = xa_insert(&types_registered, type, entry, GFP_KERNEL);
+	if (err)
 		kfree(entry);
-	return error;
+	return err;
 }
 EXPORT_SYMBOL_GPL(nlbus_register_type);
 
 /**
- * nlbus_unregister_type() - forget the fingerprint of a type
+ * nlbus_unregister_type() - forget the schema of an event type
  * @type: event type
  *
- * What has been published before still goes out with it.
+ * Events published before the call still carry the fingerprint.
  *
  * Context: Process context, sleeps until the workers have caught up.
  */
@@ -72,7 +72,7 @@ void nlbus_unregister_type(u32 type)
 	up_read(&net_rwsem);
 	flush_workqueue(nlbus_wq);
 
-	entry = xa_erase(&types, type);
+	entry = xa_erase(&types_registered, type);
 	if (entry)
 		kfree_rcu(entry, rcu);
 }
@@ -83,7 +83,7 @@ void nlbus_types_free(void)
 	struct nlbus_type *entry;
 	unsigned long type;
 
-	xa_for_each(&types, type, entry)
+	xa_for_each(&types_registered, type, entry)
 		kfree(entry);
-	xa_destroy(&types);
+	xa_destroy(&types_registered);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* A rule as the attributes of a request, which are checked, and of an answer. */
+/* A rule as netlink attributes: those of a request are checked, those of an answer written. */
 #include <net/ipv6.h>
 
 #include "packet.h"
@@ -33,8 +33,6 @@ const struct nla_policy packet_policy[NLBUS_PACKET_A_MAX + 1] = {
 	[NLBUS_PACKET_A_EVENTS]		= { .type = NLA_REJECT },
 };
 
-/* -- what a request says ------------------------------------------------ */
-
 static int packet_get_action(struct packet_rule *rule, struct genl_info *info)
 {
 	struct nlattr *action = info->attrs[NLBUS_PACKET_A_ACTION];
@@ -47,21 +45,20 @@ static int packet_get_action(struct packet_rule *rule, struct genl_info *info)
 	rule->action = nla_get_u8(action);
 	if (sample && rule->action != NLBUS_PACKET_SAMPLE) {
 		NL_SET_ERR_MSG_ATTR(info->extack, sample,
-				    "one in how many is for the action sample");
+				    "a sampling rate needs the action sample");
 		return -EINVAL;
 	}
 	if (!sample && rule->action == NLBUS_PACKET_SAMPLE) {
 		NL_SET_ERR_MSG_ATTR(info->extack, action,
-				    "sample needs to know one in how many");
+				    "the action sample needs a sampling rate");
 		return -EINVAL;
 	}
 	rule->sample = sample ? nla_get_u32(sample) : 1;
 	return 0;
 }
 
-static int packet_get_prefix(struct in6_addr *address, u8 *length,
-			     struct genl_info *info, int address_attr,
-			     int length_attr)
+static int packet_get_prefix(struct in6_addr *address, u8 *length, struct genl_info *info,
+			     int address_attr, int length_attr)
 {
 	struct nlattr *where = info->attrs[address_attr];
 	struct nlattr *bits = info->attrs[length_attr];
@@ -70,23 +67,21 @@ static int packet_get_prefix(struct in6_addr *address, u8 *length,
 	if (!where) {
 		if (!bits)
 			return 0;
-		NL_SET_ERR_MSG_ATTR(info->extack, bits,
-				    "a prefix length without an address");
+		NL_SET_ERR_MSG_ATTR(info->extack, bits, "a prefix length without an address");
 		return -EINVAL;
 	}
 	*address = nla_get_in6_addr(where);
 	*length = bits ? nla_get_u8(bits) : 128;
 	ipv6_addr_prefix(&prefix, address, *length);
 	if (!ipv6_addr_equal(&prefix, address)) {
-		NL_SET_ERR_MSG_ATTR(info->extack, where,
-				    "the address has bits beyond its prefix");
+		NL_SET_ERR_MSG_ATTR(info->extack, where, "the address has bits beyond its prefix");
 		return -EINVAL;
 	}
 	return 0;
 }
 
-static int packet_get_ports(struct packet_ports *ports, struct genl_info *info,
-			    int first_attr, int last_attr)
+static int packet_get_ports(struct packet_ports *ports, struct genl_info *info, int first_attr,
+			    int last_attr)
 {
 	struct nlattr *first = info->attrs[first_attr];
 	struct nlattr *last = info->attrs[last_attr];
@@ -116,8 +111,7 @@ static int packet_get_device(char *name, struct genl_info *info, int attr)
 	nla_strscpy(name, info->attrs[attr], IFNAMSIZ);
 	if (dev_valid_name(name))
 		return 0;
-	NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[attr],
-			    "no interface can have this name");
+	NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[attr], "no interface can have this name");
 	return -EINVAL;
 }
 
@@ -141,18 +135,15 @@ static int packet_get_protocol(struct packet_rule *rule, struct genl_info *info)
 
 	rule->family = family ? nla_get_u8(family) : 0;
 	if (family && rule->family != AF_INET && rule->family != AF_INET6) {
-		NL_SET_ERR_MSG_ATTR(info->extack, family,
-				    "the family is AF_INET or AF_INET6");
+		NL_SET_ERR_MSG_ATTR(info->extack, family, "the family is AF_INET or AF_INET6");
 		return -EINVAL;
 	}
 	if (!protocol)
 		return 0;
 	rule->protocol_set = true;
 	rule->protocol = nla_get_u8(protocol);
-	if ((rule->sport.set || rule->dport.set) &&
-	    !packet_has_ports(rule->protocol)) {
-		NL_SET_ERR_MSG_ATTR(info->extack, protocol,
-				    "this protocol has no ports");
+	if ((rule->sport.set || rule->dport.set) && !packet_has_ports(rule->protocol)) {
+		NL_SET_ERR_MSG_ATTR(info->extack, protocol, "this protocol has no ports");
 		return -EINVAL;
 	}
 	return 0;
@@ -170,11 +161,11 @@ static int packet_get_hooks(struct packet_rule *rule, struct genl_info *info)
 }
 
 /**
- * packet_get_rule() - fill a rule by the attributes of a request
+ * packet_get_rule() - fill a rule from the attributes of a request
  * @rule: a new rule
- * @info: the request, which the policy allows
+ * @info: the request, already checked against packet_policy
  *
- * Return: 0, or an error whose words are in @info.
+ * Return: 0, or an error, with a message in @info->extack.
  */
 int packet_get_rule(struct packet_rule *rule, struct genl_info *info)
 {
@@ -193,19 +184,15 @@ int packet_get_rule(struct packet_rule *rule, struct genl_info *info)
 	       packet_get_device(rule->oif, info, NLBUS_PACKET_A_OIF);
 }
 
-/* -- what an answer says ------------------------------------------------ */
-
-static int packet_put_prefix(struct sk_buff *skb, const struct in6_addr *address,
-			     u8 length, int address_attr, int length_attr)
+static int packet_put_prefix(struct sk_buff *skb, const struct in6_addr *address, u8 length,
+			     int address_attr, int length_attr)
 {
 	if (!length)
 		return 0;
-	return nla_put_in6_addr(skb, address_attr, address) ||
-	       nla_put_u8(skb, length_attr, length);
+	return nla_put_in6_addr(skb, address_attr, address) || nla_put_u8(skb, length_attr, length);
 }
 
-static int packet_put_ports(struct sk_buff *skb,
-			    const struct packet_ports *ports, int first_attr,
+static int packet_put_ports(struct sk_buff *skb, const struct packet_ports *ports, int first_attr,
 			    int last_attr)
 {
 	if (!ports->set)
@@ -214,26 +201,22 @@ static int packet_put_ports(struct sk_buff *skb,
 	       nla_put_u16(skb, last_attr, ports->last);
 }
 
-static int packet_put_counters(struct sk_buff *skb,
-			       const struct packet_rule *rule)
+static int packet_put_counters(struct sk_buff *skb, const struct packet_rule *rule)
 {
 	u64 packets, bytes, events;
 
 	packet_rule_read(rule, &packets, &bytes, &events);
-	return nla_put_u64_64bit(skb, NLBUS_PACKET_A_PACKETS, packets,
-				 NLBUS_PACKET_A_PAD) ||
-	       nla_put_u64_64bit(skb, NLBUS_PACKET_A_BYTES, bytes,
-				 NLBUS_PACKET_A_PAD) ||
-	       nla_put_u64_64bit(skb, NLBUS_PACKET_A_EVENTS, events,
-				 NLBUS_PACKET_A_PAD);
+	return nla_put_u64_64bit(skb, NLBUS_PACKET_A_PACKETS, packets, NLBUS_PACKET_A_PAD) ||
+	       nla_put_u64_64bit(skb, NLBUS_PACKET_A_BYTES, bytes, NLBUS_PACKET_A_PAD) ||
+	       nla_put_u64_64bit(skb, NLBUS_PACKET_A_EVENTS, events, NLBUS_PACKET_A_PAD);
 }
 
 /**
  * packet_put_rule() - write a rule with its counters as attributes
- * @skb: where to
+ * @skb: destination
  * @rule: the rule
  *
- * Return: 0, or -EMSGSIZE where there is no room.
+ * Return: 0, or -EMSGSIZE if @skb has no room.
  */
 int packet_put_rule(struct sk_buff *skb, const struct packet_rule *rule)
 {
@@ -242,22 +225,16 @@ int packet_put_rule(struct sk_buff *skb, const struct packet_rule *rule)
 	    nla_put_u32(skb, NLBUS_PACKET_A_HOOKS, rule->hooks) ||
 	    (rule->action == NLBUS_PACKET_SAMPLE &&
 	     nla_put_u32(skb, NLBUS_PACKET_A_SAMPLE, rule->sample)) ||
-	    (rule->family &&
-	     nla_put_u8(skb, NLBUS_PACKET_A_FAMILY, rule->family)) ||
-	    (rule->protocol_set &&
-	     nla_put_u8(skb, NLBUS_PACKET_A_PROTOCOL, rule->protocol)) ||
-	    packet_put_prefix(skb, &rule->src, rule->src_len,
-			      NLBUS_PACKET_A_SRC, NLBUS_PACKET_A_SRC_LEN) ||
-	    packet_put_prefix(skb, &rule->dst, rule->dst_len,
-			      NLBUS_PACKET_A_DST, NLBUS_PACKET_A_DST_LEN) ||
-	    packet_put_ports(skb, &rule->sport, NLBUS_PACKET_A_SPORT,
-			     NLBUS_PACKET_A_SPORT_LAST) ||
-	    packet_put_ports(skb, &rule->dport, NLBUS_PACKET_A_DPORT,
-			     NLBUS_PACKET_A_DPORT_LAST) ||
-	    (rule->iif[0] &&
-	     nla_put_string(skb, NLBUS_PACKET_A_IIF, rule->iif)) ||
-	    (rule->oif[0] &&
-	     nla_put_string(skb, NLBUS_PACKET_A_OIF, rule->oif)) ||
+	    (rule->family && nla_put_u8(skb, NLBUS_PACKET_A_FAMILY, rule->family)) ||
+	    (rule->protocol_set && nla_put_u8(skb, NLBUS_PACKET_A_PROTOCOL, rule->protocol)) ||
+	    packet_put_prefix(skb, &rule->src, rule->src_len, NLBUS_PACKET_A_SRC,
+			      NLBUS_PACKET_A_SRC_LEN) ||
+	    packet_put_prefix(skb, &rule->dst, rule->dst_len, NLBUS_PACKET_A_DST,
+			      NLBUS_PACKET_A_DST_LEN) ||
+	    packet_put_ports(skb, &rule->sport, NLBUS_PACKET_A_SPORT, NLBUS_PACKET_A_SPORT_LAST) ||
+	    packet_put_ports(skb, &rule->dport, NLBUS_PACKET_A_DPORT, NLBUS_PACKET_A_DPORT_LAST) ||
+	    (rule->iif[0] && nla_put_string(skb, NLBUS_PACKET_A_IIF, rule->iif)) ||
+	    (rule->oif[0] && nla_put_string(skb, NLBUS_PACKET_A_OIF, rule->oif)) ||
 	    packet_put_counters(skb, rule))
 		return -EMSGSIZE;
 	return 0;

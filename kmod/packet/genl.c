@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The commands of the generic netlink family: rules are added, deleted, dumped. */
+/* The commands of the generic netlink family: add, delete and dump rules. */
 #include <net/sock.h>
 
 #include "packet.h"
@@ -9,15 +9,14 @@ static struct genl_family packet_family;
 static void packet_answer(struct sk_buff *skb, struct genl_info *info,
 			  const struct packet_rule *rule)
 {
-	void *header = genlmsg_put_reply(skb, info, &packet_family, 0,
-					 NLBUS_PACKET_CMD_ADD);
+	void *header = genlmsg_put_reply(skb, info, &packet_family, 0, NLBUS_PACKET_CMD_ADD);
 
 	if (WARN_ON_ONCE(!header || packet_put_rule(skb, rule))) {
 		nlmsg_free(skb);
 		return;
 	}
 	genlmsg_end(skb, header);
-	/* That who asked has no room for the answer does not undo the rule. */
+	/* The rule stays even if the requester has no room for the answer. */
 	genlmsg_reply(skb, info);
 }
 
@@ -28,14 +27,14 @@ static int packet_add_locked(struct packet_net *pn, struct packet_rule *rule,
 	struct packet_rule *before = NULL;
 
 	if (pn->count >= NLBUS_PACKET_MAX_RULES) {
-		GENL_SET_ERR_MSG(info, "this namespace has all the rules it may have");
+		GENL_SET_ERR_MSG(info, "this namespace has the maximum number of rules");
 		return -ENOSPC;
 	}
 	if (where) {
 		before = packet_rule_find(pn, nla_get_u32(where));
 		if (!before) {
 			NL_SET_ERR_MSG_ATTR(info->extack, where,
-					    "no rule of this handle to put it before");
+					    "no rule to insert before has this handle");
 			return -ENOENT;
 		}
 	}
@@ -79,7 +78,7 @@ static int packet_cmd_del(struct sk_buff *skb, struct genl_info *info)
 	struct packet_rule *rule;
 
 	if (!handle) {
-		GENL_SET_ERR_MSG(info, "which rule? its handle is missing");
+		GENL_SET_ERR_MSG(info, "a handle is required");
 		return -EINVAL;
 	}
 	mutex_lock(&pn->lock);
@@ -89,7 +88,7 @@ static int packet_cmd_del(struct sk_buff *skb, struct genl_info *info)
 	mutex_unlock(&pn->lock);
 	if (rule)
 		return 0;
-	NL_SET_ERR_MSG_ATTR(info->extack, handle, "no rule of this handle");
+	NL_SET_ERR_MSG_ATTR(info->extack, handle, "no rule has this handle");
 	return -ENOENT;
 }
 
@@ -106,9 +105,8 @@ static int packet_cmd_flush(struct sk_buff *skb, struct genl_info *info)
 static int packet_dump_rule(struct sk_buff *skb, struct netlink_callback *cb,
 			    const struct packet_rule *rule)
 {
-	void *header = genlmsg_put(skb, NETLINK_CB(cb->skb).portid,
-				   cb->nlh->nlmsg_seq, &packet_family,
-				   NLM_F_MULTI, NLBUS_PACKET_CMD_ADD);
+	void *header = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
+				   &packet_family, NLM_F_MULTI, NLBUS_PACKET_CMD_ADD);
 
 	if (!header)
 		return -EMSGSIZE;
@@ -121,7 +119,7 @@ static int packet_dump_rule(struct sk_buff *skb, struct netlink_callback *cb,
 	return 0;
 }
 
-/* Goes on at the place args[0]; who reads learns if rules changed meanwhile. */
+/* cb->args[0]: next place to dump; the reader is told if the rules change meanwhile. */
 static int packet_cmd_get(struct sk_buff *skb, struct netlink_callback *cb)
 {
 	struct packet_net *pn = packet_net(sock_net(skb->sk));

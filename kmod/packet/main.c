@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * nlbus_packet.ko: IP packets as events of the bus, and a small filter. It is
- * also the example of a client of nlbus.ko: all it needs of it is nlbus.h.
+ * nlbus_packet.ko: IP packets as events of the bus, and a small filter. It is also the example of a
+ * client of nlbus.ko: nlbus.h is all it includes of it.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -9,33 +9,24 @@
 #include <linux/netfilter_ipv4.h>
 #include <net/netns/generic.h>
 
-#include "nlbus.h"
+#include "../nlbus.h"
 #include "packet.h"
-
-static unsigned int packet_net_id __read_mostly;
-
-struct packet_net *packet_net(const struct net *net)
-{
-	return net_generic(net, packet_net_id);
-}
 
 static u32 packet_group(unsigned int group)
 {
 	return 1U << (group - 1);
 }
 
-static unsigned int packet_hook(void *priv, struct sk_buff *skb,
-				const struct nf_hook_state *state)
+static unsigned int packet_hook(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
 {
 	u32 dropped = packet_group(NLBUS_PACKET_GROUP_DROP);
 	u32 groups = packet_group(NLBUS_PACKET_GROUP_PRE_ROUTING + state->hook);
 	struct packet_net *pn = packet_net(state->net);
 	struct nlbus_packet packet;
 	struct packet_rule *rule;
-	bool told = true;
+	bool publish = true;
 
-	if (list_empty(&pn->rules) &&
-	    !nlbus_listening(state->net, groups))
+	if (list_empty(&pn->rules) && !nlbus_listening(state->net, groups))
 		return NF_ACCEPT;
 
 	packet_parse(&packet, skb, state);
@@ -47,17 +38,16 @@ static unsigned int packet_hook(void *priv, struct sk_buff *skb,
 			packet.verdict = NF_DROP;
 			groups |= dropped;
 		}
-		told = packet_rule_tells(rule);
+		publish = packet_rule_reports(rule);
 	}
-	told = told && nlbus_listening(state->net, groups) &&
-	       !nlbus_publish(state->net, groups, NLBUS_PACKET_TYPE, &packet,
-			      sizeof(packet));
+	publish = publish && nlbus_listening(state->net, groups) &&
+		  !nlbus_publish(state->net, groups, NLBUS_PACKET_TYPE, &packet, sizeof(packet));
 	if (rule)
-		packet_rule_count(rule, packet.length, told);
+		packet_rule_count(rule, packet.length, publish);
 	return packet.verdict;
 }
 
-/* Behind connection tracking, so that its state is known. */
+/* After connection tracking, so that its state is known. */
 #define PACKET_HOOK(number)				\
 	{						\
 		.hook		= packet_hook,		\
@@ -81,8 +71,7 @@ static int __net_init packet_net_init(struct net *net)
 	INIT_LIST_HEAD(&pn->rules);
 	mutex_init(&pn->lock);
 	pn->generation = 1;
-	return nf_register_net_hooks(net, packet_hooks,
-				     ARRAY_SIZE(packet_hooks));
+	return nf_register_net_hooks(net, packet_hooks, ARRAY_SIZE(packet_hooks));
 }
 
 /* An RCU grace period lies between this and packet_net_exit(). */
@@ -139,7 +128,7 @@ static void __exit packet_exit(void)
 	packet_genl_exit();
 	unregister_pernet_subsys(&packet_net_ops);
 	nlbus_unregister_type(NLBUS_PACKET_TYPE);
-	rcu_barrier();	/* rules are freed by code of ours */
+	rcu_barrier(); /* our code frees the rules */
 }
 
 module_init(packet_init);

@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Internals of nlbus_packet.ko: each file uses only those before it.
+ *
+ *	parse.c		a packet becomes a record
+ *	rules.c		the rules of a namespace, matched against records
+ *	attr.c		a rule as netlink attributes
+ *	genl.c		the commands of the generic netlink family
+ *	main.c		the hooks, and setup of a namespace
+ */
 #ifndef _NLBUS_PACKET_KERNEL_H
 #define _NLBUS_PACKET_KERNEL_H
 
@@ -14,14 +23,14 @@
 #include <net/genetlink.h>
 #include <net/net_namespace.h>
 
-#include "uapi/nlbus_packet.h"
+#include "../uapi/nlbus_packet.h"
 
 /**
- * struct packet_counters - what a rule has decided on one CPU
+ * struct packet_counters - what a rule has matched on one CPU
  * @sync:	for 32-bit readers
- * @packets:	that matched
- * @bytes:	of these
- * @events:	told of these
+ * @packets:	matched packets
+ * @bytes:	their bytes
+ * @events:	events published about them
  */
 struct packet_counters {
 	struct u64_stats_sync	sync;
@@ -36,12 +45,12 @@ struct packet_ports {
 	bool	set;
 };
 
-/* Never changes once it is in the list, but for the counters and @turn. */
+/* Constant once it is in the list, except counters and @turn. */
 struct packet_rule {
 	struct list_head	list;
 	struct rcu_head		rcu;
 	struct packet_counters __percpu *counters;
-	atomic_t		turn;		/* of sampling */
+	atomic_t		turn;		/* packets seen by sampling */
 	u32			handle;
 	u32			hooks;
 	u32			sample;
@@ -61,27 +70,27 @@ struct packet_rule {
 
 /**
  * struct packet_net - the rules of a network namespace
- * @rules:	in order, under RCU; hooks read them
- * @lock:	who changes them holds it
- * @count:	how many there are
- * @handle:	the last that was given
- * @generation:	changes with them, for dumps; never 0
+ * @rules:	list in order of precedence; hooks read it under RCU
+ * @lock:	protects changes of the list
+ * @count:	number of rules
+ * @handle:	most recently assigned handle
+ * @generation:	changes with the list, for consistent dumps; never 0
  */
 struct packet_net {
 	struct list_head	rules;
-	struct mutex		lock;		/* of changes */
+	struct mutex		lock;		/* changes of rules */
 	unsigned int		count;
 	u32			handle;
 	unsigned int		generation;
 };
 
-struct packet_net *packet_net(const struct net *net);
-
-/* packet_parse.c */
+/* parse.c */
 void packet_parse(struct nlbus_packet *packet, const struct sk_buff *skb,
 		  const struct nf_hook_state *state);
 
-/* packet_rules.c */
+/* rules.c */
+extern unsigned int packet_net_id;
+struct packet_net *packet_net(const struct net *net);
 struct packet_rule *packet_rule_alloc(void);
 void packet_rule_free(struct packet_rule *rule);
 struct packet_rule *packet_rule_find(struct packet_net *pn, u32 handle);
@@ -92,17 +101,16 @@ void packet_rules_flush(struct packet_net *pn);
 struct packet_rule *packet_rules_match(struct packet_net *pn,
 				       const struct nlbus_packet *packet,
 				       const struct nf_hook_state *state);
-bool packet_rule_tells(struct packet_rule *rule);
-void packet_rule_count(struct packet_rule *rule, u32 bytes, bool told);
-void packet_rule_read(const struct packet_rule *rule, u64 *packets, u64 *bytes,
-		      u64 *events);
+bool packet_rule_reports(struct packet_rule *rule);
+void packet_rule_count(struct packet_rule *rule, u32 bytes, bool published);
+void packet_rule_read(const struct packet_rule *rule, u64 *packets, u64 *bytes, u64 *events);
 
-/* packet_attr.c */
+/* attr.c */
 extern const struct nla_policy packet_policy[NLBUS_PACKET_A_MAX + 1];
 int packet_get_rule(struct packet_rule *rule, struct genl_info *info);
 int packet_put_rule(struct sk_buff *skb, const struct packet_rule *rule);
 
-/* packet_genl.c */
+/* genl.c */
 int packet_genl_init(void);
 void packet_genl_exit(void);
 

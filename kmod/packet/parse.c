@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A packet as a record. Nothing is read but by skb_header_pointer(), which
- * never goes beyond the packet; what it lacks is marked as truncated.
+ * Turn a packet into a record. Only skb_header_pointer() reads the packet, which never exceeds it;
+ * missing headers are marked as truncated.
  */
 #include <linux/icmp.h>
 #include <linux/ip.h>
@@ -14,10 +14,7 @@
 
 #include "packet.h"
 
-/*
- * More extension headers than this are not looked through: an attacker could
- * put thousands into one packet.
- */
+/* Extension headers to walk: an attacker could put thousands into one packet. */
 #define PACKET_MAX_EXTENSIONS	16
 
 static void packet_truncated(struct nlbus_packet *packet)
@@ -25,9 +22,8 @@ static void packet_truncated(struct nlbus_packet *packet)
 	packet->flags |= NLBUS_PACKET_F_TRUNCATED;
 }
 
-/* Returns the offset of the transport header; -1 where there is none. */
-static int packet_parse_ipv4(struct nlbus_packet *packet,
-			     const struct sk_buff *skb, int at)
+/* Returns the offset of the transport header; -1 if there is none. */
+static int packet_parse_ipv4(struct nlbus_packet *packet, const struct sk_buff *skb, int at)
 {
 	const struct iphdr *ip;
 	struct iphdr copy;
@@ -52,7 +48,7 @@ static int packet_parse_ipv4(struct nlbus_packet *packet,
 			packet->flags |= NLBUS_PACKET_F_MORE;
 		packet->frag_offset = (fragment & IP_OFFSET) * 8;
 	}
-	/* Raw sockets may send any. */
+	/* Raw sockets may send any header length. */
 	if (ip->ihl * 4 < sizeof(copy) || ip->ihl * 4 > packet->length) {
 		packet_truncated(packet);
 		return -1;
@@ -76,9 +72,8 @@ static bool packet_is_extension(u8 protocol)
 	return false;
 }
 
-/* Returns the bytes of an extension header; -1 where it is cut. */
-static int packet_parse_extension(struct nlbus_packet *packet,
-				  const struct sk_buff *skb, int at)
+/* Returns the length of an extension header; -1 if it is truncated. */
+static int packet_parse_extension(struct nlbus_packet *packet, const struct sk_buff *skb, int at)
 {
 	const struct ipv6_opt_hdr *option;
 	struct ipv6_opt_hdr option_copy;
@@ -88,8 +83,7 @@ static int packet_parse_extension(struct nlbus_packet *packet,
 	u16 offset;
 
 	if (protocol == NEXTHDR_FRAGMENT) {
-		fragment = skb_header_pointer(skb, at, sizeof(fragment_copy),
-					      &fragment_copy);
+		fragment = skb_header_pointer(skb, at, sizeof(fragment_copy), &fragment_copy);
 		if (!fragment)
 			return -1;
 		offset = ntohs(fragment->frag_off);
@@ -105,12 +99,10 @@ static int packet_parse_extension(struct nlbus_packet *packet,
 	if (!option)
 		return -1;
 	packet->protocol = option->nexthdr;
-	return protocol == NEXTHDR_AUTH ? ipv6_authlen(option)
-					: ipv6_optlen(option);
+	return protocol == NEXTHDR_AUTH ? ipv6_authlen(option) : ipv6_optlen(option);
 }
 
-static int packet_parse_ipv6(struct nlbus_packet *packet,
-			     const struct sk_buff *skb, int at)
+static int packet_parse_ipv6(struct nlbus_packet *packet, const struct sk_buff *skb, int at)
 {
 	const struct ipv6hdr *ip;
 	int start = at, size, i;
@@ -128,7 +120,7 @@ static int packet_parse_ipv6(struct nlbus_packet *packet,
 	packet->tos = ipv6_get_dsfield(ip);
 	at += sizeof(copy);
 	for (i = 0; packet_is_extension(packet->protocol); i++) {
-		/* Behind the header of a later fragment comes its data. */
+		/* In later fragments, data follows the fragment header. */
 		if (packet->frag_offset)
 			break;
 		size = -1;
@@ -144,9 +136,8 @@ static int packet_parse_ipv6(struct nlbus_packet *packet,
 	return packet->frag_offset ? -1 : at;
 }
 
-/* Returns the bytes of the header; 0 where it is cut. */
-static u32 packet_parse_tcp(struct nlbus_packet *packet,
-			    const struct sk_buff *skb, int at)
+/* Returns the length of the header; 0 if it is truncated. */
+static u32 packet_parse_tcp(struct nlbus_packet *packet, const struct sk_buff *skb, int at)
 {
 	const struct tcphdr *tcp;
 	struct tcphdr copy;
@@ -162,8 +153,7 @@ static u32 packet_parse_tcp(struct nlbus_packet *packet,
 	return tcp->doff * 4;
 }
 
-static bool packet_parse_ports(struct nlbus_packet *packet,
-			       const struct sk_buff *skb, int at)
+static bool packet_parse_ports(struct nlbus_packet *packet, const struct sk_buff *skb, int at)
 {
 	const __be16 *ports;
 	__be16 copy[2];
@@ -177,8 +167,7 @@ static bool packet_parse_ports(struct nlbus_packet *packet,
 	return true;
 }
 
-static bool packet_parse_icmp(struct nlbus_packet *packet,
-			      const struct sk_buff *skb, int at)
+static bool packet_parse_icmp(struct nlbus_packet *packet, const struct sk_buff *skb, int at)
 {
 	const u8 *icmp;
 	u8 copy[2];
@@ -192,8 +181,7 @@ static bool packet_parse_icmp(struct nlbus_packet *packet,
 	return true;
 }
 
-static void packet_parse_transport(struct nlbus_packet *packet,
-				   const struct sk_buff *skb, int at)
+static void packet_parse_transport(struct nlbus_packet *packet, const struct sk_buff *skb, int at)
 {
 	u32 size = 0;
 
@@ -211,7 +199,7 @@ static void packet_parse_transport(struct nlbus_packet *packet,
 	case IPPROTO_SCTP:
 		if (!packet_parse_ports(packet, skb, at))
 			packet_truncated(packet);
-		return;		/* their chunks count as payload */
+		return; /* chunks count as payload */
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
 		if (packet_parse_icmp(packet, skb, at))
@@ -227,8 +215,7 @@ static void packet_parse_transport(struct nlbus_packet *packet,
 	packet->payload -= size;
 }
 
-static u8 packet_ct_state(struct nlbus_packet *packet,
-			  const struct sk_buff *skb)
+static u8 packet_ct_state(struct nlbus_packet *packet, const struct sk_buff *skb)
 {
 	enum ip_conntrack_info info;
 	struct nf_conn *ct = nf_ct_get(skb, &info);
@@ -254,9 +241,9 @@ static u8 packet_ct_state(struct nlbus_packet *packet,
 }
 
 /**
- * packet_parse() - write a packet as a record, its verdict and rule left 0
- * @packet: where to
- * @skb: the packet, its data at the IP header
+ * packet_parse() - fill a record from a packet, leaving verdict and rule 0
+ * @packet: the record
+ * @skb: the packet
  * @state: the hook
  */
 void packet_parse(struct nlbus_packet *packet, const struct sk_buff *skb,
@@ -264,7 +251,7 @@ void packet_parse(struct nlbus_packet *packet, const struct sk_buff *skb,
 {
 	int at = skb_network_offset(skb);
 
-	memset(packet, 0, sizeof(*packet));	/* all of it goes to user space */
+	memset(packet, 0, sizeof(*packet)); /* user space sees every byte */
 	packet->time_ns = ktime_get_real_ns();
 	packet->hook = state->hook;
 	packet->length = skb->len - at;

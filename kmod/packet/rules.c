@@ -1,35 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The rules of a network namespace: read by hooks under RCU, changed under a lock. */
+/* The rules of a network namespace: hooks read them under RCU, a mutex protects changes. */
 #include <linux/rculist.h>
 #include <linux/slab.h>
 #include <net/ipv6.h>
+#include <net/netns/generic.h>
 
 #include "packet.h"
 
-static bool packet_match_ports(const struct packet_ports *ports,
-			       const struct nlbus_packet *packet, u16 port)
+unsigned int packet_net_id __read_mostly;
+
+struct packet_net *packet_net(const struct net *net)
+{
+	return net_generic(net, packet_net_id);
+}
+
+static bool packet_match_ports(const struct packet_ports *ports, const struct nlbus_packet *packet,
+			       u16 port)
 {
 	if (!ports->set)
 		return true;
-	return packet->flags & NLBUS_PACKET_F_PORTS && port >= ports->first &&
-	       port <= ports->last;
+	return packet->flags & NLBUS_PACKET_F_PORTS && port >= ports->first && port <= ports->last;
 }
 
-/* Names, not numbers: a rule outlives its interface, and finds it again. */
+/* By name, for a rule outlives its interface and applies to its successor. */
 static bool packet_match_device(const char *name, const struct net_device *dev)
 {
 	return !name[0] || (dev && !strncmp(dev->name, name, IFNAMSIZ));
 }
 
-static bool packet_match_prefix(const u8 *address, const struct in6_addr *prefix,
-				u8 length)
+static bool packet_match_prefix(const u8 *address, const struct in6_addr *prefix, u8 length)
 {
-	return ipv6_prefix_equal((const struct in6_addr *)address, prefix,
-				 length);
+	return ipv6_prefix_equal((const struct in6_addr *)address, prefix, length);
 }
 
-static bool packet_match(const struct packet_rule *rule,
-			 const struct nlbus_packet *packet,
+static bool packet_match(const struct packet_rule *rule, const struct nlbus_packet *packet,
 			 const struct nf_hook_state *state)
 {
 	return rule->hooks & (1U << packet->hook) &&
@@ -44,15 +48,16 @@ static bool packet_match(const struct packet_rule *rule,
 }
 
 /**
- * packet_rules_match() - the first rule that matches; RCU is held by the hook
- * @pn: the namespace's rules
+ * packet_rules_match() - find the first rule that matches a packet
+ * @pn: rules of the namespace
  * @packet: the packet
  * @state: the hook, with its interfaces
  *
+ * Context: A hook, which holds the RCU read lock.
+ *
  * Return: the rule, or NULL.
  */
-struct packet_rule *packet_rules_match(struct packet_net *pn,
-				       const struct nlbus_packet *packet,
+struct packet_rule *packet_rules_match(struct packet_net *pn, const struct nlbus_packet *packet,
 				       const struct nf_hook_state *state)
 {
 	struct packet_rule *rule;
@@ -65,12 +70,12 @@ struct packet_rule *packet_rules_match(struct packet_net *pn,
 }
 
 /**
- * packet_rule_tells() - whether a packet that the rule matched is told
+ * packet_rule_reports() - decide whether a matching packet is published
  * @rule: the rule
  *
- * Return: of sampling true for the first of every N, whatever the CPU.
+ * Return: true; with sampling, for the first packet of every N across all CPUs.
  */
-bool packet_rule_tells(struct packet_rule *rule)
+bool packet_rule_reports(struct packet_rule *rule)
 {
 	if (rule->action != NLBUS_PACKET_SAMPLE)
 		return true;
@@ -78,35 +83,34 @@ bool packet_rule_tells(struct packet_rule *rule)
 }
 
 /**
- * packet_rule_count() - count a packet that the rule matched
+ * packet_rule_count() - count a matching packet
  * @rule: the rule
- * @bytes: of the packet
- * @told: whether an event of it was published
+ * @bytes: length of the packet
+ * @published: whether an event was published about it
  */
-void packet_rule_count(struct packet_rule *rule, u32 bytes, bool told)
+void packet_rule_count(struct packet_rule *rule, u32 bytes, bool published)
 {
 	struct packet_counters *counters;
 
-	/* Packets sent by processes may be interrupted by others. */
+	/* A softirq may interrupt a process that sends. */
 	local_bh_disable();
 	counters = this_cpu_ptr(rule->counters);
 	u64_stats_update_begin(&counters->sync);
 	u64_stats_inc(&counters->packets);
 	u64_stats_add(&counters->bytes, bytes);
-	u64_stats_add(&counters->events, told);
+	u64_stats_add(&counters->events, published);
 	u64_stats_update_end(&counters->sync);
 	local_bh_enable();
 }
 
 /**
- * packet_rule_read() - the counters of a rule
+ * packet_rule_read() - sum the counters of a rule over all CPUs
  * @rule: the rule
- * @packets: where to put the number of packets that matched
- * @bytes: ... of their bytes
- * @events: ... of events told
+ * @packets: returns the number of matching packets
+ * @bytes: returns their bytes
+ * @events: returns the number of events published about them
  */
-void packet_rule_read(const struct packet_rule *rule, u64 *packets, u64 *bytes,
-		      u64 *events)
+void packet_rule_read(const struct packet_rule *rule, u64 *packets, u64 *bytes, u64 *events)
 {
 	const struct packet_counters *counters;
 	unsigned int start;
@@ -131,21 +135,20 @@ void packet_rule_read(const struct packet_rule *rule, u64 *packets, u64 *bytes,
 }
 
 /**
- * packet_rule_alloc() - a rule that is in no list and matches everything
+ * packet_rule_alloc() - allocate a rule that matches everything and is in no list
  *
- * Return: the rule, or NULL without memory.
+ * Return: the rule, or NULL if out of memory.
  */
 struct packet_rule *packet_rule_alloc(void)
 {
 	struct packet_rule *rule;
 	int cpu;
 
-	/* Charged to whoever asks: a user may be root of a namespace. */
+	/* Charged to the requester: any user may be root of a namespace. */
 	rule = kzalloc(sizeof(*rule), GFP_KERNEL_ACCOUNT);
 	if (!rule)
 		return NULL;
-	rule->counters = alloc_percpu_gfp(struct packet_counters,
-					  GFP_KERNEL_ACCOUNT);
+	rule->counters = alloc_percpu_gfp(struct packet_counters, GFP_KERNEL_ACCOUNT);
 	if (!rule->counters) {
 		kfree(rule);
 		return NULL;
@@ -156,7 +159,7 @@ struct packet_rule *packet_rule_alloc(void)
 }
 
 /**
- * packet_rule_free() - free a rule that no hook can see
+ * packet_rule_free() - free a rule that hooks cannot see
  * @rule: the rule
  */
 void packet_rule_free(struct packet_rule *rule)
@@ -171,9 +174,9 @@ static void packet_rule_free_rcu(struct rcu_head *head)
 }
 
 /**
- * packet_rule_find() - the rule of a handle; the lock is held
- * @pn: the namespace's rules
- * @handle: its handle
+ * packet_rule_find() - find a rule by its handle
+ * @pn: rules of the namespace, locked
+ * @handle: the handle
  *
  * Return: the rule, or NULL.
  */
@@ -190,19 +193,17 @@ struct packet_rule *packet_rule_find(struct packet_net *pn, u32 handle)
 
 static void packet_rules_changed(struct packet_net *pn)
 {
-	if (!++pn->generation)	/* to a dump, 0 is no generation */
+	if (!++pn->generation) /* 0 disables the check of dumps */
 		pn->generation = 1;
 }
 
 /**
- * packet_rule_insert() - give a rule a handle and put it in the list; the lock
- * is held
- * @pn: the namespace's rules
+ * packet_rule_insert() - assign a handle to a rule and insert it
+ * @pn: rules of the namespace, locked
  * @rule: a new rule
- * @before: one of them; NULL: it comes last
+ * @before: rule to insert it before; NULL: append it
  */
-void packet_rule_insert(struct packet_net *pn, struct packet_rule *rule,
-			struct packet_rule *before)
+void packet_rule_insert(struct packet_net *pn, struct packet_rule *rule, struct packet_rule *before)
 {
 	do {
 		rule->handle = ++pn->handle;
@@ -213,9 +214,8 @@ void packet_rule_insert(struct packet_net *pn, struct packet_rule *rule,
 }
 
 /**
- * packet_rule_remove() - take a rule out of the list and free it; the lock is
- * held
- * @pn: the namespace's rules
+ * packet_rule_remove() - remove a rule and free it after a grace period
+ * @pn: rules of the namespace, locked
  * @rule: one of them
  */
 void packet_rule_remove(struct packet_net *pn, struct packet_rule *rule)
@@ -227,8 +227,8 @@ void packet_rule_remove(struct packet_net *pn, struct packet_rule *rule)
 }
 
 /**
- * packet_rules_flush() - remove all rules; the lock is held
- * @pn: the namespace's rules
+ * packet_rules_flush() - remove all rules
+ * @pn: rules of the namespace, locked
  */
 void packet_rules_flush(struct packet_net *pn)
 {

@@ -217,7 +217,7 @@ def test_a_rule_comes_back_as_it_was_given() -> None:
 
 def test_as_many_rules_as_there_may_be_are_listed_in_order() -> None:
     handles = [packet.add(Rule(action="drop", dport=(i, i), protocol="tcp")).handle for i in range(256)]
-    with pytest.raises(KernelError, match="this namespace has all the rules it may have") as error:
+    with pytest.raises(KernelError, match="this namespace has the maximum number of rules") as error:
         packet.add(Rule(action="drop"))
     assert error.value.errno == errno.ENOSPC
     assert [rule.handle for rule in packet.rules()] == handles
@@ -247,8 +247,8 @@ REFUSED = [
     (ADD, [(packet.A_ACTION, u8(0))], "integer out of range", 0),
     (ADD, [(packet.A_ACTION, u8(4))], "integer out of range", 0),
     (ADD, [(packet.A_ACTION, b"")], "", 0),
-    (ADD, [(packet.A_ACTION, u8(3))], "sample needs to know one in how many", 0),
-    (ADD, [DROP, (packet.A_SAMPLE, u32(3))], "one in how many is for the action sample", 1),
+    (ADD, [(packet.A_ACTION, u8(3))], "the action sample needs a sampling rate", 0),
+    (ADD, [DROP, (packet.A_SAMPLE, u32(3))], "a sampling rate needs the action sample", 1),
     (ADD, [(packet.A_ACTION, u8(3)), (packet.A_SAMPLE, u32(0))], "integer out of range", 1),
     (ADD, [DROP, (packet.A_HOOKS, u32(0))], "a rule needs a hook", 1),
     (ADD, [DROP, (packet.A_HOOKS, u32(32))], "reserved bit set", 1),
@@ -267,10 +267,10 @@ REFUSED = [
     (ADD, [DROP, (packet.A_OIF, b"\0")], "no interface can have this name", 1),
     (ADD, [DROP, (packet.A_PACKETS, bytes(8))], "", 1),
     (ADD, [DROP, (packet.A_BEFORE, u32(0))], "integer out of range", 1),
-    (ADD, [DROP, (packet.A_BEFORE, u32(5))], "no rule of this handle to put it before", 1),
+    (ADD, [DROP, (packet.A_BEFORE, u32(5))], "no rule to insert before has this handle", 1),
     (ADD, [DROP, (UNKNOWN, b"")], "Unknown attribute type", 1),
-    (packet.CMD_DEL, [], "its handle is missing", None),
-    (packet.CMD_DEL, [(packet.A_HANDLE, u32(5))], "no rule of this handle", 0),
+    (packet.CMD_DEL, [], "a handle is required", None),
+    (packet.CMD_DEL, [(packet.A_HANDLE, u32(5))], "no rule has this handle", 0),
     (packet.CMD_DEL, [(packet.A_HANDLE, u32(0))], "integer out of range", 0),
 ]
 
@@ -322,7 +322,7 @@ def test_the_command_adds_lists_and_flushes() -> None:
     refused = nlbus("add", "drop", "--before", "9")
     assert refused.exit_code == 1
     assert refused.stderr == (
-        "nlbus: adding a packet rule: No such file or directory (no rule of this handle to put it before)\n"
+        "nlbus: adding a packet rule: No such file or directory (no rule to insert before has this handle)\n"
     )
     assert json.loads(nlbus("list", "-o", "json").stdout)["packets"] == 1
     assert nlbus("flush").exit_code == 0

@@ -8,19 +8,20 @@ from tests.lab import apt
 
 
 def report(results: Path, built: Path) -> str:
-    """A line a file, and the lines that no test ran."""
+    """One line per file, with the lines that no test ran."""
     said, ran, all_lines = [], 0, 0
-    for counters in sorted((results / "gcov").glob("*.gcda")):
+    gcov = results / "gcov"
+    for counters in sorted(gcov.glob("*/*.gcda")):
         # The kernel's own link to the notes may point anywhere.
         notes = counters.with_suffix(".gcno")
         notes.unlink(missing_ok=True)
-        if not (built / notes.name).exists():
+        if notes.parent.name == "probe" or not (built / notes.relative_to(gcov)).exists():
             continue
-        shutil.copy(built / notes.name, notes)
+        shutil.copy(built / notes.relative_to(gcov), notes)
         data = json.loads(apt.run("gcov", "--json-format", "--stdout", counters.name, cwd=counters.parent))
         for file in data["files"]:
             source = Path(file["file"])
-            if source.parent != built or source.suffix != ".c":
+            if source.parent != built / counters.parent.name or source.suffix != ".c":
                 continue
             counts: dict[int, int] = {}
             for line in file["lines"]:
@@ -28,9 +29,8 @@ def report(results: Path, built: Path) -> str:
             missed = [number for number, count in counts.items() if not count]
             ran += len(counts) - len(missed)
             all_lines += len(counts)
-            said.append(
-                f"  {source.name}: {percent(len(counts) - len(missed), len(counts))}, not {spans(missed)}"
-            )
+            share = percent(len(counts) - len(missed), len(counts))
+            said.append(f"  {source.relative_to(built)}: {share}, not {spans(missed)}")
     return "\n".join([f"lines of the modules that ran: {percent(ran, all_lines)}", *said])
 
 

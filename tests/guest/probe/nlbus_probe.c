@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A client of nlbus that the tests steer, for what nlbus_gen.ko does not do.
+ * A client of nlbus that tests control, for what nlbus_gen.ko cannot do.
  *
  * /sys/kernel/debug/nlbus_probe takes one line
  *
  *	HOW GROUPS TYPE SIZE COUNT FIRST
  *
- * and tells, when it is read, "accepted skipped overflowed refused wrong". Events go to the network namespace of
- * the writer; each is a number of 64 bits, from FIRST, repeated and cut to SIZE bytes. HOW is one of
+ * and reads back as "accepted skipped overflowed refused wrong". It publishes in the network
+ * namespace of the writer. Each event is a 64-bit number, counted from FIRST, repeated and truncated
+ * to SIZE bytes. HOW is one of
  *
  *	publish		nlbus_publish()
- *	reserve		written in place, and committed
- *	discard		the same, but odd numbers are discarded
- *	listening	publishes nothing, asks
- *	nmi		publishes COUNT events from NMIs, which another CPU sends while this one publishes as many
- *			or more, with numbers from FIRST + COUNT
- *	register	the type's fingerprint is FIRST
- *	unregister
+ *	reserve		nlbus_reserve(), nlbus_commit()
+ *	discard		the same, but nlbus_discard() for odd numbers
+ *	listening	nlbus_listening() only
+ *	nmi		publish COUNT events from NMIs that another CPU sends, while this CPU
+ *			publishes at least as many with numbers from FIRST + COUNT
+ *	register	register the type with fingerprint FIRST
+ *	unregister	unregister the type
  */
 #include <linux/debugfs.h>
 #include <linux/delay.h>
@@ -45,13 +46,13 @@ static struct {
 	u64 first;
 } order;
 
-/* What came of it; an NMI may count while something else does. */
+/* The outcomes; atomic, for an NMI may count while its victim does. */
 static atomic_t accepted, skipped, overflowed, refused, wrong;
 
-static DEFINE_MUTEX(one_at_a_time);
-static u8 *scratch[2];	/* the second is the NMI's */
+static DEFINE_MUTEX(probe_lock);
+static u8 *scratch[2]; /* the second is the NMI's */
 
-static void fill(u8 *to, u64 number)
+static void probe_fill(u8 *to, u64 number)
 {
 	u32 at;
 
@@ -59,9 +60,9 @@ static void fill(u8 *to, u64 number)
 		memcpy(to + at, &number, min_t(u32, sizeof(number), order.size - at));
 }
 
-static void account(int error)
+static void probe_account(int err)
 {
-	switch (error) {
+	switch (err) {
 	case 0:
 		atomic_inc(&accepted);
 		break;
@@ -76,30 +77,30 @@ static void account(int error)
 	}
 }
 
-static void publish(u64 number)
+static void probe_publish(u64 number)
 {
 	u8 *data = scratch[!!in_nmi()];
 
-	fill(data, number);
-	account(nlbus_publish(order.net, order.groups, order.type, data, order.size));
+	probe_fill(data, number);
+	probe_account(nlbus_publish(order.net, order.groups, order.type, data, order.size));
 }
 
-static void publish_in_place(u64 number, bool discard)
+static void probe_publish_in_place(u64 number, bool discard)
 {
 	u8 *event = nlbus_reserve(order.net, order.groups, order.type, order.size);
 
 	if (!event) {
-		account(-ENOBUFS);
+		probe_account(-ENOBUFS);
 		return;
 	}
 	if (!IS_ALIGNED((unsigned long)event, 8))
 		atomic_inc(&wrong);
-	fill(event, number);
+	probe_fill(event, number);
 	if (discard)
 		nlbus_discard(event);
 	else
 		nlbus_commit(event);
-	account(0);
+	probe_account(0);
 }
 
 static struct {
@@ -110,26 +111,26 @@ static struct {
 	bool active;
 } nmi;
 
-static int handle_nmi(unsigned int kind, struct pt_regs *regs)
+static int probe_handle_nmi(unsigned int kind, struct pt_regs *regs)
 {
 	if (!READ_ONCE(nmi.active) || raw_smp_processor_id() != nmi.target)
 		return NMI_DONE;
 	if (!in_nmi())
 		atomic_inc(&wrong);
-	publish(order.first + nmi.handled);
+	probe_publish(order.first + nmi.handled);
 	WRITE_ONCE(nmi.handled, nmi.handled + 1);
 	return NMI_HANDLED;
 }
 
-static void send_nmis(struct work_struct *unused)
+static void probe_send_nmis(struct work_struct *unused)
 {
-	u32 sent, patience;
+	u32 apicid = per_cpu(x86_cpu_to_apicid, nmi.target), sent, patience;
 	unsigned long flags;
 
 	for (sent = 1; sent <= order.count && READ_ONCE(nmi.handled) == sent - 1; sent++) {
-		/* An interrupt between the two may send one of its own, and this one would go elsewhere. */
+		/* An interrupt between the two writes could redirect the NMI. */
 		local_irq_save(flags);
-		writel(SET_XAPIC_DEST_FIELD(per_cpu(x86_cpu_to_apicid, nmi.target)), nmi.apic + APIC_ICR2);
+		writel(SET_XAPIC_DEST_FIELD(apicid), nmi.apic + APIC_ICR2);
 		writel(APIC_DM_NMI | APIC_DEST_PHYSICAL, nmi.apic + APIC_ICR);
 		local_irq_restore(flags);
 		for (patience = 0; READ_ONCE(nmi.handled) < sent && patience < 1000000; patience++)
@@ -138,7 +139,7 @@ static void send_nmis(struct work_struct *unused)
 	WRITE_ONCE(nmi.active, false);
 }
 
-static int publish_under_nmis(void)
+static int probe_publish_under_nmis(void)
 {
 	unsigned int here = get_cpu(), other = cpumask_any_but(cpu_online_mask, here);
 	u64 number = order.first + order.count;
@@ -154,7 +155,7 @@ static int publish_under_nmis(void)
 	WRITE_ONCE(nmi.active, true);
 	schedule_work_on(other, &nmi.work);
 	do {
-		publish(number++);
+		probe_publish(number++);
 		cond_resched();
 	} while (READ_ONCE(nmi.active) || number < order.first + 2 * order.count);
 	flush_work(&nmi.work);
@@ -162,92 +163,93 @@ static int publish_under_nmis(void)
 	return nmi.handled == order.count ? 0 : -ETIMEDOUT;
 }
 
-static int carry_out(void)
+static int probe_run(void)
 {
 	u64 number, end = order.first + order.count;
 
 	if (!strcmp(order.how, "register"))
 		return nlbus_register_type(order.type, order.first);
 	if (!strcmp(order.how, "nmi"))
-		return publish_under_nmis();
+		return probe_publish_under_nmis();
 	if (!strcmp(order.how, "unregister")) {
 		nlbus_unregister_type(order.type);
 		return 0;
 	}
 	for (number = order.first; number < end; number++) {
 		if (!strcmp(order.how, "publish"))
-			publish(number);
+			probe_publish(number);
 		else if (!strcmp(order.how, "listening"))
-			account(nlbus_listening(order.net, order.groups) ? 0 : -ESRCH);
+			probe_account(nlbus_listening(order.net, order.groups) ? 0 : -ESRCH);
 		else
-			publish_in_place(number, !strcmp(order.how, "discard") && number % 2);
+			probe_publish_in_place(number, !strcmp(order.how, "discard") && number % 2);
 	}
 	return 0;
 }
 
-static ssize_t take_order(struct file *file, const char __user *from, size_t size, loff_t *at)
+static ssize_t probe_write(struct file *file, const char __user *from, size_t size, loff_t *at)
 {
 	char line[128] = "";
-	int error = -EINVAL;
+	int err = -EINVAL;
 
 	if (size >= sizeof(line))
 		return -EINVAL;
 	if (copy_from_user(line, from, size))
 		return -EFAULT;
-	mutex_lock(&one_at_a_time);
+	mutex_lock(&probe_lock);
 	atomic_set(&accepted, 0);
 	atomic_set(&skipped, 0);
 	atomic_set(&overflowed, 0);
 	atomic_set(&refused, 0);
 	atomic_set(&wrong, 0);
-	if (sscanf(line, "%15s %x %x %u %u %llu", order.how, &order.groups, &order.type, &order.size, &order.count,
-		   &order.first) == 6 && order.size <= LARGEST) {
+	if (sscanf(line, "%15s %x %x %u %u %llu", order.how, &order.groups, &order.type,
+		   &order.size, &order.count, &order.first) == 6 &&
+	    order.size <= LARGEST) {
 		order.net = get_net(current->nsproxy->net_ns);
-		error = carry_out();
+		err = probe_run();
 		put_net(order.net);
 	}
-	mutex_unlock(&one_at_a_time);
-	return error ?: size;
+	mutex_unlock(&probe_lock);
+	return err ?: size;
 }
 
-static ssize_t tell(struct file *file, char __user *to, size_t size, loff_t *at)
+static ssize_t probe_read(struct file *file, char __user *to, size_t size, loff_t *at)
 {
 	char line[80];
 	int length = scnprintf(line, sizeof(line), "%d %d %d %d %d\n", atomic_read(&accepted),
-			       atomic_read(&skipped), atomic_read(&overflowed), atomic_read(&refused),
-			       atomic_read(&wrong));
+			       atomic_read(&skipped), atomic_read(&overflowed),
+			       atomic_read(&refused), atomic_read(&wrong));
 
 	return simple_read_from_buffer(to, size, at, line, length);
 }
 
-static const struct file_operations operations = {
+static const struct file_operations probe_fops = {
 	.owner = THIS_MODULE,
-	.write = take_order,
-	.read = tell,
+	.write = probe_write,
+	.read = probe_read,
 };
 
 static struct dentry *entry;
 
 static int __init probe_init(void)
 {
-	int error = -ENOMEM, i;
+	int err = -ENOMEM, i;
 
-	INIT_WORK(&nmi.work, send_nmis);
+	INIT_WORK(&nmi.work, probe_send_nmis);
 	for (i = 0; i < ARRAY_SIZE(scratch); i++) {
 		scratch[i] = kzalloc(LARGEST, GFP_KERNEL);
 		if (!scratch[i])
 			goto out_free;
 	}
-	error = register_nmi_handler(NMI_LOCAL, handle_nmi, 0, "nlbus_probe");
-	if (error)
+	err = register_nmi_handler(NMI_LOCAL, probe_handle_nmi, 0, "nlbus_probe");
+	if (err)
 		goto out_free;
-	entry = debugfs_create_file("nlbus_probe", 0600, NULL, NULL, &operations);
+	entry = debugfs_create_file("nlbus_probe", 0600, NULL, NULL, &probe_fops);
 	return 0;
 
 out_free:
 	kfree(scratch[0]);
 	kfree(scratch[1]);
-	return error;
+	return err;
 }
 
 static void __exit probe_exit(void)
@@ -261,5 +263,5 @@ static void __exit probe_exit(void)
 module_init(probe_init);
 module_exit(probe_exit);
 
-MODULE_DESCRIPTION("steered by the tests of nlbus");
+MODULE_DESCRIPTION("Test client of nlbus");
 MODULE_LICENSE("GPL");
