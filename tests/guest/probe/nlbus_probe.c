@@ -7,8 +7,8 @@
  *	HOW GROUPS TYPE SIZE COUNT FIRST
  *
  * and reads back as "accepted skipped overflowed refused wrong". It publishes in the network
- * namespace of the writer. Each event is a 64-bit number, counted from FIRST, repeated and truncated
- * to SIZE bytes. HOW is one of
+ * namespace of the writer. Each event is a 64-bit number, counted from FIRST, repeated and
+ * truncated to SIZE bytes. HOW is one of
  *
  *	publish		nlbus_publish()
  *	reserve		nlbus_reserve(), nlbus_commit()
