@@ -37,6 +37,7 @@ CHUNK = 32 << 10  # bytes of a datagram, that the kernel fills if it may
 MEMORY = 256 << 20
 PATIENCE = 10.0  # seconds until a dump counts as stuck
 RETRIES = 16  # of a dump that changes while it is read
+TOO_LARGE = "an object of it is larger than a datagram may be: ask for less with where="
 MANY = 4096  # datagrams a batch, of those that do not come from a dump
 
 _numbers = count(1)
@@ -175,6 +176,8 @@ def _dump(reading: Reading, table: str, kind: int, body: bytes, origin: int) -> 
             raise kernel_error(error.errno or 0, action, reading.source.needs) from error
         while not ended:
             block = receiver.receive(PATIENCE)
+            if block is not None and block.losses:
+                raise kernel_error(errno.EMSGSIZE, action, TOO_LARGE)
             if block is None or not block.rows:
                 raise kernel_error(errno.ETIMEDOUT, action, f"no answer in {PATIENCE:.0f} seconds")
             if block.flags & MessageFlag.DUMP_INTR:
@@ -215,6 +218,8 @@ def _ended(batch: Batch, action: str, source: Source) -> bool:
         return False
     reply = Reply(last, int(batch.messages["flags"][-1]), batch.payload(-1))
     refused = refusal(reply, action)
+    if isinstance(refused, KernelError) and refused.errno == errno.EMSGSIZE:
+        refused = refusal(reply, action, TOO_LARGE)
     if isinstance(refused, PermissionDenied):
         refused = refusal(reply, action, source.needs.removeprefix("joining "))
     if refused:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple, Self
 
-from nlbus.errors import kernel_error
+from nlbus.errors import NlbusError, kernel_error
 from nlbus.kernel.constants import GetFlag, MessageFlag, MessageType
 
 NLMSGHDR = struct.Struct("=IHHII")
@@ -90,11 +90,15 @@ class Requests:
     def _receive(self, action: str) -> bytes:
         try:
             while True:
-                datagram, (portid, _) = self._socket.recvfrom(RECEIVE)
+                datagram, _, flags, (portid, _) = self._socket.recvmsg(RECEIVE)
+                if portid == 0 and flags & socket.MSG_TRUNC:
+                    raise kernel_error(errno.EMSGSIZE, action, f"the answer exceeds {RECEIVE} bytes")
                 if portid == 0:
                     return datagram
         except TimeoutError:
             raise kernel_error(errno.ETIMEDOUT, action, f"no answer in {PATIENCE:.0f} seconds") from None
+        except NlbusError:
+            raise
         except OSError as error:
             raise kernel_error(error.errno or 0, action) from error
 

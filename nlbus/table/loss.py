@@ -34,9 +34,9 @@ class Loss:
     `events` were lost on the bus, exactly. `datagrams` were dropped by the kernel, each with one event or
     more (kernel and raw sources). `open` counts datagrams of the bus that the kernel dropped and that no gap
     explains yet: the end of a stream whose publisher was killed stays open. `rows` has a row for each:
-    cause "gap" (count is events, stream is the stream's instance), "overrun" (count is datagrams, stream is
-    0) or "unbuilt" (the kernel had no memory to build an event, or more than one: count is 1), exact, and
-    earliest and latest: between these two times, in ns UTC, it happened.
+    cause "gap" (count is events, stream is the stream's instance), "overrun" (count is datagrams, dropped or
+    cut, stream is 0) or "unbuilt" (the kernel had no memory to build an event, or more than one: count is 1),
+    exact, and earliest and latest: between these two times, in ns UTC, it happened.
     """
 
     __slots__ = ("_raw", "grew", "open")
@@ -71,7 +71,7 @@ class Loss:
 
     @property
     def datagrams(self) -> int:
-        """Datagrams that the socket dropped, with at least one event each."""
+        """Datagrams that the socket dropped or cut, with at least one event each."""
         return self._sum("overrun")
 
     @property

@@ -48,6 +48,7 @@ cdef class Scatter:
     cdef bint gappy               # one that is not the last is smaller
     cdef bint seam                # a second header would lie across the end of the header area
     cdef bint emptied             # it took all there was
+    cdef uint32_t cut             # believed datagrams that exceeded body and spill
     # Since the start:
     cdef uint64_t received        # datagrams
     cdef uint64_t bytes

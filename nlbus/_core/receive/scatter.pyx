@@ -21,7 +21,7 @@ from nlbus._abi.socket cimport (
     CMSG_DATA, CMSG_FIRSTHDR, CMSG_NXTHDR, MADV_DONTNEED, MSG_DONTWAIT, MSG_TRUNC, SCM_CREDENTIALS,
     SOL_NETLINK, SOL_SOCKET, cmsghdr, iovec, madvise, mmsghdr, munmap, recvmmsg, reserve, ucred,
 )
-from nlbus._core.block cimport BODIES_SIZE, BUS, HEAD, HEADS_SIZE, SLOTS, block_size
+from nlbus._core.block cimport BODIES_SIZE, BUS, DATAGRAM, HEAD, HEADS_SIZE, SLOTS, block_size
 from nlbus._core.receive.walk cimport datagram
 from nlbus._wire.cursor cimport nlmsg_load
 
@@ -120,11 +120,12 @@ cdef class Scatter:
     cdef void classify(self, uint32_t count) noexcept nogil:
         """What came, from whom, and whether it lies as predicted."""
         cdef uint32_t i, largest = 0
+        cdef int cut
         cdef const uint8_t *end = NULL
         cdef datagram *d
         self.body = self.predicted
         self.reach = HEADS_SIZE + <size_t> count * self.body
-        self.believed = 0
+        self.believed = self.cut = 0
         self.total = 0
         self.spilled = self.seam = self.gappy = False
         self.received += count
@@ -138,11 +139,15 @@ cdef class Scatter:
             self.bytes += d.length
             if d.length > self.head + largest:
                 largest = d.length - self.head
-            if self.slots[i].msg_hdr.msg_flags & MSG_TRUNC:
-                self.truncated += 1
+            cut = self.slots[i].msg_hdr.msg_flags & MSG_TRUNC
+            self.truncated += cut != 0
             if not self.identify(i, d):
                 self.untrusted += 1
                 continue
+            if cut:
+                self.cut += 1
+                if self.kind == DATAGRAM:
+                    continue  # part of a message is none
             self.gappy |= end != NULL and d.body != end
             end = d.body + d.length - self.head
             self.spilled |= d.length > self.head + self.body

@@ -123,6 +123,9 @@ cdef class Socket:
             self.rows_at = ROWS_AT
             walk_start(&self.w, base, base + ROWS_AT)
         walk_any(&self.w, self.kind, self.scatter.datagrams, self.scatter.believed, self.ledger)
+        if self.scatter.cut and self.kind != BUS:
+            # On the bus, the next datagram of the stream shows the gap.
+            self.ledger.add_row(OVERRUN, 0, self.scatter.cut, False, self.now, self.now)
         if unharmed and self.ledger.explained > self.gauge.dropped:
             # There is a gap all the same.
             self.look(size)

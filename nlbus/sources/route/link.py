@@ -4,6 +4,8 @@ Family bridge tells of it as a port of a bridge (`brport`), family inet6 of IPv6
 facts in the same messages, hence other tables.
 """
 
+import struct
+
 from nlbus.schema.schema import Attr, Dump, Entry, Filter, List, Nest, Schema, Select, Struct
 from nlbus.schema.types import BYTES, LLADDR, S32, TEXT, U8, U16, U32, U64, UINT, Field, fixed, pad
 from nlbus.sources.route.linkinfo import BRIDGE_PORT, KINDS, PORT_KINDS
@@ -80,6 +82,8 @@ INET6: tuple[Entry, ...] = (
     *untold("IFLA_INET6_", STATS=3, MCAST=4, ICMP6STATS=6),
 )
 
+EXT_MASK = struct.pack("=HHI", 8, 29, 1 << 4)  # IFLA_EXT_MASK: RTEXT_FILTER_MRP
+
 LINK = Schema(
     name="link",
     about="network interfaces",
@@ -87,7 +91,9 @@ LINK = Schema(
     selector=(0, 1, 0),  # AF_UNSPEC
     key=("ifindex",),
     groups=("link",),
-    dump=Dump(18, (bytes(16),), (Filter("master", 4, number=10),)),
+    # Without a mask the kernel ends the dump, as if it were complete, before a link of more than 32 KiB. With
+    # one it makes room first; this bit adds nothing to such a dump.
+    dump=Dump(18, (bytes(16) + EXT_MASK,), (Filter("master", 4, number=10),)),
     header=HEADER,
     prefix="IFLA_",
     entries=(

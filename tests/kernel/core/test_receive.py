@@ -171,10 +171,25 @@ def test_what_exceeds_the_spill_is_cut_and_counted_and_the_reader_goes_on(raw: S
         sender.room(2 * SPILL)
         sender.send(plain(b"small", payload(SPILL + 8192), b"never seen"))
         sender.send(plain(b"next"))
-    assert payloads(drain(raw)) == [b"small", b"next"]
+    batches = drain(raw)
+    assert payloads(batches) == [b"small", b"next"]
+    assert sum(batch.loss.datagrams for batch in batches) == 1
     stats = raw.stats()
     assert stats["truncated"] == 1
     assert stats["malformed"] == 1
+
+
+@pytest.mark.parametrize("beyond", range(-2, 3))
+def test_the_slot_and_its_spill_hold_their_sum_and_no_byte_more(beyond: int, subscribe: Subscribe) -> None:
+    raw = subscribe("raw:2", groups=(1,))
+    whole = plain(payload(2048 + SPILL + beyond - 16))  # of a first receive: what FIRST_GUESS and SPILL say
+    with Sender() as sender:
+        sender.room(2 * SPILL)
+        sender.send(whole)
+    [batch] = drain(raw)
+    assert batch.loss.datagrams == (beyond > 0)
+    assert len(batch) == (beyond <= 0)
+    assert payloads([batch]) == ([whole[16 : 2048 + SPILL + beyond]] if beyond <= 0 else [])
 
 
 def test_a_small_batch_is_copied_rather_than_pinning_an_arena(raw: Subscriber) -> None:
