@@ -1,4 +1,4 @@
-"""A plugin of pytest: the fixture nlbus_replay, for tests of what listens. It loads nlbus when it is used."""
+"""A pytest plugin: the fixture nlbus_replay, for tests of listeners. It imports nlbus only when used."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Replay(Protocol):
 def nlbus_replay() -> Iterator[Replay]:
     """Opens a capture file, of `nlbus record` or of nlmon, to be read like a Subscriber, with faults.
 
-    nlbus_replay("flap.pcapng") reads like a Subscriber. nlbus_replay("flap.pcapng", drop=0.1, seed=7) loses a
-    message in ten, the same ones each time, and tells so in batch.loss. See nlbus.faults.Faulty.
+    nlbus_replay("flap.pcapng") reads like a Subscriber. nlbus_replay("flap.pcapng", drop=0.1, seed=7) loses
+    one message in ten, the same ones each time, and reports them in batch.loss. See nlbus.faults.Faulty.
     """
     from nlbus.capture import open_capture  # noqa: PLC0415 - see above
     from nlbus.faults import Faulty  # noqa: PLC0415

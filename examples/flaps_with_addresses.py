@@ -1,4 +1,4 @@
-"""Which links flap, and whose addresses are on them? Changes of operstate, joined with addresses.
+"""Links that flap, with their addresses: changes of operstate, joined with addresses.
 
 python3 examples/flaps_with_addresses.py --seconds 60
 nlbus record route flap.pcapng; python3 examples/flaps_with_addresses.py flap.pcapng --with duckdb
@@ -59,11 +59,11 @@ def by_polars(link: Table, addr: Table) -> pl.DataFrame:
 
 def main() -> None:
     """Listen, then print the links."""
-    asked = gather.options("Links that flap").parse_args()
-    with gather.opened(asked, "route", tables=["link", "addr"]) as feed:
-        tables = gather.gathered(feed, ["link", "addr"], asked.seconds)
-    addr = tables["addr"] if asked.file else Table.concat([snapshot("route", "addr"), tables["addr"]])
-    flapped = gather.engine(asked, by_polars, by_duckdb)(tables["link"], addr)
+    options = gather.options("Links that flap").parse_args()
+    with gather.opened(options, "route", tables=["link", "addr"]) as feed:
+        tables = gather.gathered(feed, ["link", "addr"], options.seconds)
+    addr = tables["addr"] if options.file else Table.concat([snapshot("route", "addr"), tables["addr"]])
+    flapped = gather.engine(options, by_polars, by_duckdb)(tables["link"], addr)
     for _, name, flaps, now, addresses in flapped.rows():
         print(f"{name:16}{flaps:5} changes, now {now:16}{' '.join(map(gather.address, addresses or []))}")
 

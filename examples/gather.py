@@ -1,4 +1,4 @@
-"""What the recipes share: events of a capture file, or of this machine for some seconds, as tables."""
+"""Shared by the recipes: events of a capture file, or of this machine for some seconds, as tables."""
 
 import argparse
 import sys
@@ -21,16 +21,16 @@ def options(about: str) -> argparse.ArgumentParser:
 
 
 def run(recipe: Callable[[], None]) -> None:
-    """Run it; what goes wrong is said in a line."""
+    """Run it; an error of nlbus is printed in one line."""
     try:
         recipe()
     except NlbusError as error:
         sys.exit(str(getattr(error, "strerror", None) or error))
 
 
-def opened(asked: argparse.Namespace, source: str, **keywords: Any) -> Feed:
+def opened(options: argparse.Namespace, source: str, **keywords: Any) -> Feed:
     """The capture, or a subscriber."""
-    return open_capture(asked.file, source) if asked.file else Subscriber(source, **keywords)
+    return open_capture(options.file, source) if options.file else Subscriber(source, **keywords)
 
 
 def batches(feed: Feed, seconds: float) -> Iterator[Batch]:
@@ -58,9 +58,9 @@ def gathered(feed: Feed, names: list[str], seconds: float) -> dict[str, Table]:
     return whole
 
 
-def engine(asked: argparse.Namespace, by_polars: Callable[..., Any], by_duckdb: Callable[..., Any]) -> Any:
-    """The one that was asked for."""
-    return by_polars if asked.engine == "polars" else by_duckdb
+def engine(options: argparse.Namespace, by_polars: Callable[..., Any], by_duckdb: Callable[..., Any]) -> Any:
+    """The engine that --with selects."""
+    return by_polars if options.engine == "polars" else by_duckdb
 
 
 def address(raw: bytes) -> str:

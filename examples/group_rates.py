@@ -1,4 +1,4 @@
-"""How much comes by which group? Messages a second and a group, of any source of the kernel's.
+"""Messages per second and group, of any kernel source.
 
 python3 examples/group_rates.py --source route --seconds 10
 nlbus record route day.pcapng; python3 examples/group_rates.py day.pcapng --with duckdb
@@ -19,7 +19,7 @@ SQL = """
 
 
 def counts_of(batches: list[Batch]) -> pl.DataFrame:
-    """A row a batch and group: time, group, count. No Python object a message."""
+    """One row per batch and group: time, group, count. No Python object per message."""
     times, groups, counts = [], [], []
     for batch in batches:
         group, count = np.unique(batch.messages["group"], return_counts=True)
@@ -45,13 +45,13 @@ def by_polars(counts: pl.DataFrame) -> pl.DataFrame:
 
 def main() -> None:
     """Listen, then print the rates."""
-    parser = gather.options("Messages a second and a group")
+    parser = gather.options("Messages per second and group")
     parser.add_argument("--source", default="route")
-    asked = parser.parse_args()
-    with gather.opened(asked, asked.source) as feed:
-        batches = list(gather.batches(feed, asked.seconds))
-    for second, group, messages in gather.engine(asked, by_polars, by_duckdb)(counts_of(batches)).rows():
-        name = group_names(find(asked.source), [group])[0] if group else "(to us alone)"
+    options = parser.parse_args()
+    with gather.opened(options, options.source) as feed:
+        batches = list(gather.batches(feed, options.seconds))
+    for second, group, messages in gather.engine(options, by_polars, by_duckdb)(counts_of(batches)).rows():
+        name = group_names(find(options.source), [group])[0] if group else "(to us alone)"
         print(f"{second:%H:%M:%S} {name:24}{messages:8} a second")
 
 

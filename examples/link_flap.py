@@ -39,7 +39,7 @@ def link(event: dict[str, Any]) -> None:
     if len(times) > CHANGES:
         lost = f", and {event['nl_lost']} messages were lost" if "nl_lost" in event else ""
         print(f"{event['ifname']} flaps: {len(times)} changes in {SECONDS:g} seconds{lost}", flush=True)
-        times.clear()  # so many more, until it is told again
+        times.clear()  # report again only after that many more changes
 
 
 try:

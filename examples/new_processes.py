@@ -1,9 +1,9 @@
-"""Programs as they are started: the process, its parent, the user, the command line.
+"""Programs as they start: the process, its parent, the user, the command line.
 
-    sudo python examples/new_processes.py              all of them
-    sudo python examples/new_processes.py 'ssh*'       those of which a file name fits
+    sudo python examples/new_processes.py              all
+    sudo python examples/new_processes.py 'ssh*'       only programs whose file name matches
 
-Whatever has ended before we look has left no command line: then it says so.
+A process that ended before we looked has no command line any more; it is reported as gone.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ app = Listener()
 
 @app.on("proc", table="exec")
 def started(event: dict[str, Any]) -> None:
-    """Tell who it is, from /proc."""
+    """Print the process, from /proc."""
     pid = event["process_tgid"]
     if "nl_lost" in event:
         print(f"{event['nl_lost']} messages were lost before this", flush=True)

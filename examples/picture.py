@@ -1,4 +1,4 @@
-"""A picture of what came, second by second, and of what may be missing: a bar a window, losses in red.
+"""A picture of the rows of a table over time: one bar per window, losses in red.
 
 python3 examples/picture.py links.png --source route --table link --seconds 30
 python3 examples/picture.py links.png --file flap.pcapng --table link
@@ -12,14 +12,14 @@ import gather
 import matplotlib as mpl
 import numpy as np
 
-mpl.use("Agg")  # a file, no screen
+mpl.use("Agg")  # draws to a file; needs no screen
 import matplotlib.pyplot as plt
 
 from nlbus import Subscriber, Window, open_capture
 
 
 def draw(windows: list[Window], title: str, path: str) -> None:
-    """Rows a window, and above them what was lost: surely (solid), and at most (light)."""
+    """Rows per window, and above them the losses: at least (solid), and at most (light)."""
     starts = np.array([window.start for window in windows]).astype("M8[ns]")
     widths = np.array([window.end - window.start for window in windows]).astype("m8[ns]")
     rows = np.array([len(window) for window in windows])
@@ -44,14 +44,14 @@ def main() -> None:
     parser.add_argument("--source", default="route")
     parser.add_argument("--table", default="link")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long to listen")
-    parser.add_argument("--window", type=float, default=1.0, help="seconds a bar")
-    asked = parser.parse_args()
-    end = time.time_ns() + round(asked.seconds * 1e9)
-    with open_capture(asked.file, asked.source) if asked.file else Subscriber(asked.source) as feed:
-        every = feed.windows(asked.table, asked.window)
+    parser.add_argument("--window", type=float, default=1.0, help="seconds per bar")
+    options = parser.parse_args()
+    end = time.time_ns() + round(options.seconds * 1e9)
+    with open_capture(options.file, options.source) if options.file else Subscriber(options.source) as feed:
+        every = feed.windows(options.table, options.window)
         windows = [*takewhile(lambda window: window.end <= end, every)] if feed.live else [*every]
-    draw(windows, f"{asked.source} {asked.table}", asked.png)
-    print(f"{asked.png}: {sum(map(len, windows))} rows in {len(windows)} windows")
+    draw(windows, f"{options.source} {options.table}", options.png)
+    print(f"{options.png}: {sum(map(len, windows))} rows in {len(windows)} windows")
 
 
 if __name__ == "__main__":

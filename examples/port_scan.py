@@ -3,8 +3,8 @@
     sudo python examples/port_scan.py                  more than 20 ports in 10 seconds
     sudo python examples/port_scan.py 100 60           more than 100 in a minute
 
-conntrack tells of connections once a rule looks at them: `nft add rule inet filter input ct state new`.
-Where events were lost, there may have been more ports than it says, never fewer.
+conntrack reports connections once a rule looks at them: `nft add rule inet filter input ct state new`.
+If events were lost, the true number of ports may be higher than the reported one, never lower.
 """
 
 import contextlib
@@ -16,17 +16,17 @@ from nlbus import Listener, NlbusError
 
 PORTS = int(sys.argv[1]) if len(sys.argv) > 1 else 20
 SECONDS = float(sys.argv[2]) if len(sys.argv) > 2 else 10.0
-HOSTS = 10_000  # that are remembered: those that a flood invents shall not fill the memory
+HOSTS = 10_000  # remembered at most, so that a flood of invented hosts does not fill the memory
 
 app = Listener()
 tried: defaultdict[str, dict[tuple[str, int], float]] = defaultdict(dict)  # by source: (host, port) and when
 lost = 0
 
 
-# One at a time, for all share `tried`: one worker.
+# All calls share `tried`, so there is one worker.
 @app.on("conntrack", table="conntrack", groups="new")
 def connection(event: dict[str, Any]) -> None:
-    """Remember whom it tried, and count."""
+    """Remember the host and port that it tried, and count."""
     global lost  # noqa: PLW0603
     lost += event.get("nl_lost", 0)
     source, now = event.get("orig_src"), event["nl_time"] / 1e9
@@ -41,7 +41,7 @@ def connection(event: dict[str, Any]) -> None:
     if len(ports) > PORTS:
         also = f" ({lost} events were lost)" if lost else ""
         print(f"{source} tried {len(ports)} ports in {SECONDS:g} seconds{also}", flush=True)
-        del tried[source]  # so many more, until it is told again
+        del tried[source]  # report again only after that many more ports
 
 
 try:

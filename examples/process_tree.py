@@ -1,4 +1,4 @@
-"""What started what? The tree of the processes that began while we listened, and how they ended.
+"""The tree of the processes that began while we listened, with their exit codes.
 
 python3 examples/process_tree.py --seconds 5
 nlbus record proc build.pcapng; python3 examples/process_tree.py build.pcapng --with duckdb
@@ -30,7 +30,7 @@ SQL = """
 
 
 def by_duckdb(fork: Table, exit: Table) -> pl.DataFrame:
-    """pid, parent, depth, exit_code (null: it still runs), parents before their children."""
+    """pid, parent, depth, exit_code (null: still running); parents before their children."""
     return duckdb.sql(SQL).pl()
 
 
@@ -70,12 +70,12 @@ def ended(code: int | None) -> str:
 
 def main() -> None:
     """Listen, then print the tree."""
-    asked = gather.options("A tree of new processes").parse_args()
-    with gather.opened(asked, "proc") as feed:
-        tables = gather.gathered(feed, ["fork", "exit", "comm"], asked.seconds)
-    names = [tables["comm"]] if asked.file else [snapshot("proc", "comm"), tables["comm"]]
+    options = gather.options("A tree of new processes").parse_args()
+    with gather.opened(options, "proc") as feed:
+        tables = gather.gathered(feed, ["fork", "exit", "comm"], options.seconds)
+    names = [tables["comm"]] if options.file else [snapshot("proc", "comm"), tables["comm"]]
     name_of = {row["process_pid"]: row["comm"] for table in names for row in table.iter_rows()}
-    tree = gather.engine(asked, by_polars, by_duckdb)(tables["fork"], tables["exit"])
+    tree = gather.engine(options, by_polars, by_duckdb)(tables["fork"], tables["exit"])
     for pid, parent, depth, code in tree.rows():
         if not depth:
             print(f"{parent} {name_of.get(parent, '?')}")

@@ -1,9 +1,9 @@
-"""Who moves the most bytes? Connections that ended while we listened, and those that are still there.
+"""The addresses that move the most bytes, in connections that ended while we listened or are still open.
 
     python3 examples/top_talkers.py --seconds 60
     nlbus record conntrack day.pcapng; python3 examples/top_talkers.py day.pcapng --with duckdb
 
-The kernel counts bytes where net.netfilter.nf_conntrack_acct is 1, of connections that began since then.
+The kernel counts bytes of connections that began while net.netfilter.nf_conntrack_acct was 1.
 """
 
 import sys
@@ -27,7 +27,7 @@ SQL = """
 
 
 def by_duckdb(flows: Table) -> pl.DataFrame:
-    """Address, connections, bytes sent and received, the most first."""
+    """Address, connections, bytes sent and received; the largest sum first."""
     return duckdb.sql(SQL).pl()
 
 
@@ -48,17 +48,17 @@ def by_polars(flows: Table) -> pl.DataFrame:
 
 
 def _sum(name: str) -> pl.Expr:
-    """As in SQL: of nothing but nulls it is null, not 0."""
+    """The sum, as in SQL: null, not 0, if every value is null."""
     return pl.when(pl.col(name).is_not_null().any()).then(pl.col(name).sum())
 
 
 def flows_of(table: Table) -> Table:
-    """Each connection once: counters come with its end, or with a snapshot."""
+    """Each connection once: its counters come with its end or with a snapshot."""
     return table.filter((table["nl_op"] == 2) | (table["nl_origin"] == 1))
 
 
 def warn_unless_counted(flows: Table) -> None:
-    """Null is not zero: say so, before somebody reads it so."""
+    """Warn about connections whose bytes the kernel did not count."""
     uncounted = int((~flows.valid("orig_bytes")).sum())
     if uncounted:
         print(
@@ -70,13 +70,13 @@ def warn_unless_counted(flows: Table) -> None:
 
 def main() -> None:
     """Listen, then print the table."""
-    asked = gather.options("Top talkers").parse_args()
-    with gather.opened(asked, "conntrack", groups=["destroy"]) as feed:
-        ended = gather.gathered(feed, ["conntrack"], asked.seconds)["conntrack"]
-    tables = [ended] if asked.file else [ended, snapshot("conntrack", "conntrack")]
+    options = gather.options("Top talkers").parse_args()
+    with gather.opened(options, "conntrack", groups=["destroy"]) as feed:
+        ended = gather.gathered(feed, ["conntrack"], options.seconds)["conntrack"]
+    tables = [ended] if options.file else [ended, snapshot("conntrack", "conntrack")]
     flows = Table.concat([flows_of(table) for table in tables])
     warn_unless_counted(flows)
-    top = gather.engine(asked, by_polars, by_duckdb)(flows)
+    top = gather.engine(options, by_polars, by_duckdb)(flows)
     print(f"{'ADDRESS':40}{'CONNECTIONS':>12}{'SENT':>16}{'RECEIVED':>16}")
     for raw, connections, *counts in top.rows():
         sent, received = ("?" if count is None else count for count in counts)
