@@ -9,8 +9,8 @@ import numpy as np
 
 from nlbus.bench import chains
 from nlbus.bench.native.floor import HEAD, new_batch
-from nlbus.bus.batch import NLBUS_MSG_BATCH
 from nlbus.kernel.requests import Requests, attribute, message
+from nlbus.table.received import NLBUS_MSG_BATCH
 
 
 def u32(number: int, value: int) -> bytes:

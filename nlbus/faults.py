@@ -9,7 +9,6 @@ import numpy as np
 
 from nlbus.bus.batch import Batch
 from nlbus.bus.stream import Feed, OnLoss
-from nlbus.errors import LossError
 from nlbus.kernel.arguments import number, optional_seconds
 from nlbus.kernel.groups import Groups
 from nlbus.table.loss import Loss
@@ -60,13 +59,11 @@ class Faulty(Feed):
         self._missing: dict[Stream, tuple[int, int]] = {}  # of the bus: events, dropped datagrams, since ...
         self._heard: dict[Stream, int] = {}  # ... the stream was heard last, in ns UTC
         self._before: int | None = None  # when the last batch came
-        self._held: Batch | None = None  # LossError was raised for it; the next recv returns it
         self._counts = {"delivered": 0, "lost": 0, "dropped": 0, "open": 0, "truncated": 0, "copies": 0}
 
     def recv(self, timeout: float | None = None) -> Batch:
         """The next batch, with its faults. LossError (on_loss="raise"), and what the feed's recv raises."""
-        if self._held is not None:
-            held, self._held = self._held, None
+        if (held := self._take_held()) is not None:
             return held
         limit = optional_seconds(timeout, "timeout")
         deadline = None if limit is None else time.monotonic() + limit
@@ -76,23 +73,14 @@ class Faulty(Feed):
                 return batch
             faulty = self._with_faults(batch)
             if faulty or faulty.loss:  # else all of it was cut: as if nothing had come
-                return self._deliver(faulty)
-
-    def _deliver(self, batch: Batch) -> Batch:
-        name = "faults" if self.source is None else self.source.name
-        if batch.loss and self._on_loss == "raise":
-            self._held = batch
-            raise LossError(f"{name}: {batch.loss}", batch.loss)
-        if batch.loss and self._on_loss == "log":
-            self._log(name, batch.loss)
-        return batch
+                return self._report(faulty, "faults" if self.source is None else self.source.name)
 
     def _with_faults(self, batch: Batch) -> Batch:
-        rows = batch._table
+        rows = batch.index
         chance = {name: self._random.random(len(rows)) < p for name, p in self._chances.items()}
         gone = chance["drop"] | chance["cut"]
         self._counts["truncated"] += int((chance["cut"] & ~chance["drop"]).sum())
-        on_bus = batch._is_bus
+        on_bus = batch.on_bus
         losses, grew = (
             self._gaps(rows, chance["drop"], gone, batch.time_ns)
             if on_bus
@@ -106,8 +94,7 @@ class Faulty(Feed):
             order = np.repeat(order, np.where(twice, 2, 1))
         kept = rows[self._reordered(order, chance["reorder"], rows if on_bus else None)]
         still_open = batch.loss.open + self._counts["open"]
-        faulty = batch._picked(kept)
-        faulty.loss = batch.loss + Loss.of(losses, still_open, grew)
+        faulty = batch.take(kept, batch.loss + Loss.of(losses, still_open, grew))
         self._counts["delivered"] += len(faulty) - len(batch)
         self._before = batch.time_ns
         return faulty
@@ -170,8 +157,9 @@ class Faulty(Feed):
         """The tables of the feed."""
         return self._feed.tables
 
-    def _empty(self, name: str | Topic) -> Table:
-        return self._feed._empty(name)
+    def empty(self, name: str | Topic) -> Table:
+        """A table of the feed without rows."""
+        return self._feed.empty(name)
 
     def stats(self) -> dict[str, Any]:
         """The feed's counters, with what the faults have changed."""

@@ -24,7 +24,7 @@ from nlbus.errors import NlbusError
 from nlbus.kernel.netns import inside
 from nlbus.kernel.requests import Requests, message
 from nlbus.kernel.truesize import truesize
-from nlbus.table.query import Reading
+from nlbus.table.query import Query
 
 GROUP = 5
 OTHER = 31  # a group that bystanders listen to
@@ -213,8 +213,8 @@ def columns(count: int) -> Iterator[Point]:
     names = link_columns()
     picked = [names[int(i)] for i in np.linspace(0, len(names) - 1, count)]
     whole = _links()
-    reading = Reading(whole._reading.source, {"link": picked})
-    batch = Batch(whole._block, whole.loss, reading)
+    query = Query(whole.query.source, {"link": picked})
+    batch = Batch(whole.block, whole.loss, query)
 
     def decode() -> int:
         return len(batch.table("link"))

@@ -1,4 +1,4 @@
-"""Joining and leaving where the kernel must be asked, on the very socket that listens."""
+"""Joining and leaving groups, also where the kernel wants a request for it, on the socket that listens."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nlbus.bus.batch import Batch
 from nlbus.errors import KernelError, NlbusError, kernel_error
+from nlbus.kernel.groups import Groups
 from nlbus.kernel.requests import Reply
-from nlbus.sources import Source, group_names, help_with
+from nlbus.sources import group_names, help_with
+from nlbus.sources.source import Handshake
 from nlbus.table.loss import Loss
-from nlbus.table.query import Reading
 
 if TYPE_CHECKING:
     from nlbus._core.receive.receiver import Receiver
+    from nlbus.bus.inbox import Inbox
+    from nlbus.table.query import Query
 
 PATIENCE = 1.0  # seconds; the kernel answers at once, or never
 NAP = 0.001
@@ -28,87 +31,123 @@ NAP = 0.001
 _numbers = itertools.count(int.from_bytes(os.urandom(3), "little") + 1)
 
 
-class News(Protocol):
-    """Who takes what is received while the kernel is asked."""
+class Membership:
+    """The groups that a receiver belongs to. What arrives during a change goes to the inbox.
 
-    def __call__(self, batches: list[Batch], answers: int) -> None:
-        """`answers` messages were taken out of these batches, which are to be delivered."""
-
-
-def join(receiver: Receiver, reading: Reading, group: int, options: Mapping[str, float], keep: News) -> None:
-    """Ask for the events of a group. What is received meanwhile goes to `keep`, whatever comes of it.
-
-    PermissionDenied or KernelError, as the kernel answers, or if it does not. Without an answer, be it for
-    Ctrl-C, it is told to forget about us.
+    The caller makes sure that nobody else receives meanwhile.
     """
-    source = reading.source
-    assert source.handshake is not None
-    seq = next(_numbers)
-    action = f"joining {source.name} ({', '.join(group_names(source, [group]))})"
-    _send(receiver, source, source.handshake.join(group, options, seq), action)
-    answer = None
-    try:
-        answer = _await(receiver, reading, seq, keep)
-    finally:
+
+    def __init__(self, receiver: Receiver, query: Query, options: Mapping[str, float], inbox: Inbox) -> None:
+        self._receiver = receiver
+        self._query = query
+        self._source = query.source
+        self._options = options
+        self._inbox = inbox
+        self.groups = Groups()
+
+    def start(self, groups: Groups) -> None:
+        """Finish joining groups that the sockets were bound to. PermissionDenied, KernelError."""
+        if self._source.handshake is None:
+            self.groups = groups
+            return
+        for group in groups:
+            self._request_join(self._source.handshake, group)
+            self._now(self.groups | {group})
+        if self._inbox:
+            self._receiver.signal()
+
+    def join(self, group: int) -> None:
+        """Join one group. OSError, PermissionDenied, KernelError: then we are no member."""
+        if self._source.membership:
+            self._receiver.change(group, join=True)
+        if self._source.handshake:
+            try:
+                self._request_join(self._source.handshake, group)
+            except BaseException:
+                if self._source.membership:
+                    self._receiver.change(group, join=False)
+                raise
+        self._now(self.groups | {group})
+
+    def leave(self, group: int) -> None:
+        """Leave one group. OSError, KernelError."""
+        if self._source.handshake:
+            self._request_leave(self._source.handshake, group)
+        if self._source.membership:
+            self._receiver.change(group, join=False)
+        self._now(self.groups - {group})
+
+    def _now(self, groups: Groups) -> None:
+        """Remember the groups, and what the kernel must hear at the end: it counts its listeners."""
+        self.groups = groups
+        if self._source.handshake:
+            leave = self._source.handshake.leave
+            self._receiver.goodbye = tuple(leave(group, 0) for group in groups)
+
+    # -- requests ---------------------------------------------------------------------------------
+
+    def _request_join(self, handshake: Handshake, group: int) -> None:
+        """Ask for a group's events. Without an answer, be it for Ctrl-C, the request is taken back."""
+        seq = next(_numbers)
+        action = self._action("joining", group)
+        self._send(handshake, handshake.join(group, self._options, seq), action)
+        answer = None
+        try:
+            answer = self._await(handshake, seq)
+        finally:
+            if answer is None:
+                with suppress(OSError, NlbusError):
+                    self._receiver.send(handshake.leave(group, seq))
         if answer is None:
-            with suppress(OSError, NlbusError):
-                receiver.send(source.handshake.leave(group, seq))
-    if answer is None:
-        raise KernelError(0, f"{action}: the kernel does not answer; {source.handshake.silence}")
-    if answer:
-        raise kernel_error(answer, action, help_with(source, answer))
+            raise KernelError(0, f"{action}: the kernel does not answer; {handshake.silence}")
+        if answer:
+            raise kernel_error(answer, action, help_with(self._source, answer))
+
+    def _request_leave(self, handshake: Handshake, group: int) -> None:
+        """Ask for no more of a group's events; what was received until then goes to the inbox."""
+        seq = next(_numbers)
+        self._send(handshake, handshake.leave(group, seq), self._action("leaving", group))
+        self._drain(handshake, seq)
+
+    def _action(self, what: str, group: int) -> str:
+        return f"{what} {self._source.name} ({', '.join(group_names(self._source, [group]))})"
+
+    def _await(self, handshake: Handshake, seq: int) -> int | None:
+        """The answer to request `seq`; None if none comes."""
+        give_up = time.monotonic() + PATIENCE
+        while (answer := self._drain(handshake, seq)) is None and time.monotonic() <= give_up:
+            time.sleep(NAP)
+        return answer
+
+    def _send(self, handshake: Handshake, message: bytes, action: str) -> None:
+        try:
+            self._receiver.send(message)
+        except OSError as error:
+            number = error.errno or 0
+            nobody_there = number == errno.ECONNREFUSED
+            help = handshake.silence if nobody_there else help_with(self._source, number)
+            raise kernel_error(number, action, help) from error
+
+    def _drain(self, handshake: Handshake, seq: int) -> int | None:
+        """Move all that is queued to the inbox, but the answer to request `seq`, which is returned."""
+        batches = []
+        answer = None
+        for block in self._receiver.drain():
+            batch = Batch(block, Loss(block.losses, block.open, block.grew), self._query)
+            if answer is None:
+                at, answer = _find(handshake, batch, seq)
+                if answer is not None:
+                    batch = batch.select(np.arange(len(batch)) != at)
+            if batch or batch.loss:
+                batches.append(batch)
+        self._inbox.put(batches, int(answer is not None))
+        return answer
 
 
-def leave(receiver: Receiver, reading: Reading, group: int, keep: News) -> None:
-    """Ask for no more events of a group; what was received until then goes to `keep`."""
-    source = reading.source
-    assert source.handshake is not None
-    seq = next(_numbers)
-    action = f"leaving {source.name} ({', '.join(group_names(source, [group]))})"
-    _send(receiver, source, source.handshake.leave(group, seq), action)
-    _drain(receiver, reading, seq, keep)
-
-
-def _await(receiver: Receiver, reading: Reading, seq: int, keep: News) -> int | None:
-    """The answer to request `seq`; None if there is none."""
-    give_up = time.monotonic() + PATIENCE
-    while (answer := _drain(receiver, reading, seq, keep)) is None and time.monotonic() <= give_up:
-        time.sleep(NAP)
-    return answer
-
-
-def _send(receiver: Receiver, source: Source, message: bytes, action: str) -> None:
-    assert source.handshake is not None
-    try:
-        receiver.send(message)
-    except OSError as error:
-        number = error.errno or 0
-        nobody_there = number == errno.ECONNREFUSED
-        help = source.handshake.silence if nobody_there else help_with(source, number)
-        raise kernel_error(number, action, help) from error
-
-
-def _drain(receiver: Receiver, reading: Reading, seq: int, keep: News) -> int | None:
-    """All that is queued goes to `keep`, but for the answer to request `seq`, which is returned."""
-    batches = []
-    answer = None
-    for block in receiver.drain():
-        batch = Batch(block, Loss(block.losses, block.open, block.grew), reading)
-        if answer is None:
-            at, answer = _find(reading.source, batch, seq)
-            if answer is not None:
-                batch = batch.select(np.arange(len(batch)) != at)
-        if batch or batch.loss:
-            batches.append(batch)
-    keep(batches, int(answer is not None))
-    return answer
-
-
-def _find(source: Source, batch: Batch, seq: int) -> tuple[int, int | None]:
-    """Which message is the answer, and what it says."""
-    assert source.handshake is not None
+def _find(handshake: Handshake, batch: Batch, seq: int) -> tuple[int, int | None]:
+    """The number of the message that answers request `seq`, and its verdict."""
     for i, (kind, flags) in enumerate(batch.messages[["type", "flags"]].tolist()):
-        answer = source.handshake.answer(Reply(kind, flags, batch.payload(i)), seq)
+        answer = handshake.answer(Reply(kind, flags, batch.payload(i)), seq)
         if answer is not None:
             return i, answer
     return -1, None

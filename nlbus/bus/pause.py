@@ -1,4 +1,4 @@
-"""Changing what a subscriber is, while its consumer receives or not."""
+"""Pausing the consumer of a subscriber while another thread changes the subscriber."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     from nlbus._core.receive.receiver import Receiver
 
 
-class Aside:
-    """Where a consumer steps while others change what it receives from. `parked` is set when it has."""
+class Pause:
+    """Lets a thread change what another receives from. The receiver sets `parked` when its consumer stops."""
 
     def __init__(self) -> None:
         self.parked = threading.Event()
-        self._gate = threading.RLock()  # held by whoever changes something
+        self._gate = threading.RLock()  # held during a change
 
     @contextmanager
-    def consumer_of(self, receiver: Receiver, unread: Callable[[], bool]) -> Iterator[None]:
-        """Nobody receives meanwhile; whoever was at it goes on afterwards, at once if something is `unread`.
+    def of(self, receiver: Receiver, unread: Callable[[], bool]) -> Iterator[None]:
+        """Keep the consumer out of recv. It goes on afterwards, at once if something is `unread`.
 
         ClosedError, BusyError.
         """
-        receiver.check()  # before the lock: in a fork, it may be held by a thread of the parent's
+        receiver.check()  # before the lock: in a fork, a thread of the parent may hold it
         with self._gate:
             receiver.check()
-            if receiver.paused:  # by ourselves, whom a signal handler interrupted
+            if receiver.paused:  # by this thread, which a signal handler interrupted
                 if receiver.busy and receiver.consumer != threading.get_ident():
                     raise BusyError("a signal handler interrupted what waits for another thread's recv")
                 yield
@@ -49,10 +49,10 @@ class Aside:
                 if unread():
                     receiver.signal()
 
-    def pass_by(self, receiver: Receiver, unread: Callable[[], bool]) -> None:
-        """For the consumer: wait until nothing is being changed. BusyError within a signal handler."""
+    def wait(self, receiver: Receiver, unread: Callable[[], bool]) -> None:
+        """In the consumer: wait until no change is going on. BusyError within a signal handler."""
         with self._gate:
             if receiver.paused:
                 raise BusyError("a signal handler may not receive amid a change of groups")
             if not unread():
-                receiver.unsignal()  # Ctrl-C may have come before whoever wanted to
+                receiver.unsignal()  # Ctrl-C may have kept the changing thread from it

@@ -1,4 +1,4 @@
-"""Work on what comes in a thread behind the one that receives it."""
+"""A pipeline of two threads: one receives, the other works on what was received."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ T = TypeVar("T")
 DISTANCE = 2  # pieces that wait at most: their memory is held
 
 
-def behind(work: Callable[[S], T], pieces: Iterable[S]) -> list[T]:
-    """What `work` makes of each piece, in their order.
+def pipelined(work: Callable[[S], T], pieces: Iterable[S]) -> list[T]:
+    """The results of `work` for each piece, in order.
 
-    From the second piece on, and where there is more than one core, it goes on in a thread while the next
-    pieces are fetched: both must spend their time without the GIL for that to be worth it. The first error of
-    either ends it.
+    From the second piece on, and with more than one core, `work` runs in a thread while this one fetches the
+    next pieces: both must spend their time without the GIL for that to pay. The first error ends it.
     """
     done: list[T] = []
     with ExitStack() as stack:
@@ -39,8 +38,8 @@ def behind(work: Callable[[S], T], pieces: Iterable[S]) -> list[T]:
 class _Follower(Generic[S, T]):
     """A thread that works on pieces, as long as the context lasts.
 
-    Of the simplest means: an executor's futures cost as much as all else that is between two receives, and
-    threading.Thread waits until the thread runs, which on an idle core takes a tenth of a millisecond.
+    It is a plain thread with a queue: an executor's futures cost as much as all other work between two
+    receives, and threading.Thread waits until the thread runs: on an idle core a tenth of a millisecond.
     """
 
     def __init__(self, work: Callable[[S], T], done: list[T]) -> None:
@@ -63,7 +62,7 @@ class _Follower(Generic[S, T]):
             raise self._error
 
     def take(self, piece: S) -> None:
-        """Have it worked on, when there is room for it. The error of an earlier one."""
+        """Queue a piece once there is room. Raises the error of an earlier one."""
         self._room.acquire()
         if self._error is not None:
             raise self._error
@@ -76,6 +75,6 @@ class _Follower(Generic[S, T]):
                     self._done.append(self._work(*item))
                 except BaseException as error:
                     self._error = error  # for the other thread to raise
-            del item  # its memory is wanted for the next one
+            del item  # free its memory for the next piece
             self._room.release()
         self._alive.release()

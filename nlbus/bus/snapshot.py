@@ -1,4 +1,4 @@
-"""Snapshots: all objects of a kind that there are now, as a table, or as batches before the live ones."""
+"""Snapshots: the current objects of a table, as a table, or as batches before the live ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nlbus._core.columns.blocks import from_datagrams
 from nlbus._core.receive.receiver import Receiver
 from nlbus._core.receive.socket import Socket
 from nlbus.bus.batch import Batch
-from nlbus.bus.pipeline import behind
+from nlbus.bus.pipeline import pipelined
 from nlbus.errors import KernelError, PermissionDenied, SchemaError, kernel_error
 from nlbus.kernel.constants import GetFlag, MessageFlag, MessageType
 from nlbus.kernel.groups import Groups
@@ -24,9 +24,9 @@ from nlbus.kernel.netns import Netns, inside
 from nlbus.kernel.requests import Reply, attribute, message, refusal
 from nlbus.schema.schema import Dump, Filter
 from nlbus.sources import Source, find
-from nlbus.table.decoded import RESYNC, SNAPSHOT
 from nlbus.table.loss import Loss
-from nlbus.table.query import Reading
+from nlbus.table.query import Query
+from nlbus.table.received import RESYNC, SNAPSHOT
 from nlbus.table.table import Table
 
 if TYPE_CHECKING:
@@ -53,104 +53,123 @@ def snapshot(
     columns: Iterable[str] | None = None,
     netns: Netns = None,
 ) -> Table:
-    """All rows of a table that there are now: routes, links, connections, processes, devices.
+    """The current rows of a table: routes, links, connections, processes, devices.
 
-    where: only rows for which this expression of `field` is true; the kernel is asked for no more, where it
-    can tell. columns: only these, None for all. netns: as of a Subscriber. A dump that changed while it was
-    read is read again. nl_origin is "snapshot", nl_time when it was received.
+    where: only rows for which this expression of `field` is true; where the kernel can filter, it sends no
+    others. columns: only these, None for all. netns: as of a Subscriber. A dump that changed while it was
+    read is read again. nl_origin is "snapshot", nl_time the time of receipt.
 
-    UnknownSource, SchemaError (also where there is no such snapshot), PermissionDenied, KernelError.
+    UnknownSource, SchemaError (also for a table that cannot be dumped), PermissionDenied, KernelError.
     """
     return inside(netns, lambda: _snapshot(source, table, where, columns))
 
 
 def _snapshot(source: str, table: str, where: Expression | None, columns: Iterable[str] | None) -> Table:
-    reading = Reading(find(source), {table: columns}, where)
+    query = Query(find(source), {table: columns}, where)
 
     def decoded(batches: Iterable[Batch]) -> list[Table]:
-        return behind(lambda batch: reading.table(batch, table), batches)
+        return pipelined(lambda batch: query.table(batch, table), batches)
 
-    return Table.concat([reading.empty(table), *_all(reading, table, SNAPSHOT, decoded)])
+    return Table.concat([query.empty(table), *_all(query, table, SNAPSHOT, decoded)])
 
 
 class Snapshots:
-    """What Subscriber(snapshot=True) is told of its tables: all that there is, as batches.
+    """The current objects of a subscriber's tables, as batches.
 
-    tables: their names; none: all that these groups bring and of which there is a snapshot. SchemaError.
+    tables: their names; none: every table that can be dumped and whose messages these groups carry.
+    SchemaError.
     """
 
-    def __init__(self, reading: Reading, tables: Iterable[str], groups: Groups, netns: Netns) -> None:
-        source = reading.source
+    def __init__(self, query: Query, tables: Iterable[str], groups: Groups, netns: Netns) -> None:
+        source = query.source
         heard = {name for name, number in source.groups.items() if number in groups}
-        schemas = [reading.schema(name) for name in reading.tables]
+        schemas = [query.schema(name) for name in query.tables]
         self._tables = list(tables) or [
             schema.name for schema in schemas if schema.dump and heard.intersection(schema.groups)
         ]
-        self._reading = reading
+        self._query = query
         self._netns = netns
         for name in self._tables:
-            _dump_of(reading, name)
+            _dump_of(query, name)
         if not self._tables:
             raise SchemaError(f"no snapshot of {source.name}: there is none of any table of these groups")
 
+    @classmethod
+    def wanted(
+        cls,
+        snapshot: bool | Iterable[str],
+        query: Query,
+        chosen: bool,
+        groups: Groups,
+        netns: Netns,
+        all_nsid: bool,
+    ) -> Snapshots | None:
+        """Those of Subscriber(snapshot=...), None for none; `chosen`: tables= named the query's tables."""
+        if not snapshot:
+            return None
+        if all_nsid:
+            raise SchemaError("snapshot= cannot be combined with all_nsid=: a dump covers one namespace")
+        if isinstance(snapshot, bool):
+            snapshot = query.tables if chosen else ()
+        return cls(query, snapshot, groups, netns)
+
     def take(self, resync: bool) -> list[Batch]:
-        """What there is now, the last batch `complete`; at least one batch. The errors of `snapshot`."""
+        """The current objects, the last batch `complete`; at least one batch. The errors of `snapshot`."""
         origin = RESYNC if resync else SNAPSHOT
-        found = inside(self._netns, lambda: self._take(origin)) or [_made(self._reading, [], origin)]
+        found = inside(self._netns, lambda: self._take(origin)) or [_made(self._query, [], origin)]
         found[-1].complete = True
         return found
 
     def _take(self, origin: int) -> list[Batch]:
-        every = (_all(self._reading, name, origin, list) for name in self._tables)
+        every = (_all(self._query, name, origin, list) for name in self._tables)
         return [batch for batches in every for batch in batches if batch]
 
 
-def _all(reading: Reading, table: str, origin: int, take: Callable[[Iterable[Batch]], list[T]]) -> list[T]:
-    """What `take` makes of the batches of all objects of a table."""
-    dump = _dump_of(reading, table)
+def _all(query: Query, table: str, origin: int, take: Callable[[Iterable[Batch]], list[T]]) -> list[T]:
+    """The results of `take` for the batches of a dump."""
+    dump = _dump_of(query, table)
     if not isinstance(dump, Dump):
         datagrams = dump()
-        return take(_made(reading, some, origin) for some in iter(lambda: [*islice(datagrams, MANY)], []))
-    filters = _filters(reading, table, dump)
+        return take(_made(query, some, origin) for some in iter(lambda: [*islice(datagrams, MANY)], []))
+    filters = _filters(query, table, dump)
     for _ in range(RETRIES):
         try:
-            return take(_dumped(reading, table, dump, filters, origin))
+            return take(_dumped(query, table, dump, filters, origin))
         except _Interrupted:
             pass
         except KernelError as error:
             if not filters or error.errno == errno.ETIMEDOUT:
                 raise
-            # It knows no such device, table or family: then no row has it, or the kernel cannot tell.
+            # The kernel has no such device, table or family, or cannot filter: dump all and filter here.
             filters = {}
-    help = "it changes all the time: try again, or ask for less with where="
-    raise kernel_error(errno.EINTR, f"dumping {reading.source.name} {table}", help)
+    help = "the table keeps changing: try again, or narrow it with where="
+    raise kernel_error(errno.EINTR, f"dumping {query.source.name} {table}", help)
 
 
-def _dump_of(reading: Reading, table: str) -> Dump | Callable[[], Iterator[bytes]]:
-    dump = reading.schema(table).dump
+def _dump_of(query: Query, table: str) -> Dump | Callable[[], Iterator[bytes]]:
+    dump = query.schema(table).dump
     if dump is None:
-        source = reading.source
+        source = query.source
         able = ", ".join(schema.name for schema in source.schemas if schema.dump is not None)
-        what = f"no snapshot of {source.name} {table}"
-        raise SchemaError(f"{what}: nlbus asks the kernel for none; there are {able or 'none'}")
+        raise SchemaError(f"{source.name} {table} is not dumpable; tables that are: {able or 'none'}")
     return dump
 
 
-def _made(reading: Reading, datagrams: list[bytes], origin: int) -> Batch:
-    """Not received, but made of what is there, now."""
-    kind = FRAMINGS.index(reading.source.framing)
+def _made(query: Query, datagrams: list[bytes], origin: int) -> Batch:
+    """A batch of datagrams that were made here, of the current objects."""
+    kind = FRAMINGS.index(query.source.framing)
     block, _ = from_datagrams(kind, datagrams, 0, 0, time_ns())
-    return Batch(block, Loss(), reading, origin=origin)
+    return Batch(block, Loss(), query, origin_code=origin)
 
 
 def _dumped(
-    reading: Reading, table: str, dump: Dump, filters: Mapping[Filter, bytes], origin: int
+    query: Query, table: str, dump: Dump, filters: Mapping[Filter, bytes], origin: int
 ) -> Iterator[Batch]:
     """The batches of all requests of a dump, but for those that this kernel does not support."""
     unsupported, supported = None, False
     for header in dump.headers:
         try:
-            yield from _dump(reading, table, dump.type, _body(header, filters), origin)
+            yield from _dump(query, table, dump.type, _body(header, filters), origin)
             supported = True
         except KernelError as error:
             if error.errno != errno.EOPNOTSUPP:
@@ -160,20 +179,20 @@ def _dumped(
         raise unsupported
 
 
-class _Interrupted(Exception):  # noqa: N818 - told to nobody
-    """Something changed while it was dumped."""
+class _Interrupted(Exception):  # noqa: N818 - never leaves this module
+    """The table changed while it was dumped."""
 
 
-def _dump(reading: Reading, table: str, kind: int, body: bytes, origin: int) -> Iterator[Batch]:
-    action = f"dumping {reading.source.name} {table}"
+def _dump(query: Query, table: str, kind: int, body: bytes, origin: int) -> Iterator[Batch]:
+    action = f"dumping {query.source.name} {table}"
     flags = MessageFlag.REQUEST | GetFlag.DUMP
     request = message(kind, body, flags, next(_numbers) & 0xFFFF_FFFF)
     ended = False
-    with closing(_receiver(reading, action)) as receiver:
+    with closing(_receiver(query, action)) as receiver:
         try:
             receiver.send(request)
         except OSError as error:
-            raise kernel_error(error.errno or 0, action, reading.source.needs) from error
+            raise kernel_error(error.errno or 0, action, query.source.needs) from error
         while not ended:
             block = receiver.receive(PATIENCE)
             if block is not None and block.losses:
@@ -182,24 +201,24 @@ def _dump(reading: Reading, table: str, kind: int, body: bytes, origin: int) -> 
                 raise kernel_error(errno.ETIMEDOUT, action, f"no answer in {PATIENCE:.0f} seconds")
             if block.flags & MessageFlag.DUMP_INTR:
                 raise _Interrupted
-            batch = Batch(block, Loss(), reading, origin=origin)
-            ended = _ended(batch, action, reading.source)
-            yield batch._picked(batch.messages[:-1]) if ended else batch
-            del block, batch  # its memory, unless somebody keeps it, is warm for what comes next
+            batch = Batch(block, Loss(), query, origin_code=origin)
+            ended = _ended(batch, action, query.source)
+            yield batch.take(batch.messages[:-1]) if ended else batch
+            del block, batch  # unless the caller keeps it, its warm memory serves the next receive
 
 
-def _receiver(reading: Reading, action: str) -> Receiver:
+def _receiver(query: Query, action: str) -> Receiver:
     try:
-        receiver = _open(reading)
+        receiver = _open(query)
     except OSError as error:
-        raise kernel_error(error.errno or 0, action, reading.source.needs) from error
+        raise kernel_error(error.errno or 0, action, query.source.needs) from error
     receiver.expect_dump(CHUNK)
     return receiver
 
 
-def _open(reading: Reading) -> Receiver:
+def _open(query: Query) -> Receiver:
     socket = Socket(
-        reading.source.protocol,
+        query.source.protocol,
         "nlmsg",
         (),
         buffer_bytes=BUFFER,
@@ -212,7 +231,7 @@ def _open(reading: Reading) -> Receiver:
 
 
 def _ended(batch: Batch, action: str, source: Source) -> bool:
-    """Whether the dump's last message is in it. PermissionDenied, KernelError if the dump was refused."""
+    """Whether the batch ends the dump. PermissionDenied, KernelError if the kernel refused the dump."""
     last = int(batch.messages["type"][-1])
     if last not in (MessageType.DONE, MessageType.ERROR):
         return False
@@ -227,9 +246,9 @@ def _ended(batch: Batch, action: str, source: Source) -> bool:
     return True
 
 
-def _filters(reading: Reading, table: str, dump: Dump) -> dict[Filter, bytes]:
+def _filters(query: Query, table: str, dump: Dump) -> dict[Filter, bytes]:
     """The conditions that the kernel can check, and their values; not those that no row can meet."""
-    equal = reading.equalities(table)
+    equal = query.equalities(table)
     return {
         filter: equal[filter.column].to_bytes(filter.size, sys.byteorder)
         for filter in dump.filters

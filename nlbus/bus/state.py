@@ -1,4 +1,4 @@
-"""State: what there is now, kept up to date by batches."""
+"""State: the current objects of a source, kept up to date by batches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nlbus.errors import SchemaError
 from nlbus.schema.schema import TextSchema
 from nlbus.sources import find
-from nlbus.table.query import Reading
+from nlbus.table.query import Query
 
 if TYPE_CHECKING:
     from nlbus.bus.batch import Batch
@@ -21,21 +21,21 @@ MOVED = "devpath_old"  # of a uevent: the key that the device had before
 
 
 class State(Mapping[str, Mapping[Key, Row]]):
-    """The objects that there are, by key: `state["link"][2]["mtu"]`, of the tables that were named.
+    """The current objects of the named tables, by key: `state["link"][2]["mtu"]`.
 
     `apply` each batch of a Subscriber(snapshot=True) of these tables, without where= and in order. A snapshot
-    counts when its last batch was applied, and then removes what it did not have. Until the first one,
-    `complete` is false, and there are only the objects that were heard of.
+    counts once its last batch was applied; then objects missing from it are removed. Until the first one,
+    `complete` is false, and State has only the objects of which there were events.
 
     A key is the value of the table's one key column (see `nlbus.schema`), or a tuple of them all. Rows are as
-    of `Table.iter_rows(absent=False)`. It is as true as the events are: the kernel does not tell each route
-    that goes with its link, nor the new path of each child of a device that moves. SchemaError for a table
-    without a key.
+    those of `Table.iter_rows(absent=False)`. State is as true as the events are: the kernel does not
+    announce each route that goes with its link, nor the new path of each child of a device that moves.
+    SchemaError for a table without a key.
     """
 
     def __init__(self, source: str, *tables: str) -> None:
-        self._reading = Reading(find(source), tables or None)
-        schemas = {name: self._reading.schema(name) for name in self._reading.tables}
+        self._query = Query(find(source), tables or None)
+        schemas = {name: self._query.schema(name) for name in self._query.tables}
         self._keys = {name: tuple(schema.key) for name, schema in schemas.items()}
         if keyless := [name for name, key in self._keys.items() if not key]:
             raise SchemaError(
@@ -44,25 +44,25 @@ class State(Mapping[str, Mapping[Key, Row]]):
         self._partial = {name: getattr(schema, "partial", False) for name, schema in schemas.items()}
         self._moves = {name for name, schema in schemas.items() if isinstance(schema, TextSchema)}
         self._rows: dict[str, dict[Key, Row]] = {name: {} for name in schemas}
-        self._told: dict[str, dict[Key, Row]] | None = None  # by the snapshot that is coming in
+        self._snapshot: dict[str, dict[Key, Row]] | None = None  # the one that is arriving
         self.complete = False
 
     def apply(self, batch: Batch) -> None:
-        """Take in what this batch tells."""
+        """Apply the changes of a batch, or one batch of a snapshot."""
         if batch.origin == "live":
             for name in self._rows:
                 for row in batch.table(name).iter_rows(absent=False):
                     self._change(name, row)
             return
-        if self._told is None:
-            self._told = {name: {} for name in self._rows}
-        for name, told in self._told.items():
-            told.update((self._key(name, row), row) for row in batch.table(name).iter_rows(absent=False))
+        if self._snapshot is None:
+            self._snapshot = {name: {} for name in self._rows}
+        for name, objects in self._snapshot.items():
+            objects.update((self._key(name, row), row) for row in batch.table(name).iter_rows(absent=False))
         if batch.complete:
-            for name, told in self._told.items():
+            for name, objects in self._snapshot.items():
                 self._rows[name].clear()
-                self._rows[name].update(told)
-            self._told, self.complete = None, True
+                self._rows[name].update(objects)
+            self._snapshot, self.complete = None, True
 
     def _change(self, name: str, row: Row) -> None:
         key, rows = self._key(name, row), self._rows[name]
@@ -81,7 +81,7 @@ class State(Mapping[str, Mapping[Key, Row]]):
 
     def __getitem__(self, table: str) -> Mapping[Key, Row]:
         """The rows of a table as they are now, by key; a view that follows `apply`. SchemaError."""
-        self._reading.schema(table)
+        self._query.schema(table)
         return MappingProxyType(self._rows[table])
 
     def __iter__(self) -> Iterator[str]:
@@ -92,4 +92,4 @@ class State(Mapping[str, Mapping[Key, Row]]):
 
     def __repr__(self) -> str:
         counts: Iterable[str] = (f"{len(rows)} {name}" for name, rows in self._rows.items())
-        return f"<State of {self._reading.source.name}: {', '.join(counts)}>"
+        return f"<State of {self._query.source.name}: {', '.join(counts)}>"

@@ -1,4 +1,4 @@
-"""What a subscriber has counted, and what it was granted: in figures, and in words."""
+"""A subscriber's counters, and what the kernel granted it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from nlbus.sources.bus import BUS
 if TYPE_CHECKING:
     from nlbus._core.receive.receiver import Receiver
     from nlbus._core.receive.socket import Socket
-    from nlbus.bus.sockets import Opening
+    from nlbus.bus.sockets import Opener
     from nlbus.sources import Source
 
 STREAM = ("portid", "uid", "instance", "groups", "delivered", "lost", "next_seq", "next_dgram", "time_ns")
 
 
 def transport_name(socket: Socket, source: Source) -> str:
-    """Which way this socket's events come."""
+    """The transport of this socket's events."""
     if source.framing != "bus":
         return "netlink"
     return "usersock" if socket.protocol == BUS.protocol else "module"
 
 
 def figures(receiver: Receiver, source: Source, undelivered: int) -> dict[str, Any]:
-    """The counters of all its sockets, added up; `undelivered` events were received and nobody has them."""
+    """The counters of all sockets, added up, less `undelivered` events that recv has not returned."""
     total: Counter[str] = Counter()
     for socket in receiver.sockets:
         used, size = socket.buffer()
@@ -43,13 +43,13 @@ def figures(receiver: Receiver, source: Source, undelivered: int) -> dict[str, A
     return stats
 
 
-def explanation(receiver: Receiver, opening: Opening, groups: Groups, event_bytes: int) -> str:
-    """What was opened and what the kernel granted."""
-    source = opening.source
-    where = "" if opening.netns is None else f" in network namespace {opening.netns!r}"
+def explanation(receiver: Receiver, opener: Opener, groups: Groups) -> str:
+    """The sockets, groups, trust and buffers of a subscriber, in words."""
+    source, event_bytes = opener.source, opener.buffer.event_bytes
+    where = "" if opener.netns is None else f" in network namespace {opener.netns!r}"
     lines = []
-    fixed = opening.buffer_limit == opening.buffer_bytes
-    growing = "" if fixed else f", may grow to {opening.buffer_limit}"
+    fixed = opener.buffer.limit == opener.buffer.size
+    growing = "" if fixed else f", may grow to {opener.buffer.limit}"
     for socket in receiver.sockets:
         module = transport_name(socket, source) == "module"
         kernel_name = "nlbus.ko" if module else source.kernel_name
@@ -58,8 +58,8 @@ def explanation(receiver: Receiver, opening: Opening, groups: Groups, event_byte
         if socket is receiver.sockets[0]:
             lines.append(f"groups {', '.join(group_names(source, groups)) or 'none'}{where}")
         lines += [
-            f"believes {_believed(opening, module)}",
-            f"receive buffer {size} bytes (asked for {opening.buffer_bytes}{growing}), {used} used: "
+            f"believes {_believed(opener, module)}",
+            f"receive buffer {size} bytes (asked for {opener.buffer.size}{growing}), {used} used: "
             f"{size // truesize(event_bytes)} single events of {event_bytes} bytes",
         ]
     if receiver.expecting:
@@ -68,14 +68,14 @@ def explanation(receiver: Receiver, opening: Opening, groups: Groups, event_byte
     return "\n".join(lines)
 
 
-def _believed(opening: Opening, module: bool) -> str:
-    source = opening.source
+def _believed(opener: Opener, module: bool) -> str:
+    source = opener.source
     if not source.user_groups:
         return "the kernel alone"
-    if opening.trust is None:
+    if opener.trust is None:
         processes = "any process"
     else:
-        processes = f"processes of uid {', '.join(map(str, sorted(opening.trust)))}"
+        processes = f"processes of uid {', '.join(map(str, sorted(opener.trust)))}"
     if module:
         return f"the kernel (portid 0), and {processes} as nlbus.ko has stamped them"
     if source.framing != "bus":

@@ -1,4 +1,4 @@
-"""Feed: what batches come from, be it a Subscriber or a capture of what one received."""
+"""Feed: a sequence of batches, from a Subscriber or from a capture."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from nlbus.bus.windows import Window, windows
-from nlbus.errors import ClosedError, SchemaError
+from nlbus.errors import ClosedError, LossError, SchemaError
 from nlbus.kernel import arguments
 from nlbus.kernel.arguments import whole
 from nlbus.table.loss import Loss
-from nlbus.table.query import Reading
+from nlbus.table.query import Query
 from nlbus.table.table import Table, add_to
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Feed(ABC):
         self._on_loss = on_loss
         self._logged = 0.0
         self._unlogged = Loss()
+        self._held: Batch | None = None  # LossError was raised for it; the next recv returns it
 
     @property
     @abstractmethod
@@ -66,7 +67,7 @@ class Feed(ABC):
 
     @abstractmethod
     def explain(self) -> str:
-        """What was opened, in words."""
+        """The open sockets or files, in words."""
 
     @abstractmethod
     def close(self) -> None:
@@ -115,18 +116,18 @@ class Feed(ABC):
             table = batch.table(name)
             found += len(table)
             add_to(tables, table)
-        return Table.concat(tables or [self._empty(name)])
+        return Table.concat(tables or [self.empty(name)])
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The tables that batches can be read as: those that were asked for, or all of the source."""
+        """The tables that batches are decoded to: those that were named, or all of the source."""
         return () if self.source is None else self.source.tables
 
-    def _empty(self, name: str | Topic) -> Table:
-        """A table of this name without rows."""
+    def empty(self, name: str | Topic) -> Table:
+        """A table of this name without rows. SchemaError."""
         if self.source is None:
             raise SchemaError(f"no table {name!r}: nothing says of which source this is")
-        return Reading(self.source).empty(name)
+        return Query(self.source).empty(name)
 
     def windows(self, name: str | Topic, seconds: float) -> Iterator[Window]:
         """The rows of a table in windows of `seconds`, one after the other, until the end; silence too.
@@ -150,13 +151,27 @@ class Feed(ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _report(self, batch: Batch, name: str) -> Batch:
+        """Return the batch, its loss logged; with on_loss="raise" hold it and raise LossError."""
+        if batch.loss and self._on_loss == "raise":
+            self._held = batch
+            raise LossError(f"{name}: {batch.loss}", batch.loss)
+        if batch.loss and self._on_loss == "log":
+            self._log(name, batch.loss)
+        return batch
+
+    def _take_held(self) -> Batch | None:
+        """The batch that LossError was raised for, if no recv has returned it yet."""
+        batch, self._held = self._held, None
+        return batch
+
     def _log(self, name: str, loss: Loss) -> None:
         self._unlogged += loss
         if time.monotonic() - self._logged >= LOG_EVERY:
             self._log_rest(name)
 
     def _log_rest(self, name: str) -> None:
-        """What was too soon to be logged, at the end too."""
+        """Log what came too soon after the last line; also at the end."""
         loss, self._unlogged = self._unlogged, Loss()
         if loss:
             self._logged = time.monotonic()

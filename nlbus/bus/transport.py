@@ -1,4 +1,4 @@
-"""How events of the bus travel: over NETLINK_USERSOCK, or through the kernel module nlbus.ko."""
+"""The two ways of the bus: NETLINK_USERSOCK, and the kernel module nlbus.ko."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import fcntl
 import os
 import socket
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from nlbus._core.receive.arrival import Arrival
 from nlbus.errors import NlbusError, SchemaError
 from nlbus.kernel.constants import MessageType
 from nlbus.kernel.requests import message
 from nlbus.sources import bus
-
-if TYPE_CHECKING:
-    from nlbus.bus.subscriber import Subscriber
 
 Transport = Literal["auto", "usersock", "module"]
 
@@ -25,19 +23,19 @@ NOT_LOADED = "the module nlbus is not loaded: try `modprobe nlbus`"
 NS_GET_USERNS = 0xB701  # <linux/nsfs.h>
 FIRST_USERNS = 0xEFFF_FFFD  # inode: <linux/proc_ns.h>
 
-# Subscribers of this process that will join the module when it comes.
-_expecting: weakref.WeakSet[Subscriber] = weakref.WeakSet()
+# Methods of subscribers of this process, which join the module once it is loaded.
+_expecting: set[weakref.WeakMethod[Callable[[], None]]] = set()
 
 
 def checked(transport: str) -> Transport:
-    """The transport, if it is one. SchemaError."""
+    """Return the transport if there is one of this name. SchemaError."""
     if transport not in get_args(Transport):
         raise SchemaError(f"transport={transport!r}: 'auto', 'usersock' or 'module'")
     return transport  # type: ignore[return-value]
 
 
 def may_publish(protocol: int) -> bool:
-    """Whether the kernel lets us send to anybody but itself on this protocol: the module wants the same."""
+    """Whether the kernel lets us send to other processes on this protocol, as the module demands."""
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as probe:
             probe.bind((0, 0))
@@ -48,29 +46,31 @@ def may_publish(protocol: int) -> bool:
 
 
 def arrival() -> Arrival:
-    """Looks out for nlbus.ko, in the network namespace of the caller. OSError."""
+    """Watch for nlbus.ko, in the network namespace of the caller. OSError."""
     return Arrival(MODULE.encode(), os.fsencode(bus.MODULE_PROTOCOL), uevents=_hears_uevents())
 
 
-def expect(subscriber: Subscriber) -> None:
-    """It will join the module as soon as it notices, or a publisher of this process does."""
-    _expecting.add(subscriber)
+def expect(join: Callable[[], None]) -> None:
+    """Call this method when a publisher of this process notices the module, unless its object is gone."""
+    _expecting.add(weakref.WeakMethod(join, _expecting.discard))
 
 
 def arrived() -> None:
-    """The module is there: let the subscribers of this process join it now, before anything is published."""
-    for subscriber in list(_expecting):
-        with suppress(NlbusError):
-            subscriber._join_module()
+    """Have the subscribers of this process join the module now, before anything is published through it."""
+    for reference in list(_expecting):
+        join = reference()
+        if join is not None:
+            with suppress(NlbusError):
+                join()
 
 
-def expected_no_more(subscriber: Subscriber) -> None:
-    """It has joined, or gave up."""
-    _expecting.discard(subscriber)
+def expect_no_more(join: Callable[[], None]) -> None:
+    """Forget a method of `expect`: its subscriber has joined, or gave up."""
+    _expecting.discard(weakref.WeakMethod(join))
 
 
 def _hears_uevents() -> bool:
-    """Whether this network namespace is told of modules: only those of the first user namespace are."""
+    """Whether this network namespace hears uevents of modules: only those of the first user namespace do."""
     try:
         net = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -15,9 +15,23 @@ from nlbus.table.table import Table, add_to
 
 if TYPE_CHECKING:
     from nlbus._typing import Structured
-    from nlbus.bus.stream import Feed
+    from nlbus.bus.batch import Batch
     from nlbus.schema.topic import Topic
     from nlbus.table.chunks import Mask
+
+
+class Batches(Protocol):
+    """A Feed, as far as windows need it."""
+
+    live: bool
+
+    def recv(self, timeout: float | None = None) -> Batch:
+        """The next batch."""
+        ...
+
+    def empty(self, name: str | Topic) -> Table:
+        """A table without rows."""
+        ...
 
 
 class Window(Table):
@@ -41,7 +55,7 @@ class Window(Table):
         return sum(rows["count"][inside].tolist()), sum(rows["count"].tolist())
 
 
-def windows(feed: Feed, name: str | Topic, seconds: float) -> Iterator[Window]:
+def windows(feed: Batches, name: str | Topic, seconds: float) -> Iterator[Window]:
     """See Feed.windows."""
     span = round(arguments.seconds(seconds, "windows: seconds", above_zero=True) * 1e9)
     if span < 1:
@@ -49,7 +63,7 @@ def windows(feed: Feed, name: str | Topic, seconds: float) -> Iterator[Window]:
     return _windows(feed, name, span)
 
 
-def _windows(feed: Feed, name: str | Topic, span: int) -> Iterator[Window]:
+def _windows(feed: Batches, name: str | Topic, span: int) -> Iterator[Window]:
     start = time.time_ns() if feed.live else None
     now = start or 0
     tables: list[Table] = []
@@ -65,19 +79,19 @@ def _windows(feed: Feed, name: str | Topic, span: int) -> Iterator[Window]:
         now = batch.time_ns if batch or batch.loss else time.time_ns()
         start = now if start is None else start
         rows = batch.loss.rows
-        untold = np.ones(len(rows), np.bool_)
+        undated = np.ones(len(rows), np.bool_)
         while now >= (end := _next(start, span)):
             here = _between(rows, start, end)
-            untold &= ~here
-            table = Table.concat(tables or [feed._empty(name)])
+            undated &= ~here
+            table = Table.concat(tables or [feed.empty(name)])
             yield Window(table, start, end, loss + Loss.of(rows[here].tolist(), loss.open, False))
             start, tables, loss = end, [], Loss(open=loss.open)
-        here = _between(rows, start, end) | untold
+        here = _between(rows, start, end) | undated
         loss += Loss.of(rows[here].tolist(), batch.loss.open, batch.loss.grew)
         add_to(tables, batch.table(name))
     if start is not None:
         end = min(_next(start, span), max(time.time_ns() if feed.live else now + 1, start + 1))
-        yield Window(Table.concat(tables or [feed._empty(name)]), start, end, loss)
+        yield Window(Table.concat(tables or [feed.empty(name)]), start, end, loss)
 
 
 def _next(start: int, span: int) -> int:

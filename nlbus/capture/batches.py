@@ -16,7 +16,7 @@ from nlbus.errors import CaptureError
 from nlbus.kernel.groups import Groups
 from nlbus.sources import Source
 from nlbus.table.loss import Loss, LossRow
-from nlbus.table.query import Reading
+from nlbus.table.query import Query
 
 PACKETS = (2, 3, 6)  # block types: obsolete, simple and enhanced packet
 PCAP_HEADER = 24
@@ -45,7 +45,7 @@ class Batches:
         self.groups = Groups()  # that the recorder was in
         self._sources = Sources(self.scan, source)
         self._newest = self._sources.only  # the number of a source
-        self._readings: dict[int, Reading] = {}  # by the number of a source
+        self._queries: dict[int, Query] = {}  # by the number of a source
         self._order = "<"
         self._interfaces: list[Described] = []  # of this section
         self._ours = False  # the section is nlbus's
@@ -111,8 +111,8 @@ class Batches:
         (count, grew), self._open = self._open, (0, False)
         loss = Loss.of(rows, count, grew)
         # Gaps of what nlbus recorded are known already, or were not its to hear.
-        reading = self._readings.setdefault(self._newest, Reading(self._sources[self._newest]))
-        return Batch(block, loss if self._ours else Loss(block.losses) + loss, reading)
+        query = self._queries.setdefault(self._newest, Query(self._sources[self._newest]))
+        return Batch(block, loss if self._ours else Loss(block.losses) + loss, query)
 
     # -- what stands between the packets ----------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from nlbus.bus.batch import Batch
 from nlbus.bus.stream import Feed, OnLoss
 from nlbus.capture.batches import Batches
-from nlbus.errors import BusyError, ClosedError, LossError, NlbusError
+from nlbus.errors import BusyError, ClosedError, NlbusError
 from nlbus.kernel.arguments import optional_seconds
 from nlbus.kernel.groups import Groups
 from nlbus.sources import Source, group_names
@@ -52,7 +52,6 @@ class Capture(Feed):
         self._name = self._batches.input.name
         self._consuming = threading.Lock()
         self._closed = False
-        self._held: Batch | None = None  # LossError was raised for it; the next recv returns it
         self._counts = {"delivered": 0, "lost": 0, "dropped": 0, "open": 0}
 
     # -- receiving --------------------------------------------------------------------------------
@@ -65,9 +64,8 @@ class Capture(Feed):
         """
         optional_seconds(timeout, "timeout")
         with self._consumer():
-            batch, self._held = self._held, None
-            if batch is not None:
-                return batch
+            if (held := self._take_held()) is not None:
+                return held
             batch = self._batches.next()
             if batch is None:
                 raise ClosedError(f"{self._name}: end of capture")
@@ -76,12 +74,7 @@ class Capture(Feed):
             if batch.loss:
                 self._counts["lost"] += batch.loss.events
                 self._counts["dropped"] += batch.loss.datagrams
-                if self._on_loss == "raise":
-                    self._held = batch
-                    raise LossError(f"{self._name}: {batch.loss}", batch.loss)
-                if self._on_loss == "log":
-                    self._log(self._name, batch.loss)
-            return batch
+            return self._report(batch, self._name)
 
     @contextmanager
     def _consumer(self) -> Iterator[None]:

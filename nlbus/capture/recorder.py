@@ -90,7 +90,7 @@ def _recording(
     name = chosen_table(feed, table)
     recorder = TableRecorder(
         Target(file, format, numbered=numbered),
-        feed._empty(name),
+        feed.empty(name),
         lambda batch: batch.table(name),
         about=about(feed.source, name),
         roll_bytes=roll_bytes,
@@ -151,7 +151,7 @@ class Recorder:
         elif self._source != source:
             out += [pcapng.section(), self._describe(source)]
         out.append(pcapng.losses(batch.loss, batch.time_ns))
-        block, selected, rows = batch._block, batch._selected, len(batch._table)
+        block, selected, rows = batch.block, batch.selected, len(batch.index)
         start = 0
         while start < rows:
             stop, new = self._packer.learn(block, selected, start)

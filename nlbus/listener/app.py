@@ -15,7 +15,7 @@ from nlbus.listener.rule import Rule, named
 from nlbus.table.conditions import parse
 
 if TYPE_CHECKING:
-    from nlbus.bus.sockets import Trust
+    from nlbus.bus.options import Trust
     from nlbus.bus.stream import Feed
     from nlbus.kernel.netns import Netns
     from nlbus.schema.topic import Topic

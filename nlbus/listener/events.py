@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 from nlbus.kernel.groups import Groups
 from nlbus.sources import group_names
 from nlbus.sources.uevent import variables
-from nlbus.table.chunks import Mask
 
 if TYPE_CHECKING:
     from nlbus.bus.batch import Batch
     from nlbus.sources import Source
-    from nlbus.table.table import Table
+    from nlbus.table.query import Pick, Query
 
 Event = dict[str, Any]
-Preselect = Callable[["Table", str], Mask]
 
 # Keys that events of every source can have.
 EVENT_KEYS = ("nl_table", "nl_time", "nl_op", "nl_origin", "nl_group", "nl_nsid", "nl_lost", "nl_count")
@@ -28,16 +26,13 @@ EVENT_KEYS = ("nl_table", "nl_time", "nl_op", "nl_origin", "nl_group", "nl_nsid"
 # -- events -----------------------------------------------------------------------------------------
 
 
-def table_events(source: Source, batch: Batch, name: str, preselect: Preselect) -> Iterator[Event]:
-    """The preselected rows of a table, as events."""
-    table = batch.table(name)
-    if not len(table):
-        return
-    for row in table.filter(preselect(table, name)).iter_rows(absent=False):
+def table_events(query: Query, batch: Batch, preselect: Pick) -> Iterator[Event]:
+    """The preselected rows of the query's tables, as events."""
+    for name, row in query.rows(batch, pick=preselect):
         event: Event = {"nl_table": name} | row
-        if source.name == "uevent":
+        if query.source.name == "uevent":
             event = variables(row["env"]) | _nl_columns(event)
-        yield event | {"nl_group": _group(source, row["nl_group"])}
+        yield event | {"nl_group": _group(query.source, row["nl_group"])}
 
 
 def message_events(source: Source, batch: Batch, groups: Groups) -> Iterator[Event]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from nlbus.bus.sockets import buffer_sizes, option_values, trusted
+from nlbus.bus.options import buffer_sizes, option_values, trusted
 from nlbus.errors import SchemaError, UnknownColumn
 from nlbus.kernel.arguments import seconds
 from nlbus.kernel.groups import Groups
@@ -23,7 +23,7 @@ from nlbus.sources import GroupsLike, Source, did_you_mean, find, resolve_groups
 from nlbus.table.chunks import Mask
 from nlbus.table.expressions import Expression
 from nlbus.table.expressions import field as column_of
-from nlbus.table.query import Reading, looks_closer, tables_with
+from nlbus.table.query import Query, tables_with
 
 if TYPE_CHECKING:
     from nlbus.bus.batch import Batch
@@ -112,11 +112,11 @@ class Rule:
         buffer_sizes(self.settings.get("buffer_events"), 0)
 
     def _tables(self, names: list[str]) -> list[str]:
-        """The tables to decode. Where several fit a message, the last one wins."""
+        """The names of the tables to decode."""
         source = self.resolved_source
         if self.topics or not source.schemas:
             if names or self.where is not None:
-                Reading(source, names or None).schema(names[0] if names else "")  # always raises
+                Query(source, names or None).schema(names[0] if names else "")  # always raises
             known = {name for topic in self.topics for name in topic.dtype.names or ()} | {
                 *MESSAGE_KEYS,
                 *EVENT_KEYS,
@@ -130,9 +130,10 @@ class Rule:
             self._check_variables()
         else:
             columns += [key for key in self.match if key not in EVENT_KEYS]
-        found = tables_with(source, names, columns)
-        reading = Reading(source, found, self.where)
-        return sorted(found, key=lambda name: looks_closer(reading.schema(name)))
+        self._query = Query(source, tables_with(source, names, columns))
+        if self.where is not None:
+            Query(source, self._query.tables, self.where)  # raises for columns that it cannot compare
+        return self._query.order
 
     def _keys(self) -> frozenset[str]:
         source = self.resolved_source
@@ -140,7 +141,7 @@ class Rule:
             return frozenset(name for topic in self.topics for name in topic.dtype.names or ())
         if not source.schemas:
             return frozenset(MESSAGE_KEYS)
-        names = (column.name for name in source.tables for column in Reading(source).empty(name).columns)
+        names = (column.name for name in source.tables for column in Query(source).empty(name).columns)
         columns = frozenset(name for name in names if name not in NL_NAMES)
         return frozenset(map(str.upper, columns - {"env"})) if source.name == "uevent" else columns
 
@@ -155,7 +156,7 @@ class Rule:
         if groups is None and self.topics:
             return Groups(*(group for topic in self.topics for group in topic.groups))
         if groups is None and chosen:
-            groups = Reading(source, self.table_names).groups
+            groups = Query(source, self.table_names).groups
         return resolve_groups(source, groups)
 
     def _dumpable(self, chosen: bool) -> list[str]:
@@ -180,7 +181,7 @@ class Rule:
         found: dict[str, Expression | None] = {}
         uevent = self.resolved_source.name == "uevent"
         for name in self.table_names:
-            columns = {column.name: column for column in Reading(self.resolved_source).empty(name).columns}
+            columns = {column.name: column for column in Query(self.resolved_source).empty(name).columns}
             tests: list[Expression] = [] if self.where is None else [self.where]
             for key, glob in self.matches.globs.items():
                 column = columns.get(key.lower() if uevent else key)
@@ -207,8 +208,8 @@ class Rule:
         if batch.origin != "live" and not self.initial:
             return []
         source, found = self.resolved_source, list[Event]()
-        for name in self.table_names:
-            found += table_events(source, batch, name, self.preselect)
+        if self.table_names:
+            found += table_events(self._query, batch, self.preselect)
         for topic in self.topics:
             rows = batch.table(topic).iter_rows(absent=False)
             found += ({"nl_table": topic.name} | row | {"nl_group": str(row["nl_group"])} for row in rows)

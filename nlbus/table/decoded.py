@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from nlbus._typing import Structured
     from nlbus.table.chunks import Mask
 
-LIVE, SNAPSHOT, RESYNC = 0, 1, 2  # ORIGINS of nlbus/schema/types.py
 NL_ROW, NL_TIME, NL_OP, NL_ORIGIN, NL_GROUP, NL_NSID = range(6)
 
 
@@ -72,7 +71,7 @@ class DecodedRows:
 
     @property
     def damaged(self) -> Mask:
-        """Rows of which something was shorter than its type, or cut."""
+        """DecodedChunk of which something was shorter than its type, or cut."""
         return self._decoded.marks
 
     def absent(self, i: int) -> bool:

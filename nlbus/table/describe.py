@@ -1,4 +1,4 @@
-"""What a table has: its columns and the key of its rows."""
+"""The columns of a table and the key of its rows."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from nlbus.schema.types import Column
 from nlbus.sources import find
-from nlbus.table.query import Reading
+from nlbus.table.query import Query
 
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
-    """The columns of a table, and which of them tell its rows apart (none: each row is an event of its own).
+    """The columns of a table, and which of them identify a row (none: each row is an event of its own).
 
     A Column has name, dtype, type (on the wire), unit, enum or flags (numbers to the kernel's names),
-    nullable, and attribute, the kernel's name. groups are those by which such messages come.
+    nullable, and attribute, the kernel's name. groups are those that carry its messages.
     """
 
     source: str
@@ -34,7 +34,7 @@ class TableSchema:
 
 def schema(source: str, table: str) -> TableSchema:
     """The columns of a table of a source. UnknownSource, SchemaError."""
-    reading = Reading(find(source))
-    found = reading.schema(table)
-    columns = reading.empty(table).columns
+    query = Query(find(source))
+    found = query.schema(table)
+    columns = query.empty(table).columns
     return TableSchema(source, table, columns, tuple(found.key), tuple(found.groups), found.about)

@@ -1,4 +1,4 @@
-"""Events of a topic, or of a kind that a source has, as a table: a column a field."""
+"""Events of a topic, or of a source's record schema, as a table: a column per field."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from nlbus.schema.schema import RecordSchema
 from nlbus.schema.topic import Topic
 from nlbus.schema.types import NL_COLUMNS, Column, Values
 from nlbus.table.table import Table
-from nlbus.table.topic_columns import fields, values
+from nlbus.table.topic_columns import field_values, fields
 
 if TYPE_CHECKING:
     from nlbus._typing import Structured
-    from nlbus.bus.batch import Batch
     from nlbus.sources import Source
     from nlbus.table.chunks import Mask
+    from nlbus.table.received import Received
 
 NEVER_ABSENT: Mapping[str, int] = {}
 
@@ -60,7 +60,7 @@ class Records:
         name = self._columns[i].name
         if name in self._about:
             return self._about[name]
-        found = values(self._fields[name], self._records)
+        found = field_values(self._fields[name], self._records)
         valid = self._valid(name)
         return found if valid is None else replace(found, valid=valid)
 
@@ -79,9 +79,9 @@ def topic_columns(topic: Topic) -> tuple[Column, ...]:
     return (*NL_COLUMNS, *(field.column for field in fields(topic.dtype)))
 
 
-def topic_table(batch: Batch, topic: Topic) -> Table:
+def topic_table(received: Received, topic: Topic) -> Table:
     """The events of the topic that fit it."""
-    return _table(batch, topic, topic_columns(topic), NEVER_ABSENT, NEVER_ABSENT)
+    return _table(received, topic, topic_columns(topic), NEVER_ABSENT, NEVER_ABSENT)
 
 
 @cache
@@ -124,41 +124,43 @@ def record_columns(schema: RecordSchema, wanted: frozenset[str] | None) -> tuple
     return (*NL_COLUMNS, *(column for column in own if wanted is None or column.name in wanted))
 
 
-def record_table(batch: Batch, source: Source, schema: RecordSchema, wanted: frozenset[str] | None) -> Table:
+def record_table(
+    received: Received, source: Source, schema: RecordSchema, wanted: frozenset[str] | None
+) -> Table:
     """These columns of a source's events of this kind."""
     absent = {field.name: field.absent for field in schema.fields if field.absent is not None}
     columns = record_columns(schema, wanted)
-    return _table(batch, record_topic(source, schema), columns, schema.needs, absent)
+    return _table(received, record_topic(source, schema), columns, schema.needs, absent)
 
 
 def _table(
-    batch: Batch,
+    received: Received,
     topic: Topic,
     columns: tuple[Column, ...],
     needs: Mapping[str, int],
     absent: Mapping[str, int],
 ) -> Table:
-    if not batch._is_bus:
-        return Table(columns, loss=batch.loss)
-    segments = batch._table
-    fit = _fitting(batch, topic)
+    if not received.on_bus:
+        return Table(columns, loss=received.loss)
+    segments = received.index
+    fit = _fitting(received, topic)
     rows = int(fit.sum())
     about = {
         "nl_row": np.flatnonzero(fit).astype(np.uint32),
-        "nl_time": batch.events["time_ns"][fit],
+        "nl_time": received.events["time_ns"][fit],
         "nl_op": np.zeros(rows, np.uint8),
         "nl_origin": np.zeros(rows, np.uint8),
         "nl_group": np.repeat(segments["group"], segments["count"])[fit],
     }
-    told = {name: Values(array) for name, array in about.items()}
-    told["nl_nsid"] = Values(np.full(rows, -1, np.int32), np.zeros(rows, np.bool_))
-    records = np.array(batch.records(topic))
-    return Table(columns, [Records(columns, records, told, needs, absent)], batch.loss)
+    values = {name: Values(array) for name, array in about.items()}
+    values["nl_nsid"] = Values(np.full(rows, -1, np.int32), np.zeros(rows, np.bool_))
+    records = np.array(received.records(topic))
+    return Table(columns, [Records(columns, records, values, needs, absent)], received.loss)
 
 
-def _fitting(batch: Batch, topic: Topic) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which events `batch.records(topic)` has."""
-    segments = batch._table
+def _fitting(received: Received, topic: Topic) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Marks the events that `received.records(topic)` returns."""
+    segments = received.index
     size = topic.dtype.itemsize
     ours = (segments["type"] == topic.type) & (segments["fingerprint"] == topic.fingerprint)
     fixed = segments["offsets_at"] < 0
@@ -166,6 +168,6 @@ def _fitting(batch: Batch, topic: Topic) -> np.ndarray[tuple[int], np.dtype[np.b
     ends = np.cumsum(segments["count"], dtype=np.int64)
     for i in np.flatnonzero(ours & ~fixed).tolist():
         count = int(segments["count"][i])
-        offsets = np.frombuffer(batch.data, "<u4", count + 1, int(segments["offsets_at"][i]))
+        offsets = np.frombuffer(received.data, "<u4", count + 1, int(segments["offsets_at"][i]))
         fit[ends[i] - count : ends[i]] = np.diff(offsets) == size
     return fit

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from fnmatch import translate
 from functools import partial, reduce
-from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeGuard
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from nlbus.table.values import MAPPED, time_dtype
 if TYPE_CHECKING:
     from nlbus._typing import Array
     from nlbus.schema.types import Column
-    from nlbus.table.table import Table
 
 Number = (int, float, np.number, np.bool_)
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -45,6 +44,20 @@ def field(name: str) -> Operand:
     return Operand(name)
 
 
+class Columns(Protocol):
+    """A table, as far as expressions need it."""
+
+    def column(self, name: str) -> Column:
+        """The column of this name. UnknownColumn."""
+        ...
+
+    def valid(self, name: str) -> Mask:
+        """Marks the rows that have a value."""
+        ...
+
+    def __getitem__(self, name: str) -> Array: ...
+
+
 class Expression(ABC):
     """What is true or false of a row, or neither: where it has no value, no comparison is, as in SQL.
 
@@ -53,19 +66,19 @@ class Expression(ABC):
 
     columns: frozenset[str]
 
-    def mask(self, table: Table) -> Mask:
+    def mask(self, table: Columns) -> Mask:
         """The rows for which it is true. UnknownColumn; SchemaError where a value does not fit its column.
 
         A table without rows finds these errors, too.
         """
         return self._rows(table, True)
 
-    def equalities(self, table: Table) -> dict[str, int]:
+    def equalities(self, table: Columns) -> dict[str, int]:
         """Columns of numbers that must have a certain value wherever it is true; maybe not all of them."""
         return {}
 
     @abstractmethod
-    def _rows(self, table: Table, truth: bool) -> Mask:
+    def _rows(self, table: Columns, truth: bool) -> Mask:
         """The rows for which it is true, or those for which it is false."""
 
     def __and__(self, other: Expression) -> Expression:
@@ -97,11 +110,11 @@ class _Pair(Expression):
         self.columns = left.columns | right.columns
         self._left, self._right, self._sign = left, right, sign
 
-    def _rows(self, table: Table, truth: bool) -> Mask:
+    def _rows(self, table: Columns, truth: bool) -> Mask:
         left, right = self._left._rows(table, truth), self._right._rows(table, truth)
         return left | right if (self._sign == "|") is truth else left & right
 
-    def equalities(self, table: Table) -> dict[str, int]:
+    def equalities(self, table: Columns) -> dict[str, int]:
         if self._sign == "|":
             return {}
         return self._left.equalities(table) | self._right.equalities(table)
@@ -115,7 +128,7 @@ class _Not(Expression):
         self.columns = inner.columns
         self._inner = inner
 
-    def _rows(self, table: Table, truth: bool) -> Mask:
+    def _rows(self, table: Columns, truth: bool) -> Mask:
         return self._inner._rows(table, not truth)
 
     def __repr__(self) -> str:
@@ -129,7 +142,7 @@ class _Test(Expression):
         self.columns = frozenset([name])
         self._name, self._text, self._test = name, text, test
 
-    def _rows(self, table: Table, truth: bool) -> Mask:
+    def _rows(self, table: Columns, truth: bool) -> Mask:
         hits = self._test(table.column(self._name), table[self._name])
         return (hits if truth else ~hits) & table.valid(self._name)
 
@@ -142,7 +155,7 @@ class _Equal(_Test):
         super().__init__(name, text, partial(_compare, operator.eq, value))
         self._value = value
 
-    def equalities(self, table: Table) -> dict[str, int]:
+    def equalities(self, table: Columns) -> dict[str, int]:
         value = _fitting(table.column(self._name), self._value)
         return {self._name: int(value)} if isinstance(value, int | np.integer) else {}
 
@@ -152,7 +165,7 @@ class _Absent(Expression):
         self.columns = frozenset([name])
         self._name = name
 
-    def _rows(self, table: Table, truth: bool) -> Mask:
+    def _rows(self, table: Columns, truth: bool) -> Mask:
         valid = table.valid(self._name)
         return ~valid if truth else valid
 

@@ -1,9 +1,8 @@
-"""How the batches of a source are read as tables: which tables and columns, which rows."""
+"""Queries: which tables, columns and rows of a source's messages are decoded, and decoding them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from heapq import merge
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,27 +18,24 @@ from nlbus.table.expressions import Expression, expression
 from nlbus.table.table import Table
 
 if TYPE_CHECKING:
-    from nlbus.bus.batch import Batch
+    from nlbus.table.chunks import Mask
+    from nlbus.table.received import Received
 
 Tables = Iterable[str] | Mapping[str, Iterable[str] | None] | None
+Pick = Callable[[Table, str], "Mask"]
 
 
-class Reading:
-    """What a subscriber's batches are read as.
+class Query:
+    """The tables, columns and rows that messages of a source are decoded to.
 
     tables: names, or names and the columns wanted (None: all); None: every table of the source with every
-    column. where: only these rows. SchemaError for a table or column that there is not.
+    column. where: only the rows for which it is true. SchemaError for an unknown table or column.
     """
 
     def __init__(self, source: Source, tables: Tables = None, where: Expression | None = None) -> None:
         self.source = source
         self.where = None if where is None else expression(where, "where=")
         self._schemas = {schema.name: schema for schema in source.schemas}
-        self._types = {
-            schema.name: frozenset(op.type for op in schema.ops)
-            for schema in source.schemas
-            if isinstance(schema, Schema)
-        }
         self._wanted: dict[str, frozenset[str] | None] = dict.fromkeys(self._schemas)
         if tables is not None:
             chosen = tables if isinstance(tables, Mapping) else dict.fromkeys(_names(tables))
@@ -49,6 +45,13 @@ class Reading:
             }
             if not self._wanted:
                 raise SchemaError(f"tables=[] of {source.name}: none at all; None means every table")
+        self._types = {
+            schema.name: frozenset(op.type for op in schema.ops)
+            for schema in map(self.schema, self._wanted)
+            if isinstance(schema, Schema)
+        }
+        # Where two tables fit a message, the later of these has it.
+        self.order = sorted(self._wanted, key=lambda name: _is_narrower(self.schema(name)))
         for name in self._wanted if where is not None or tables is not None else ():
             self.empty(name)
             if self.where is not None:
@@ -56,14 +59,14 @@ class Reading:
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The names of those that were asked for."""
+        """The names of the tables."""
         return tuple(self._wanted)
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The source's groups that bring messages of these tables: of each those of the default, if any is.
+        """The groups that carry messages of these tables: per table those of the source's default, if any.
 
-        The others tell the same again (udev after the kernel), or of what few have.
+        The other groups repeat the messages (udev after the kernel), or carry what few machines have.
         """
         found: list[str] = []
         for name in self._wanted:
@@ -84,62 +87,76 @@ class Reading:
         )
 
     def _decoded(self, name: str) -> frozenset[str] | None:
-        """The columns that the decoder is asked for."""
+        """The columns that the decoder fills."""
         wanted = self._wanted.get(name)
         if wanted is None or self.where is None:
             return wanted
         return wanted | self.where.columns
 
     def empty(self, name: str | Topic) -> Table:
-        """The same table without rows. SchemaError."""
+        """The table without rows. SchemaError."""
         if isinstance(name, Topic):
             return Table(topic_columns(name))
         return Table(_columns(self.schema(name), self._wanted.get(name)))
 
     def _all(self, name: str) -> Table:
-        """With the columns that `where` looks at."""
+        """The table without rows, with the columns that `where` reads."""
         return Table(_columns(self.schema(name), self._decoded(name)))
 
     def equalities(self, name: str) -> dict[str, int]:
-        """Numbers that columns of this table must have, as far as `where` says so."""
+        """The numbers that columns of this table must have, as far as `where` says so."""
         return {} if self.where is None else self.where.equalities(self._all(name))
 
-    def table(self, batch: Batch, name: str | Topic) -> Table:
-        """The rows of one kind in a batch. SchemaError."""
+    def table(self, received: Received, name: str | Topic) -> Table:
+        """The rows of one table. SchemaError."""
         if isinstance(name, Topic):
-            return topic_table(batch, name)
-        table = self._every_row(batch, self.schema(name), self._decoded(name))
+            return topic_table(received, name)
+        table = self._every_row(received, self.schema(name), self._decoded(name))
         if self.where is None:
             return table
-        # First the columns: to pick rows copies what is left.
+        # Columns first: picking rows copies every column that is left.
         return table.select(self._shown(name)).filter(self.where.mask(table))
 
-    def _every_row(self, batch: Batch, schema: AnySchema, wanted: frozenset[str] | None) -> Table:
+    def _every_row(self, received: Received, schema: AnySchema, wanted: frozenset[str] | None) -> Table:
         if isinstance(schema, RecordSchema):
-            return record_table(batch, self.source, schema, wanted)
+            return record_table(received, self.source, schema, wanted)
         found = decoder(schema, wanted)
-        rows = found.rows(batch._block, batch._selected, batch._origin)
-        return Table(found.columns, [rows], batch.loss, rows.unknown, rows.malformed)
+        rows = found.rows(received.block, received.selected, received.origin_code)
+        return Table(found.columns, [rows], received.loss, rows.unknown, rows.malformed)
 
     def _shown(self, name: str) -> list[str]:
-        """The columns of a table, without those that only `where` looks at."""
+        """The columns of a table, without those that only `where` reads."""
         return [column.name for column in _columns(self.schema(name), self._wanted.get(name))]
 
-    def rows(self, batch: Batch) -> Iterator[dict[str, Any]]:
-        """The rows of all tables that were asked for, in message order; nl_table says of which."""
-        named = (self._named(batch, name) for name in self._told_of(batch))
-        return merge(*named, key=lambda row: row["nl_row"])
+    def rows(
+        self, received: Received, *, absent: bool = False, pick: Pick | None = None
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Each decoded message as (table name, row), in message order. `pick` marks the rows to keep.
 
-    def _told_of(self, batch: Batch) -> list[str]:
-        """The tables that the types of a batch's messages allow for: few, where a source has many."""
-        if self.source.framing != "nlmsg":
-            return list(self._wanted)
-        types = frozenset(np.unique(batch.messages["type"]).tolist())
-        return [name for name in self._wanted if not types.isdisjoint(self._types[name])]
+        A message belongs to one table. Where the types of two tables overlap, the table whose schema looks at
+        more than the type has it. absent: rows name the columns without a value, too (see Table.iter_rows).
+        """
+        names = self._present(received)
+        tables = [(name, self._picked(received, name, pick)) for name in names]
+        tables = [(name, table) for name, table in tables if len(table)]
+        if len(tables) == 1:
+            name, table = tables[0]
+            return ((name, row) for row in table.iter_rows(absent=absent))
+        found: dict[int, tuple[str, dict[str, Any]]] = {}
+        for name, table in tables:
+            found.update((row["nl_row"], (name, row)) for row in table.iter_rows(absent=absent))
+        return (found[number] for number in sorted(found))
 
-    def _named(self, batch: Batch, name: str) -> Iterator[dict[str, Any]]:
-        for row in self.table(batch, name).iter_rows():
-            yield {"nl_table": name} | row
+    def _picked(self, received: Received, name: str, pick: Pick | None) -> Table:
+        table = self.table(received, name)
+        return table.filter(pick(table, name)) if pick is not None and len(table) else table
+
+    def _present(self, received: Received) -> list[str]:
+        """The tables that the types of these messages allow: few, where a source has many."""
+        if self.source.framing != "nlmsg" or len(self.order) == 1:
+            return self.order
+        types = frozenset(np.unique(received.index["type"]).tolist())
+        return [name for name in self.order if not types.isdisjoint(self._types[name])]
 
 
 def _columns(schema: AnySchema, wanted: frozenset[str] | None) -> tuple[Column, ...]:
@@ -150,27 +167,27 @@ def _columns(schema: AnySchema, wanted: frozenset[str] | None) -> tuple[Column, 
 
 def tables_with(source: Source, tables: Iterable[str], columns: Iterable[str]) -> list[str]:
     """These tables, or if none is named those that have all these columns. SchemaError, UnknownColumn."""
-    named, asked = list(tables), dict.fromkeys(columns)
-    reading = Reading(source, named or None)
-    if not reading.tables:
+    named, needed = list(tables), dict.fromkeys(columns)
+    query = Query(source, named or None)
+    if not query.tables:
         raise SchemaError(f"{source.name} has no tables: its messages are not decoded")
-    have = {name: {column.name for column in reading.empty(name).columns} for name in reading.tables}
-    for column in asked:
+    have = {name: {column.name for column in query.empty(name).columns} for name in query.tables}
+    for column in needed:
         if not any(column in names for names in have.values()):
             known = {name for names in have.values() for name in names}
-            where = f"table {reading.tables[0]}" if len(have) == 1 else "any of these tables"
+            where = f"table {query.tables[0]}" if len(have) == 1 else "any of these tables"
             raise UnknownColumn(
                 f"no column {column!r} in {where if named else 'any table'} of {source.name}"
                 f"{did_you_mean(column, sorted(known))}"
             )
-    found = [name for name, names in have.items() if named or names.issuperset(asked)]
+    found = [name for name, names in have.items() if named or names.issuperset(needed)]
     if not found:
-        raise SchemaError(f"no table of {source.name} has all of {', '.join(asked)}")
+        raise SchemaError(f"no table of {source.name} has all of {', '.join(needed)}")
     return found
 
 
-def looks_closer(schema: AnySchema) -> bool:
-    """Whether it looks at more than a message's type: then what is of two tables is this one's."""
+def _is_narrower(schema: AnySchema) -> bool:
+    """Whether the schema looks at more than a message's type."""
     return isinstance(schema, Schema) and schema.selector is not None
 
 

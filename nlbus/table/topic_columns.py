@@ -62,7 +62,7 @@ def _column(leaf: Leaf) -> Column:
     )
 
 
-def values(field: Field, records: Structured) -> Values:
+def field_values(field: Field, records: Structured) -> Values:
     """The values of a field, in memory of their own."""
     leaf = field.leaf
     # They lie scattered, at any alignment and in any byte order.

@@ -198,7 +198,7 @@ def reread(data: bytes) -> list[Batch]:
 def contents(batch: Batch) -> list[Any]:
     """All that a batch says, but for where its bytes lie."""
     rows = batch.messages[["type", "flags", "seq", "portid", "group", "nsid", "length"]].tolist()
-    if batch._is_bus:
+    if batch.on_bus:
         # A cut batch may be shorter where it was one of varying events: the rest was not selected.
         rows = [row[:-1] for row in rows]
     payloads = [batch.payload(i) for i in range(len(batch))]

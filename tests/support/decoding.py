@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from nlbus.bus.batch import MESSAGE, Batch
+from nlbus._core.columns.records import MESSAGE
+from nlbus.bus.batch import Batch
 from nlbus.schema.schema import Schema
 from nlbus.schema.types import NL_COLUMNS, OPS, Column, Values
-from nlbus.table.decoded import LIVE, DecodedRows, decoder
+from nlbus.table.decoded import DecodedRows, decoder
+from nlbus.table.received import LIVE
 from tests.support import columns_reference
 from tests.support.reference import kernel_chain, message
 from tests.support.schemas import Message
@@ -29,7 +31,7 @@ def batch_of(messages: Iterable[Message], *, chained: bool = False) -> Batch:
 
 
 def decode(schema: Schema, batch: Batch, wanted: frozenset[str] | None = None) -> DecodedRows:
-    rows = decoder(schema, wanted).rows(batch._block, batch._selected, LIVE)
+    rows = decoder(schema, wanted).rows(batch.block, batch.selected, LIVE)
     assert isinstance(rows, DecodedRows)
     return rows
 
@@ -119,7 +121,7 @@ def agree_at_the_edge(schema: Schema, messages: Iterable[Message]) -> None:
             start = EDGE.start if view.nbytes == 0 else _address(view)
             # A row says where its payload is, from the start of the block: anywhere in memory.
             row = np.array([(start - base, len(payload), kind, flags, 0, 0, 0, -1)], MESSAGE)
-            compare(schema, decoder(schema, None).rows(anything._block, row, LIVE), expected)  # type: ignore[arg-type]
+            compare(schema, decoder(schema, None).rows(anything.block, row, LIVE), expected)  # type: ignore[arg-type]
 
 
 def _address(view: memoryview) -> int:

@@ -29,7 +29,7 @@ from nlbus.cli.shared.stdout import discard_stdout, write_all
 from nlbus.cli.shared.view_options import add_view_options
 from nlbus.kernel.netns import inside
 from nlbus.sources import Source, find
-from nlbus.table.query import Reading
+from nlbus.table.query import Query
 
 CHUNK = 128  # lines a write
 
@@ -85,7 +85,7 @@ def snapshot(
         view_options = replace(view_options, output=format_of(file))
     check_binary(view_options.output, file)
     chosen, output = view_options.columns, view_options.output
-    empty = Reading(there).empty(table)
+    empty = Query(there).empty(table)
     for name in chosen:
         empty.column(name)  # raises
     wanted = wanted_columns(there, table, chosen, view_options.complete)

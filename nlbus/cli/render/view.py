@@ -8,15 +8,13 @@ import click
 import numpy as np
 
 from nlbus import Batch, Expression, Table
-from nlbus.bus.batch import NLBUS_MSG_BATCH
 from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.records import Record, as_json, as_text, events
 from nlbus.cli.render.row_text import NL_NAMES, RowText, hidden
 from nlbus.listener.events import Match
-from nlbus.schema.schema import AnySchema, RecordSchema, Schema
 from nlbus.sources import Source
 from nlbus.sources.uevent import variables
-from nlbus.table.query import Reading, looks_closer, tables_with
+from nlbus.table.query import Query, tables_with
 
 OF_ONE_TABLE = ("csv", "arrow", "parquet")
 COMMON = ("nl_time", "nl_op")  # beside the columns that were chosen, where rows come as time goes on
@@ -68,9 +66,7 @@ class View:
         self._options = view_options
         self._match = Match(view_options.match)
         self._rest = not view_options.chooses
-        self._reading: Reading | None = None
-        self._order: list[str] = []
-        self._types: dict[str, set[int]] = {}  # of messages, a table
+        self._query: Query | None = None
         if (
             view_options.chooses
             or view_options.output in OF_ONE_TABLE
@@ -83,58 +79,52 @@ class View:
                 name: wanted_columns(source, name, view_options.columns, view_options.complete, keys)
                 for name in found
             }
-            reading = Reading(source, columns, view_options.where)
-            # A message may be of several: then it is told by the one that looks at more than its type.
-            self._order = sorted(found, key=lambda name: looks_closer(reading.schema(name)))
-            self._types = {name: _types(reading.schema(name)) for name in found}
-            self._reading = reading
+            self._query = Query(source, columns, view_options.where)
         # Where tables were asked for, those that bring them.
-        self.groups = list(self._reading.groups) if view_options.chooses and self._reading else []
+        self.groups = list(self._query.groups) if view_options.chooses and self._query else []
         self._words = RowText(
             source, view_options.columns, view_options.everything, names or InterfaceNames()
         )
 
     def present(self, wanted: bool) -> bool | list[str]:
         """What to ask for of that which is there: the tables that are shown, or all of the groups'."""
-        return self._order if wanted and self.groups else wanted
+        return self._query.order if wanted and self.groups and self._query else wanted
 
     def records(self, batch: Batch, limit: int | None = None) -> Iterator[Record]:
         """A record an event, in the order of arrival, `limit` at most."""
         rows: dict[int, tuple[str, dict[str, Any]]] = {}
-        if self._reading is not None:
-            there = set(np.unique(batch.messages["type"]).tolist())
-            for name in self._order:
-                if self._types[name].isdisjoint(there):
-                    continue
-                for row in self._rows(self._reading.table(batch, name)):
-                    if self._fits(row):
-                        rows[row["nl_row"]] = name, row
+        if self._query is not None:
+            for name, row in self._query.rows(batch):
+                shown = prepared(self.source, row)
+                if self._fits(shown):
+                    rows[row["nl_row"]] = name, shown
         return events(self.source, batch, limit, rows, self._rest)
 
     @property
     def only(self) -> Table:
         """The table, without rows, where there is but one. UsageError."""
-        if len(self._order) != 1:
-            names = " or ".join(sorted(self._order))
-            raise click.UsageError(f"{self._options.output} has the rows of one table: --table {names}")
-        assert self._reading is not None
-        return self._ordered(self._reading.empty(self._order[0]))
+        assert self._query is not None
+        if len(self._query.tables) != 1:
+            raise click.UsageError(
+                f"{self._options.output} has the rows of one table: "
+                f"--table {' or '.join(sorted(self._query.tables))}"
+            )
+        return self._ordered(self._query.empty(self.table_name))
 
     @property
     def table_name(self) -> str:
-        """Of that one."""
-        return self._order[0]
+        """The name of that table."""
+        assert self._query is not None
+        return self._query.tables[0]
 
     def table(self, batch: Batch) -> Table:
         """Its rows."""
-        assert self._reading is not None
-        table = self._reading.table(batch, self._order[0])
+        assert self._query is not None
+        table = self._query.table(batch, self.table_name)
         if self._options.match:
-            table = table.filter(np.fromiter(map(self._fits, self._rows(table)), np.bool_, len(table)))
+            rows = (prepared(self.source, row) for row in table.iter_rows(absent=False))
+            table = table.filter(np.fromiter(map(self._fits, rows), np.bool_, len(table)))
         return self._ordered(table)
-
-    def _rows(self, table: Table) -> Iterator[dict[str, Any]]:
-        return (prepared(self.source, row) for row in table.iter_rows(absent=False))
 
     def _fits(self, row: dict[str, Any]) -> bool:
         return self._match(row["env"] if "env" in row and self.source.name == "uevent" else row)
@@ -172,14 +162,7 @@ def wanted_columns(
     """What is decoded of a table, `keys` in any case; None: all."""
     if not columns and every:
         return None
-    names = [column.name for column in Reading(source).empty(table).columns if column.name not in NL_NAMES]
+    names = [column.name for column in Query(source).empty(table).columns if column.name not in NL_NAMES]
     if columns:
         return [name for name in names if name in columns or name in keys]
     return [name for name in names if name in keys or not hidden(source.name, table, name)]
-
-
-def _types(schema: AnySchema) -> set[int]:
-    if isinstance(schema, RecordSchema):
-        return {NLBUS_MSG_BATCH}
-    # Datagrams that are no messages of netlink have type 0.
-    return {op.type for op in schema.ops} if isinstance(schema, Schema) else {0}

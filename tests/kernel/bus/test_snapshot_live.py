@@ -186,7 +186,7 @@ def test_a_state_of_connections_keeps_what_a_change_does_not_tell(subscribe: Sub
     ("source", "more", "words"),
     [
         ("route", {"tables": ["link"], "all_nsid": True}, "all_nsid"),
-        ("proc", {"tables": ["exit"]}, "no snapshot of proc exit"),
+        ("proc", {"tables": ["exit"]}, "proc exit is not dumpable"),
         ("sock_diag", {}, "no snapshot of sock_diag"),
         ("bus", {"groups": 1}, "no snapshot of bus"),
     ],

@@ -16,7 +16,7 @@ from nlbus.schema.schema import Dump, Filter
 from nlbus.sources import find
 from nlbus.table.conditions import parse
 from nlbus.table.decoded import SNAPSHOT
-from nlbus.table.query import Reading
+from nlbus.table.query import Query
 from tests.support.multicast_routing import multicast_routes
 from tests.support.route_scene import Scene
 from tests.support.sockets import drain, ip, run, track_connections
@@ -165,7 +165,7 @@ def test_requests_that_the_kernel_does_not_support_add_nothing() -> None:
 
     def dumped(*headers: bytes) -> int:
         dump = Dump(RTM_GETMULTICAST, headers)
-        return sum(map(len, dumping._dumped(Reading(find("route")), "multicast", dump, {}, SNAPSHOT)))
+        return sum(map(len, dumping._dumped(Query(find("route")), "multicast", dump, {}, SNAPSHOT)))
 
     assert dumped(supported, unsupported) == dumped(unsupported, supported) == dumped(supported) > 0
     with pytest.raises(KernelError, match="dumping route multicast: Operation not supported"):

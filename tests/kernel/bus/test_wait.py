@@ -257,7 +257,7 @@ def test_stats_may_be_asked_while_another_thread_receives(sub: Subscriber, publi
 def test_what_is_closed_while_its_membership_changes_stays_readable(sub: Subscriber) -> None:
     fd = sub.fileno()
     assert nlbus.wait([sub], 0) == []
-    with sub._consumer_aside():
+    with sub._paused():
         sub.close()
     assert select.select([fd], [], [], 0)[0]
     assert nlbus.wait([sub], 0) == [sub]
@@ -265,7 +265,7 @@ def test_what_is_closed_while_its_membership_changes_stays_readable(sub: Subscri
 
 def test_what_comes_too_late_for_a_close_is_closederror(sub: Subscriber) -> None:
     receiver = sub._receiver
-    with sub._consumer_aside():  # which has found it open
+    with sub._paused():  # which has found it open
         sub.close()
         for call in (lambda: receiver.change(3, True), lambda: receiver.send(b""), receiver.fileno):
             with pytest.raises(ClosedError):

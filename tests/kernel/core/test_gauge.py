@@ -187,8 +187,8 @@ def test_an_overrun_is_the_high_water_mark(subscribe: Subscribe) -> None:
 def test_the_default_buffer_grows_after_an_overrun_and_not_without_end(
     subscribe: Subscribe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nlbus.bus.sockets.DEFAULT_BUFFER", 1 << 16)
-    monkeypatch.setattr("nlbus.bus.sockets.GROWN_BUFFER", 1 << 18)
+    monkeypatch.setattr("nlbus.bus.options.DEFAULT_BUFFER", 1 << 16)
+    monkeypatch.setattr("nlbus.bus.options.GROWN_BUFFER", 1 << 18)
     sub = subscribe("bus", groups=1, on_loss="ignore")
     sizes = [sub.stats()["buffer_size"]]
     dropped = 0
@@ -265,7 +265,7 @@ def test_drops_are_looked_for_however_calm_it_is(subscribe: Subscribe) -> None:
 def test_a_buffer_does_not_shrink_with_the_privileges(
     child: Callable[..., Child], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nlbus.bus.sockets.DEFAULT_BUFFER", 1 << 20)
+    monkeypatch.setattr("nlbus.bus.options.DEFAULT_BUFFER", 1 << 20)
 
     def work() -> list[int]:
         sub = Subscriber("bus", groups=1, on_loss="ignore")

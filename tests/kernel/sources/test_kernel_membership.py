@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from nlbus import ClosedError, PermissionDenied, Subscriber
-from nlbus.bus import membership as handshake
+from nlbus.bus import membership
 from nlbus.sources import find
 from nlbus.sources.probe import probe
 from nlbus.sources.proc import process_event
@@ -27,7 +27,7 @@ def interrupt_naps(monkeypatch: pytest.MonkeyPatch) -> None:
     def nap(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(handshake, "_find", lambda source, batch, seq: (-1, None))
+    monkeypatch.setattr(membership, "_find", lambda handshake, batch, seq: (-1, None))
     monkeypatch.setattr("nlbus.bus.membership.time.sleep", nap)
 
 
@@ -80,7 +80,7 @@ def test_an_interrupted_join_leaves_the_kernel_as_it_was(
     asked_and_taken_back = 2
     with monkeypatch.context() as patch:
         interrupt_naps(patch)
-        patch.setattr(handshake, "_numbers", itertools.count(0x7654_3210))
+        patch.setattr(membership, "_numbers", itertools.count(0x7654_3210))
         with pytest.raises(KeyboardInterrupt):
             Subscriber("proc")
     assert acks(other, 0x7654_3210, asked_and_taken_back) == asked_and_taken_back
@@ -88,7 +88,7 @@ def test_an_interrupted_join_leaves_the_kernel_as_it_was(
     sub.leave("proc")
     with monkeypatch.context() as patch:
         interrupt_naps(patch)
-        patch.setattr(handshake, "_numbers", itertools.count(0x7654_3220))
+        patch.setattr(membership, "_numbers", itertools.count(0x7654_3220))
         with pytest.raises(KeyboardInterrupt):
             sub.join("proc")
     assert not sub.groups
@@ -102,7 +102,7 @@ def test_a_join_that_closing_cuts_short_says_so(
 ) -> None:
     sub = subscribe("nflog", groups=5)
     began = threading.Event()
-    monkeypatch.setattr(handshake, "_find", lambda source, batch, seq: began.set() or (-1, None))
+    monkeypatch.setattr(membership, "_find", lambda handshake, batch, seq: began.set() or (-1, None))
     closer = threading.Thread(target=lambda: began.wait() and sub.close())
     closer.start()
     with pytest.raises(ClosedError):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from nlbus import KernelError, PermissionDenied, Subscriber
-from nlbus.bus.sockets import DEFAULT_BUFFER
+from nlbus.bus.options import DEFAULT_BUFFER
 from nlbus.kernel.netns import inside
 from tests.support.sockets import Child, proc_netlink
 from tests.support.storms import Storm, storms

@@ -76,7 +76,7 @@ class Listening:
         self.batches += 1
         events = batch.events
         at = 0
-        for row in batch._table.tolist():
+        for row in batch.index.tolist():
             offset, _, offsets_at, _, _, _, instance, _, count, size, _, mask, portid, *_ = row
             if offsets_at < 0:
                 heads = np.ndarray(count, HEADER, batch.data, offset, (size,))

@@ -161,7 +161,7 @@ class Model:
         self.check()
 
     def take(self, batch: Batch) -> None:
-        for row in batch._table:
+        for row in batch.index:
             first = int(row["first_seq"])
             self.delivered += [(int(row["instance"]), seq) for seq in range(first, first + int(row["count"]))]
         for row in batch.loss.rows:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nlbus.bus.pipeline import DISTANCE, behind
+from nlbus.bus.pipeline import DISTANCE, pipelined
 
 
 @pytest.fixture(params=[1, 2], ids=["one core", "two cores"])
@@ -40,7 +40,7 @@ def test_all_in_order(cores: int, count: int) -> None:
         threads.add(threading.get_native_id())
         return number * 10
 
-    assert behind(work, range(count)) == [10 * i for i in range(count)]
+    assert pipelined(work, range(count)) == [10 * i for i in range(count)]
     assert (threads <= {threading.get_native_id()}) == (cores == 1 or count < 2)
 
 
@@ -58,7 +58,7 @@ def test_an_error_of_the_work_ends_it(cores: int) -> None:
         return number
 
     with pytest.raises(ValueError, match="five"):
-        behind(work, pieces())
+        pipelined(work, pieces())
     assert len(fetched) <= 5 + DISTANCE + 1
 
 
@@ -68,7 +68,7 @@ def test_an_error_of_what_fetches_is_told(cores: int) -> None:
         raise OSError("no more")
 
     with pytest.raises(OSError, match="no more"):
-        behind(str, pieces())
+        pipelined(str, pieces())
 
 
 def test_only_some_pieces_wait(cores: int) -> None:
@@ -89,6 +89,6 @@ def test_only_some_pieces_wait(cores: int) -> None:
         with lock:
             waiting -= 1
 
-    behind(work, pieces())
+    pipelined(work, pieces())
     # Those that wait, the one that is worked on and the one that was just fetched.
     assert most <= DISTANCE + 1

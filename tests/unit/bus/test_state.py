@@ -7,7 +7,7 @@ from nlbus import Batch, SchemaError, State
 
 def uevents(*texts: str, origin: int = 0, complete: bool = False) -> Batch:
     batch = Batch.from_datagrams("uevent", [text.replace(" ", "\0").encode() + b"\0" for text in texts])
-    batch._origin, batch.complete = origin, complete
+    batch.origin_code, batch.complete = origin, complete
     return batch
 
 

@@ -22,7 +22,7 @@ from nlbus import Batch, KernelError, Loss, LossError, MissingExtra, SchemaError
 from nlbus.capture.tablefiles import ArrowFile, Target
 from nlbus.capture.tables import JOINED, TableRecorder
 from nlbus.sources import find
-from nlbus.table.query import Reading
+from nlbus.table.query import Query
 from tests.support.feeds import Given, Sent, batches
 from tests.support.reference import attribute, bus_batch, kernel_chain, message
 
@@ -81,8 +81,8 @@ def test_numbers_without_a_name_come_later(suffix: str, after_each: str, tmp_pat
     path = tmp_path / f"links.{suffix}"
     some = [*links(1), *links(2, state=77), *links(3, state=78), *links(4)]
     target = Target(path, "arrow" if suffix == "arrows" else suffix, numbered=False)
-    reading = Reading(find("route"))
-    recorder = TableRecorder(target, reading.empty("link"), lambda b: b.table("link"), about={})
+    query = Query(find("route"))
+    recorder = TableRecorder(target, query.empty("link"), lambda b: b.table("link"), about={})
     for batch in some:
         recorder.write(batch)
         getattr(recorder, after_each)()
@@ -105,7 +105,7 @@ def test_rows_that_wait_are_joined_a_few_at_a_time(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(Table, "concat", counted)
     path = tmp_path / "links.parquet"
-    target, empty = Target(path, "parquet", numbered=False), Reading(find("route")).empty("link")
+    target, empty = Target(path, "parquet", numbered=False), Query(find("route")).empty("link")
     recorder = TableRecorder(target, empty, lambda b: b.table("link"), about={})
     for batch in links(*range(200)):
         recorder.write(batch)

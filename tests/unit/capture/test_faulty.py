@@ -121,7 +121,7 @@ def test_sent_is_delivered_and_lost_and_open(seed: int, drop: float, cut: float,
     feed = faulty("bus", some, drop=drop, cut=cut, duplicate=0.2, reorder=0.3, seed=seed)
     got = [*feed]
     stats = feed.stats()
-    delivered = [(row["instance"], row["first_seq"]) for batch in got for row in batch._table]
+    delivered = [(row["instance"], row["first_seq"]) for batch in got for row in batch.index]
     for instance in (1, 2):
         seqs = [int(seq) for stream, seq in delivered if stream == instance]
         assert seqs == sorted({*seqs})

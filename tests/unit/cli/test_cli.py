@@ -145,7 +145,7 @@ def test_wrong_usage_exits_with_2(args: list[str]) -> None:
         (["sources", "bus"], "bus has no tables"),
         (["snapshot", "route", "lnk"], "no table 'lnk' of route (did you mean 'link'?)"),
         (["snapshot", "route", "link", "--columns", "mtuu"], "no column 'mtuu'"),
-        (["snapshot", "route", "prefix"], "no snapshot of route prefix"),
+        (["snapshot", "route", "prefix"], "route prefix is not dumpable"),
         (["publish", "-g", "0"], "no group 0"),
         (["stats", "uevnt"], "no source 'uevnt' (did you mean 'uevent'?)"),
         (["publish", "-g", "1", "--type", "-1"], "type=-1"),

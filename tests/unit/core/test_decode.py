@@ -34,7 +34,8 @@ from nlbus.schema.types import (
     pad,
     text,
 )
-from nlbus.table.decoded import LIVE, decoder
+from nlbus.table.decoded import decoder
+from nlbus.table.received import LIVE
 from nlbus.table.table import Table
 from tests.support.decoding import agree, batch_of, decode, rows_of
 from tests.support.reference import attribute, message
@@ -297,7 +298,7 @@ def test_a_table_in_a_cycle_is_freed() -> None:
     found = decoder(kind, None)
     for _ in range(20):
         holder = Holder()
-        holder.table = Table(found.columns, [found.rows(batch._block, None, LIVE)])
+        holder.table = Table(found.columns, [found.rows(batch.block, None, LIVE)])
         assert holder.table["name"][0] == "eth0"
         holder.me = holder
         gone = weakref.ref(holder)

@@ -13,7 +13,8 @@ from nlbus import Batch
 from nlbus.schema.schema import Attr, Elements, List, Op, Schema
 from nlbus.schema.types import TEXT, U8, U16, U32, Field, pad
 from nlbus.table.chunks import Chunk
-from nlbus.table.decoded import LIVE, decoder
+from nlbus.table.decoded import decoder
+from nlbus.table.received import LIVE
 from nlbus.table.table import Table
 from tests.support.decoding import SOURCE, agree, batch_of, decode
 from tests.support.reference import attribute, kernel_chain, message
@@ -118,7 +119,7 @@ def test_batches_that_share_memory_lie_apart_in_it() -> None:
     before = resident()
     for turn in range(400):
         first = rng.choice(list(batches))
-        kept[turn] = found.rows(batches[first]._block, None, LIVE)
+        kept[turn] = found.rows(batches[first].block, None, LIVE)
         numbers = np.asarray(kept[turn].values(6).values)
         assert np.array_equal(numbers, np.arange(first, first + rows))
         if len(kept) == 20:

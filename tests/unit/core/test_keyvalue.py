@@ -90,7 +90,7 @@ def batch_of(*datagrams: bytes) -> Batch:
 
 
 def texts(compiled: CompiledText, batch: Batch) -> Texts:
-    return Texts(compiled.program, batch._block, batch._selected)
+    return Texts(compiled.program, batch.block, batch.selected)
 
 
 def rows(compiled: CompiledText, found: Texts) -> list[Row]:

@@ -272,7 +272,7 @@ def test_delivered_and_lost_are_what_came_and_what_did_not(
     datagrams, delivered, lost = history
     batch = read(*datagrams)
     got: dict[int, list[int]] = {instance: [] for instance in delivered}
-    for row in batch._table:
+    for row in batch.index:
         first = int(row["first_seq"])
         got[int(row["instance"])] += range(first, first + int(row["count"]))
     assert got == delivered

@@ -1,10 +1,12 @@
-"""The floors of DESIGN.md: a file imports only from those below its own, sources never from each other.
+"""The wings of nlbus/: a module imports only from its own wing and those before it; no circle of imports.
 
-A source is a file of nlbus/sources or a package there, whose own modules may import each other.
+Imports for type checking and Cython's cimports count. Sources never import each other: a source is a file of
+nlbus/sources or a package there, whose own modules may import each other.
 """
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,17 +14,36 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 
-FLOORS = {"_abi": 0, "_wire": 1, "_core": 2, "sources": 3, "bench": 5.8, "cli": 6, "__main__": 6}  # packages
-INTEGRATIONS = frozenset({"aio", "capture", "diag", "faults", "listener", "procfs"})  # modules of floor 5
-BASE = frozenset(
-    {"_typing", "columns", "errors", "groups", "netlink", "request", "truesize"}
-)  # for all, and themselves on nothing
-BUS, INTEGRATION, ROOF = (
-    4,
-    5,
-    5.5,
-)  # ROOF: nlbus/__init__.py, which only benchmarks and the command line stand above
-SHARED_BY_SOURCES = frozenset({"nlbus.sources.source", "nlbus.sources.present", "nlbus.sources.probe"})
+# The way of the data, one line per step; "nlbus" are the public names of nlbus/__init__.py.
+WINGS = """
+    errors _typing
+    _abi
+    _wire
+    _core _core.netsock _core.block
+    _core.receive
+    _core.send
+    _core.columns
+    _core.capture
+    kernel
+    schema
+    sources
+    table
+    bus
+    capture
+    listener aio diag module faults packet
+    nlbus
+    bench
+    cli.render
+    cli.shared
+    cli.demo
+    cli.commands
+    cli.main
+    cli
+    __main__
+"""
+ORDER = {wing: step for step, line in enumerate(WINGS.split("\n")) for wing in line.split()}
+SHARED_BY_SOURCES = frozenset({"nlbus.sources.source", "nlbus.sources.existing", "nlbus.sources.probe"})
+MOST_MODULES = 17  # side by side in a folder, its __init__ aside: a reader takes them in at a glance
 
 CYTHON = re.compile(
     r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+c?import[ \t]+(\([^)]*\)|[^#\n]*)|c?import[ \t]+([^#\n]+))",
@@ -31,14 +52,10 @@ CYTHON = re.compile(
 COMMENT_OR_TEXT = re.compile(r'"""[\s\S]*?"""|#[^\n]*')
 
 
-def floor(module: str) -> float:
-    """-1 for what every floor may import."""
-    parts = module.split(".")
-    if len(parts) == 1:
-        return ROOF
-    if parts[1] in BASE:
-        return -1
-    return FLOORS.get(parts[1], INTEGRATION if parts[1] in INTEGRATIONS else BUS)
+def step(module: str) -> int:
+    """The place of a module's wing on the way of the data. KeyError for a module of no wing."""
+    parts = module.split(".")[1:] or ["nlbus"]
+    return ORDER.get(".".join(parts[:2]), ORDER.get(parts[0], -1))
 
 
 def name_of(path: Path, root: Path) -> str:
@@ -71,27 +88,36 @@ def resolve(module: str, package: str) -> str:
     return ".".join([*parts[: len(parts) - dots + 1], *filter(None, [module.lstrip(".")])])
 
 
-def violations(root: Path) -> list[str]:
-    """What the tree under root/nlbus imports and must not, as "importer: imported"."""
+def imports(root: Path) -> dict[str, dict[str, str]]:
+    """Of each module under root/nlbus the modules of nlbus that it imports, and the file that does."""
     paths = sorted(path for kind in ("py", "pyi", "pyx", "pxd") for path in root.glob(f"nlbus/**/*.{kind}"))
     modules = {name_of(path, root) for path in paths}
-    wrong = []
+    found: dict[str, dict[str, str]] = {module: {} for module in modules}
     for path in paths:
         here = name_of(path, root)
         package = here if path.stem == "__init__" else here.rpartition(".")[0]
         for module, name in written(path, package):
             imported = f"{module}.{name}" if f"{module}.{name}" in modules else module
-            if imported.split(".")[0] == "nlbus" and imported != here and not allowed(here, imported):
-                wrong.append(f"{path.relative_to(root)}: {imported}")
-    return wrong
+            if imported.split(".")[0] == "nlbus" and imported != here:
+                found[here].setdefault(imported, str(path.relative_to(root)))
+    return found
+
+
+def violations(root: Path) -> list[str]:
+    """The imports under root/nlbus that are not allowed, as "importer: imported"."""
+    found = imports(root)
+    wrong = [f"{module}: of no wing" for module in sorted(found) if step(module) < 0]
+    for here, imported in sorted(found.items()):
+        wrong += [
+            f"{file}: {module}" for module, file in sorted(imported.items()) if not allowed(here, module)
+        ]
+    return wrong + [f"circle: {' -> '.join(circle)}" for circle in circles(found)]
 
 
 def allowed(here: str, imported: str) -> bool:
-    if floor(here) != floor(imported):
-        return floor(imported) < floor(here)
-    if here.startswith("nlbus.sources."):
+    if here.startswith("nlbus.sources.") and imported.startswith("nlbus.sources"):
         return imported in SHARED_BY_SOURCES or source_of(imported) == source_of(here)
-    return True
+    return step(imported) <= step(here)
 
 
 def source_of(module: str) -> list[str]:
@@ -99,23 +125,44 @@ def source_of(module: str) -> list[str]:
     return module.split(".")[:3]
 
 
-def test_nlbus_keeps_its_floors() -> None:
+def circles(found: dict[str, dict[str, str]]) -> list[list[str]]:
+    """The groups of modules that import each other, directly or through others."""
+    reached: dict[str, set[str]] = {}
+    for module in found:
+        seen, waiting = set[str](), [module]
+        while waiting:
+            for imported in found.get(waiting.pop(), {}):
+                if imported not in seen:
+                    seen.add(imported)
+                    waiting.append(imported)
+        reached[module] = seen
+    groups = defaultdict(list)
+    for module in sorted(found):
+        if module in reached[module]:
+            groups[frozenset(reached[module] & {m for m in found if module in reached[m]})].append(module)
+    return sorted(groups.values())
+
+
+def test_nlbus_keeps_the_order_of_its_wings() -> None:
     assert violations(ROOT) == []
 
 
+def test_no_folder_is_a_corridor() -> None:
+    for folder in {path.parent for path in ROOT.glob("nlbus/**/*.py*")}:
+        modules = {
+            path.name.split(".")[0] for kind in ("py", "pyx", "pxd") for path in folder.glob(f"*.{kind}")
+        }
+        assert len(modules - {"__init__"}) <= MOST_MODULES, folder
+
+
 def test_there_is_something_to_check() -> None:
-    seen = {
-        (name_of(path, ROOT), module)
-        for path in ROOT.glob("nlbus/**/*.py*")
-        if path.suffix in (".py", ".pyx")
-        for module, _ in written(path, "nlbus")
-    }
+    seen = {(here, module) for here, imported in imports(ROOT).items() for module in imported}
     assert {
-        ("nlbus._core.walk", "nlbus._abi.nlbus"),  # cimport
-        ("nlbus._core.walk", "nlbus._wire.bus"),
-        ("nlbus._core.receive", "nlbus._abi.socket"),  # over several lines
-        ("nlbus._core.receive", "nlbus.errors"),  # import
-        ("nlbus.batch", "nlbus._core.arena"),  # if TYPE_CHECKING
+        ("nlbus._core.receive.walk", "nlbus._abi.nlbus"),  # cimport
+        ("nlbus._core.receive.walk", "nlbus._wire.bus"),
+        ("nlbus._core.receive.receiver", "nlbus._abi.socket"),  # over several lines
+        ("nlbus._core.receive.receiver", "nlbus.errors"),  # import
+        ("nlbus.table.query", "nlbus.table.received"),  # if TYPE_CHECKING
     } <= seen
 
 
@@ -128,23 +175,26 @@ def tree(root: Path, files: dict[str, str]) -> Path:
 
 
 GOOD = {
-    "__init__.py": "from nlbus.topic import Topic\nfrom nlbus.aio import A",
+    "__init__.py": "from nlbus.schema.topic import Topic\nfrom nlbus.aio import A",
     "errors.py": "import os",
-    "groups.py": "from nlbus.errors import NlbusError",
-    "topic.py": "from nlbus.groups import Groups\nfrom nlbus.sources import find\nfrom nlbus import batch",
-    "batch.py": "from nlbus._core import gather",
+    "kernel/groups.py": "from nlbus.errors import NlbusError",
+    "schema/topic.py": "from nlbus.kernel.groups import Groups",
+    "bus/batch.py": "from nlbus._core.columns import records\nfrom nlbus.table.query import Query",
+    "table/query.py": "from nlbus.sources import find",
+    "aio.py": "from nlbus.bus import batch",
     "_abi/netlink.pxd": "from libc.stdint cimport uint8_t",
     "_wire/cursor.pxd": "from nlbus._abi.netlink cimport nlmsghdr",
-    "_core/gather.pyx": '"""\nfrom nlbus.topic import Topic\n"""\n# import nlbus.batch\ncimport nlbus._core',
-    "_core/walk.pyx": "from nlbus.errors import NlbusError",
+    "_core/columns/records.pyx": '"""\nfrom nlbus.schema.topic import Topic\n"""\n# import nlbus.bus.batch',
+    "_core/receive/walk.pyx": "from nlbus.errors import NlbusError",
     "sources/__init__.py": "from nlbus.sources.route import ROUTE\nfrom .uevent import UEVENT",
-    "sources/source.py": "from nlbus.groups import Groups",
+    "sources/source.py": "from nlbus.kernel.groups import Groups",
     "sources/route.py": "from nlbus.sources.source import Source",
     "sources/uevent.py": "from .source import Source",
     "sources/xfrm/__init__.py": "from nlbus.sources.xfrm.names import NAMES\nfrom .names import OTHERS",
     "sources/xfrm/names.py": "from nlbus.sources.source import Source",
-    "cli/__init__.py": "import nlbus\nfrom nlbus import Topic\nfrom nlbus.cli.listen import listen",
-    "cli/listen.py": "from nlbus.sources import find",
+    "cli/__init__.py": "import nlbus\nfrom nlbus import Topic",
+    "cli/commands/listen.py": "from nlbus.sources import find\nfrom nlbus.cli.render import show",
+    "cli/render/show.py": "",
 }
 
 
@@ -156,11 +206,16 @@ def test_a_good_tree_passes(tmp_path: Path) -> None:
     ("file", "line", "imported"),
     [
         ("_abi/netlink.pxd", "from nlbus._wire.cursor cimport at", "nlbus._wire.cursor"),
-        ("_wire/wire.pyx", "cimport nlbus._core.walk", "nlbus._core.walk"),
-        ("_wire/wire.pyx", "from nlbus._core cimport (\n    walk,\n    gather)", "nlbus._core.gather"),
-        ("_core/gather.pyx", "def f():\n    from nlbus.topic import Topic", "nlbus.topic"),
-        ("_core/gather.pyi", "from nlbus.sources.source import Source", "nlbus.sources.source"),
-        ("_core/gather.pyx", "from ..sources import route", "nlbus.sources.route"),
+        ("_wire/wire.pyx", "cimport nlbus._core.receive.walk", "nlbus._core.receive.walk"),
+        (
+            "_wire/wire.pyx",
+            "from nlbus._core.receive cimport (\n    one,\n    walk)",
+            "nlbus._core.receive.walk",
+        ),
+        ("_core/receive/walk.pyx", "from nlbus._core.columns cimport records", "nlbus._core.columns.records"),
+        ("_core/columns/records.pyx", "def f():\n    from nlbus.schema.topic import T", "nlbus.schema.topic"),
+        ("_core/columns/records.pyi", "from nlbus.sources.source import Source", "nlbus.sources.source"),
+        ("_core/columns/records.pyx", "from ...sources import route", "nlbus.sources.route"),
         ("sources/route.py", "from nlbus.sources.uevent import UEVENT", "nlbus.sources.uevent"),
         ("sources/route.py", "from . import uevent", "nlbus.sources.uevent"),
         ("sources/source.py", "from nlbus.sources import find", "nlbus.sources"),
@@ -168,13 +223,32 @@ def test_a_good_tree_passes(tmp_path: Path) -> None:
         ("sources/xfrm/names.py", "from nlbus.sources import uevent", "nlbus.sources.uevent"),
         ("sources/xfrm/names.py", "from nlbus.sources import find", "nlbus.sources"),
         ("sources/uevent.py", "from nlbus.sources.xfrm.names import NAMES", "nlbus.sources.xfrm.names"),
-        ("sources/uevent.py", "import os, nlbus.topic as t", "nlbus.topic"),
-        ("sources/uevent.py", "def f():\n    import nlbus.batch", "nlbus.batch"),
-        ("topic.py", "from nlbus.cli.listen import listen", "nlbus.cli.listen"),
-        ("topic.py", "from nlbus import Subscriber", "nlbus"),
-        ("errors.py", "from nlbus.topic import Topic", "nlbus.topic"),
+        ("sources/uevent.py", "import os, nlbus.bus.batch as t", "nlbus.bus.batch"),
+        ("sources/uevent.py", "def f():\n    import nlbus.bus.batch", "nlbus.bus.batch"),
+        ("table/query.py", "if TYPE_CHECKING:\n    from nlbus.bus.batch import Batch", "nlbus.bus.batch"),
+        ("schema/topic.py", "from nlbus.cli.commands.listen import listen", "nlbus.cli.commands.listen"),
+        ("schema/topic.py", "from nlbus import Subscriber", "nlbus"),
+        ("cli/render/show.py", "from nlbus.cli.commands.listen import listen", "nlbus.cli.commands.listen"),
+        ("errors.py", "from nlbus.schema.topic import Topic", "nlbus.schema.topic"),
         ("__init__.py", "from nlbus.cli import run", "nlbus.cli"),
     ],
 )
 def test_a_violation_is_found(file: str, line: str, imported: str, tmp_path: Path) -> None:
     assert f"nlbus/{file}: {imported}" in violations(tree(tmp_path, GOOD | {file: line}))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from nlbus.table.query import Q",
+        "if TYPE_CHECKING:\n    from . import query",
+        "import nlbus.table.query",
+    ],
+)
+def test_a_circle_is_found(line: str, tmp_path: Path) -> None:
+    files = GOOD | {"table/query.py": "from nlbus.table import chunks", "table/chunks.py": line}
+    assert violations(tree(tmp_path, files)) == ["circle: nlbus.table.chunks -> nlbus.table.query"]
+
+
+def test_a_module_of_no_wing_is_found(tmp_path: Path) -> None:
+    assert violations(tree(tmp_path, GOOD | {"attic.py": ""})) == ["nlbus.attic: of no wing"]

@@ -81,7 +81,7 @@ def test_groups_keep_to_themselves() -> None:
 
 def test_what_was_there_is_for_rules_that_asked() -> None:
     batch = Batch.from_datagrams("uevent", [uevent("add", "/a")])
-    batch._origin = 1
+    batch.origin_code = 1
     assert not rule("uevent").events(batch)
     [(_, event)] = rule("uevent", initial=True).events(batch)
     assert (event["nl_origin"], event["nl_group"]) == ("snapshot", None)

@@ -26,7 +26,7 @@ from nlbus.kernel.requests import Reply
 from nlbus.packet import Packet, Rule
 from nlbus.sources import find
 from nlbus.sources import packet as source
-from nlbus.table.query import Reading
+from nlbus.table.query import Query
 from tests.support import reference
 
 ROOT = Path(__file__).parents[3]
@@ -180,7 +180,7 @@ def test_the_schema_tells_what_there_is() -> None:
     assert not found["ttl"].nullable
     assert found["length"].unit == "bytes"
     with pytest.raises(SchemaError, match="no column 'sprt' in table packet"):
-        Reading(find("packet"), {"packet": ["sprt"]})
+        Query(find("packet"), {"packet": ["sprt"]})
     with pytest.raises(UnknownColumn):
         batch(record()).table("packet")["sprt"]
 

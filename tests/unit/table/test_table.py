@@ -12,7 +12,7 @@ from nlbus import Batch, Loss, SchemaError, Table, Topic, UnknownColumn, field
 from nlbus.schema.types import Column, Values
 from nlbus.sources import find
 from nlbus.table.chunks import Stored, gathered, joined
-from nlbus.table.query import Reading
+from nlbus.table.query import Query
 from nlbus.table.table import add_to
 from tests.support.reference import attribute, message
 from tests.support.tables import address, binary, column, one, table_of, text
@@ -147,7 +147,7 @@ def test_counts_stay_as_loss_does_and_marks_go_with_their_rows() -> None:
 
 def test_conditions_and_columns_of_a_reading_keep_them() -> None:
     batch = Batch.from_datagrams("route", [LINK, NO_LINK, SHORT_MTU])
-    table = Reading(find("route"), {"link": ["mtu"]}, field("ifindex") == 2).table(batch, "link")
+    table = Query(find("route"), {"link": ["mtu"]}, field("ifindex") == 2).table(batch, "link")
     assert (table.malformed, table.unknown, table.damaged.tolist()) == (1, 1, [True])
 
 
