@@ -15,8 +15,8 @@ from nlbus.kernel.requests import Requests
 from nlbus.schema.schema import Dump, Filter
 from nlbus.sources import find
 from nlbus.table.conditions import parse
-from nlbus.table.decoded import SNAPSHOT
 from nlbus.table.query import Query
+from nlbus.table.received import SNAPSHOT
 from tests.support.multicast_routing import multicast_routes
 from tests.support.route_scene import Scene
 from tests.support.sockets import drain, ip, run, track_connections
