@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 
 # The way of the data, one line per step; "nlbus" are the public names of nlbus/__init__.py.
 WINGS = """
-    errors _typing
+    errors _typing _text
     _abi
     _wire
     _core _core.netsock _core.block
