@@ -8,7 +8,7 @@ import bars
 import numpy as np
 import pytest
 
-from nlbus.bench.latency import Pair, pairs
+from nlbus.bench.sections.latency import Pair, pairs
 
 
 def percentiles(pair: Pair) -> str:

@@ -25,9 +25,9 @@ import pytest
 
 import nlbus
 from nlbus import Subscriber
-from nlbus.bench.axes import DUMP_ROUTES
 from nlbus.bench.native.floor import Asker
 from nlbus.bench.routes import CREATE, EXCL, RTM_NEWROUTE, Routes
+from nlbus.bench.sections.axes import DUMP_ROUTES
 from nlbus.kernel.requests import attribute, message
 
 LISTED = 100_000

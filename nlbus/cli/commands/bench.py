@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import click
 
 from nlbus.bench import Report, machine, namespace
-from nlbus.bench import report as page
-from nlbus.bench.comparing import compare
 from nlbus.bench.plans import SECTIONS, Size
+from nlbus.bench.report import page
+from nlbus.bench.report.comparing import compare
 from nlbus.bench.results import ResultsError, in_place
 from nlbus.bench.run import run
 from nlbus.bench.transports.transport import load

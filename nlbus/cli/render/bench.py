@@ -9,8 +9,8 @@ from itertools import groupby
 import click
 
 from nlbus.bench import Measurement, Report
-from nlbus.bench.comparing import Comparison
-from nlbus.bench.tabulating import SIDES, number, quartiles, times
+from nlbus.bench.report.comparing import Comparison
+from nlbus.bench.report.tables import SIDES, number, quartiles, times
 
 WIDTH = 100
 # CPU: of publisher, server and subscriber, an event.

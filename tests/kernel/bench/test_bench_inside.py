@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from nlbus import Publisher
-from nlbus.bench import Measurement, Missing, axes, latency, latency_peer, pairing, profile
-from nlbus.bench.growth import AXES, Axis, curve
+from nlbus.bench import Measurement, Missing, pairing
 from nlbus.bench.native import NoCompiler
 from nlbus.bench.pairing import Uncounted
 from nlbus.bench.plans import Scale
 from nlbus.bench.sampling import sampled
+from nlbus.bench.sections import axes, latency, latency_peer, profile
+from nlbus.bench.sections.growth import AXES, Axis, curve
 from tests.support.sockets import ip
 
 TINY = Scale("quick", 1, 0.1)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nlbus.bench import Measurement, Missing, Report
-from nlbus.bench.comparing import Change, compare
+from nlbus.bench.report.comparing import Change, compare
 from nlbus.bench.results import ResultsError
 from nlbus.cli.render.bench import show_report
 from tests.support.bench_reports import invoke, rate

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nlbus.bench import growth
-from nlbus.bench.fitting import Bend, Line, fit, line
-from nlbus.bench.growth import AXES, UNEXPLAINED, Axis, Found, summary, words
-from nlbus.bench.latency import EDGES_US, distribution
+from nlbus.bench.report.fitting import Bend, Line, fit, line
 from nlbus.bench.sampling import NoPerf, classified
+from nlbus.bench.sections import growth
+from nlbus.bench.sections.growth import AXES, UNEXPLAINED, Axis, Found, summary, words
+from nlbus.bench.sections.latency import EDGES_US, distribution
 
 XS = [1, 2, 4, 8, 16, 32, 64, 128]
 DOUBLING = [float(x) for x in XS]

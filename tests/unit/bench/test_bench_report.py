@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-import nlbus.bench.report
+import nlbus.bench.report.page
 from nlbus import MissingExtra
 from nlbus.bench import Measurement, Report
-from nlbus.bench.draw_bars import achieved, transports
-from nlbus.bench.drawing import colours, svg
-from nlbus.bench.report import fill, page, pictures, write
+from nlbus.bench.report.draw_bars import achieved, transports
+from nlbus.bench.report.drawing import colours, svg
+from nlbus.bench.report.page import fill, page, pictures, write
+from nlbus.bench.report.tables import HEADS, TURN_HEADS, number, row, section, share
 from nlbus.bench.results import ResultsError
-from nlbus.bench.tabulating import HEADS, TURN_HEADS, number, row, section, share
 from nlbus.cli.main import commands
 from tests.support import bench_reports
 
@@ -179,7 +179,7 @@ def test_nlbus_has_the_first_colour_wherever_it_stands() -> None:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures without ink: they are looked at elsewhere, and take their time."""
-    monkeypatch.setattr(nlbus.bench.report, "png", lambda picture: picture.name.encode())
+    monkeypatch.setattr(nlbus.bench.report.page, "png", lambda picture: picture.name.encode())
 
 
 def test_a_document_is_filled_between_its_marks_and_again(undrawn: None, tmp_path: Path) -> None:

@@ -14,14 +14,14 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain
 from statistics import median
 
-from nlbus.bench import axes
-from nlbus.bench.axes import Point, Unfit
-from nlbus.bench.fitting import STRAIGHT, Bend, Fit, fit, line, same_place
 from nlbus.bench.machine import room_apart
 from nlbus.bench.native import NoCompiler
 from nlbus.bench.pairing import Uncounted, alternate, one_core
 from nlbus.bench.plans import Scale, Tell
+from nlbus.bench.report.fitting import STRAIGHT, Bend, Fit, fit, line, same_place
 from nlbus.bench.results import Measurement, Missing
+from nlbus.bench.sections import axes
+from nlbus.bench.sections.axes import Point, Unfit
 
 SECTION = "growth"
 WARM_UP = 1

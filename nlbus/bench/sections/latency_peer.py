@@ -1,4 +1,4 @@
-"""A process of the latency section: `python -m nlbus.bench.latency_peer ROLE ARGUMENTS`.
+"""A process of the latency section: `python -m nlbus.bench.sections.latency_peer ROLE ARGUMENTS`.
 
 ping|echo GROUP_IN GROUP_OUT recv|asyncio: as latency.c's; ping reads numbers of round trips from stdin, a
 line each, and writes as many int64 nanoseconds. paced GROUP: for each line "LINGER RATE COUNT", publishes

@@ -25,11 +25,11 @@ import numpy as np
 from nlbus import Subscriber
 from nlbus._typing import Array
 from nlbus.bench import pairing
-from nlbus.bench.latency_peer import STAMP
 from nlbus.bench.native import NoCompiler, compiled
 from nlbus.bench.pairing import Turn, alternate
 from nlbus.bench.plans import Scale, Tell
 from nlbus.bench.results import Measurement, Missing
+from nlbus.bench.sections.latency_peer import STAMP
 
 SECTION = "latency"
 TRIPS = {"idle": 200, "loaded": 50}  # a block
@@ -53,7 +53,7 @@ CAVEATS = (
     "latency: with linger, an event's way begins when it is due at the given rate, not when its publisher "
     "comes to it; flat out, when it is published.",
 )
-PEER = (sys.executable, "-m", "nlbus.bench.latency_peer")
+PEER = (sys.executable, "-m", "nlbus.bench.sections.latency_peer")
 
 
 class Pair:

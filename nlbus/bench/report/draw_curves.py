@@ -7,9 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from nlbus.bench.drawing import COLOURS, FAINT, INK, MARKERS, Drawer, Picture, colours, figure, logarithmic
+from nlbus.bench.report.drawing import (
+    COLOURS,
+    FAINT,
+    INK,
+    MARKERS,
+    Drawer,
+    Picture,
+    colours,
+    figure,
+    logarithmic,
+)
+from nlbus.bench.report.tables import number
 from nlbus.bench.results import Measurement
-from nlbus.bench.tabulating import number
 
 COLUMNS = 2
 PANEL = 2.3  # inches

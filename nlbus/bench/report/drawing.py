@@ -7,8 +7,8 @@ import io
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nlbus.bench.report.tables import number
 from nlbus.bench.results import Measurement
-from nlbus.bench.tabulating import number
 from nlbus.errors import MissingExtra
 
 if TYPE_CHECKING:

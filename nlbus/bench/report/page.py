@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 
-from nlbus.bench import draw_bars, draw_curves, tabulating
-from nlbus.bench.drawing import Picture, png, svg
 from nlbus.bench.plans import SECTIONS
+from nlbus.bench.report import draw_bars, draw_curves
+from nlbus.bench.report import tables as tabulating
+from nlbus.bench.report.drawing import Picture, png, svg
+from nlbus.bench.report.tables import Grid
 from nlbus.bench.results import Report, ResultsError
-from nlbus.bench.tabulating import Grid
 
 STYLE = """
 :root { color-scheme: light dark; --back: #ffffff; --ink: #22242a; --soft: #5d626c; --line: #d9dce2;

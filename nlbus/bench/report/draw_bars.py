@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from math import floor, log10
 from typing import Any
 
-from nlbus.bench.drawing import COLOURS, INK, Drawer, Picture, colours, figure, logarithmic
+from nlbus.bench.report.drawing import COLOURS, INK, Drawer, Picture, colours, figure, logarithmic
+from nlbus.bench.report.tables import number
 from nlbus.bench.results import Measurement
-from nlbus.bench.tabulating import number
 
 BAR = 0.24  # inches
 LOST = {"facecolor": "none", "edgecolor": "#D55E00", "hatch": "////", "linewidth": 0.6}
