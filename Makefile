@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
-READERS := $(VENV)/.readers
+TOOLS := $(VENV)/.tools
 ASAN := build/asan
 STARTERS := bench cli demo examples instructions packaging pytest_plugin doc_examples recipes
 
@@ -20,21 +20,22 @@ help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 build: $(READY) ## Make .venv, install nlbus editable and compile what changed
-	@$(PY) setup.py --quiet build_ext --inplace --parallel $$(nproc)
+	@$(PY) setup.py --quiet build_ext --inplace
 
-# pip learnt --group in 25.1. Cython and setuptools are of the group, hence no isolation.
+# pip has --group since 25.1. The group has Cython and setuptools, hence no isolation.
 $(READY): pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "nlbus needs Python 3.11 or later: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
 		{ rm -rf $(VENV); echo "no venv: install it (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
-	$(PY) -m pip install --quiet --group dev
+	$(PY) -m pip install --quiet --group build
 	$(PY) -m pip install --quiet --no-build-isolation --editable '.[cli]'
 	@touch $@
 
-$(READERS): $(READY)
-	$(PY) -m pip install --quiet --group readers
+# Tests, linters, and the readers and rivals that tests compare with.
+$(TOOLS): $(READY)
+	$(PY) -m pip install --quiet --group dev --group readers
 	@touch $@
 
 # KDIR: the kernel's headers, if not those of the running one.
@@ -48,15 +49,15 @@ install-kmod: ## Build and install it by DKMS, for later kernels too (as root)
 demo: build ## See it work: kernel events as arrays, then the bus at full rate
 	@$(VENV)/bin/nlbus demo
 
-test: build $(READERS) ## Unit, property and real-kernel tests, and those of the kernel module in guests
+test: build $(TOOLS) ## Unit, property and real-kernel tests, and those of the kernel module in guests
 	$(UNSHARE) $(PY) -m pytest
 	$(PY) -m tests.lab test --or-skip
 
 # KERNEL: a series of Debian's, several, or "debug"; ARGS: pytest's.
-test-kmod: build ## The kernel module in guests: make test-kmod KERNEL=6.12 ARGS=-x
+test-kmod: build $(TOOLS) ## The kernel module in guests: make test-kmod KERNEL=6.12 ARGS=-x
 	$(PY) -m tests.lab test $(KERNEL:%=--kernel=%) $(ARGS)
 
-test-kmod-debug: build ## The same on a kernel that accuses: KASAN, lockdep, kmemleak, failslab; lines that ran
+test-kmod-debug: build $(TOOLS) ## The same on a kernel that accuses: KASAN, lockdep, kmemleak, failslab; lines that ran
 	$(PY) -m tests.lab test --kernel=debug --timeout=5400 $(ARGS)
 
 lint-kmod: build ## sparse, W=1, checkpatch --strict and coccinelle on the kernel module
@@ -65,35 +66,35 @@ lint-kmod: build ## sparse, W=1, checkpatch --strict and coccinelle on the kerne
 guest: build ## One command, nlbus.ko being loaded: make guest CMD='nlbus sources' KERNEL=6.1
 	@$(PY) -m tests.lab run $(KERNEL:%=--kernel=%) sh -c "$${CMD:-exec bash}"
 
-lint: build $(READERS) ## ruff, mypy --strict, stubtest of the compiled modules, cython-lint
+lint: build $(TOOLS) ## ruff, mypy --strict, stubtest of the compiled modules, cython-lint
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m mypy.stubtest nlbus._core nlbus._wire
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint nlbus
 
-format: build ## Put layout and imports right
+format: build $(TOOLS) ## Put layout and imports right
 	$(PY) -m ruff check --fix-only .
 	$(PY) -m ruff format .
 
-bench: build $(READERS) ## Speed: pytest-benchmark, and the C floors beside it
+bench: build $(TOOLS) ## Speed: pytest-benchmark, and the C floors beside it
 	$(UNSHARE) $(PY) -m pytest bench
 
 # Counted, not timed: it may run beside anything. RENEW=1 writes bench/instructions/baseline.json anew.
 bench-gate: build ## Instructions of the hot loops, beside the committed baseline
 	@$(UNSHARE) $(PY) bench/instructions/gate.py $(if $(RENEW),--renew)
 
-soak: build $(READERS) ## The long rounds of the loss ledger
+soak: build $(TOOLS) ## The long rounds of the loss ledger
 	$(UNSHARE) $(PY) -m pytest -m soak
 
 # A tree of its own, so that instrumented and ordinary modules are never mixed up. The tests measure memory, hence
 # a small quarantine; and they provoke SIGSEGV, which is theirs to see.
 # Without the tests that mostly start programs: that takes long, and what the programs do of nlbus others test.
-test-asan: build $(READERS) ## Unit and kernel tests under ASan and UBSan
+test-asan: build $(TOOLS) ## Unit and kernel tests under ASan and UBSan
 	@mkdir -p $(ASAN) && rm -rf $(ASAN)/tests
 	@tar -c --exclude-vcs --exclude=./build --exclude=./.venv --exclude='*.so' --exclude=__pycache__ . | \
 		tar -x -C $(ASAN)
-	cd $(ASAN) && NLBUS_SANITIZE=1 ../../$(PY) setup.py --quiet build_ext --inplace --parallel $$(nproc)
+	cd $(ASAN) && NLBUS_SANITIZE=1 ../../$(PY) setup.py --quiet build_ext --inplace
 	cd $(ASAN) && $(UNSHARE) env \
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:handle_segv=0:quarantine_size_mb=1 \
