@@ -14,11 +14,11 @@ from nlbus.bench.native.floor import Ears
 
 GENERATOR = Path("/sys/module/nlbus_gen/parameters")
 RECORD = 64
-QUIET_NS = 500_000_000  # without anything for so long, the rest is lost
+QUIET_NS = 500_000_000  # after this silence, missing events count as lost
 
 
 class Run(NamedTuple):
-    """Events published or not taken, those that came, and the time; once more for the publisher alone."""
+    """Events published or refused, events received, and the time; then the time of the publisher alone."""
 
     sent: int
     delivered: int
@@ -26,7 +26,7 @@ class Run(NamedTuple):
     publish_ns: int
 
 
-# Waits for so many seconds at most: events that came, and those of which it is now known that they are lost.
+# Waits this many seconds at most; returns the events received and the events known to be lost.
 Ear = Callable[[float], tuple[int, int]]
 
 
@@ -37,16 +37,16 @@ def check() -> None:
 
 
 def generate(**settings: object) -> Run:
-    """One run of the generator, whoever hears it; `settings` are its parameters."""
+    """One run of the generator, with or without listeners; `settings` are its parameters."""
     for name, value in ({"call": "publish", "context": "process", "size": RECORD} | settings).items():
         (GENERATOR / name).write_text(str(value))
     (GENERATOR / "run").write_text("1")
-    told = dict(pair.split("=") for pair in (GENERATOR / "run").read_text().split())
-    return Run(sum(int(told[name]) for name in ("taken", "full")), 0, 0, int(told["ns"]))
+    counts = dict(pair.split("=") for pair in (GENERATOR / "run").read_text().split())
+    return Run(sum(int(counts[name]) for name in ("taken", "full")), 0, 0, int(counts["ns"]))
 
 
 def records(sub: Subscriber) -> Ear:
-    """Who has all events as records in Python."""
+    """Count events, as records in Python."""
 
     def ear(timeout: float) -> tuple[int, int]:
         batch = sub.recv(timeout=timeout)
@@ -56,8 +56,8 @@ def records(sub: Subscriber) -> Ear:
 
 
 def in_c(ears: Ears) -> Ear:
-    """Who has seen each batch, in C."""
-    seen: list[int] = []  # the sequence number behind the last event, once there is one
+    """Count events of each batch, in C."""
+    seen: list[int] = []  # the sequence number after the last event
     poll = select.poll()
     poll.register(ears.socket, select.POLLIN)
 
@@ -72,9 +72,9 @@ def in_c(ears: Ears) -> Ear:
 
 
 def heard(ears: list[Ear], count: int, **settings: object) -> Run:
-    """One run, received meanwhile, until all ears have what was sent or nothing comes any more."""
+    """One run, received meanwhile, until every ear has all events or nothing more arrives."""
     for ear in ears:
-        while any(ear(0)):  # what came too late
+        while any(ear(0)):  # late events of an earlier run
             pass
     made: list[Run] = []
     publishing = threading.Thread(target=lambda: made.append(generate(count=count, **settings)))
@@ -84,7 +84,7 @@ def heard(ears: list[Ear], count: int, **settings: object) -> Run:
     publishing.start()
     while any(left > 0 for left in missing) and time.perf_counter_ns() - sign < QUIET_NS:
         for i, ear in enumerate(ears):
-            # It must not keep the generator's thread from running.
+            # Do not delay the generator's thread.
             got, lost = ear(0.01 if missing[i] > 0 else 0)
             missing[i] -= got + lost
             delivered += got

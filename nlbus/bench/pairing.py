@@ -21,7 +21,7 @@ from nlbus.errors import NlbusError
 
 WARM_UP = 3
 LEAST_ROUNDS = 3  # however long they take
-# Wall time counts. Where others keep the cores busy, processor time still tells whether a change helped.
+# Wall time counts. Where others keep the cores busy, processor time still shows whether a change helped.
 CLOCK = thread_time_ns if os.environ.get("NLBUS_BENCH_CLOCK") == "cpu" else perf_counter_ns
 
 
@@ -54,8 +54,8 @@ def timed(work: Callable[[], int], losses: Callable[[], int] | None = None) -> S
 
 
 def williams(sides: int, turn: int) -> list[int]:
-    """Who comes when in this turn: a row of a Williams design. With those of all turns below `sides`, each
-    side stands once at each place; with their mirror images, too, each follows each other one equally often.
+    """The order of sides in this turn: a row of a Williams design. Over all turns below `sides`, each
+    side has each place once; with their mirror images, each side follows each other one equally often.
     """
     zigzag = [-(place // 2) if place % 2 == 0 else place // 2 + 1 for place in range(sides)]
     return [(side + turn) % sides for side in zigzag]

@@ -10,7 +10,7 @@ from typing import Literal
 from nlbus.bench.results import Measurement, Missing
 
 Size = Literal["quick", "full"]
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ class Scale:
     plugins: tuple[str, ...] = ()
 
 
-Measure = Callable[[Scale, Tell], Iterator[Measurement | Missing]]
+Measure = Callable[[Scale, Progress], Iterator[Measurement | Missing]]
 
 
 @dataclass(frozen=True)
 class Section:
-    """A module of nlbus.bench with `measure(plan, tell)`, which yields what it finds as it finds it.
+    """A module of nlbus.bench with `measure(plan, progress)`, which yields each result as soon as it has it.
 
-    Its CAVEATS, if it has some, are what whoever reads its figures must know, a sentence or two each.
-    `tell` shows what it does just now. What it cannot measure, it yields as Missing. It ends its processes
+    Its CAVEATS, if any, are for readers of its figures, a sentence or two each.
+    `progress` shows what it is doing. What it cannot measure, it yields as Missing. It ends its processes
     when its iterator is closed: after Ctrl-C, too.
     """
 
@@ -54,10 +54,10 @@ class Section:
         found: tuple[str, ...] = getattr(importlib.import_module(f"nlbus.bench.{self.name}"), "CAVEATS", ())
         return found
 
-    def measure(self, plan: Scale, tell: Tell) -> Generator[Measurement | Missing]:
+    def measure(self, plan: Scale, progress: Progress) -> Generator[Measurement | Missing]:
         """Begin."""
         measure: Measure = importlib.import_module(f"nlbus.bench.{self.name}").measure
-        yield from measure(plan, tell)
+        yield from measure(plan, progress)
 
 
 def section(name: str, about: str, *, quick: tuple[int, float], full: tuple[int, float]) -> Section:

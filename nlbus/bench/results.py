@@ -1,4 +1,4 @@
-"""What a run found: measurements, whom it could not measure, the machine; as JSON, with a version."""
+"""The results of a run: measurements, missing ones, the machine; as JSON, with a version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes that come and go: what makes the kernel tell many events, all known beforehand."""
+"""Routes that come and go: they make the kernel send many events, all known beforehand."""
 
 from __future__ import annotations
 

@@ -6,12 +6,12 @@ import subprocess
 from collections.abc import Iterable
 from contextlib import closing
 
-from nlbus.bench.plans import Scale, Section, Tell
+from nlbus.bench.plans import Progress, Scale, Section
 from nlbus.bench.results import Measurement, Missing, Report
 from nlbus.errors import NlbusError
 
 
-def run(report: Report, planned: Iterable[tuple[Section, Scale]], tell: Tell) -> list[str]:
+def run(report: Report, planned: Iterable[tuple[Section, Scale]], progress: Progress) -> list[str]:
     """Put what they find into the report as they find it, so that it holds when we are interrupted.
 
     A section that fails is named as missing, with the reason; the others are measured nevertheless. Returned
@@ -19,10 +19,10 @@ def run(report: Report, planned: Iterable[tuple[Section, Scale]], tell: Tell) ->
     """
     broken = []
     for section, plan in planned:
-        tell(section.name)
+        progress(section.name)
         try:
             report.caveats += section.caveats
-            with closing(section.measure(plan, tell)) as found:
+            with closing(section.measure(plan, progress)) as found:
                 for one in found:
                     if isinstance(one, Measurement):
                         report.measurements.append(one)

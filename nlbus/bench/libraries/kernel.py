@@ -1,4 +1,4 @@
-"""What the kernel is made to tell: routes and links that are listed, and storms of events."""
+"""Events and dumps of the kernel: routes and links to list, and storms of events."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TRACK = "table ip nlbus_bench { chain out { type filter hook output priority 0; 
 
 
 class Storm(NamedTuple):
-    """Makes so many events at once, as fast as it can; `end` takes back what it needed."""
+    """Makes `events` events at once, as fast as it can; `end` undoes the preparation."""
 
     events: int
     make: Callable[[], object]
@@ -42,7 +42,7 @@ class Storm(NamedTuple):
 
 @contextmanager
 def listed_routes(count: int) -> Iterator[None]:
-    """So many routes by lo are there meanwhile."""
+    """`count` routes by lo exist while this is entered."""
     with closing(Routes(count)) as routes:
         routes.make()
         try:
@@ -51,16 +51,16 @@ def listed_routes(count: int) -> Iterator[None]:
             routes.remove()
 
 
-def routes_told(count: int) -> bytes:
-    """The kernel's own NEWROUTE messages of so many routes, as a dump tells them, one behind the other."""
+def route_messages(count: int) -> bytes:
+    """The kernel's own NEWROUTE messages of so many routes, as in a dump, one after the other."""
     with listed_routes(count), Requests(socket.NETLINK_ROUTE) as requests:
         found = requests.dump(RTM_GETROUTE, bytes([socket.AF_INET]) + bytes(11), "listing routes")
-    # Not what was there before, such as that to lo itself.
+    # Not earlier routes, such as the one to lo itself.
     found = [one for one in found if one.body[1] == 32 and one.body[4] == RT_TABLE_MAIN]
     return b"".join(message(one.type, one.body, one.flags, 1) for one in found)
 
 
-def links_told(count: int) -> bytes:
+def link_messages(count: int) -> bytes:
     """The kernel's own NEWLINK messages of links of several kinds, repeated until there are so many."""
     with Requests(socket.NETLINK_ROUTE) as requests:
         for kind in KINDS:
@@ -112,7 +112,7 @@ def uevent_storm(events: int) -> Storm | Missing:
         except OSError as error:
             failure.append(error)
 
-    visitor = threading.Thread(target=visit)  # what it unshares ends with it, but for the file
+    visitor = threading.Thread(target=visit)  # its namespaces end with it; the file remains open
     visitor.start()
     visitor.join()
     if failure:

@@ -1,4 +1,4 @@
-/* libmnl, as its own examples use it: attributes are indexed with a check of each, then a few are read. */
+/* libmnl, as its own examples use it: index all attributes, checking each, then read a few. */
 #include "library.h"
 
 #include <errno.h>
@@ -38,7 +38,7 @@ static int note(const struct nlattr *attribute, void *data)
 
 static int one(const struct nlmsghdr *header, void *data)
 {
-	struct told *told = data;
+	struct counts *counts = data;
 	struct index index = { .most = 0 };
 	size_t fixed = 0;
 	int wanted = 0;
@@ -61,18 +61,18 @@ static int one(const struct nlmsghdr *header, void *data)
 	}
 	if (mnl_attr_parse(header, fixed, note, &index) < 0)
 		return MNL_CB_ERROR;
-	told->messages++;
+	counts->messages++;
 	if (index.of[wanted])
-		told->value += mnl_attr_get_u32(index.of[wanted]);
+		counts->value += mnl_attr_get_u32(index.of[wanted]);
 	return MNL_CB_OK;
 }
 
-int library_parse(const void *messages, size_t length, struct told *told)
+int library_parse(const void *messages, size_t length, struct counts *counts)
 {
-	return mnl_cb_run(messages, length, 0, 0, one, told) < 0 ? -errno : 0;
+	return mnl_cb_run(messages, length, 0, 0, one, counts) < 0 ? -errno : 0;
 }
 
-int library_dump(struct told *told)
+int library_dump(struct counts *counts)
 {
 	struct mnl_socket *socket = mnl_socket_open(NETLINK_ROUTE);
 	char *room = malloc(MNL_SOCKET_DUMP_SIZE);
@@ -93,7 +93,7 @@ int library_dump(struct told *told)
 		while (got > 0) {
 			got = mnl_socket_recvfrom(socket, room, MNL_SOCKET_DUMP_SIZE);
 			if (got > 0)
-				more = mnl_cb_run(room, got, seq, portid, one, told);
+				more = mnl_cb_run(room, got, seq, portid, one, counts);
 			if (more <= MNL_CB_STOP)
 				break;
 		}
@@ -118,7 +118,7 @@ void *library_open(int buffer)
 	return socket;
 }
 
-int library_listen(void *data, int stop, int quiet_ms, struct told *told)
+int library_listen(void *data, int stop, int quiet_ms, struct counts *counts)
 {
 	struct mnl_socket *socket = data;
 	struct pollfd ears[2] = { { mnl_socket_get_fd(socket), POLLIN, 0 }, { stop, POLLIN, 0 } };
@@ -136,8 +136,8 @@ int library_listen(void *data, int stop, int quiet_ms, struct told *told)
 			continue;
 		got = mnl_socket_recvfrom(socket, room, sizeof(room));
 		if (got < 0 && errno == ENOBUFS)
-			told->overruns++;
-		else if (got < 0 || mnl_cb_run(room, got, 0, 0, one, told) < 0)
+			counts->overruns++;
+		else if (got < 0 || mnl_cb_run(room, got, 0, 0, one, counts) < 0)
 			result = -errno;
 	}
 	mnl_socket_close(socket);

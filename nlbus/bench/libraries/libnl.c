@@ -1,4 +1,4 @@
-/* libnl, as its own tools use it: each message becomes an object (rtnl_route, rtnl_link), which is asked. */
+/* libnl, as its own tools use it: each message becomes an object (rtnl_route, rtnl_link) with accessors. */
 #include "library.h"
 
 #include <errno.h>
@@ -14,17 +14,17 @@
 
 static void object(struct nl_object *found, void *data)
 {
-	struct told *told = data;
+	struct counts *counts = data;
 	int type = nl_object_get_msgtype(found);
 
-	told->messages++;
+	counts->messages++;
 	if (type == RTM_NEWROUTE || type == RTM_DELROUTE) {
 		struct rtnl_route *route = (struct rtnl_route *)found;
 
 		if (rtnl_route_get_nnexthops(route) > 0)
-			told->value += rtnl_route_nh_get_ifindex(rtnl_route_nexthop_n(route, 0));
+			counts->value += rtnl_route_nh_get_ifindex(rtnl_route_nexthop_n(route, 0));
 	} else {
-		told->value += rtnl_link_get_mtu((struct rtnl_link *)found);
+		counts->value += rtnl_link_get_mtu((struct rtnl_link *)found);
 	}
 }
 
@@ -37,12 +37,12 @@ static int one(struct nl_msg *message, void *data)
 	return NL_OK;
 }
 
-int library_parse(const void *messages, size_t length, struct told *told)
+int library_parse(const void *messages, size_t length, struct counts *counts)
 {
 	struct nlmsghdr *header = (struct nlmsghdr *)messages;
 	int left = length;
 
-	/* As nl_recvmsgs() does: a message of its own for each. */
+	/* As nl_recvmsgs() does: one nl_msg per message. */
 	for (; nlmsg_ok(header, left); header = nlmsg_next(header, &left)) {
 		struct nl_msg *message = nlmsg_convert(header);
 		int result;
@@ -50,7 +50,7 @@ int library_parse(const void *messages, size_t length, struct told *told)
 		if (!message)
 			return -NLE_NOMEM;
 		nlmsg_set_proto(message, NETLINK_ROUTE);
-		result = one(message, told);
+		result = one(message, counts);
 		nlmsg_free(message);
 		if (result != NL_OK)
 			return -NLE_INVAL;
@@ -58,7 +58,7 @@ int library_parse(const void *messages, size_t length, struct told *told)
 	return 0;
 }
 
-int library_dump(struct told *told)
+int library_dump(struct counts *counts)
 {
 	struct nl_sock *socket = nl_socket_alloc();
 	struct nl_cache *routes = NULL;
@@ -67,7 +67,7 @@ int library_dump(struct told *told)
 	if (result == 0)
 		result = rtnl_route_alloc_cache(socket, AF_INET, 0, &routes);
 	if (result == 0) {
-		nl_cache_foreach(routes, object, told);
+		nl_cache_foreach(routes, object, counts);
 		nl_cache_free(routes);
 	}
 	nl_socket_free(socket);
@@ -90,13 +90,13 @@ void *library_open(int buffer)
 	return socket;
 }
 
-int library_listen(void *data, int stop, int quiet_ms, struct told *told)
+int library_listen(void *data, int stop, int quiet_ms, struct counts *counts)
 {
 	struct nl_sock *socket = data;
 	struct pollfd ears[2] = { { nl_socket_get_fd(socket), POLLIN, 0 }, { stop, POLLIN, 0 } };
 	int result = 0, over = 0;
 
-	nl_socket_modify_cb(socket, NL_CB_VALID, NL_CB_CUSTOM, one, told);
+	nl_socket_modify_cb(socket, NL_CB_VALID, NL_CB_CUSTOM, one, counts);
 	while (result == 0) {
 		int ready = poll(ears, over ? 1 : 2, over ? quiet_ms : -1);
 
@@ -106,8 +106,8 @@ int library_listen(void *data, int stop, int quiet_ms, struct told *told)
 		if (!ears[0].revents)
 			continue;
 		result = nl_recvmsgs_default(socket);
-		if (result == -NLE_NOMEM) { /* what libnl makes of ENOBUFS */
-			told->overruns++;
+		if (result == -NLE_NOMEM) { /* libnl's code for ENOBUFS */
+			counts->overruns++;
 			result = 0;
 		}
 	}

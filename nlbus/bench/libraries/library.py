@@ -9,8 +9,8 @@ from typing import NamedTuple
 from nlbus.bench.native import NoCompiler, compiled
 
 
-class Told(ctypes.Structure):
-    """struct told of library.h."""
+class Counts(ctypes.Structure):
+    """struct counts of library.h."""
 
     _fields_ = (("messages", ctypes.c_uint64), ("value", ctypes.c_uint64), ("overruns", ctypes.c_uint64))
 
@@ -20,7 +20,7 @@ class Told(ctypes.Structure):
 
 
 class Kind(NamedTuple):
-    """A library: what it is compiled with."""
+    """A library, and how to compile its program."""
 
     name: str
     package: str  # Debian's
@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 
 
 class Library:
-    """One of them, loaded; OSError says what to install. So it is where the library says no."""
+    """A loaded library. OSError says what to install, and reports errors of the library."""
 
     def __init__(self, kind: Kind) -> None:
         self.name = kind.name
@@ -42,19 +42,19 @@ class Library:
         except NoCompiler as error:
             raise OSError(f"{str(error).splitlines()[0]}; install {kind.package}") from None
         self._lib = ctypes.CDLL(str(path))
-        told = ctypes.POINTER(Told)
-        self._lib.library_parse.argtypes = (ctypes.c_char_p, ctypes.c_size_t, told)
-        self._lib.library_dump.argtypes = (told,)
+        counts = ctypes.POINTER(Counts)
+        self._lib.library_parse.argtypes = (ctypes.c_char_p, ctypes.c_size_t, counts)
+        self._lib.library_dump.argtypes = (counts,)
         self._lib.library_open.restype = ctypes.c_void_p
         self._lib.library_open.argtypes = (ctypes.c_int,)
-        self._lib.library_listen.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_int, told)
+        self._lib.library_listen.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_int, counts)
 
-    def parse(self, messages: bytes) -> Told:
-        """Read messages that lie in memory one behind the other."""
+    def parse(self, messages: bytes) -> Counts:
+        """Parse consecutive messages in memory."""
         return self._called("parse", messages, len(messages))
 
-    def dump(self) -> Told:
-        """Ask for all IPv4 routes."""
+    def dump(self) -> Counts:
+        """Request all IPv4 routes and read them."""
         return self._called("dump")
 
     def open(self, buffer: int) -> int:
@@ -64,13 +64,13 @@ class Library:
             raise OSError(f"{self.name}: no socket")
         return socket
 
-    def listen(self, socket: int, stop: int, quiet: float) -> Told:
+    def listen(self, socket: int, stop: int, quiet: float) -> Counts:
         """Read until `stop` is readable and nothing has come for `quiet` seconds; closes the socket."""
         return self._called("listen", socket, stop, int(quiet * 1000))
 
-    def _called(self, name: str, *args: object) -> Told:
-        told = Told()
-        result: int = getattr(self._lib, f"library_{name}")(*args, ctypes.byref(told))
+    def _called(self, name: str, *args: object) -> Counts:
+        counts = Counts()
+        result: int = getattr(self._lib, f"library_{name}")(*args, ctypes.byref(counts))
         if result < 0:
             raise OSError(f"{self.name}: {name}: error {-result}")
-        return told
+        return counts

@@ -1,7 +1,7 @@
-"""One who listens, as a process: `python -m nlbus.bench.libraries.listening "pyroute2" route`.
+"""A listener as a process: `python -m nlbus.bench.libraries.listening "pyroute2" route`.
 
 It says "ready" when it has joined, listens until its stdin ends and nothing has come for a while, and prints
-a line of JSON: how many of the storm's events it decoded, how often it was told ENOBUFS, and how much
+a line of JSON: how many of the storm's events it decoded, how often it received ENOBUFS, and how much
 processor time that took. Every one decodes what it gets, has the buffers that it makes itself by default, or
 as large a one as nlbus, and goes on after ENOBUFS.
 """
@@ -25,13 +25,13 @@ from nlbus.table.table import Table
 
 QUIET = 0.4  # seconds
 IPV4_ROUTE = 1 << 6  # as a mask
-ROOMY = f", {BUFFER >> 20} MiB"  # the name of a library goes on so that has a buffer like nlbus
+ROOMY = f", {BUFFER >> 20} MiB"  # suffix of a library's name if its buffer is as large as nlbus's
 
 Heard = tuple[int, int]  # events, overruns
 
 
 def ready() -> float:
-    """Whoever started us may begin. Processor time from now on counts."""
+    """Report that we listen. Processor time counts from now on."""
     print("ready", flush=True)
     return time.process_time()
 
@@ -131,8 +131,8 @@ def by_library(kind: Kind, buffer: int = 0) -> tuple[Heard, float, dict[str, int
     library = Library(kind)
     socket = library.open(buffer)
     start = ready()
-    told = library.listen(socket, sys.stdin.fileno(), QUIET)
-    return (told.messages, told.overruns), time.process_time() - start, {}
+    result = library.listen(socket, sys.stdin.fileno(), QUIET)
+    return (result.messages, result.overruns), time.process_time() - start, {}
 
 
 LISTENERS: dict[tuple[str, str], Callable[[], tuple[Heard, float, dict[str, int]]]] = {

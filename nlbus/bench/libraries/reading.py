@@ -15,19 +15,19 @@ from typing import NamedTuple
 import nlbus
 from nlbus import Batch
 from nlbus.bench.libraries import kernel
-from nlbus.bench.libraries.library import LIBMNL, LIBNL, Library, Told
+from nlbus.bench.libraries.library import LIBMNL, LIBNL, Counts, Library
 from nlbus.bench.libraries.sides import Side, Work, alternate
 from nlbus.bench.libraries.tools import program
-from nlbus.bench.plans import Scale, Tell
+from nlbus.bench.plans import Progress, Scale
 from nlbus.bench.results import Measurement, Missing
 from nlbus.kernel.requests import NLMSGHDR, attributes, messages
 
-BLOCK = 32_768  # bytes of messages a datagram: the kernel's largest part of a dump
+BLOCK = 32_768  # bytes of messages per datagram: the kernel's largest part of a dump
 RTA_OIF, IFLA_MTU = 4, 4
 HEADS = {"route": 12, "link": 16}  # bytes of struct rtmsg and ifinfomsg
 COLUMNS = {"route": "oif", "link": "mtu"}
 NAMES = {"route": "RTA_OIF", "link": "IFLA_MTU"}
-# Of each kind: all take them in a turn, the slowest a thousand a second.
+# Messages of each kind: every library reads them in each turn, the slowest a thousand per second.
 IN_MEMORY = {"quick": {"route": 500, "link": 50}, "full": {"route": 1_000, "link": 200}}
 LISTED = {"quick": 1_000, "full": 10_000}
 
@@ -39,14 +39,14 @@ C_LIBNL = "C: an object with all it knows of, one value read"
 
 
 class Others(NamedTuple):
-    """Who is there beside nlbus."""
+    """The installed libraries beside nlbus."""
 
     pyroute2: bool
     libraries: list[Library]
 
 
 def others() -> tuple[Others, list[Missing]]:
-    """Who is there, and who is not, those included that hear storms only."""
+    """The installed libraries and the missing ones, including those that only listen to storms."""
     missing = [
         Missing("libraries", name, f"not installed: pip install {name}")
         for name in ("pyroute2", "pyudev")
@@ -61,19 +61,19 @@ def others() -> tuple[Others, list[Missing]]:
     return Others("pyroute2" not in {one.subject for one in missing}, libraries), missing
 
 
-def from_memory(plan: Scale, tell: Tell, there: Others) -> Iterator[Measurement | Missing]:
+def from_memory(plan: Scale, progress: Progress, there: Others) -> Iterator[Measurement | Missing]:
     """NEWROUTE and NEWLINK messages of a dump, parsed again and again."""
     count = IN_MEMORY[plan.name]
-    yield from _parsed("route", kernel.routes_told(count["route"]), "NEWROUTE", plan, tell, there)
-    yield from _parsed("link", kernel.links_told(count["link"]), "NEWLINK", plan, tell, there)
+    yield from _parsed("route", kernel.route_messages(count["route"]), "NEWROUTE", plan, progress, there)
+    yield from _parsed("link", kernel.link_messages(count["link"]), "NEWLINK", plan, progress, there)
 
 
 def _parsed(
-    table: str, told: bytes, name: str, plan: Scale, tell: Tell, there: Others
+    table: str, data: bytes, name: str, plan: Scale, progress: Progress, there: Others
 ) -> Iterator[Measurement | Missing]:
-    tell(f"libraries: {name} from memory")
-    work = _expected(f"{name} messages from memory", told, HEADS[table])
-    blocks = list(_blocks(told))
+    progress(f"libraries: {name} from memory")
+    work = _expected(f"{name} messages from memory", data, HEADS[table])
+    blocks = list(_blocks(data))
 
     def ours() -> tuple[int, int]:
         column = Batch.from_datagrams("route", blocks).table(table)[COLUMNS[table]]
@@ -84,15 +84,15 @@ def _parsed(
         marshal = importlib.import_module("pyroute2.netlink.rtnl.marshal").MarshalRtnl()
 
         def theirs() -> tuple[int, int]:
-            values = [found.get_attr(NAMES[table]) for found in marshal.parse(told)]
+            values = [found.get_attr(NAMES[table]) for found in marshal.parse(data)]
             return len(values), sum(filter(None, values))
 
         sides.append(Side("pyroute2", theirs, PYROUTE2))
-    sides += [Side(one.name, _sum(partial(one.parse, told)), _note(one)) for one in there.libraries]
+    sides += [Side(one.name, _sum(partial(one.parse, data)), _note(one)) for one in there.libraries]
     yield from alternate(work, sides, plan)
 
 
-def _sum(call: Callable[[], Told]) -> Callable[[], tuple[int, int]]:
+def _sum(call: Callable[[], Counts]) -> Callable[[], tuple[int, int]]:
     def work() -> tuple[int, int]:
         found = call()
         return found.messages, found.value
@@ -100,10 +100,10 @@ def _sum(call: Callable[[], Told]) -> Callable[[], tuple[int, int]]:
     return work
 
 
-def from_kernel(plan: Scale, tell: Tell, there: Others) -> Iterator[Measurement | Missing]:
-    """All IPv4 routes of this namespace, asked for and read: the kernel's own work is in it."""
+def from_kernel(plan: Scale, progress: Progress, there: Others) -> Iterator[Measurement | Missing]:
+    """All IPv4 routes of this namespace, requested and read; this includes the kernel's own work."""
     count = LISTED[plan.name]
-    tell(f"libraries: a dump of {count:,} routes")
+    progress(f"libraries: a dump of {count:,} routes")
     with kernel.listed_routes(count):
         work = Work(f"a dump of {count:,} routes", *_our_dump())
         sides = [Side("nlbus", _our_dump, OURS)]
@@ -131,33 +131,33 @@ def _pyroute2_dump() -> tuple[int, int]:
 
 def _ip_dump(ip: str) -> tuple[int, int]:
     command = [ip, "-j", "-4", "route", "show", "table", "all"]
-    told = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    data = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     index = {name: number for number, name in socket.if_nameindex()}
-    return len(told), sum(index.get(found.get("dev", ""), 0) for found in told)
+    return len(data), sum(index.get(found.get("dev", ""), 0) for found in data)
 
 
 def _note(library: Library) -> str:
     return C_LIBMNL if library.name == LIBMNL.name else C_LIBNL
 
 
-def _expected(name: str, told: bytes, head: int) -> Work:
-    """How many messages, and the sum of their RTA_OIF or IFLA_MTU, read by neither of them."""
+def _expected(name: str, data: bytes, head: int) -> Work:
+    """How many messages, and the sum of their RTA_OIF or IFLA_MTU, read independently."""
     value = count = 0
-    for found, _ in messages(told):
+    for found, _ in messages(data):
         count += 1
         if word := attributes(found.body[head:]).get(RTA_OIF):  # IFLA_MTU has the same number
             value += struct.unpack("=I", word)[0]
     return Work(name, count, value)
 
 
-def _blocks(told: bytes) -> Iterator[bytes]:
+def _blocks(data: bytes) -> Iterator[bytes]:
     """The messages as datagrams of a dump's size."""
     start = at = 0
-    while at < len(told):
-        (length, *_) = NLMSGHDR.unpack_from(told, at)
+    while at < len(data):
+        (length, *_) = NLMSGHDR.unpack_from(data, at)
         length += -length % 4
         if at + length - start > BLOCK:
-            yield told[start:at]
+            yield data[start:at]
             start = at
         at += length
-    yield told[start:]
+    yield data[start:]

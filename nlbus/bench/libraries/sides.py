@@ -1,4 +1,4 @@
-"""Several who do the same work, in turns: each one's rate a round, and nlbus beside itself."""
+"""Several sides that do the same work in turns: the rate of each per round, and nlbus beside itself."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import NamedTuple
 from nlbus.bench.plans import Scale
 from nlbus.bench.results import Measurement, Missing
 
-TURN = 0.02  # seconds, at least: what is quick is done again and again
+TURN = 0.02  # seconds at least: quick work is repeated
 NLBUS = "nlbus"
 
 
 class Side(NamedTuple):
-    """Who, what one turn of it does, and what it makes of a message.
+    """A side: its name, the work of one turn, and a note about the result.
 
     `work` returns how many messages it read and the sum of their values, which is the same for all.
     """
@@ -25,7 +25,7 @@ class Side(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What all of them do, and what it comes to."""
+    """The work of all sides, and the expected result."""
 
     name: str
     messages: int
@@ -33,7 +33,7 @@ class Work(NamedTuple):
 
 
 def alternate(work: Work, sides: list[Side], plan: Scale) -> Iterator[Measurement | Missing]:
-    """One turn of each a round, and a second one of nlbus; the order moves on from round to round.
+    """One turn of each side per round, and a second one of nlbus; the order rotates from round to round.
 
     The first side is nlbus. Whose result is another than `work` says is not measured.
     """

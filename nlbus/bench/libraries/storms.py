@@ -1,6 +1,6 @@
 """The same live storms for each listener, one at a time: what arrived, how it ended, what it cost.
 
-Each has the receive buffer that it makes itself by default, which its note tells. How much is lost is mostly
+Each has the receive buffer that it makes itself by default; its note has the size. How much is lost is mostly
 a matter of that: so libmnl and libnl are there with one like nlbus's, too.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from nlbus.bench.libraries import kernel, tools
 from nlbus.bench.libraries.library import LIBMNL, LIBNL
 from nlbus.bench.libraries.listening import ROOMY
-from nlbus.bench.plans import Scale, Tell
+from nlbus.bench.plans import Progress, Scale
 from nlbus.bench.results import Measurement, Missing
 
 Maker = Callable[[int], "kernel.Storm | Missing"]
@@ -43,8 +43,8 @@ LISTENERS = {
 PATIENCE = 60.0  # seconds for one listener
 
 
-def live(plan: Scale, tell: Tell, absent: Collection[str]) -> Iterator[Measurement | Missing]:
-    """Each listener by itself, in a process of its own. absent: the libraries that are not there."""
+def live(plan: Scale, progress: Progress, absent: Collection[str]) -> Iterator[Measurement | Missing]:
+    """Each listener alone, in a process of its own. absent: the libraries that are not installed."""
     for kind, maker in MAKERS.items():
         storm = maker(EVENTS[plan.name][kind])
         if isinstance(storm, Missing):
@@ -55,11 +55,11 @@ def live(plan: Scale, tell: Tell, absent: Collection[str]) -> Iterator[Measureme
             for subject in LISTENERS[kind]:
                 if subject.removesuffix(ROOMY) in absent:
                     continue
-                tell(f"libraries: {name}, {subject}")
-                told = [_listen(subject, kind, storm) for _ in range(ROUNDS[plan.name])]
-                yield _measured(subject, name, storm.events, told)
+                progress(f"libraries: {name}, {subject}")
+                runs = [_listen(subject, kind, storm) for _ in range(ROUNDS[plan.name])]
+                yield _measured(subject, name, storm.events, runs)
             tool = tools.TOOLS[kind]
-            tell(f"libraries: {name}, {tool.subject}")
+            progress(f"libraries: {name}, {tool.subject}")
             printed = [tools.listen(tool, storm.make) for _ in range(ROUNDS[plan.name])]
             yield _of_tool(tool.subject, name, storm.events, printed)
         finally:
@@ -67,7 +67,7 @@ def live(plan: Scale, tell: Tell, absent: Collection[str]) -> Iterator[Measureme
 
 
 def _listen(subject: str, kind: str, storm: kernel.Storm) -> dict[str, Any]:
-    """Start it, make the storm, and hear what it says at its end."""
+    """Start it, make the storm, and return its report."""
     command = [sys.executable, "-m", "nlbus.bench.libraries.listening", subject, kind]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -87,13 +87,13 @@ def _listen(subject: str, kind: str, storm: kernel.Storm) -> dict[str, Any]:
         process.communicate()
 
 
-def _measured(subject: str, name: str, events: int, told: list[dict[str, Any]]) -> Measurement | Missing:
-    delivered = sum(one["events"] for one in told)
-    ends = {one["ended"] for one in told if "ended" in one}
+def _measured(subject: str, name: str, events: int, runs: list[dict[str, Any]]) -> Measurement | Missing:
+    delivered = sum(one["events"] for one in runs)
+    ends = {one["ended"] for one in runs if "ended" in one}
     if not delivered:
         return Missing("libraries", subject, f"{name}: it heard nothing: {', '.join(sorted(ends))}")
-    overruns = sum(one["overruns"] for one in told)
-    lost = events * len(told) - delivered
+    overruns = sum(one["overruns"] for one in runs)
+    lost = events * len(runs) - delivered
     if ends:
         end = f"it ended: {', '.join(sorted(ends))}"
     elif overruns:
@@ -102,12 +102,12 @@ def _measured(subject: str, name: str, events: int, told: list[dict[str, Any]]) 
         end = "it was told of no loss"
     else:
         end = "all of it"
-    counted = sum(one.get("counted as lost", 0) for one in told)
+    counted = sum(one.get("counted as lost", 0) for one in runs)
     if counted:
         end = f"it counted {counted:,} as lost itself"
-    if deaf := sum(not one["events"] for one in told):
-        end += f"; {deaf} of {len(told)} storms it did not hear at all, whose processor time is left out"
-    buffer = max(one.get("buffer", 0) for one in told)
+    if deaf := sum(not one["events"] for one in runs):
+        end += f"; {deaf} of {len(runs)} storms it did not hear at all, whose processor time is left out"
+    buffer = max(one.get("buffer", 0) for one in runs)
     size = f"{buffer >> 10} KiB" if buffer % (1 << 20) else f"{buffer >> 20} MiB"
     room = f"receive buffer {size}; " if buffer else ""
     return Measurement(
@@ -115,8 +115,8 @@ def _measured(subject: str, name: str, events: int, told: list[dict[str, Any]]) 
         subject=subject,
         work=name,
         unit="CPU ns/event",
-        samples=tuple(1e9 * one["cpu"] / one["events"] for one in told if one["events"]),
-        sent=events * len(told),
+        samples=tuple(1e9 * one["cpu"] / one["events"] for one in runs if one["events"]),
+        sent=events * len(runs),
         delivered=delivered,
         lost=lost,
         details={"overruns": overruns, "counted as lost": counted, "buffer": buffer},
@@ -127,10 +127,10 @@ def _measured(subject: str, name: str, events: int, told: list[dict[str, Any]]) 
 def _of_tool(
     subject: str, name: str, events: int, printed: list[tools.Printed | Missing]
 ) -> Measurement | Missing:
-    """The same of a program; that it printed text is in its processor time, and so is its start."""
-    told = []
+    """The same for a program; its processor time includes its start and printing."""
+    runs = []
     for one in printed:
         if isinstance(one, Missing):
             return one
-        told.append({"events": one.events, "overruns": one.overruns, "cpu": one.cpu, "buffer": one.buffer})
-    return _measured(subject, name, events, told)
+        runs.append({"events": one.events, "overruns": one.overruns, "cpu": one.cpu, "buffer": one.buffer})
+    return _measured(subject, name, events, runs)

@@ -1,4 +1,4 @@
-"""Programs that print events: `ip monitor`, `udevadm monitor`, `conntrack -E`; what they print is counted."""
+"""Programs that print events: `ip monitor`, `udevadm monitor`, `conntrack -E`; their lines are counted."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from nlbus.diag import netlink_sockets
 
 PATIENCE = 10.0  # seconds until it has joined
 PAUSE = 0.02
-# A shell lets what it runs in the background ignore Ctrl-C, and so would what that starts, and never end.
+# A shell makes background jobs ignore Ctrl-C. Their children would inherit that and never end.
 INTERRUPTIBLE = ("env", "--default-signal=INT")
 
 
 class Tool(NamedTuple):
-    """A program, what it hears, and how an event of the storm begins or what it has in it."""
+    """A program, its source, and the text by which an event of the storm is recognized."""
 
     subject: str
     command: tuple[str, ...]
     package: str  # Debian's
     protocol: int
     event: bytes
-    overrun: bytes  # what it says of ENOBUFS, on stderr
+    overrun: bytes  # its message for ENOBUFS, on stderr
 
 
 TOOLS = {
@@ -53,7 +53,7 @@ TOOLS = {
 
 
 class Printed(NamedTuple):
-    """What it printed, what it took, its receive buffer (bytes), and its last words."""
+    """Its events, processor time, receive buffer (bytes), and last line."""
 
     events: int
     overruns: int
@@ -73,12 +73,12 @@ def buffer_of(pid: int) -> int:
 
 
 def program(name: str) -> str | None:
-    """Where it is: also where only root's PATH leads to."""
+    """The path of the program, also in directories of root's PATH."""
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
 def listen(tool: Tool, make: Callable[[], object]) -> Printed | Missing:
-    """Start it, make the storm, and end it when it has printed nothing for a while."""
+    """Start it, make the storm, and end it when it prints nothing any more."""
     path = program(tool.command[0])
     if path is None:
         return Missing("libraries", tool.subject, f"no `{tool.command[0]}`: install {tool.package}")
@@ -114,7 +114,7 @@ def listen(tool: Tool, make: Callable[[], object]) -> Printed | Missing:
 
 
 def _joined(protocol: int, process: subprocess.Popen[bytes]) -> bool:
-    """Whether a socket of this process has joined a group, before long."""
+    """Whether a socket of this process joins a group within PATIENCE seconds."""
     give_up = time.monotonic() + PATIENCE
     while time.monotonic() < give_up and process.poll() is None:
         held = _sockets(process.pid)

@@ -1,4 +1,4 @@
-"""The C beside which nlbus is measured: its sources, compiled when they are needed, and called by ctypes.
+"""The C beside which nlbus is measured: its sources, compiled on demand and called by ctypes.
 
 `nlbus.h` is kmod/uapi/nlbus.h, the wire document; what is installed has a copy.
 """

@@ -1,4 +1,4 @@
-"""Compiling C when a benchmark starts."""
+"""Compile C when a benchmark starts."""
 
 from __future__ import annotations
 
@@ -54,5 +54,5 @@ def compiled(source: str | Path, *flags: str, shared: bool = False) -> Path:
         ) from None
     except subprocess.CalledProcessError as error:
         raise NoCompiler(f"{compiler} could not compile {path.name}: {error.stderr.strip()}") from None
-    partial.rename(target)  # whoever looks meanwhile sees all of it, or nothing
+    partial.rename(target)  # a concurrent reader sees all of it or nothing
     return target

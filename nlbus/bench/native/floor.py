@@ -18,7 +18,7 @@ SOL_NETLINK = 270
 NETLINK_NO_ENOBUFS = 5
 SO_RCVBUFFORCE = 33
 HEAD = 96  # nlmsghdr and nlbus_batch
-BUFFER = 64 << 20  # what a Subscriber asks for
+BUFFER = 64 << 20  # as a Subscriber requests
 NLBUS_MAGIC, NLBUS_VERSION = 0x7375626E, 1
 
 BATCH = np.dtype(
@@ -136,7 +136,7 @@ class Ears:
 
 
 class Asker:
-    """A socket that asks the kernel for a dump, and throws the answer away. NoCompiler, OSError."""
+    """A socket that requests a dump from the kernel and discards the answer. NoCompiler, OSError."""
 
     def __init__(self, request: bytes, protocol: int = socket.NETLINK_ROUTE) -> None:
         library()

@@ -94,7 +94,7 @@ def _cells(ax: Any, who: list[str], fixed: list[Measurement]) -> None:
         ax.barh(row, 0.94, color=COLOURS[0], alpha=min(share / 200, 0.5), linewidth=0, **cell)
         if one.lost:
             ax.barh(row, 0.94, **cell, **LOST)
-        # 100 is for whoever got all of it.
+        # 100 is only for those that received everything.
         text = f"{min(share, 99):.0f}" if share < 99.5 or one.lost else "100"
         ax.text(column, row, text, ha="center", va="center", fontsize=7)
     labels = [f"{number(rate)}\n{count} sub." for count, rate in columns]

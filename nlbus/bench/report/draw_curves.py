@@ -93,12 +93,12 @@ def _latency(here: list[Measurement]) -> Any:
     paint = colours([one.subject for one in here])
     for ax, work in zip(axes, works, strict=True):
         for one in (each for each in here if each.work == work):
-            told = one.details["histogram"]
-            total = sum(told["counts"]) or 1
+            histogram = one.details["histogram"]
+            total = sum(histogram["counts"]) or 1
             colour = paint[one.subject]
-            shares = [100 * count / total for count in told["counts"]]
+            shares = [100 * count / total for count in histogram["counts"]]
             label = f"{one.subject}: {number(one.details['p50'])} / {number(one.details['p99'])} us"
-            ax.stairs(shares, told["edges"], color=colour, lw=1.4, label=label)
+            ax.stairs(shares, histogram["edges"], color=colour, lw=1.4, label=label)
             ax.axvline(one.details["p50"], ymax=0.76, color=colour, lw=0.9)
             ax.axvline(one.details["p99"], ymax=0.76, color=colour, lw=0.9, ls="--")
         ax.set(xscale="log", ylabel="% of events", title=f"{work}: median / 99 %")
@@ -114,9 +114,9 @@ def _latency(here: list[Measurement]) -> Any:
 
 def _reach(one: Measurement) -> tuple[float, float]:
     """The edges between which there are events."""
-    told = one.details["histogram"]
-    filled = [i for i, count in enumerate(told["counts"]) if count] or [0]
-    return max(told["edges"][filled[0]], 1e-3), told["edges"][filled[-1] + 1]
+    histogram = one.details["histogram"]
+    filled = [i for i, count in enumerate(histogram["counts"]) if count] or [0]
+    return max(histogram["edges"][filled[0]], 1e-3), histogram["edges"][filled[-1] + 1]
 
 
 def _linger(here: list[Measurement]) -> Any:

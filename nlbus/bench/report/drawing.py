@@ -14,7 +14,7 @@ from nlbus.errors import MissingExtra
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's, which people tell apart whatever they see of colours; nlbus always has the first.
+# Okabe and Ito's colours, which are safe for colour-blind readers; nlbus always has the first.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D31", "#7F7F7F")
 MARKERS = "osD^vPX*"
 INK = "#2b2b2a"  # of text and axes; on the page, the colour of its text

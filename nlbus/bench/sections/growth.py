@@ -17,7 +17,7 @@ from statistics import median
 from nlbus.bench.machine import room_apart
 from nlbus.bench.native import NoCompiler
 from nlbus.bench.pairing import Uncounted, alternate, one_core
-from nlbus.bench.plans import Scale, Tell
+from nlbus.bench.plans import Progress, Scale
 from nlbus.bench.report.fitting import STRAIGHT, Bend, Fit, fit, line, same_place
 from nlbus.bench.results import Measurement, Missing
 from nlbus.bench.sections import axes
@@ -36,7 +36,7 @@ CAVEATS = (
 
 @dataclass(frozen=True)
 class Axis:
-    """What grows, and how the curve is told.
+    """What grows, and how its curve is described.
 
     work: in words. unit: of the times. slope: what the line's slope is, in words. quick and full: the points;
     of columns, 0 is all. cause: where the slope comes from, where that was found out.
@@ -118,10 +118,10 @@ AXES = (
 POINTS = {"quick": sum(len(axis.quick) for axis in AXES), "full": sum(len(axis.full) for axis in AXES)}
 
 
-def measure(plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
+def measure(plan: Scale, progress: Progress) -> Iterator[Measurement | Missing]:
     """Every axis; each point has its share of the plan's seconds, but some rounds at least."""
     for axis in AXES:
-        yield from curve(axis, plan, tell)
+        yield from curve(axis, plan, progress)
 
 
 @dataclass
@@ -140,7 +140,7 @@ class Found:
         return [*chain(*self.ours)]
 
 
-def curve(axis: Axis, plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
+def curve(axis: Axis, plan: Scale, progress: Progress) -> Iterator[Measurement | Missing]:
     """The points of one axis, and what they sum up to.
 
     Memory lies elsewhere each time that a point is set up, and the machine has its moods: so all points are
@@ -150,7 +150,7 @@ def curve(axis: Axis, plan: Scale, tell: Tell) -> Iterator[Measurement | Missing
     found: dict[int, Found] = {x: Found() for x in xs}
     for visit in range(VISITS):
         for x in [x for x in xs if x in found]:
-            tell(f"{SECTION}: {axis.work}: {x:,} ({visit + 1} of {VISITS})")
+            progress(f"{SECTION}: {axis.work}: {x:,} ({visit + 1} of {VISITS})")
             try:
                 _visit(axis, x, plan, found[x])
             except (Unfit, NoCompiler, Uncounted) as error:

@@ -27,7 +27,7 @@ from nlbus._typing import Array
 from nlbus.bench import pairing
 from nlbus.bench.native import NoCompiler, compiled
 from nlbus.bench.pairing import Turn, alternate
-from nlbus.bench.plans import Scale, Tell
+from nlbus.bench.plans import Progress, Scale
 from nlbus.bench.results import Measurement, Missing
 from nlbus.bench.sections.latency_peer import STAMP
 
@@ -126,16 +126,16 @@ def busy(cores: Sequence[int]) -> Iterator[None]:
         yield
 
 
-def measure(plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
+def measure(plan: Scale, progress: Progress) -> Iterator[Measurement | Missing]:
     """Ping-pong gets two thirds of the seconds, linger the rest."""
     for load in TRIPS:
-        tell(f"{SECTION}: ping-pong, {load}")
+        progress(f"{SECTION}: ping-pong, {load}")
         yield from ping_pong(plan, load)
     publisher = Paced()
     try:
         for rate in RATES[plan.name]:
             for linger in LINGERS[plan.name]:
-                tell(f"{SECTION}: linger {1e3 * linger:g} ms, {offered(rate)}")
+                progress(f"{SECTION}: linger {1e3 * linger:g} ms, {offered(rate)}")
                 yield lingering(plan, publisher, linger, rate)
     finally:
         publisher.stop()
@@ -258,7 +258,7 @@ def lingering(plan: Scale, publisher: Paced, linger: float, rate: float) -> Meas
     """What one linger does to latency, datagrams and the publisher's processor time, at one rate."""
     count = max(100, int((rate or FLAT_OUT) * LINGER_SECONDS[plan.name]))
     every = []
-    told: dict[str, float] = {"seconds": 0.0, "cpu": 0.0}
+    totals: dict[str, float] = {"seconds": 0.0, "cpu": 0.0}
     delivered = datagrams = 0
     runs = min(plan.rounds, pairing.LEAST_ROUNDS)
     for _ in range(runs):
@@ -266,7 +266,7 @@ def lingering(plan: Scale, publisher: Paced, linger: float, rate: float) -> Meas
         every.append(times)
         delivered += len(times)
         datagrams += batches
-        told = {name: told[name] + run[name] for name in told}
+        totals = {name: totals[name] + run[name] for name in totals}
     medians = tuple(float(np.median(times)) for times in every if len(times))
     if not medians:
         raise OSError(f"latency: nothing arrived with linger {linger} at {offered(rate)}")
@@ -282,8 +282,8 @@ def lingering(plan: Scale, publisher: Paced, linger: float, rate: float) -> Meas
         lost=runs * count - delivered,
         details={
             **distribution(np.concatenate(every)),
-            "events_per_second": runs * count / told["seconds"],
+            "events_per_second": runs * count / totals["seconds"],
             "events_per_datagram": delivered / max(datagrams, 1),
-            "publisher_cpu_ns_per_event": 1e9 * told["cpu"] / (runs * count),
+            "publisher_cpu_ns_per_event": 1e9 * totals["cpu"] / (runs * count),
         },
     )

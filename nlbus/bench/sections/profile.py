@@ -25,7 +25,7 @@ from nlbus.bench import chains
 from nlbus.bench.native import Ears, NoCompiler, Voice
 from nlbus.bench.native.floor import HEAD
 from nlbus.bench.pairing import Side, Turn, Uncounted, alternate, one_core, timed
-from nlbus.bench.plans import Scale, Tell
+from nlbus.bench.plans import Progress, Scale
 from nlbus.bench.reading import Reader, amount
 from nlbus.bench.results import Measurement, Missing
 from nlbus.bench.routes import Routes
@@ -66,7 +66,7 @@ class Work:
     ours: Sequence[tuple[str, Reader | Drain]]
 
 
-def measure(plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
+def measure(plan: Scale, progress: Progress) -> Iterator[Measurement | Missing]:
     """Stages of several kinds of datagrams, then perf."""
     works: list[Callable[[], AbstractContextManager[Work]]] = [
         *(partial(raw, per) for per in PER_DATAGRAM[plan.name]),
@@ -76,7 +76,7 @@ def measure(plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
     for make in works:
         try:
             with one_core(), make() as work:
-                tell(f"{SECTION}: {work.name}")
+                progress(f"{SECTION}: {work.name}")
                 yield from staged(work, plan, plan.seconds / (len(works) + 1))
         except NoCompiler as error:
             yield Missing(SECTION, "stages of the receive path", str(error))
@@ -84,7 +84,7 @@ def measure(plan: Scale, tell: Tell) -> Iterator[Measurement | Missing]:
         except Uncounted as error:
             yield Missing(SECTION, work.name, str(error))
     for per in PER_DATAGRAM[plan.name][-1:] if plan.name == "quick" else PER_DATAGRAM["full"]:
-        tell(f"{SECTION}: perf, {per} messages a datagram")
+        progress(f"{SECTION}: perf, {per} messages a datagram")
         yield sampled(per, PERF_SECONDS[plan.name])
 
 

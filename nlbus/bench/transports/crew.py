@@ -24,7 +24,7 @@ ENDING = 3.0  # seconds that a worker may take to close
 
 
 class Worker:
-    """A process of worker.py; leaving the context ends it, whatever it does."""
+    """A process of worker.py; leaving the context ends it in any case."""
 
     def __init__(self) -> None:
         self._said = TemporaryFile()  # noqa: SIM115 - __exit__ closes it
@@ -41,7 +41,7 @@ class Worker:
         self._answers = self._process.stdout
         self._unread = b""
 
-    def tell(self, **order: Any) -> None:
+    def send(self, **order: Any) -> None:
         """Say what to do. TransportError."""
         try:
             self._orders.write(json.dumps(order).encode() + b"\n")
@@ -74,7 +74,7 @@ class Worker:
 
     def ask(self, **order: Any) -> dict[str, Any]:
         """Both."""
-        self.tell(**order)
+        self.send(**order)
         return self.hear()
 
     def _last_words(self) -> str:
@@ -135,7 +135,7 @@ class Crew:
             place = Path(stack.enter_context(TemporaryDirectory(prefix="nlbus-bench-")))
             self._service = stack.enter_context(self.transport.serving(place))
             self._publisher = stack.enter_context(Worker())
-            self._publisher.tell(do="speak", spec=self._spec, where=self._service.where)
+            self._publisher.send(do="speak", spec=self._spec, where=self._service.where)
             self._stack = stack.pop_all()
         return self
 
@@ -155,19 +155,19 @@ class Crew:
             self._publisher.hear()
         new = self._subscribers[self._met :]
         for number, worker in enumerate(new, self._met):
-            worker.tell(do="hear", spec=self._spec, where=self._service.where, number=number)
+            worker.send(do="hear", spec=self._spec, where=self._service.where, number=number)
         for worker in new:
             worker.hear()
         self._met = len(self._subscribers)
         self._publisher.ask(do="audience", count=self._met)
         for worker in self._subscribers:
-            worker.tell(do="meet")
+            worker.send(do="meet")
         for worker in self._subscribers:
             while not worker.has_news(PROBE):
                 self._publisher.ask(do="probe")
             worker.hear()
         for worker in self._subscribers:
-            worker.tell(do="settle")
+            worker.send(do="settle")
         for worker in self._subscribers:
             worker.hear()
 
@@ -175,7 +175,7 @@ class Crew:
         """Once. TransportError if an event came twice, out of order or spoilt."""
         first = self._next
         for worker in self._subscribers:
-            worker.tell(do="listen", first=first, size=job.size, timed=job.offered > 0)
+            worker.send(do="listen", first=first, size=job.size, timed=job.offered > 0)
         for worker in self._subscribers:
             worker.hear()
         before = _cpu_ns(self._service.pid)
@@ -190,7 +190,7 @@ class Crew:
         sent, start = said["sent"], said["start"]
         self._next = first + sent
         for worker in self._subscribers:
-            worker.tell(stop=self._next)
+            worker.send(stop=self._next)
         heard = [worker.hear() for worker in self._subscribers]
         for each in heard:
             if each["disorder"] or not each["whole"] or each["events"] + each["lost"] != sent:

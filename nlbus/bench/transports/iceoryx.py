@@ -90,7 +90,7 @@ class IceoryxPublisher(Publisher):
         loan.assume_init().send()
 
     def close(self) -> None:
-        """The end."""
+        """Close this end."""
         for port in self._ports.values():
             port.delete()
 
@@ -135,7 +135,7 @@ class IceoryxSubscriber(Subscriber):
         return joined(found, dtype)
 
     def close(self) -> None:
-        """The end."""
+        """Close this end."""
         if self._held is not None:
             self._held.delete()
         for port in self._ports:

@@ -32,7 +32,7 @@ from nlbus.bench.transports.transport import (
 T = TypeVar("T")
 SUBJECT = "bench"
 START = 10.0  # seconds that a server may take
-PENDING = 2 << 20  # bytes that the client may hold back: its default
+PENDING = 2 << 20  # bytes that the client may buffer: its default
 
 
 def server() -> str | None:
@@ -51,13 +51,13 @@ class Client:
         self.connection = self.run(nats.connect(where, pending_size=PENDING, allow_reconnect=False))
 
     def close(self) -> None:
-        """The end."""
+        """Close this end."""
         self.run(self.connection.close())
         self._loop.close()
 
 
 class NatsPublisher(Publisher):
-    """publish, and now and then a turn of the loop, which sends."""
+    """publish, and from time to time a turn of the event loop, which sends."""
 
     def __init__(self, where: str) -> None:
         self._client = Client(where)
@@ -67,7 +67,7 @@ class NatsPublisher(Publisher):
         self._client.run(self._client.connection.publish(SUBJECT, data))
 
     def publish_each(self, events: Sequence[bytes]) -> None:
-        """Within the loop."""
+        """Publish within the event loop."""
         self._client.run(self._publish(events))
 
     async def _publish(self, events: Sequence[bytes]) -> None:
@@ -81,11 +81,11 @@ class NatsPublisher(Publisher):
         self.publish_each((events.tobytes(),))
 
     def flush(self) -> None:
-        """Until the server has it all."""
+        """Return when the server has everything."""
         self._client.run(self._client.connection.flush())
 
     def close(self) -> None:
-        """The end."""
+        """Close this end."""
         self._client.close()
 
 
@@ -118,7 +118,7 @@ class NatsSubscriber(Subscriber):
             pass
 
     def receive(self, dtype: np.dtype[Any], timeout: float) -> Events:
-        """What the callback was given."""
+        """The events that the callback received."""
         if not self._found:
             self._client.run(self._wait(timeout))
         found = self._found
@@ -130,7 +130,7 @@ class NatsSubscriber(Subscriber):
         return joined(taken, dtype)
 
     def close(self) -> None:
-        """The end."""
+        """Close this end."""
         self._client.close()
 
 

@@ -1,4 +1,4 @@
-"""Plain Python netlink: socket.sendto and recv_into, a datagram an event or a batch."""
+"""Plain Python netlink: socket.sendto and recv_into, one datagram per event or batch."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ class PlainPublisher(Publisher):
         self._to = (self._socket.getsockname()[0], 1 << (GROUP - 1))
 
     def publish_one(self, data: bytes) -> None:
-        """Without any header: its size says what it is."""
+        """Publish without a header: the size identifies the event."""
         self._socket.sendto(data, self._to)
 
     def publish_batch(self, events: Events) -> None:
-        """As many a datagram as are cheap."""
+        """As many events per datagram as are cheap."""
         per = DATAGRAM_BYTES // events.dtype.itemsize
         for i in range(0, len(events), per):
             self._socket.sendto(buffer(events[i : i + per]), self._to)
 
     def close(self) -> None:
-        """The end."""
+        """Close this end."""
         self._socket.close()
 
 

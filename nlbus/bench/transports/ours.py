@@ -28,11 +28,11 @@ class OurPublisher(Publisher):
         self._pub.publish_many(events, self._group)
 
     def flush(self) -> None:
-        """What lingers."""
+        """Send lingering events."""
         self._pub.flush()
 
     def close(self) -> None:
-        """The end."""
+        """Close this end."""
         self._pub.close()
 
 
@@ -47,7 +47,7 @@ class OurSubscriber(Subscriber):
         return self._sub.recv(timeout).records(dtype)
 
     def close(self) -> None:
-        """The end."""
+        """Close this end."""
         self._sub.close()
 
 
@@ -77,7 +77,7 @@ class Nlbus(Transport):
 
 
 class Again(Nlbus):
-    """The same once more: what its figures differ by, others may, too."""
+    """nlbus once more: the A/A control."""
 
     name = "nlbus again"
     note = "the A/A control"
@@ -85,7 +85,7 @@ class Again(Nlbus):
 
 
 class Lingering(Nlbus):
-    """Single events that wait a moment for others, as they do in the queues of other libraries."""
+    """Single events that linger, as events do in the queues of other libraries."""
 
     name = "nlbus, linger 1 ms"
     note = "publishing returns before the event is sent, as with pyzmq, NATS and Zenoh"

@@ -11,7 +11,7 @@ from statistics import median, quantiles
 from typing import Any
 
 from nlbus.bench.pairing import williams
-from nlbus.bench.plans import Scale, Tell
+from nlbus.bench.plans import Progress, Scale
 from nlbus.bench.results import Measurement, Missing
 from nlbus.bench.transports.crew import Crew, Shot
 from nlbus.bench.transports.jobs import Job, jobs
@@ -49,13 +49,13 @@ WARM_UP = 1  # rounds that do not count
 FEWEST = 3  # rounds, however long they take
 
 
-def measure(plan: Scale, tell: Tell) -> Generator[Measurement | Missing]:
+def measure(plan: Scale, progress: Progress) -> Generator[Measurement | Missing]:
     """All transports that are there, at all jobs of the plan."""
     deadline = time.monotonic() + plan.seconds
     with ExitStack() as stack:
         crews: list[Crew] = []
         for spec in (*KNOWN, *plugins(), *plan.plugins):
-            tell(f"{SECTION}: starting {spec.partition(':')[2]}")
+            progress(f"{SECTION}: starting {spec.partition(':')[2]}")
             crew = _begun(spec, stack)
             if isinstance(crew, Missing):
                 yield crew
@@ -66,12 +66,12 @@ def measure(plan: Scale, tell: Tell) -> Generator[Measurement | Missing]:
             yield from _gathered(crews, job)
             spare = (deadline - time.monotonic()) / (len(todo) - i)
             table = Table(job, {crew.name: [] for crew in crews})
-            yield from table.fill(crews, plan.rounds, spare, tell)
+            yield from table.fill(crews, plan.rounds, spare, progress)
             yield from table.measurements({crew.name: crew.note for crew in crews})
 
 
 def _begun(spec: str, stack: ExitStack) -> Crew | Missing:
-    """One transport, started; whatever a plug-in raises leaves out that one only."""
+    """One transport, started; an error of a plug-in leaves out that plug-in only."""
     name = spec
     try:
         transport = load(spec)
@@ -86,7 +86,7 @@ def _begun(spec: str, stack: ExitStack) -> Crew | Missing:
 
 
 def _gathered(crews: list[Crew], job: Job) -> Iterator[Missing]:
-    """Have as many subscribers as the job wants; who fails is left out from now on."""
+    """Start the subscribers of the job; a crew that fails is left out from now on."""
     for crew in crews:
         crew.hire(job.subscribers)
     for crew in tuple(crews):
@@ -99,14 +99,14 @@ def _gathered(crews: list[Crew], job: Job) -> Iterator[Missing]:
 
 @dataclass
 class Table:
-    """The shots of a job: a column a transport, a row a round."""
+    """The shots of a job: one column per transport, one row per round."""
 
     job: Job
     shots: dict[str, list[Shot]]
     rows: int = 0
     control: list[float] = field(default_factory=list)
 
-    def fill(self, crews: list[Crew], rounds: int, seconds: float, tell: Tell) -> Iterator[Missing]:
+    def fill(self, crews: list[Crew], rounds: int, seconds: float, progress: Progress) -> Iterator[Missing]:
         """Rounds, until there are enough of them or their time is up; in an order that changes."""
         start = time.monotonic()
         for turn in range(-WARM_UP, rounds):
@@ -114,7 +114,7 @@ class Table:
                 break
             playing = [crew for crew in crews if self.job.batch == 1 or crew.transport.batches]
             for crew in _order(playing, turn):
-                tell(f"{SECTION}: {self.job.work}: {crew.name}, round {max(turn + 1, 0)} of {rounds}")
+                progress(f"{SECTION}: {self.job.work}: {crew.name}, round {max(turn + 1, 0)} of {rounds}")
                 try:
                     shot = crew.run(self.job)
                 except TransportError as error:
@@ -126,7 +126,7 @@ class Table:
                     self.shots[crew.name].append(shot)
 
     def measurements(self, notes: dict[str, str]) -> Iterator[Measurement]:
-        """One a transport; ratios to nlbus, round by round."""
+        """One measurement per transport; ratios to nlbus, round by round."""
         first, second = load(OURS).name, load(AGAIN).name
         ours = self.shots.get(first, [])
         again = self.shots.pop(second, [])
@@ -161,7 +161,7 @@ class Table:
 
 
 def _order(crews: list[Crew], turn: int) -> list[Crew]:
-    """Balanced as far as there are turns; every other one goes the other way."""
+    """The order of a turn: balanced as far as there are turns; every other turn is reversed."""
     order = [crews[i] for i in williams(len(crews), turn // 2)]
     return order[::-1] if turn % 2 else order
 

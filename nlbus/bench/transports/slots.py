@@ -43,5 +43,5 @@ class Slots(Subscriber):
         return np.frombuffer(self._memory, dtype, at // dtype.itemsize)
 
     def close(self) -> None:
-        """The end."""
+        """Close this end."""
         self._source.close()

@@ -1,4 +1,4 @@
-"""What a transport is to the benchmarks: two ends, and perhaps a server between them."""
+"""The interface of a transport: two ends, and perhaps a server between them."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ import numpy.typing as npt
 
 from nlbus.errors import NlbusError
 
-Events = npt.NDArray[np.void]  # structured: a row an event
+Events = npt.NDArray[np.void]  # structured: one row per event
 
 PLUGINS = "nlbus.bench.transports"  # the group of entry points
-LARGE = 4096  # bytes: a message of more is a batch, and worth an array of its own
-DRAIN = 512  # single events, at most, that one `receive` gathers
+LARGE = 4096  # bytes: a larger message is a batch, and worth an array of its own
+DRAIN = 512  # single events that one `receive` gathers at most
 
 
 class TransportError(NlbusError, RuntimeError):
-    """A transport that does not do what it should: no server comes up, an end hears nothing."""
+    """A transport does not work: its server does not start, or an end receives nothing."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """What both ends are told, and who stands between them."""
+    """The address that both ends get, and the server between them."""
 
     where: str
-    pid: int = 0  # of a server, whose processor time counts, too
+    pid: int = 0  # of a server; its processor time counts, too
 
 
 class Publisher(ABC):
-    """The sending end. When a call returns, its arguments are the caller's again, but for `events`: each
-    batch is an array of its own."""
+    """The sending end. When a call returns, the caller may reuse its arguments, except `events`: each batch
+    is an array of its own."""
 
     @abstractmethod
     def publish_one(self, data: bytes) -> None:
-        """One event, a message."""
+        """Publish one event as one message."""
 
     @abstractmethod
     def publish_batch(self, events: Events) -> None:
-        """Many, in as few messages as are best."""
+        """Publish many events, in the number of messages that suits the transport best."""
 
     def publish_each(self, events: Sequence[bytes]) -> None:
-        """A message an event, for transports that pay for being called."""
+        """Publish one message per event, for transports where each call costs."""
         for data in events:
             self.publish_one(data)
 
     def flush(self) -> None:  # noqa: B027 - most have nothing to do
-        """Everything is on its way when this returns."""
+        """Return when everything is on its way."""
 
     def audience(self, count: int) -> None:  # noqa: B027
-        """So many subscribers are there now, numbers 0 to count - 1."""
+        """There are `count` subscribers now, numbered 0 to count - 1."""
 
     def close(self) -> None:  # noqa: B027
-        """The end."""
+        """Close this end."""
 
 
 class Subscriber(ABC):
@@ -68,20 +68,20 @@ class Subscriber(ABC):
 
     @abstractmethod
     def receive(self, dtype: np.dtype[Any], timeout: float) -> Events:
-        """What is there, one event at least; an empty array after about `timeout` seconds.
+        """The available events, at least one; an empty array after about `timeout` seconds.
 
         It may be a view of memory that is valid until the next call.
         """
 
     def close(self) -> None:  # noqa: B027
-        """The end."""
+        """Close this end."""
 
 
 class Transport(ABC):
     """A way from one process to many, used as its documentation advises for speed."""
 
     name: ClassVar[str]
-    note: ClassVar[str] = ""  # what a reader of its figures must know
+    note: ClassVar[str] = ""  # for readers of its figures
     batches: ClassVar[bool] = True  # False: measured with single events only
 
     def missing(self) -> str | None:
@@ -90,12 +90,12 @@ class Transport(ABC):
 
     @contextmanager
     def serving(self, place: Path) -> Iterator[Service]:
-        """In the process that starts both ends: servers, while it is entered. place: an empty directory."""
+        """Run servers, if any, in the process that starts both ends. place: an empty directory."""
         yield Service(str(place))
 
     @abstractmethod
     def publisher(self, where: str) -> Publisher:
-        """The one publisher: it is there before any subscriber."""
+        """The one publisher; it exists before any subscriber."""
 
     @abstractmethod
     def subscriber(self, where: str, number: int) -> Subscriber:
@@ -115,12 +115,12 @@ def load(spec: str) -> Transport:
 
 
 def plugins() -> list[str]:
-    """Those that installed packages bring."""
+    """The transports of installed packages, by entry point."""
     return [entry.value for entry in metadata.entry_points(group=PLUGINS)]
 
 
 def needs(module: str, package: str) -> str | None:
-    """Why a module cannot be had, or None."""
+    """The reason why a module cannot be imported, or None."""
     try:
         importlib.import_module(module)
     except ImportError as error:
@@ -129,14 +129,14 @@ def needs(module: str, package: str) -> str | None:
 
 
 def free_port() -> int:
-    """Of 127.0.0.1, just now."""
+    """A port of 127.0.0.1 that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
     return port
 
 
 def buffer(events: Events) -> memoryview:
-    """Its bytes as they lie: numpy's stubs do not say that an array is a buffer."""
+    """Its bytes, not copied; numpy's stubs do not say that an array is a buffer."""
     return memoryview(events)  # type: ignore[arg-type]
 
 

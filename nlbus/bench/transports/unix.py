@@ -1,4 +1,4 @@
-"""Unix datagram sockets: to each subscriber in turn, waiting for who is full."""
+"""Unix datagram sockets: send to each subscriber in turn, waiting for full ones."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ BUFFER = 8 << 20  # of the sender: what is in flight is charged to it
 
 
 class UnixPublisher(Publisher):
-    """sendto each: there is no multicast."""
+    """sendto for each subscriber: there is no multicast."""
 
     def __init__(self, where: str) -> None:
         self._where = where
         self._sockets: list[socket.socket] = []
 
     def audience(self, count: int) -> None:
-        """Connect to those who are new."""
+        """Connect to new subscribers."""
         for number in range(len(self._sockets), count):
             made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             enlarge(made, SO_SNDBUFFORCE, socket.SO_SNDBUF, BUFFER)
@@ -39,7 +39,7 @@ class UnixPublisher(Publisher):
             made.send(buffer(events))
 
     def close(self) -> None:
-        """The end."""
+        """Close this end."""
         for made in self._sockets:
             made.close()
 

@@ -1,5 +1,5 @@
-"""A process at one end of a transport: `python -m nlbus.bench.transports.worker`, told what to do by lines of
-JSON on stdin. It answers each with one on stdout, and ends when stdin does."""
+"""A process at one end of a transport: `python -m nlbus.bench.transports.worker`, driven by lines of
+JSON on stdin. It answers each line with one on stdout, and ends when stdin does."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from nlbus.bench.transports.transport import Events, Publisher, Subscriber, Tran
 
 TICK = 0.001  # seconds between two bursts at a fixed rate
 PORTION = 64  # single events between two looks at the clock
-GLANCE = 0.005  # seconds without an event, after which a subscriber looks whether it shall end
-QUIET = 0.25  # seconds without an event, after which what is missing counts as lost
-PATIENCE = 5.0  # seconds, for what there should be at once
+GLANCE = 0.005  # seconds without an event, after which a subscriber checks whether it must end
+QUIET = 0.25  # seconds without an event, after which missing events count as lost
+PATIENCE = 5.0  # seconds to wait for events that are due
 SAMPLES = 4096  # delays kept
 
 
@@ -31,12 +31,12 @@ class Speaker:
         self._end = end
 
     def audience(self, count: int) -> dict[str, Any]:
-        """So many subscribers."""
+        """Tell the transport the number of subscribers."""
         self._end.audience(count)
         return {}
 
     def probe(self) -> dict[str, Any]:
-        """One event, that says only that we are here."""
+        """Publish one event by which subscribers notice us."""
         self._end.publish_one(np.zeros(1, event(64)).tobytes())
         self._end.flush()
         return {}
@@ -62,7 +62,7 @@ class Speaker:
             if due > now:
                 sleep_until(due)
                 continue
-            # Data that is new, as it is for whoever has some.
+            # New data each time, as in a real program.
             events = template if single else template.copy()
             np.add(numbers, sent, out=events["seq"], casting="unsafe")
             if offered:
@@ -77,7 +77,7 @@ class Speaker:
         return {"sent": sent, "start": start, "end": end, "cpu": time.process_time_ns() - cpu}
 
     def close(self) -> None:
-        """The end."""
+        """Close this end."""
         self._end.close()
 
 
@@ -98,13 +98,13 @@ class Listener:
         return {}
 
     def settle(self) -> dict[str, Any]:
-        """Read what is there until there is nothing more."""
+        """Read until nothing is left."""
         while len(self._end.receive(event(64), 8 * GLANCE)):
             pass
         return {}
 
     def listen(self, first: int, size: int, timed: bool) -> dict[str, Any]:
-        """Read events from `first` on until told that the last was sent, and it came or will not come."""
+        """Read events from `first` on, until the last one was sent and has arrived or counts as lost."""
         tally = Tally(first, event(size), timed)
         answer({})
         cpu = time.process_time_ns()
@@ -122,12 +122,12 @@ class Listener:
                 return tally.result(stop) | {"last": last, "cpu": time.process_time_ns() - cpu}
 
     def close(self) -> None:
-        """The end."""
+        """Close this end."""
         self._end.close()
 
 
 class Tally:
-    """What a subscriber computes with each array, and counts."""
+    """The computation of a subscriber on each array, and its counts."""
 
     def __init__(self, first: int, dtype: np.dtype[Any], timed: bool) -> None:
         self.dtype = dtype
@@ -140,7 +140,7 @@ class Tally:
         self._delays: list[int] | None = [] if timed else None
 
     def take(self, records: Events) -> None:
-        """Sum up a field, check the numbers."""
+        """Sum up a field and check the sequence numbers."""
         seq = records["seq"]
         if seq[0] < self._first:  # late, from before this job
             records = records[seq >= self._first]
@@ -160,7 +160,7 @@ class Tally:
             self._delays.append(time.perf_counter_ns() - int(records["time"][0]))
 
     def result(self, stop: int) -> dict[str, Any]:
-        """What came of it. stop: the number behind the last one sent."""
+        """The result. stop: the number after the last one sent."""
         return {
             "events": self.events,
             "lost": self._lost + max(stop - self.next, 0),
@@ -171,25 +171,25 @@ class Tally:
 
 
 def sleep_until(then: int) -> None:
-    """By perf_counter_ns."""
+    """Now, by perf_counter_ns."""
     left = then - time.perf_counter_ns()
     if left > 0:
         time.sleep(left * 1e-9)
 
 
 def answer(value: dict[str, Any]) -> None:
-    """A line for whoever asked."""
+    """Write an answer as one line."""
     print(json.dumps(value), flush=True)
 
 
 def read_line() -> str:
-    """Unbuffered, for poll knows nothing of what a buffer holds."""
+    """Unbuffered, because poll does not see the contents of a buffer."""
     return sys.stdin.readline()
 
 
 def main() -> None:
     """Answer until stdin ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # our parent will tell
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # our parent ends us
     end: Speaker | Listener | None = None
     while line := read_line():
         order = json.loads(line)
@@ -203,7 +203,7 @@ def main() -> None:
                 answer({})
             else:
                 answer(getattr(end, do)(**order))
-        except Exception as error:  # whatever a transport raises is told
+        except Exception as error:  # report whatever a transport raises
             traceback.print_exc()
             answer({"error": f"{type(error).__name__}: {error}"})
     if end is not None:

@@ -27,7 +27,7 @@ from nlbus.bench.transports.transport import (
 )
 
 KEY = "nlbus/bench"
-POOL = 64 << 20  # bytes of shared memory: what nlbus asks for as a buffer
+POOL = 64 << 20  # bytes of shared memory, as many as nlbus requests for its buffer
 
 
 def pool() -> Any:
@@ -41,13 +41,13 @@ def pool() -> Any:
 
 
 def shared() -> list[Path]:
-    """The files of Zenoh's memory that this process shares, with those that it was told to meet."""
+    """The files of Zenoh's memory that this process shares, including those of the peers that it meets."""
     found = re.findall(r"/dev/shm/\d+\.zenoh$", Path("/proc/self/maps").read_text(), re.MULTILINE)
     return [Path(name) for name in dict.fromkeys(found)]
 
 
 def session(where: str, role: str) -> Any:
-    """A peer that looks for nobody: it is told whom to meet."""
+    """A peer without discovery; it connects to the given address."""
     import zenoh  # noqa: PLC0415 - an extra
 
     config = zenoh.Config()
@@ -75,18 +75,18 @@ class ZenohPublisher(Publisher):
         self._policy = zenoh.shm.BlockOn(zenoh.shm.GarbageCollect())
 
     def publish_one(self, data: bytes) -> None:
-        """A message: so small a one is not worth shared memory, as its documentation says."""
+        """Publish a plain message: Zenoh's documentation advises shared memory for larger ones only."""
         self._put(data)
 
     def publish_batch(self, events: Events) -> None:
-        """Written to shared memory; a reader is told where."""
+        """Write to shared memory; a reader gets its address."""
         data = events.tobytes()
         memory = self._pool.alloc(len(data), self._policy)
         memory[:] = data
         self._put(memory)
 
     def close(self) -> None:
-        """The end. Zenoh leaves some of its files, for nobody."""
+        """Close this end, and remove the files that Zenoh leaves behind."""
         ours = shared()
         self._session.close()
         for path in ours:
@@ -94,7 +94,7 @@ class ZenohPublisher(Publisher):
 
 
 class ZenohSubscriber(Subscriber):
-    """A callback, which costs less than a channel, into a queue."""
+    """A callback into a queue; it costs less than a channel."""
 
     def __init__(self, where: str) -> None:
         self._session = session(where, "subscriber")
@@ -102,7 +102,7 @@ class ZenohSubscriber(Subscriber):
         self._subscriber = self._session.declare_subscriber(KEY, self._queue.put)
 
     def receive(self, dtype: np.dtype[Any], timeout: float) -> Events:
-        """What the callback was given."""
+        """The events that the callback received."""
         get = self._queue.get
         found: list[bytes] = []
         try:
@@ -115,7 +115,7 @@ class ZenohSubscriber(Subscriber):
         return joined(found, dtype) if found else np.empty(0, dtype)
 
     def close(self) -> None:
-        """The end."""
+        """Close this end."""
         self._session.close()
 
 

@@ -20,7 +20,7 @@ from nlbus.bench.transports.transport import (
 
 
 class ZmqPublisher(Publisher):
-    """HWM 0, for at its high-water mark PUB drops silently. Batches without a copy."""
+    """HWM 0, because at its high-water mark PUB drops silently. Batches are not copied."""
 
     def __init__(self, where: str) -> None:
         import zmq  # noqa: PLC0415 - an extra
@@ -32,7 +32,7 @@ class ZmqPublisher(Publisher):
         self._socket.bind(f"ipc://{where}/zmq")
 
     def publish_one(self, data: bytes) -> None:
-        """A message; so small a one is copied in any case."""
+        """Publish a message; zmq copies one this small in any case."""
         self._socket.send(data)
 
     def publish_batch(self, events: Events) -> None:
@@ -40,13 +40,13 @@ class ZmqPublisher(Publisher):
         self._socket.send(buffer(events), flags=0, copy=False)
 
     def close(self) -> None:
-        """The end."""
+        """Close this end."""
         self._socket.close()
         self._context.term()
 
 
 class ZmqSubscriber(Subscriber):
-    """recv with NOBLOCK until there is nothing more; batches as they lie."""
+    """recv with NOBLOCK until nothing is left; batches are not copied."""
 
     def __init__(self, where: str) -> None:
         import zmq  # noqa: PLC0415 - an extra
@@ -84,7 +84,7 @@ class ZmqSubscriber(Subscriber):
         return joined(found, dtype) if found else np.empty(0, dtype)
 
     def close(self) -> None:
-        """The end."""
+        """Close this end."""
         self._socket.close()
         self._context.term()
 

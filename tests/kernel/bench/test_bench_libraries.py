@@ -104,13 +104,13 @@ def test_who_reads_other_values_is_not_measured() -> None:
 
 def test_messages_in_memory_are_the_kernels_own() -> None:
     ip("link set lo up")
-    routes = [one for one, _ in messages(kernel.routes_told(7))]
+    routes = [one for one, _ in messages(kernel.route_messages(7))]
     assert [one.type for one in routes] == [24] * 7
     assert len({one.body for one in routes}) == 7
-    links = [one for one, _ in messages(kernel.links_told(30))]
+    links = [one for one, _ in messages(kernel.link_messages(30))]
     assert [one.type for one in links] == [16] * 30
-    assert b"".join(reading._blocks(kernel.links_told(300))) == kernel.links_told(300)
-    assert max(map(len, reading._blocks(kernel.links_told(300)))) <= reading.BLOCK
+    assert b"".join(reading._blocks(kernel.link_messages(300))) == kernel.link_messages(300)
+    assert max(map(len, reading._blocks(kernel.link_messages(300)))) <= reading.BLOCK
 
 
 def test_a_program_that_ends_at_once_is_missing_with_its_words(tmp_path: Path) -> None:
