@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple
 from nlbus._core.capture.scan import Scanner
 from nlbus.bus.batch import Batch
 from nlbus.capture import pcapng
-from nlbus.capture.input import Input
+from nlbus.capture.input import COMPRESSED, GZIP, Input
 from nlbus.capture.pcapng import Interface, Malformed, Origin, Statistics
 from nlbus.capture.protocols import BY_PROTOCOL, SKIPPED, Sources
 from nlbus.errors import CaptureError
@@ -24,6 +24,8 @@ PCAP_MAGIC = {0xA1B2C3D4: 10**6, 0xA1B23C4D: 10**9}  # units of its timestamps a
 NATIVE = "<" if struct.pack("=H", 1) == b"\1\0" else ">"
 MAX_HEADER = 1 << 20  # bytes of a section header
 MAX_INTERFACES = 1 << 16
+MAX_GROUPS = 1 << 16  # no kernel has so many
+LINKTYPE_BITS = 0x03FF_FFFF  # of a pcap file's field; those above say how long the checksums are
 
 
 class Described(NamedTuple):
@@ -42,7 +44,8 @@ class Batches:
     def __init__(self, file: str | os.PathLike[str] | BinaryIO, source: str | None) -> None:
         self.scan = Scanner()
         self.wrote = ""  # the program that made the capture
-        self.groups = Groups()  # that the recorder was in
+        self._joined: set[int] = set()  # groups that the recorder was in
+        self._groups: Groups | None = None  # the same
         self._sources = Sources(self.scan, source)
         self._newest = self._sources.only  # the number of a source
         self._queries: dict[int, Query] = {}  # by the number of a source
@@ -65,6 +68,13 @@ class Batches:
     def source(self) -> Source | None:
         """That of the newest batch; before the first, of the file, or None where it does not say."""
         return None if self._newest is None else self._sources[self._newest]
+
+    @property
+    def groups(self) -> Groups:
+        """The groups that the recorder was in, as far as read."""
+        if self._groups is None:
+            self._groups = Groups(*self._joined)
+        return self._groups
 
     # -- batches ----------------------------------------------------------------------------------
 
@@ -120,6 +130,13 @@ class Batches:
         """All before the first packet or loss. Malformed, CaptureError."""
         if not self.input.has(4):
             raise Malformed("a capture cannot be so short" if self.input.left else "an empty file")
+        if self.input.data.startswith(GZIP):
+            self.input.decompress()
+            if not self.input.has(4):
+                raise Malformed("a capture cannot be so short")
+        for name, (mark, command) in COMPRESSED.items():
+            if self.input.data.startswith(mark):
+                raise Malformed(f"compressed with {name}: decompress it first ({command})")
         magic = self.input.data[:4]
         if magic != struct.pack("<I", pcapng.SECTION):
             self._begin_pcap(magic)
@@ -154,8 +171,7 @@ class Batches:
                 raise self._cut(PCAP_HEADER)
             snaplen, linktype = struct.unpack_from(f"{order}II", self.input.data, 16)
             self._begin_section(order, classic=True)
-            # The upper bits are about checksums.
-            self._interface(Interface(linktype & 0x0FFF_FFFF, snaplen, units, 0, None))
+            self._interface(Interface(linktype & LINKTYPE_BITS, snaplen, units, 0, None))
             if pcapng.LINKTYPE_NETLINK not in self._linktypes:
                 raise self._no_netlink()
             self.wrote = "libpcap"
@@ -217,10 +233,17 @@ class Batches:
         if number >= 0:
             if self._newest is None:
                 self._newest = number
-            self.groups |= described.groups()
+            self._join(described)
+            if self._sources.name_group(number, origin.group, described.name, origin.portid):
+                self._readings.pop(number, None)
         self._interfaces.append(Described(described, number))
         divisor, units = described.ticks()
         self.scan.add_interface(divisor, units, described.time_ns(0), number, described.snaplen, *origin)
+
+    def _join(self, described: Interface) -> None:
+        if len(self._joined) < MAX_GROUPS and not self._joined.issuperset(groups := described.groups()):
+            self._joined.update(groups)
+            self._groups = None
 
     def _statistics(self, found: Statistics) -> bool:
         """Take the loss that they tell, if any. False: it belongs to the next batch."""
@@ -265,8 +288,9 @@ class Batches:
     def _damage(self, harm: Malformed) -> CaptureError:
         offset = self.input.offset
         delivered = "; all before it was delivered" if self.scan.packets else ""
+        of = " of the decompressed data" if self.input.compressed else ""
         return CaptureError(
-            f"{self.input.name}: {harm}, at byte {offset}{delivered}", self.input.name, offset
+            f"{self.input.name}: {harm}, at byte {offset}{of}{delivered}", self.input.name, offset
         )
 
     def _cut(self, wanted: int) -> Malformed:

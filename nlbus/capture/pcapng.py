@@ -144,6 +144,7 @@ class Interface(NamedTuple):
     units: int  # a second, of its timestamps
     offset_ns: int  # to be added to them
     told: dict[str, str] | None
+    name: str = ""
 
     def origin(self) -> Origin | None:
         """Whom it stands for; None where the comment does not tell, or not well."""
@@ -156,7 +157,7 @@ class Interface(NamedTuple):
         return origin if fits else None
 
     def groups(self) -> Groups:
-        """Those that the recorder had joined, where it tells."""
+        """The groups that the recorder had joined, where it says so."""
         try:
             return Groups(*map(int, (self.told or {}).get("groups", "").split(",")))
         except ValueError:
@@ -170,8 +171,11 @@ class Interface(NamedTuple):
         return min(self.units // units, U64), units
 
     def time_ns(self, ticks: int) -> int:
-        """A timestamp of this interface in ns UTC, of 64 bits."""
-        return _signed(ticks * 10**9 // self.units + self.offset_ns)
+        """A timestamp of this interface in ns UTC. Malformed if it does not fit 64 bits."""
+        found = ticks * 10**9 // self.units + self.offset_ns
+        if not -(1 << 63) <= found < 1 << 63:
+            raise Malformed("a time beyond the year 2262")
+        return found
 
 
 class Statistics(NamedTuple):
@@ -226,7 +230,7 @@ def parse_interface(body: bytes, order: str) -> Interface:
     if len(body) < 8:
         raise Malformed("an interface description that is too short")
     linktype, _, snaplen = struct.unpack_from(f"{order}HHI", body)
-    units, offset, told = 10**6, 0, None
+    units, offset, told, name = 10**6, 0, None, ""
     for code, value in _options(body[8:], order):
         if code == IF_TSRESOL and len(value) == 1:
             units = 2 ** (value[0] & 0x7F) if value[0] & 0x80 else 10 ** value[0]
@@ -234,7 +238,9 @@ def parse_interface(body: bytes, order: str) -> Interface:
             offset = struct.unpack(f"{order}q", value)[0]
         elif code == COMMENT:
             told = _words(value) or told
-    return Interface(linktype, snaplen, units, offset * 10**9, told)
+        elif code == IF_NAME:
+            name = value.decode(errors="replace")
+    return Interface(linktype, snaplen, units, offset * 10**9, told, name)
 
 
 def parse_statistics(body: bytes, order: str) -> Statistics:

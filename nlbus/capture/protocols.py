@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nlbus._core.block import FRAMINGS
+from nlbus._text import escape
 from nlbus.errors import NlbusError
 from nlbus.sources import SOURCES, find
+from nlbus.sources.genl import PREFIX as GENL_PREFIX
+from nlbus.sources.genl import recorded_source
 from nlbus.sources.raw import MAX_LINKS, PREFIX, raw_sources
 
 if TYPE_CHECKING:
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 BY_PROTOCOL = -1
 SKIPPED = -2
 MAX_UNKNOWN = 64  # names: to look each of a hostile file up would take for ever
+MAX_GROUP_NAMES = 256  # per source, likewise
 
 
 class Sources:
@@ -32,7 +37,7 @@ class Sources:
         self._numbers: dict[str, int] = {}
         self._unknown: set[str] = set()
         self._usual = [self._number(source) for source in _usual()]  # by protocol
-        self.only = None if name is None else self._number(find(name))
+        self.only = None if name is None else self._number(_recorded(name))
         for protocol in range(MAX_LINKS):
             if self.only is None:
                 scan.of_protocol(protocol, self._usual[protocol])
@@ -59,13 +64,26 @@ class Sources:
             return self._number(source)
         return self._usual[int(protocol)] if protocol in map(str, range(MAX_LINKS)) else SKIPPED
 
+    def name_group(self, number: int, group: int, interface: str, portid: int) -> bool:
+        """Learn the name of a family's group from its interface (pcapng.interface); False: nothing new."""
+        source = self[number]
+        prefix = f"{source.name}:"
+        if not group or not source.name.startswith(GENL_PREFIX) or not interface.startswith(prefix):
+            return False
+        name = escape(interface.removeprefix(prefix).removesuffix(f"/{portid}" if portid else ""))
+        known = group in source.groups.values() or name in source.groups or name == str(group)
+        if known or not name or len(source.groups) == MAX_GROUP_NAMES:
+            return False
+        self._found[number] = replace(source, groups={**source.groups, name: group})
+        return True
+
     def _find(self, name: str) -> Source | None:
         """The source, which may be of a newer nlbus, or of a kernel that has more: then None."""
         if name in self._numbers:
             return self[self._numbers[name]]
         if name not in self._unknown and len(self._unknown) < MAX_UNKNOWN:
             try:
-                return find(name)
+                return _recorded(name)
             except NlbusError:
                 self._unknown.add(name)
         return None
@@ -78,6 +96,13 @@ class Sources:
             self._found.append(source)
             self._numbers[source.name] = number
         return self._numbers[source.name]
+
+
+def _recorded(name: str) -> Source:
+    """The source of this name. The kernel is not asked: the capture may come from another machine."""
+    if name.startswith(GENL_PREFIX):
+        return recorded_source(name.removeprefix(GENL_PREFIX))
+    return find(name)
 
 
 def _usual() -> list[Source]:

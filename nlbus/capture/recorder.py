@@ -148,7 +148,7 @@ class Recorder:
         out = []
         if self._source is None:
             out.append(self._describe(source))
-        elif self._source != source:
+        elif self._source.name != source.name:
             out += [pcapng.section(), self._describe(source)]
         out.append(pcapng.losses(batch.loss, batch.time_ns))
         block, selected, rows = batch.block, batch.selected, len(batch.index)

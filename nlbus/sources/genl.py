@@ -46,6 +46,11 @@ def genl_source(name: str) -> Source:
     return _source(family)
 
 
+def recorded_source(name: str) -> Source:
+    """Return the source `genl:<name>` without its number and groups, which only a kernel knows."""
+    return _source(Family(name, 0, {}))
+
+
 def genl_sources() -> list[Source]:
     """Return one source for every family here that has groups; none if nlctrl cannot be asked."""
     try:
@@ -76,7 +81,7 @@ def _source(family: Family) -> Source:
         groups=family.groups,
         default=every,
         sentinel=True,
-        types={family.number: family.name},
+        types={family.number: family.name} if family.number else {},
         probe=every,
         privileged=True,
         needs=NEEDS_ADMIN,
