@@ -235,7 +235,7 @@ class Batches:
                 self._newest = number
             self._join(described)
             if self._sources.name_group(number, origin.group, described.name, origin.portid):
-                self._readings.pop(number, None)
+                self._queries.pop(number, None)
         self._interfaces.append(Described(described, number))
         divisor, units = described.ticks()
         self.scan.add_interface(divisor, units, described.time_ns(0), number, described.snaplen, *origin)
