@@ -91,7 +91,7 @@ class Floor:
         assert c.rows == len(table)
         stored = {c.columns[i].name.decode(): i for i in range(c.count)}
         for number, column in enumerate(table.columns):
-            values = table._chunks[0].values(number)
+            values = table.chunks[0].values(number)
             if column.name in stored:
                 self._same(c, stored.pop(column.name), column, values)
             elif not column.name.startswith("nl_"):
@@ -162,7 +162,7 @@ def bench_polars(benchmark, one_core) -> None:
     tables = [batch.table("route") for _ in range(-(-MANY // len(batch)))]
     table = Table.concat(tables)
     sources = [
-        part for chunk in table._chunks for i in range(len(table.columns)) for part in arrays(chunk.values(i))
+        part for chunk in table.chunks for i in range(len(table.columns)) for part in arrays(chunk.values(i))
     ]
     targets = [np.empty_like(part) for part in sources]
 

@@ -43,7 +43,7 @@ class Window(Table):
     """
 
     def __init__(self, table: Table, start: int, end: int, loss: Loss) -> None:
-        super().__init__(table.columns, table._chunks, loss, table.unknown, table.malformed)
+        super().__init__(table.columns, table.chunks, loss, table.unknown, table.malformed)
         self.start = start
         self.end = end
 

@@ -49,8 +49,8 @@ class Table:
         self.loss = loss
         self.unknown = unknown
         self.malformed = malformed
-        self._chunks = tuple(chunk for chunk in chunks if len(chunk))
-        self._length = sum(map(len, self._chunks))
+        self.chunks = tuple(chunk for chunk in chunks if len(chunk))  # the rows, in pieces
+        self._length = sum(map(len, self.chunks))
         self._arrays: dict[str, Array] = {}
 
     @classmethod
@@ -62,7 +62,7 @@ class Table:
         columns = tables[0].columns
         if any(table.columns != columns for table in tables):
             raise SchemaError("concat: the tables have different columns")
-        chunks = [chunk for table in tables for chunk in table._chunks]
+        chunks = [chunk for table in tables for chunk in table.chunks]
         return cls(
             columns,
             chunks,
@@ -118,12 +118,12 @@ class Table:
     @property
     def damaged(self) -> Mask:
         """Which rows lack a value of these columns that came cut, too short, or as text that is no number."""
-        damaged = np.concatenate([np.empty(0, np.bool_), *(chunk.damaged for chunk in self._chunks)])
+        damaged = np.concatenate([np.empty(0, np.bool_), *(chunk.damaged for chunk in self.chunks)])
         damaged.flags.writeable = False
         return damaged
 
     def _parts(self, i: int) -> list[Values]:
-        return [chunk.values(i) for chunk in self._chunks] or [empty(self.columns[i])]
+        return [chunk.values(i) for chunk in self.chunks] or [empty(self.columns[i])]
 
     # -- rows ---------------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class Table:
         """
         rows = which.mask(self) if isinstance(which, Expression) else _marks(which, len(self))
         chunks, start = [], 0
-        for chunk in self._chunks:
+        for chunk in self.chunks:
             chunks.append(kept(chunk, rows[start : start + len(chunk)], len(self.columns)))
             start += len(chunk)
         return self._with(self.columns, chunks)
@@ -143,7 +143,7 @@ class Table:
         """These columns alone, in this order; nothing is copied. UnknownColumn."""
         places = [self._find(name) for name in names]
         columns = [self.columns[i] for i in places]
-        return self._with(columns, [Picked(chunk, places) for chunk in self._chunks])
+        return self._with(columns, [Picked(chunk, places) for chunk in self.chunks])
 
     def head(self, n: int = 10) -> Table:
         """The first n rows."""
@@ -156,7 +156,7 @@ class Table:
         Addresses, hardware addresses and bytes meant for reading are text. Times are integers, ns since 1970
         in UTC where the column's unit says nothing else: datetime ends at microseconds.
         """
-        for chunk in self._chunks:
+        for chunk in self.chunks:
             if not len(chunk):
                 continue  # the usual case in Batch.rows, where most tables are
             names, cells = [], []
@@ -190,7 +190,7 @@ class Table:
     def __arrow_c_stream__(self, requested_schema: object = _UNNAMED) -> object:
         # polars and DuckDB name no schema, and hold texts and bytes as views themselves: they get these. Who
         # passes a schema, if only None, reads by pyarrow, which could not filter or sort a table of views.
-        return arrow.stream(self.columns, self._chunks, views=requested_schema is _UNNAMED)
+        return arrow.stream(self.columns, self.chunks, views=requested_schema is _UNNAMED)
 
     def __repr__(self) -> str:
         rows = f"{self._length} row{'s' * (self._length != 1)}"

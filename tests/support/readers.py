@@ -90,7 +90,7 @@ def expected(table: Table) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for i, each in enumerate(table.columns):
         bare = Column(name=each.name, dtype=each.dtype, type=each.type, storage=each.storage, enum=each.enum)
-        cells = [cell for chunk in table._chunks for cell in to_python(bare, chunk.values(i))]
+        cells = [cell for chunk in table.chunks for cell in to_python(bare, chunk.values(i))]
         # A number without a name is there by its digits.
         named = each.enum is not None
         found[each.name] = [digits(cell) for cell in cells] if named else cells

@@ -252,3 +252,21 @@ def test_a_circle_is_found(line: str, tmp_path: Path) -> None:
 
 def test_a_module_of_no_wing_is_found(tmp_path: Path) -> None:
     assert violations(tree(tmp_path, GOOD | {"attic.py": ""})) == ["nlbus.attic: of no wing"]
+
+
+def foreign_private_names(path: Path) -> list[str]:
+    """Private attributes that a module reads of objects whose class stands elsewhere."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    private = [node for node in nodes if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr)]
+    for node in private:
+        if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"):
+            own.add(node.attr)
+    return [f"{path.name}: {ast.unparse(node)}" for node in private if node.attr not in own | NAMEDTUPLE]
+
+
+NAMEDTUPLE = {"_asdict", "_fields", "_replace"}
+
+
+def test_nobody_reads_the_private_names_of_another_class() -> None:
+    assert [name for path in ROOT.glob("nlbus/**/*.py") for name in foreign_private_names(path)] == []

@@ -18,7 +18,7 @@ from tests.support.tables import column
 
 
 def memory_of(table: Table) -> list[weakref.ref[Any]]:
-    return [weakref.ref(chunk.values(0).values) for chunk in table._chunks]
+    return [weakref.ref(chunk.values(0).values) for chunk in table.chunks]
 
 
 def big(rows: int = 100_000) -> Table:
@@ -83,7 +83,7 @@ def test_a_failure_while_reading_is_an_error_and_no_end() -> None:
             raise ValueError("no memory of it")
 
     stored = Values(np.zeros(BATCH_ROWS, np.int64))
-    table = Table([column("x")], [big(9)._chunks[0], Failing(BATCH_ROWS, [stored])])
+    table = Table([column("x")], [big(9).chunks[0], Failing(BATCH_ROWS, [stored])])
     with pytest.raises(OSError, match="ValueError: no memory of it"):
         pa.RecordBatchReader.from_stream(table).read_all()
     with pytest.raises(pl.exceptions.ComputeError, match="no memory of it"):
