@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,7 @@ PLAIN = {
 }  # fmt: skip
 NOWHERE = -1
 CASE_TEXT = CASE["text"].itemsize
+FAMILY: Final = "family"  # the header's field
 HAPPENED = {name: number for number, name in OPS.items()}
 
 
@@ -33,6 +34,7 @@ class Compiled(NamedTuple):
     columns: tuple[Column, ...]  # with the nl_ columns, which have no cell (-1)
     cells: tuple[int, ...]
     program: Program
+    family: int  # the cell with the address family of each row, whether or not it is a column; -1: none
 
 
 def compiled(schema: Schema, wanted: frozenset[str] | None = None) -> Compiled:
@@ -50,6 +52,7 @@ class _Builder:
         self.levels: list[dict[int, int]] = []
         self.cases: list[tuple[bytes, int]] = []
         self.lists: list[int] = []
+        self.has_family = any(field.name == FAMILY for field in schema.header)
         self._fields("", schema.header, header=True)
         self._entries("", schema.prefix, schema.entries)
         nl = {column.name for column in NL_COLUMNS}
@@ -57,7 +60,10 @@ class _Builder:
         if unknown:
             raise SchemaError(f"no column {unknown[0]!r} in table {schema.name}: {', '.join(self.columns)}")
         self.wanted = [name for name in self.columns if wanted is None or name in wanted]
-        self.cell = {name: number for number, name in enumerate(self.wanted)}
+        cells = list(self.wanted)
+        if FAMILY not in cells and any(self.columns[name].family == FAMILY for name in cells):
+            cells.append(FAMILY)
+        self.cell = {name: number for number, name in enumerate(cells)}
 
     # -- which columns there are --------------------------------------------------------------------
 
@@ -124,6 +130,7 @@ class _Builder:
             nullable=nullable,
             attribute=attribute,
             display=of.display or type.display,
+            family=type.family or (FAMILY if type.kind == "ADDRESS" and self.has_family else ""),
         )
         before = self.columns.get(name)
         if before is not None:
@@ -138,6 +145,7 @@ class _Builder:
                 enum=column.enum or before.enum,
                 flags=column.flags or before.flags,
                 display=column.display or before.display,
+                family=column.family if column.family == before.family else "",
             )
         self.columns[name] = column
 
@@ -145,7 +153,7 @@ class _Builder:
 
     def build(self) -> Compiled:
         schema = self.schema
-        columns = [self.columns[name] for name in self.wanted]
+        columns = [self.columns[name] for name in self.cell]
         fields = self._field_ops("", schema.header, header=True)
         # Texts last: they are filled row by row, together with attributes of the same column.
         texts = [op for op in fields if columns[op["cell"]].storage != "fixed"]
@@ -173,9 +181,10 @@ class _Builder:
         )
         return Compiled(
             schema,
-            (*NL_COLUMNS, *columns),
-            (*(NOWHERE for _ in NL_COLUMNS), *range(len(columns))),
+            (*NL_COLUMNS, *columns[: len(self.wanted)]),
+            (*(NOWHERE for _ in NL_COLUMNS), *range(len(self.wanted))),
             program,
+            self.cell.get(FAMILY, NOWHERE) if self.has_family else NOWHERE,
         )
 
     def _field_ops(self, lead: str, fields: Sequence[Field], *, header: bool = False) -> list[dict[str, int]]:

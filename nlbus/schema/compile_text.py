@@ -24,6 +24,7 @@ class CompiledText(NamedTuple):
     columns: tuple[Column, ...]  # with the nl_ columns, which have no cell (-1)
     cells: tuple[int, ...]
     program: Keys
+    family: int = NOWHERE  # no text has one
 
 
 @cache

@@ -13,6 +13,9 @@ import numpy as np
 
 Storage = Literal["fixed", "text", "bytes"]
 Display = Literal["", "address", "hex", "mac", "lladdr", "time", "dotted", "labels"]
+# What says whether an address that looks like a mapped IPv4 one is one: the column `family` of its row, or
+# nothing. "inet6": it never is.
+Family = Literal["", "family", "inet6"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Type:
     dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype("V1"))  # of a fixed value in its column
     storage: Storage = "fixed"
     display: Display = ""
+    family: Family = ""
 
 
 def _integer(name: str, size: int, *, signed: bool = False, swap: bool = False) -> Type:
@@ -42,6 +46,7 @@ TEXT = Type("string", "TEXT", 0, storage="text")  # ends at its first NUL
 BYTES = Type("binary", "BYTES", 0, storage="bytes")
 LLADDR = Type("lladdr", "BYTES", 0, storage="bytes", display="lladdr")  # a hardware address: 0 to 32 bytes
 ADDRESS = Type("address", "ADDRESS", 4, np.dtype("V16"), display="address")  # IPv4 mapped: ::ffff:a.b.c.d
+IPV6 = Type("address", "ADDRESS", 16, np.dtype("V16"), display="address", family="inet6")
 VIA = Type("via", "VIA", 6, np.dtype("V16"), display="address")  # the same, after its family
 LABEL = Type("label", "LABEL", 4, np.dtype("u4"))  # of MPLS, with its class, TTL and end of stack beside it
 LABELS = Type("labels", "BYTES", 4, storage="bytes", display="labels")  # a stack of them
@@ -97,6 +102,7 @@ class Column:
     nullable: bool = True
     attribute: str = ""  # the kernel's name
     display: Display = ""
+    family: Family = ""  # of addresses
 
 
 @dataclass(slots=True, eq=False)  # not frozen: that would take as long as all else of a small column

@@ -29,6 +29,11 @@ class Chunk(Protocol):
         """Rows that lack what did not fit its type."""
         ...
 
+    @property
+    def families(self) -> Array | None:
+        """The address family of each row, AF_*; None where no column needs it."""
+        ...
+
     def absent(self, i: int, /) -> bool:
         """Whether it is known that no row has a value in column i."""
         ...
@@ -41,10 +46,17 @@ class Chunk(Protocol):
 class Stored:
     """Rows whose columns are there already."""
 
-    def __init__(self, length: int, columns: Sequence[Values], damaged: Mask | None = None) -> None:
+    def __init__(
+        self,
+        length: int,
+        columns: Sequence[Values],
+        damaged: Mask | None = None,
+        families: Array | None = None,
+    ) -> None:
         self._length = length
         self._columns = columns
         self._damaged = damaged
+        self._families = families
 
     def __len__(self) -> int:
         return self._length
@@ -53,6 +65,11 @@ class Stored:
     def damaged(self) -> Mask:
         """Those that were said to be, else none."""
         return np.zeros(self._length, np.bool_) if self._damaged is None else self._damaged
+
+    @property
+    def families(self) -> Array | None:
+        """As they were given."""
+        return self._families
 
     def absent(self, i: int) -> bool:
         """Whether no row has a value in column i."""
@@ -79,6 +96,11 @@ class Picked:
         """Whatever columns these are."""
         return self._chunk.damaged
 
+    @property
+    def families(self) -> Array | None:
+        """Whatever columns these are."""
+        return self._chunk.families
+
     def absent(self, i: int) -> bool:
         """Whether no row has a value in the i-th of those."""
         return self._chunk.absent(self._columns[i])
@@ -102,6 +124,11 @@ class Joined:
         """Rows of them all."""
         return np.concatenate([chunk.damaged for chunk in self._chunks])
 
+    @property
+    def families(self) -> Array | None:
+        """Of all rows."""
+        return joined_families(self._chunks)
+
     def absent(self, i: int) -> bool:
         """Whether no row of them all has a value in column i."""
         return all(chunk.absent(i) for chunk in self._chunks)
@@ -119,12 +146,20 @@ def kept(chunk: Chunk, rows: Mask, width: int) -> Chunk:
     count = int(np.count_nonzero(rows))
     if count == len(rows):
         return chunk
-    damaged = chunk.damaged
+    damaged, families = chunk.damaged, chunk.families
     return Stored(
         count,
         [taken(chunk.values(i), rows) for i in range(width if count else 0)],
         damaged[rows] if damaged.any() else None,
+        None if families is None else families[rows],
     )
+
+
+def joined_families(chunks: Iterable[Chunk]) -> Array | None:
+    """The address families of all these rows; None where no column needs them."""
+    parts = [chunk.families for chunk in chunks]
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known and len(known) == len(parts) else None
 
 
 def gathered(chunks: Iterable[Chunk], rows: int) -> Iterator[Chunk]:

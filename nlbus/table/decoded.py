@@ -18,7 +18,7 @@ from nlbus.schema.types import Column, Values
 
 if TYPE_CHECKING:
     from nlbus._core.block import Block
-    from nlbus._typing import Structured
+    from nlbus._typing import Array, Structured
     from nlbus.table.chunks import Mask
 
 NL_ROW, NL_TIME, NL_OP, NL_ORIGIN, NL_GROUP, NL_NSID = range(6)
@@ -73,6 +73,12 @@ class DecodedRows:
     def damaged(self) -> Mask:
         """DecodedChunk of which something was shorter than its type, or cut."""
         return self._decoded.marks
+
+    @property
+    def families(self) -> Array | None:
+        """The address family of each row, AF_*; None where no column needs it."""
+        cell = self._compiled.family
+        return None if cell < 0 else self._decoded.values(cell, np.dtype("u1"))[0]
 
     def absent(self, i: int) -> bool:
         """Whether no row has a value in column i."""

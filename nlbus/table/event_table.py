@@ -17,7 +17,7 @@ from nlbus.table.table import Table
 from nlbus.table.topic_columns import field_values, fields
 
 if TYPE_CHECKING:
-    from nlbus._typing import Structured
+    from nlbus._typing import Array, Structured
     from nlbus.sources import Source
     from nlbus.table.chunks import Mask
     from nlbus.table.received import Received
@@ -50,6 +50,11 @@ class Records:
     def damaged(self) -> Mask:
         """None: what has another size is no row."""
         return np.zeros(len(self._records), np.bool_)
+
+    @property
+    def families(self) -> Array | None:
+        """Of the record's field of this name; None without one."""
+        return self._records["family"] if "family" in (self._records.dtype.names or ()) else None
 
     def absent(self, i: int) -> bool:
         """Never known before the values are looked at."""
@@ -103,6 +108,7 @@ def record_topic(source: Source, schema: RecordSchema) -> Topic:
 @cache
 def record_columns(schema: RecordSchema, wanted: frozenset[str] | None) -> tuple[Column, ...]:
     """The nl_ columns and these of the schema, None for all. SchemaError for one that it lacks."""
+    has_family = any(field.name == "family" for field in schema.fields)
     own = [
         Column(
             name=field.name,
@@ -114,6 +120,7 @@ def record_columns(schema: RecordSchema, wanted: frozenset[str] | None) -> tuple
             nullable=field.absent is not None or field.name in schema.needs,
             attribute=field.name,
             display=field.display or field.type.display,
+            family="family" if has_family and field.type.display == "address" else "",
         )
         for field in schema.fields
         if field.name

@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from fnmatch import translate
 from functools import partial, reduce
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TypeGuard
 
 import numpy as np
 
 from nlbus.errors import SchemaError
 from nlbus.table.chunks import Mask
-from nlbus.table.values import MAPPED, time_dtype
+from nlbus.table.values import MAPPED, is_ipv4, is_ipv6, time_dtype
 
 if TYPE_CHECKING:
     from nlbus._typing import Array
@@ -53,6 +53,11 @@ class Columns(Protocol):
 
     def valid(self, name: str) -> Mask:
         """Marks the rows that have a value."""
+        ...
+
+    @property
+    def families(self) -> Array | None:
+        """The address family of each row, AF_*; None where no column needs it."""
         ...
 
     def __getitem__(self, name: str) -> Array: ...
@@ -135,15 +140,25 @@ class _Not(Expression):
         return f"~{self._inner}"
 
 
-class _Test(Expression):
-    """Something about the values of one column; `test` gets it and its array."""
+class _Cells(NamedTuple):
+    """A column of a table: its type, its array, and the address family of each row where that matters."""
 
-    def __init__(self, name: str, text: str, test: Callable[[Column, Array], Mask]) -> None:
+    column: Column
+    array: Array
+    families: Array | None
+
+
+class _Test(Expression):
+    """A test of the values of one column."""
+
+    def __init__(self, name: str, text: str, test: Callable[[_Cells], Mask]) -> None:
         self.columns = frozenset([name])
         self._name, self._text, self._test = name, text, test
 
     def _rows(self, table: Columns, truth: bool) -> Mask:
-        hits = self._test(table.column(self._name), table[self._name])
+        column = table.column(self._name)
+        families = table.families if column.family == "family" else None
+        hits = self._test(_Cells(column, table[self._name], families))
         return (hits if truth else ~hits) & table.valid(self._name)
 
     def __repr__(self) -> str:
@@ -248,36 +263,42 @@ class Operand:
 # -- tests ------------------------------------------------------------------------------------------
 
 
-def _compare(comparison: Comparison, value: object, column: Column, array: Array) -> Mask:
+def _compare(comparison: Comparison, value: object, cells: _Cells) -> Mask:
+    column, array, _ = cells
     wanted = _fitting(column, value)
     if not isinstance(wanted, bytes):
         return np.asarray(comparison(array, wanted), np.bool_)
     if comparison not in (operator.eq, operator.ne):
         raise SchemaError(f"{column.name} is {column.type}: it has no order, only == and !=")
     same = _same(array, wanted)
+    if column.display == "address" and isinstance(value, str | Address):
+        same &= _may_be(ipaddress.ip_address(value), cells)
     return same if comparison is operator.eq else ~same
 
 
-def _is_in(values: list[object], column: Column, array: Array) -> Mask:
-    none = np.zeros(len(array), np.bool_)
-    return reduce(operator.or_, (_compare(operator.eq, value, column, array) for value in values), none)
+def _is_in(values: list[object], cells: _Cells) -> Mask:
+    none = np.zeros(len(cells.array), np.bool_)
+    return reduce(operator.or_, (_compare(operator.eq, value, cells) for value in values), none)
 
 
-def _has(names: tuple[str, ...], column: Column, array: Array) -> Mask:
+def _has(names: tuple[str, ...], cells: _Cells) -> Mask:
+    column, array, _ = cells
     if column.flags is None or column.list:
         raise SchemaError(f"{column.name} is {column.type}{'[]' * column.list}: it has no flags")
     bits = sum(_number(column, column.flags, name) for name in set(names))
     return np.asarray(array & array.dtype.type(bits) == bits, np.bool_)
 
 
-def _matches(pattern: str, column: Column, array: Array) -> Mask:
+def _matches(pattern: str, cells: _Cells) -> Mask:
+    column, array, _ = cells
     if column.storage != "text" or column.list:
         raise SchemaError(f"{column.name} is {column.type}{'[]' * column.list}, not text")
     fits = re.compile(translate(pattern)).match
     return np.fromiter((fits(text) is not None for text in array.tolist()), np.bool_, len(array))
 
 
-def _within(network: str, column: Column, array: Array) -> Mask:
+def _within(network: str, cells: _Cells) -> Mask:
+    column, array, _ = cells
     if column.display != "address" or column.list:
         raise SchemaError(f"{column.name} is {column.type}{'[]' * column.list}, not an address")
     try:
@@ -286,7 +307,14 @@ def _within(network: str, column: Column, array: Array) -> Mask:
         raise SchemaError(f"{column.name}: {error}") from None
     host_bits = parsed.max_prefixlen - parsed.prefixlen
     mask = (1 << 128) - (1 << host_bits)
-    return _same(array, _mapped(parsed.network_address), mask.to_bytes(16, "big"))
+    same = _same(array, _mapped(parsed.network_address), mask.to_bytes(16, "big"))
+    return same & _may_be(parsed.network_address, cells)
+
+
+def _may_be(address: Address, cells: _Cells) -> Mask:
+    """Which values are not known to be of the other version of IP."""
+    known = is_ipv6 if address.version == 4 else is_ipv4
+    return ~known(cells.column, cells.families, len(cells.array))
 
 
 def _same(array: Array, wanted: bytes, mask: bytes = b"") -> Mask:

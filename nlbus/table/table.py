@@ -13,7 +13,7 @@ import numpy as np
 from nlbus.errors import SchemaError, UnknownColumn
 from nlbus.schema.types import Column, Values
 from nlbus.table import arrow
-from nlbus.table.chunks import Chunk, Mask, Picked, empty, joined_valid, kept
+from nlbus.table.chunks import Chunk, Mask, Picked, empty, joined_families, joined_valid, kept
 from nlbus.table.expressions import Expression, expression
 from nlbus.table.loss import Loss
 from nlbus.table.repr import preview
@@ -116,6 +116,11 @@ class Table:
         return np.ones(len(self), np.bool_) if valid is None else valid
 
     @property
+    def families(self) -> Array | None:
+        """The address family of each row, AF_*; None where no column needs it, or there is no row."""
+        return joined_families(self._chunks)
+
+    @property
     def damaged(self) -> Mask:
         """Which rows lack a value of these columns that came cut, too short, or as text that is no number."""
         damaged = np.concatenate([np.empty(0, np.bool_), *(chunk.damaged for chunk in self.chunks)])
@@ -160,6 +165,7 @@ class Table:
             if not len(chunk):
                 continue  # the usual case in Batch.rows, where most tables are
             names, cells = [], []
+            families = chunk.families
             nothing = [None] * len(chunk)
             for i, column in enumerate(self.columns):
                 if chunk.absent(i):
@@ -168,7 +174,7 @@ class Table:
                         cells.append(nothing)
                     continue
                 names.append(column.name)
-                cells.append(to_python(column, chunk.values(i)))
+                cells.append(to_python(column, chunk.values(i), families if column.family else None))
             for row in zip(*cells, strict=True):
                 pairs = zip(names, row, strict=True)
                 yield dict(pairs) if absent else {name: value for name, value in pairs if value is not None}

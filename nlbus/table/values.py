@@ -16,6 +16,14 @@ TUNNELS = {4: AF_INET, 16: AF_INET6}  # what hardware addresses of so many bytes
 MAPPED = b"\0" * 10 + b"\xff\xff"  # what an IPv4 address begins with
 
 
+def _families(*numbers: int) -> Array:
+    """A table of bools, by address family."""
+    return np.isin(np.arange(256), numbers)
+
+
+IPV4_FAMILIES = _families(2, 128)  # AF_INET, RTNL_FAMILY_IPMR
+IPV6_FAMILIES = _families(10, 129)  # AF_INET6, RTNL_FAMILY_IP6MR
+
 # -- text -----------------------------------------------------------------------------------------
 
 
@@ -90,14 +98,17 @@ def _or_none(cells: list[Any], valid: Array | None) -> list[Any]:
 # -- Python -----------------------------------------------------------------------------------------
 
 
-def to_python(column: Column, values: Values) -> list[Any]:
-    """The column as `Table.iter_rows` gives it: None where there is no value."""
+def to_python(column: Column, values: Values, families: Array | None = None) -> list[Any]:
+    """The column as `Table.iter_rows` gives it: None where there is no value. families: AF_* of each row."""
     if values.items is not None:
         assert values.offsets is not None
-        items = to_python(column, values.items)
+        inner = None if families is None else np.repeat(families, np.diff(values.offsets))
+        items = to_python(column, values.items, inner)
         cells: list[Any] = [items[start:end] for start, end in pairwise(values.offsets.tolist())]
     elif column.storage == "text":
         cells = texts(values)
+    elif column.display == "address":
+        cells = _addresses(column, values, families)
     elif column.storage == "bytes" or column.dtype.kind == "V":
         cells = [*map(_shown(column), _pieces(values))]
     else:
@@ -123,9 +134,33 @@ def _pieces(values: Values) -> list[bytes]:
     return [raw[at : at + size] for at in range(0, len(raw), size)]
 
 
+def _addresses(column: Column, values: Values, families: Array | None) -> list[str]:
+    pieces = _pieces(values)
+    sixes = is_ipv6(column, families, len(pieces))
+    if not sixes.any():
+        return [*map(address_text, pieces)]
+    return [
+        inet_ntop(AF_INET6, raw) if six else address_text(raw)
+        for raw, six in zip(pieces, sixes.tolist(), strict=True)
+    ]
+
+
+def is_ipv6(column: Column, families: Array | None, rows: int) -> Array:
+    """Which addresses are known to be of IPv6, though they may look like mapped ones of IPv4."""
+    if column.family != "family" or families is None:
+        return np.full(rows, column.family == "inet6")
+    return IPV6_FAMILIES[families]
+
+
+def is_ipv4(column: Column, families: Array | None, rows: int) -> Array:
+    """Which addresses are known to be of IPv4."""
+    if column.family != "family" or families is None:
+        return np.zeros(rows, np.bool_)
+    return IPV4_FAMILIES[families]
+
+
 def _shown(column: Column) -> Callable[[bytes], object]:
     shown: dict[str, Callable[[bytes], object]] = {
-        "address": address_text,
         "mac": lambda raw: raw.hex(":"),
         "lladdr": lladdr_text,
         "hex": bytes.hex,

@@ -235,7 +235,7 @@ def _value(rng: Random, type: Type) -> bytes:
     if type.kind == "VARINT":
         return rng.randbytes(rng.choice((4, 8)))
     if type.kind == "ADDRESS":
-        return rng.randbytes(rng.choice((4, 16)))
+        return rng.randbytes(rng.choice((4, 16) if type.size == 4 else (16,)))
     if type.kind == "VIA":
         family, size = rng.choice(((AF_INET, 4), (AF_INET6, 16)))
         return struct.pack("=H", family) + rng.randbytes(size)

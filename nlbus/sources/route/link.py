@@ -5,6 +5,7 @@ facts in the same messages, hence other tables.
 """
 
 import struct
+from dataclasses import replace
 
 from nlbus.schema.schema import Attr, Dump, Entry, Filter, List, Nest, Schema, Select, Struct
 from nlbus.schema.types import BYTES, LLADDR, S32, TEXT, U8, U16, U32, U64, UINT, Field, fixed, pad
@@ -76,7 +77,7 @@ INET6: tuple[Entry, ...] = (
             Field("retrans_time", U32, "ms"),
         ),
     ),
-    Attr("IFLA_INET6_TOKEN", 7, fixed(16, "address")),
+    Attr("IFLA_INET6_TOKEN", 7, replace(fixed(16, "address"), family="inet6")),
     Attr("IFLA_INET6_ADDR_GEN_MODE", 8, U8, enum=ADDR_GEN_MODES),
     Attr("IFLA_INET6_RA_MTU", 9, U32, "bytes"),
     *untold("IFLA_INET6_", STATS=3, MCAST=4, ICMP6STATS=6),

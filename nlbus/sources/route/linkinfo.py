@@ -6,7 +6,23 @@ A kind that is not here has its name in linkinfo_kind, and no columns: veth, dum
 from collections.abc import Mapping
 
 from nlbus.schema.schema import Attr, Entry, List, Nest, Struct, Structs
-from nlbus.schema.types import ADDRESS, BE16, BE32, FLAG, LLADDR, S32, U8, U16, U32, U64, Field, fixed, pad
+from nlbus.schema.types import (
+    ADDRESS,
+    BE16,
+    BE32,
+    FLAG,
+    IPV6,
+    LLADDR,
+    S32,
+    U8,
+    U16,
+    U32,
+    U64,
+    Field,
+    Type,
+    fixed,
+    pad,
+)
 from nlbus.sources.route.names import CLOCK, IFINDEX, bits, numbered, untold
 from nlbus.sources.route.tunnels import GRE, GRE6, IP6TNL, IPIP, SIT
 
@@ -194,9 +210,9 @@ BRIDGE_PORT: Entries = (
 TARGETS = 16  # BOND_MAX_ARP_TARGETS, BOND_MAX_NS_TARGETS
 
 
-def _targets(kernel: str, number: int) -> Nest:
+def _targets(kernel: str, number: int, address: Type) -> Nest:
     """Addresses; the numbers within are places in a list."""
-    places = [List(kernel, i, ADDRESS, repeated=True) for i in range(TARGETS)]
+    places = [List(kernel, i, address, repeated=True) for i in range(TARGETS)]
     return Nest(kernel, number, "IFLA_BOND_", places, column="-")
 
 
@@ -208,7 +224,7 @@ BOND: Entries = (
     Attr("IFLA_BOND_DOWNDELAY", 5, U32, "ms"),
     Attr("IFLA_BOND_USE_CARRIER", 6, U8),
     Attr("IFLA_BOND_ARP_INTERVAL", 7, U32, "ms"),
-    _targets("IFLA_BOND_ARP_IP_TARGET", 8),
+    _targets("IFLA_BOND_ARP_IP_TARGET", 8, ADDRESS),
     Attr(
         "IFLA_BOND_ARP_VALIDATE",
         9,
@@ -252,7 +268,7 @@ BOND: Entries = (
     Attr("IFLA_BOND_PEER_NOTIF_DELAY", 28, U32, "ms"),
     Attr("IFLA_BOND_AD_LACP_ACTIVE", 29, U8),
     Attr("IFLA_BOND_MISSED_MAX", 30, U8),
-    _targets("IFLA_BOND_NS_IP6_TARGET", 31),
+    _targets("IFLA_BOND_NS_IP6_TARGET", 31, IPV6),
     Attr("IFLA_BOND_COUPLED_CONTROL", 32, U8),
     Attr("IFLA_BOND_BROADCAST_NEIGH", 33, U8),
 )
