@@ -35,7 +35,7 @@
 #define NLBUS_HEAD		(NLMSG_HDRLEN + sizeof(struct nlbus_batch))
 #define NLBUS_MIN_BUFFER	SZ_64K	/* the largest event fits wherever the ring wraps */
 #define NLBUS_MAX_BUFFER	SZ_64M
-#define NLBUS_LOST		32	/* masks whose losses a ring counts separately */
+#define NLBUS_LOST		1024	/* masks whose losses a ring counts at a time */
 #define NLBUS_STREAMS		256
 
 /**
@@ -60,13 +60,6 @@ struct nlbus_record {
 	u8 data[];
 };
 
-/* Events of one mask that a full ring refused, and how many of them the worker has handled. */
-struct nlbus_lost {
-	u32 groups;
-	local_t count;
-	unsigned long seen;
-};
-
 /**
  * struct nlbus_ring - events of one CPU on their way to the worker
  * @head:	end of the newest record
@@ -76,7 +69,7 @@ struct nlbus_lost {
  * @clock_tick:	jiffies at that time
  * @clock_at:	@head at that time
  * @lost_all:	refused events
- * @lost:	refused events by mask
+ * @lost:	refused events by mask, a hash that the worker empties: mask << 32 | count, or 0
  * @lost_other:	refused events of masks that found no slot in @lost
  * @committed:	end of the newest complete record
  * @wake_at:	publishers wake the worker when @committed exceeds it
@@ -100,7 +93,6 @@ struct nlbus_ring {
 	unsigned long clock_at;
 	local_t lost_all;
 	local_t lost_other;
-	struct nlbus_lost lost[NLBUS_LOST];
 	/* Both sides. */
 	unsigned long committed ____cacheline_aligned_in_smp;
 	unsigned long wake_at;
@@ -113,6 +105,7 @@ struct nlbus_ring {
 	struct nlbus_net *nn ____cacheline_aligned_in_smp;
 	u8 *data;
 	unsigned long size;
+	atomic64_t *lost;
 };
 
 /* What a publisher reads first. */
@@ -278,7 +271,7 @@ enum hrtimer_restart nlbus_timer(struct hrtimer *timer);
 /* stream.c */
 struct nlbus_stream *nlbus_stream_append(struct nlbus_net *nn, const struct nlbus_record *event,
 					 unsigned long behind);
-void nlbus_stream_lose(struct nlbus_net *nn, u32 groups, unsigned long count);
+void nlbus_stream_lose(struct nlbus_net *nn, u32 groups, u32 count);
 void nlbus_streams_lose(struct nlbus_net *nn, unsigned long count);
 u64 nlbus_streams_flush(struct nlbus_net *nn, bool *lingers);
 void nlbus_streams_free(struct nlbus_net *nn);

@@ -83,26 +83,35 @@ static __always_inline void ring_leave(struct nlbus_ring *ring)
 		ring_kick(ring);
 }
 
-/* The ring is full: count the loss by mask. A slot keeps its mask, so no lock is needed. */
-static noinline void ring_count_lost(struct nlbus_ring *ring, u32 groups)
+/* Count a loss in the first slot that is empty or has this mask and can count further. */
+static bool ring_count_by_mask(struct nlbus_ring *ring, u32 groups)
 {
-	unsigned int first = (groups * 0x9e3779b1U) >> 27, i;
-	struct nlbus_lost *slot;
-	u32 owner;
+	unsigned int first = (groups * 0x9e3779b1U) >> 22, i;
+	u64 mask = (u64)groups << 32;
+	atomic64_t *slot;
+	s64 old;
 
-	BUILD_BUG_ON(NLBUS_LOST != 1 << (32 - 27));
+	BUILD_BUG_ON(NLBUS_LOST != 1 << (32 - 22));
+	/* These atomics take a lock, which the NMI may have interrupted. */
+	if (IS_ENABLED(CONFIG_GENERIC_ATOMIC64) && in_nmi())
+		return false;
 	for (i = 0; i < NLBUS_LOST; i++) {
 		slot = &ring->lost[(first + i) % NLBUS_LOST];
-		owner = READ_ONCE(slot->groups);
-		if (!owner)
-			owner = cmpxchg_local(&slot->groups, 0, groups) ?: groups;
-		if (owner == groups) {
-			local_inc(&slot->count);
-			break;
-		}
+		old = atomic64_read(slot);
+		while (!old || ((u64)old >= mask && (u64)old < mask + U32_MAX))
+			if (atomic64_try_cmpxchg(slot, &old, (old ?: mask) + 1))
+				return true;
 	}
-	if (i == NLBUS_LOST)
+	return false;
+}
+
+/* The ring is full: the worker turns the loss into a gap of the mask's stream. */
+static noinline void ring_count_lost(struct nlbus_ring *ring, u32 groups)
+{
+	if (!ring_count_by_mask(ring, groups))
 		local_inc(&ring->lost_other);
+	/* The parts before the sum; pairs with smp_rmb() in worker_take_lost(). */
+	smp_wmb();
 	local_inc(&ring->lost_all);
 	/* As in ring_leave(): a worker that went to sleep meanwhile must notice the loss. */
 	smp_mb();
@@ -250,8 +259,8 @@ EXPORT_SYMBOL_GPL(nlbus_publish);
  * @type: event type
  * @len: its length in bytes, at most NLBUS_MAX_EVENT
  *
- * The caller must write all @len bytes, then call nlbus_commit() or nlbus_discard(). Until then
- * preemption is disabled and no event of this CPU is delivered, so be quick.
+ * The room is zeroed. The caller writes the event, then calls nlbus_commit() or nlbus_discard().
+ * Until then preemption is disabled and no event of this CPU is delivered, so be quick.
  *
  * Context: Any, NMI included.
  *
@@ -269,8 +278,9 @@ void *nlbus_reserve(struct net *net, u32 groups, u32 type, u32 len)
 		event = ring_reserve(nn, groups, type, len);
 	else
 		event = ERR_PTR(ring_skip(nn, groups));
+	/* What the caller leaves out must not show events of others, which the ring held before. */
 	if (!IS_ERR(event))
-		return event;
+		return memset(event, 0, len);
 	preempt_enable_notrace();
 	return NULL;
 }
@@ -339,6 +349,13 @@ struct nlbus_ring *nlbus_ring_of(struct nlbus_net *nn, unsigned int cpu)
 	return rcu_dereference_raw(per_cpu_ptr(nn->cpu, cpu)->ring);
 }
 
+static void ring_free(struct nlbus_ring *ring)
+{
+	kvfree(ring->data);
+	kfree(ring->lost);
+	kfree(ring);
+}
+
 static struct nlbus_ring *ring_alloc(struct nlbus_net *nn, unsigned int cpu)
 {
 	struct nlbus_ring *ring = kzalloc_node(sizeof(*ring), GFP_KERNEL_ACCOUNT, cpu_to_node(cpu));
@@ -346,8 +363,10 @@ static struct nlbus_ring *ring_alloc(struct nlbus_net *nn, unsigned int cpu)
 	if (!ring)
 		return NULL;
 	ring->data = kvzalloc_node(nlbus_buffer_bytes, GFP_KERNEL_ACCOUNT, cpu_to_node(cpu));
-	if (!ring->data) {
-		kfree(ring);
+	ring->lost = kcalloc_node(NLBUS_LOST, sizeof(*ring->lost), GFP_KERNEL_ACCOUNT,
+				  cpu_to_node(cpu));
+	if (!ring->data || !ring->lost) {
+		ring_free(ring);
 		return NULL;
 	}
 	ring->size = nlbus_buffer_bytes;
@@ -381,10 +400,8 @@ void nlbus_rings_free(struct nlbus_net *nn)
 
 	for_each_possible_cpu(cpu) {
 		ring = nlbus_ring_of(nn, cpu);
-		if (!ring)
-			continue;
-		kvfree(ring->data);
-		kfree(ring);
+		if (ring)
+			ring_free(ring);
 	}
 }
 

@@ -176,7 +176,7 @@ struct nlbus_stream *nlbus_stream_append(struct nlbus_net *nn, const struct nlbu
 }
 
 /* A full ring refused @count events for @groups: leave a gap of as many in their stream. */
-void nlbus_stream_lose(struct nlbus_net *nn, u32 groups, unsigned long count)
+void nlbus_stream_lose(struct nlbus_net *nn, u32 groups, u32 count)
 {
 	stream_lose(nn, stream_find(nn, groups), count);
 	while (groups)

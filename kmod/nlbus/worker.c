@@ -37,8 +37,9 @@ static void worker_drain(struct nlbus_net *nn, struct nlbus_ring *ring)
 /* Turn what the ring refused into gaps of the streams. */
 static void worker_take_lost(struct nlbus_net *nn, struct nlbus_ring *ring)
 {
-	unsigned long all = local_read(&ring->lost_all), count, i;
-	struct nlbus_lost *slot;
+	unsigned long all = local_read(&ring->lost_all), other;
+	unsigned int i;
+	u64 lost;
 
 	if (all == ring->lost_seen)
 		return;
@@ -47,16 +48,15 @@ static void worker_take_lost(struct nlbus_net *nn, struct nlbus_ring *ring)
 	atomic64_add(all - ring->lost_seen, &nn->overflow);
 	ring->lost_seen = all;
 	for (i = 0; i < NLBUS_LOST; i++) {
-		slot = &ring->lost[i];
-		count = local_read(&slot->count);
-		if (count != slot->seen)
-			nlbus_stream_lose(nn, READ_ONCE(slot->groups), count - slot->seen);
-		slot->seen = count;
+		if (!atomic64_read(&ring->lost[i]))
+			continue;
+		lost = atomic64_xchg(&ring->lost[i], 0);
+		nlbus_stream_lose(nn, upper_32_bits(lost), lower_32_bits(lost));
 	}
-	count = local_read(&ring->lost_other);
-	if (count != ring->other_seen)
-		nlbus_streams_lose(nn, count - ring->other_seen);
-	ring->other_seen = count;
+	other = local_read(&ring->lost_other);
+	if (other != ring->other_seen)
+		nlbus_streams_lose(nn, other - ring->other_seen);
+	ring->other_seen = other;
 }
 
 /* Have publishers wake us for more than @ahead bytes. Returns false if there are, or losses. */

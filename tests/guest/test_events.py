@@ -206,6 +206,17 @@ def test_discarded_events_never_were(tap: Open) -> None:
     assert (ledger.events, ledger.lost) == (50, 0)
 
 
+def test_a_reserved_event_that_is_not_written_is_zero(reload: Reload, tap: Open) -> None:
+    """Not what the ring held before, which may be events for others."""
+    reload(buffer_bytes=65536)
+    one, other = tap(1), tap(2)
+    for first in range(1, 201, 50):
+        order("publish", 2, size=1000, count=50, first=first)
+        other.until(50)
+    order("blank", 1, size=1000)
+    assert payloads(one.drain()) == [bytes(1000)]
+
+
 def test_a_registered_types_fingerprint_is_on_the_wire(tap: Open) -> None:
     one = tap(1)
     order("register", type=0x123, first=0xFEED_FACE_CAFE_BEEF)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 
 import pytest
@@ -42,6 +43,47 @@ def test_each_mask_loses_its_own(reload: Reload, tap: Open) -> None:
     for group, one in taps.items():
         ledger = balance(one)
         assert (ledger.events, ledger.lost) == (outcomes[group].accepted, outcomes[group].full)
+
+
+def by_mask(one: Tap) -> dict[int, Ledger]:
+    """The books of each mask."""
+    ledgers: dict[int, Ledger] = defaultdict(Ledger)
+    for datagram in one.drain(0.5):
+        ledgers[datagram.header["groups"]].take(datagram)
+    assert one.dropped() == 0
+    return ledgers
+
+
+@pytest.mark.timeout(180)
+def test_more_masks_lose_one_after_the_other_than_a_processor_counts_at_a_time(
+    reload: Reload, tap: Open
+) -> None:
+    """Slots of the table serve again once the worker has seen them."""
+    reload(buffer_bytes=65536)
+    one = tap(1)
+    lost = {}
+    for i in range(40):
+        groups = 1 | i << 8
+        lost[groups] = generate(context="hardirq", count=200, burst=200, size=1000, groups=groups).full
+    assert min(lost.values()) > 0
+    assert {groups: ledger.lost for groups, ledger in by_mask(one).items()} == lost
+    assert stats(0)["overflow"] == sum(lost.values())
+
+
+@pytest.mark.timeout(180)
+def test_each_of_many_masks_loses_its_own_in_one_burst(reload: Reload, tap: Open) -> None:
+    """More masks than there are streams."""
+    reload(buffer_bytes=65536)
+    one = tap(1)
+    count = 900
+    outcome = order("masks", 1, size=2000, count=count)
+    assert outcome.accepted < 40
+    assert outcome.accepted + outcome.full == count
+    books = by_mask(one)
+    assert {groups: ledger.events + ledger.lost for groups, ledger in books.items()} == {
+        1 | i << 8: 1 for i in range(count)
+    }
+    assert sum(ledger.lost for ledger in books.values()) == outcome.full
 
 
 def test_a_loss_before_anything_was_heard_is_told_too(reload: Reload, tap: Open) -> None:

@@ -13,6 +13,8 @@
  *	publish		nlbus_publish()
  *	reserve		nlbus_reserve(), nlbus_commit()
  *	discard		the same, but nlbus_discard() for odd numbers
+ *	blank		nlbus_reserve() and nlbus_commit() with nothing written
+ *	masks		publish without interruption, event N to GROUPS | N << 8
  *	listening	nlbus_listening() only
  *	nmi		publish COUNT events from NMIs that another CPU sends, while this CPU
  *			publishes at least as many with numbers from FIRST + COUNT
@@ -77,15 +79,26 @@ static void probe_account(int err)
 	}
 }
 
-static void probe_publish(u64 number)
+static void probe_publish(u64 number, u32 groups)
 {
 	u8 *data = scratch[!!in_nmi()];
 
 	probe_fill(data, number);
-	probe_account(nlbus_publish(order.net, order.groups, order.type, data, order.size));
+	probe_account(nlbus_publish(order.net, groups, order.type, data, order.size));
 }
 
-static void probe_publish_in_place(u64 number, bool discard)
+static void probe_publish_masks(void)
+{
+	unsigned long flags;
+	u32 i;
+
+	local_irq_save(flags);
+	for (i = 0; i < order.count; i++)
+		probe_publish(order.first + i, order.groups | (u32)(order.first + i) << 8);
+	local_irq_restore(flags);
+}
+
+static void probe_publish_in_place(u64 number)
 {
 	u8 *event = nlbus_reserve(order.net, order.groups, order.type, order.size);
 
@@ -95,8 +108,9 @@ static void probe_publish_in_place(u64 number, bool discard)
 	}
 	if (!IS_ALIGNED((unsigned long)event, 8))
 		atomic_inc(&wrong);
-	probe_fill(event, number);
-	if (discard)
+	if (strcmp(order.how, "blank"))
+		probe_fill(event, number);
+	if (!strcmp(order.how, "discard") && number % 2)
 		nlbus_discard(event);
 	else
 		nlbus_commit(event);
@@ -117,7 +131,7 @@ static int probe_handle_nmi(unsigned int kind, struct pt_regs *regs)
 		return NMI_DONE;
 	if (!in_nmi())
 		atomic_inc(&wrong);
-	probe_publish(order.first + nmi.handled);
+	probe_publish(order.first + nmi.handled, order.groups);
 	WRITE_ONCE(nmi.handled, nmi.handled + 1);
 	return NMI_HANDLED;
 }
@@ -155,7 +169,7 @@ static int probe_publish_under_nmis(void)
 	WRITE_ONCE(nmi.active, true);
 	schedule_work_on(other, &nmi.work);
 	do {
-		probe_publish(number++);
+		probe_publish(number++, order.groups);
 		cond_resched();
 	} while (READ_ONCE(nmi.active) || number < order.first + 2 * order.count);
 	flush_work(&nmi.work);
@@ -175,13 +189,17 @@ static int probe_run(void)
 		nlbus_unregister_type(order.type);
 		return 0;
 	}
+	if (!strcmp(order.how, "masks")) {
+		probe_publish_masks();
+		return 0;
+	}
 	for (number = order.first; number < end; number++) {
 		if (!strcmp(order.how, "publish"))
-			probe_publish(number);
+			probe_publish(number, order.groups);
 		else if (!strcmp(order.how, "listening"))
 			probe_account(nlbus_listening(order.net, order.groups) ? 0 : -ESRCH);
 		else
-			probe_publish_in_place(number, !strcmp(order.how, "discard") && number % 2);
+			probe_publish_in_place(number);
 	}
 	return 0;
 }
