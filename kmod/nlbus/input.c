@@ -39,13 +39,19 @@ static int input_refuse(const struct input_chain *c, const void *at, const char 
 	return -EINVAL;
 }
 
-/* Padding of at most 7 bytes is zero. */
-static int input_check_padding(const struct input_chain *c, const u8 *at, const u8 *end)
+static int input_check_zero(const struct input_chain *c, const u8 *at, const u8 *end,
+			    const char *why)
 {
 	for (; at < end; at++)
 		if (*at)
-			return input_refuse(c, at, "padding is not zero");
+			return input_refuse(c, at, why);
 	return 0;
+}
+
+/* Padding has at most 7 bytes. */
+static int input_check_padding(const struct input_chain *c, const u8 *at, const u8 *end)
+{
+	return input_check_zero(c, at, end, "padding is not zero");
 }
 
 static int input_check_offsets(const struct input_chain *c, const struct nlbus_batch *batch,
@@ -129,7 +135,9 @@ static int input_check_head(const struct input_chain *c, const struct nlbus_batc
 				    "origin_portid is the module's to fill in");
 	if (batch->origin_uid)
 		return input_refuse(c, &batch->origin_uid, "origin_uid is the module's to fill in");
-	return 0;
+	/* A later version may define more fields, and trust what the module passed on. */
+	return input_check_zero(c, (const u8 *)(batch + 1), (const u8 *)batch + batch->header_len,
+				"unknown header extension is not zero");
 }
 
 static int input_check_stream(const struct input_chain *c, const struct nlbus_batch *batch)

@@ -2,16 +2,16 @@
 /*
  * nlbus_packet: IP packets as events of the bus, and a small filter.
  *
- * Events come on nlbus.ko's protocol, in batches as <nlbus.h> has them, of
- * type NLBUS_PACKET_TYPE, each a struct nlbus_packet. A packet is told at each
- * hook it passes, to the group of that hook; where a rule drops it, to
- * NLBUS_PACKET_GROUP_DROP as well. The hooks come behind connection tracking
- * and before NAT and the filters of nftables. Fragments that connection
- * tracking puts together come as one packet.
+ * Events arrive on nlbus.ko's protocol, in batches as defined by nlbus.h, of
+ * type NLBUS_PACKET_TYPE, each a struct nlbus_packet. A packet is published at
+ * each hook it passes, to the group of that hook and, if a rule drops it, to
+ * NLBUS_PACKET_GROUP_DROP as well. The hooks run after connection tracking and
+ * before NAT and the filters of nftables. Fragments that connection tracking
+ * reassembles arrive as one packet.
  *
- * Rules are the generic netlink family NLBUS_PACKET_FAMILY, one list a network
- * namespace, in order: the first that matches decides. A packet that none
- * matches is accepted, and told. All commands need CAP_NET_ADMIN over the
+ * The generic netlink family NLBUS_PACKET_FAMILY manages rules, one ordered
+ * list per network namespace: the first match decides. A packet without a
+ * match is accepted and published. All commands need CAP_NET_ADMIN over the
  * namespace.
  */
 #ifndef _UAPI_NLBUS_PACKET_H
@@ -30,19 +30,19 @@
 #define NLBUS_PACKET_GROUP_LOCAL_OUT	31
 #define NLBUS_PACKET_GROUP_POST_ROUTING	32
 
-/* What is there of struct nlbus_packet, and more about the packet. */
+/* Which fields of struct nlbus_packet are valid, and more about the packet. */
 #define NLBUS_PACKET_F_PORTS		0x01	/* sport, dport */
 #define NLBUS_PACKET_F_TCP		0x02	/* seq, ack, window, tcp_flags */
 #define NLBUS_PACKET_F_ICMP		0x04	/* icmp_type, icmp_code */
 #define NLBUS_PACKET_F_ID		0x08	/* id */
 #define NLBUS_PACKET_F_FRAGMENT		0x10	/* a fragment, at frag_offset */
 #define NLBUS_PACKET_F_MORE		0x20	/* more fragments follow */
-#define NLBUS_PACKET_F_TRUNCATED	0x40	/* headers are cut or malformed */
+#define NLBUS_PACKET_F_TRUNCATED	0x40	/* headers are truncated or malformed */
 #define NLBUS_PACKET_F_REPLY		0x80	/* in the reply direction */
 
-/* What connection tracking says; the direction is NLBUS_PACKET_F_REPLY. */
+/* State of connection tracking; NLBUS_PACKET_F_REPLY is the direction. */
 enum nlbus_packet_ct_state {
-	NLBUS_PACKET_CT_NONE,		/* no tracking, or not of a connection */
+	NLBUS_PACKET_CT_NONE,		/* not tracked, or part of no connection */
 	NLBUS_PACKET_CT_NEW,
 	NLBUS_PACKET_CT_ESTABLISHED,
 	NLBUS_PACKET_CT_RELATED,
@@ -50,35 +50,35 @@ enum nlbus_packet_ct_state {
 };
 
 /**
- * struct nlbus_packet - a packet at a hook, numbers in the order of the host
- * @time_ns:		CLOCK_REALTIME in nanoseconds, when it came to the hook
- * @src:		source address; of IPv4 as ::ffff:a.b.c.d
+ * struct nlbus_packet - a packet at a hook, numbers in the host's byte order
+ * @time_ns:		CLOCK_REALTIME in nanoseconds when it reached the hook
+ * @src:		source address; IPv4 as ::ffff:a.b.c.d
  * @dst:		destination address
- * @length:		bytes from the IP header on; more than 65535 where segments
- *			are still together (GSO)
- * @payload:		bytes behind the headers that are told here
- * @iif:		ifindex that it came by; 0 where it was made here
- * @oif:		ifindex that it leaves by; 0 where that is not known yet
+ * @length:		bytes from the IP header on; more than 65535 if segments
+ *			are still merged (GSO)
+ * @payload:		bytes behind the headers decoded here
+ * @iif:		ifindex of the input device; 0 if the packet is local
+ * @oif:		ifindex of the output device; 0 if not known yet
  * @mark:		the packet's mark
  * @rule:		handle of the rule that matched; 0: none
- * @id:			identification, of IPv6 in fragments only
+ * @id:			identification; IPv6 has it in fragments only
  * @seq:		TCP sequence number
  * @ack:		TCP acknowledgment number
  * @sport:		source port of TCP, UDP, UDP-Lite, SCTP, DCCP
  * @dport:		destination port
  * @window:		TCP window, unscaled
- * @tcp_flags:		the 12 bits before it, FIN is 1
+ * @tcp_flags:		the 12 bits before the window, FIN is 1
  * @frag_offset:	bytes of the datagram before this fragment
  * @flags:		NLBUS_PACKET_F_*
  * @hook:		NF_INET_*
  * @family:		AF_INET or AF_INET6
- * @protocol:		IPPROTO_*, of IPv6 behind the extension headers
+ * @protocol:		IPPROTO_*; for IPv6, after the extension headers
  * @ttl:		time to live, hop limit
  * @tos:		type of service, traffic class
  * @icmp_type:		type of ICMP or ICMPv6
  * @icmp_code:		its code
  * @ct_state:		enum nlbus_packet_ct_state
- * @verdict:		NF_ACCEPT or NF_DROP, as the rules say
+ * @verdict:		NF_ACCEPT or NF_DROP, decided by the rules
  * @reserved:		0
  */
 struct nlbus_packet {
@@ -116,7 +116,7 @@ struct nlbus_packet {
 
 #define NLBUS_PACKET_FAMILY	"nlbus_packet"
 #define NLBUS_PACKET_VERSION	1
-#define NLBUS_PACKET_MAX_RULES	256	/* a network namespace */
+#define NLBUS_PACKET_MAX_RULES	256	/* per network namespace */
 
 /**
  * enum nlbus_packet_cmd - commands of the family
@@ -135,11 +135,11 @@ enum nlbus_packet_cmd {
 };
 
 /**
- * enum nlbus_packet_action - what becomes of a packet that a rule matches
+ * enum nlbus_packet_action - what happens to a packet that a rule matches
  * @NLBUS_PACKET_UNSPEC:	none
- * @NLBUS_PACKET_ACCEPT:	let it go on
+ * @NLBUS_PACKET_ACCEPT:	accept it
  * @NLBUS_PACKET_DROP:		drop it
- * @NLBUS_PACKET_SAMPLE:	let it go on, and tell one in NLBUS_PACKET_A_SAMPLE
+ * @NLBUS_PACKET_SAMPLE:	accept it, and publish one in NLBUS_PACKET_A_SAMPLE
  */
 enum nlbus_packet_action {
 	NLBUS_PACKET_UNSPEC,
@@ -151,31 +151,30 @@ enum nlbus_packet_action {
 /**
  * enum nlbus_packet_attr - attributes of a rule; an absent one matches all
  * @NLBUS_PACKET_A_UNSPEC:	none
- * @NLBUS_PACKET_A_HANDLE:	u32, the kernel's number of the rule, from 1
- * @NLBUS_PACKET_A_BEFORE:	u32, ADD: put it before the rule of this handle,
+ * @NLBUS_PACKET_A_HANDLE:	u32, number of the rule, assigned by the kernel, from 1
+ * @NLBUS_PACKET_A_BEFORE:	u32, ADD: insert it before the rule with this handle,
  *				not at the end
  * @NLBUS_PACKET_A_ACTION:	u8, enum nlbus_packet_action
- * @NLBUS_PACKET_A_SAMPLE:	u32, one packet in how many is told, the first
- *				among them
+ * @NLBUS_PACKET_A_SAMPLE:	u32, publish the first of every so many packets
  * @NLBUS_PACKET_A_HOOKS:	u32, bit n is hook n (NF_INET_*)
  * @NLBUS_PACKET_A_FAMILY:	u8, AF_INET or AF_INET6
  * @NLBUS_PACKET_A_PROTOCOL:	u8, IPPROTO_*
  * @NLBUS_PACKET_A_SRC:		16 bytes, as in struct nlbus_packet
- * @NLBUS_PACKET_A_SRC_LEN:	u8, bits of these that count, of all 128 (of
- *				10.0.0.0/8: 104); 128 where absent
+ * @NLBUS_PACKET_A_SRC_LEN:	u8, prefix length of all 128 bits (10.0.0.0/8 has
+ *				104); 128 if absent
  * @NLBUS_PACKET_A_DST:		16 bytes
  * @NLBUS_PACKET_A_DST_LEN:	u8
  * @NLBUS_PACKET_A_SPORT:	u16, a port, or the first of a range. A rule with
- *				ports matches no packet that has none, such as a
- *				later fragment
+ *				ports does not match packets without ports, such
+ *				as later fragments
  * @NLBUS_PACKET_A_SPORT_LAST:	u16, the last of it
  * @NLBUS_PACKET_A_DPORT:	u16
  * @NLBUS_PACKET_A_DPORT_LAST:	u16
- * @NLBUS_PACKET_A_IIF:		string, the interface that it came by
- * @NLBUS_PACKET_A_OIF:		string, the interface that it leaves by
- * @NLBUS_PACKET_A_PACKETS:	u64, packets that matched (answers only)
+ * @NLBUS_PACKET_A_IIF:		string, name of the input device
+ * @NLBUS_PACKET_A_OIF:		string, name of the output device
+ * @NLBUS_PACKET_A_PACKETS:	u64, matching packets (answers only)
  * @NLBUS_PACKET_A_BYTES:	u64, their bytes (answers only)
- * @NLBUS_PACKET_A_EVENTS:	u64, how many of them were told (answers only)
+ * @NLBUS_PACKET_A_EVENTS:	u64, events published about them (answers only)
  * @NLBUS_PACKET_A_PAD:		none
  * @__NLBUS_PACKET_A_MAX:	end of the enumeration
  */

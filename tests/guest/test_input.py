@@ -102,6 +102,7 @@ MALFORMED: dict[str, tuple[bytes, str, int | None]] = {
     "header-short": (one_batch(header_len=72), "header_len", at("header_len")),
     "header-odd": (one_batch(header_len=84), "header_len", at("header_len")),
     "header-beyond": (one_batch(header_len=800), "header_len", at("header_len")),
+    "header-grown": (one_batch(grown=bytes(9) + b"\1" + bytes(6)), "header extension", HEAD + 9),
     "flags": (one_batch(flags=4), "flag", at("flags")),
     "count": (one_batch(count=65536), "count", at("count")),
     "count-more": (one_batch(count=2), "too short", at("count")),
