@@ -61,7 +61,7 @@ static int context_thread_fn(void *data)
 				cond_resched();
 			continue;
 		}
-		due = start + div64_ul((n + 1) * NSEC_PER_SEC, gen_set.rate);
+		due = start + div64_ul((n + 1ULL) * NSEC_PER_SEC, gen_set.rate);
 		now = ktime_get_ns();
 		us = due > now ? div64_ul(due - now, NSEC_PER_USEC) : 0;
 		if (us > 50)

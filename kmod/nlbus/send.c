@@ -5,7 +5,7 @@
 #include "internal.h"
 
 /* A subscriber joins within this time after nlbus_bind(). */
-#define SEND_JOINING_NS	(5 * NSEC_PER_SEC)
+#define SEND_JOINING_NS	(5ULL * NSEC_PER_SEC)
 
 /* The group has no members: let publishers skip it. */
 static void send_forget_group(struct nlbus_net *nn, unsigned int group)

@@ -45,6 +45,14 @@ def test_a_stack_trace_shows_the_file_of_each_static_function() -> None:
         assert not [one for one in functions if one.split("_")[0] not in nouns], name
 
 
+def test_seconds_in_nanoseconds_have_64_bits_on_each_processor() -> None:
+    """NSEC_PER_SEC is a long: where that has 32 bits, 5 seconds were 0.7."""
+    products = r"[^;\n=]*\* NSEC_PER_SEC|[^;\n=]*\bNSEC_PER_SEC \*"
+    for path in KMOD.rglob("*.[ch]"):
+        found = re.findall(products, path.read_text())
+        assert not [one for one in found if not re.search(r"\dULL\b.*\*|\(u64\)", one)], path
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """A copy of kmod/, with headers and a `dkms` that says how it was called."""
