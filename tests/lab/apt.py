@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,11 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
     if done.returncode:
         raise Unavailable(f"{' '.join(map(str, command))}: {(done.stderr or done.stdout).strip()[-2000:]}")
     return done.stdout
+
+
+def report(what: str) -> None:
+    """Tell the user what is waited for, beside the output of a guest's command."""
+    print(f"lab: {what}", file=sys.stderr, flush=True)
 
 
 def numbers(name: str) -> list[int]:
@@ -51,6 +57,7 @@ def with_dependencies(package: str, wanted: str, options: Sequence[str] = ()) ->
 def unpack(packages: Sequence[str], into: Path, options: Sequence[str] = ()) -> None:
     """Fetch packages and lay their files below `into`, which is made."""
     into.mkdir(parents=True)
+    report(f"fetching {' '.join(packages)}")
     run("apt-get", *options, "--quiet", "download", *packages, cwd=into)
     for archive in into.glob("*.deb"):
         run("dpkg-deb", "--extract", archive, into)

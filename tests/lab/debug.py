@@ -42,7 +42,7 @@ def unpack(package: str, folder: Path) -> None:
 
 
 def make(tree: Path) -> None:
-    print(f"building a debug kernel in {tree}", flush=True)
+    apt.report(f"building a debug kernel in {tree}, ten minutes of two processors")
     # So that only our own allocations fail: this kernel has frame pointers, and needs no other proof.
     kconfig = tree / "lib/Kconfig.debug"
     kconfig.write_text(kconfig.read_text().replace(f"{FILTER}\tdepends on !X86_64\n", FILTER))

@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.lab import apt
 from tests.lab.apt import Unavailable
 from tests.lab.initramfs import initramfs
 from tests.lab.kernels import Kernel
@@ -68,6 +69,7 @@ def run(
                  "-serial", f"file:{log}", "-serial", "stdio", "-monitor", f"unix:{monitor},server,nowait"],
                 stdin=None if sys.stdin.isatty() else subprocess.DEVNULL,
             )  # fmt: skip
+            apt.report(f"booting {kernel.release}, emulated: up to a minute; its log is {log}")
             try:
                 status = machine.wait(timeout + 60)
             except subprocess.TimeoutExpired:

@@ -86,7 +86,7 @@ static void attach(const char *from, const char *to, const char *type, unsigned 
 		die(to);
 }
 
-/* The host's files below, a tmpfs above. */
+/* The host's files below, a tmpfs above; also in /tmp, which may hold the checkout. */
 static void mount_root(const char *results)
 {
 	char path[4096];
@@ -106,7 +106,6 @@ static void mount_root(const char *results)
 		die("dev/fd");
 	attach("devpts", "dev/pts", "devpts", 0, NULL);
 	attach("tmpfs", "dev/shm", "tmpfs", 0, NULL);
-	attach("tmpfs", "tmp", "tmpfs", 0, "mode=1777");
 	attach("tmpfs", "run", "tmpfs", 0, NULL);
 	attach(path, "run/lab", NULL, MS_BIND, NULL);
 	mount("debugfs", "sys/kernel/debug", "debugfs", 0, NULL);

@@ -39,11 +39,13 @@ def compiled(kernel: Kernel) -> list[str]:
     there = modules.folder(kernel).with_name(f"{kernel.name}-lint")
     shutil.rmtree(there, ignore_errors=True)
     need("sparse")
+    apt.report("compiling with W=1 and sparse")
     said = modules.make(kernel, there, "W=1", "C=2", "CF=-D__CHECK_ENDIAN__ -Wcontext")
     return [line for line in said.splitlines() if str(there) in line]
 
 
 def checkpatch(scripts: Path, sources: list[Path]) -> list[str]:
+    apt.report("checkpatch")
     options = ["--no-tree", "--strict", "--terse", "--show-types", "--no-summary"]
     options += [f"--ignore={IGNORED}", "--file"]
     return say("perl", scripts / "checkpatch.pl", *options, *sources).splitlines()
@@ -52,6 +54,7 @@ def checkpatch(scripts: Path, sources: list[Path]) -> list[str]:
 def coccinelle(scripts: Path, folder: Path) -> list[str]:
     """Each of the kernel's semantic patches that reports."""
     need("spatch", "coccinelle")
+    apt.report("coccinelle, two minutes")
     options = ["-D", "report", "--very-quiet", "--no-show-diff", "--dir", folder, "--cocci-file"]
     found = []
     for patch in sorted((scripts / "coccinelle").rglob("*.cocci")):

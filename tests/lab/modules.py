@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.lab import apt
 from tests.lab.kernels import ROOT, Kernel
 
 
@@ -20,6 +21,7 @@ def folder(kernel: Kernel) -> Path:
 
 def build(kernel: Kernel) -> Path:
     """The folder with nlbus.ko and the others, and with the tests' own module; compiles what changed."""
+    apt.report(f"building the modules for {kernel.release}")
     print(make(kernel, folder(kernel), *kernel.settings), end="", file=sys.stderr)
     return folder(kernel)
 
