@@ -118,7 +118,7 @@ class Table:
     @property
     def families(self) -> Array | None:
         """The address family of each row, AF_*; None where no column needs it, or there is no row."""
-        return joined_families(self._chunks)
+        return joined_families(self.chunks)
 
     @property
     def damaged(self) -> Mask:
