@@ -100,6 +100,11 @@ class Select:
 Entry = Attr | Struct | List | Nest | Elements | Structs | Select
 
 
+def ignored(prefix: str, **numbers: int) -> tuple[Struct, ...]:
+    """Known attributes that make no column: padding, or found elsewhere, or only in requests."""
+    return tuple(Struct(prefix + name, number, ()) for name, number in numbers.items())
+
+
 @dataclass(frozen=True, slots=True)
 class Op:
     """What a message says has happened: `mask` and `value` are about nlmsg_flags."""

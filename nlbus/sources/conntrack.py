@@ -9,7 +9,7 @@ number apart is one column: `orig_src`, `orig_icmp_type`.
 from nlbus.kernel.constants import MessageFlag, NewFlag
 from nlbus.kernel.groups import Groups
 from nlbus.kernel.requests import NFGENMSG
-from nlbus.schema.schema import Attr, Dump, Filter, Nest, Op, Schema, Struct
+from nlbus.schema.schema import Attr, Dump, Entry, Filter, Nest, Op, Schema, Struct, ignored
 from nlbus.schema.types import ADDRESS, BE16, BE32, BE64, BYTES, SBE32, TEXT, U8, Field, fixed, pad
 from nlbus.sources.source import NEEDS_ADMIN, Source
 
@@ -100,11 +100,12 @@ def _tuple(kernel: str, number: int, column: str) -> Nest:
 
 
 def _counters(kernel: str, number: int, column: str) -> Nest:
-    entries = (
+    entries: tuple[Entry, ...] = (
         Attr("CTA_COUNTERS_PACKETS", 1, BE64, unit="packets"),
         Attr("CTA_COUNTERS_BYTES", 2, BE64, unit="bytes"),
         Attr("CTA_COUNTERS32_PACKETS", 3, BE32, unit="packets", column="packets"),  # of old kernels
         Attr("CTA_COUNTERS32_BYTES", 4, BE32, unit="bytes", column="bytes"),
+        *ignored("CTA_COUNTERS_", PAD=5),
     )
     return Nest(kernel, number, "CTA_COUNTERS_", entries, column=column)
 
@@ -149,6 +150,7 @@ PROTOINFO = Nest(
                 Attr("CTA_PROTOINFO_DCCP_STATE", 1, U8, enum=DCCP_STATE),
                 Attr("CTA_PROTOINFO_DCCP_ROLE", 2, U8, enum=DCCP_ROLE),
                 Attr("CTA_PROTOINFO_DCCP_HANDSHAKE_SEQ", 3, BE64),
+                *ignored("CTA_PROTOINFO_DCCP_", PAD=4),
             ),
         ),
         Nest(
@@ -199,6 +201,7 @@ CONNECTION = (
         (
             Attr("CTA_TIMESTAMP_START", 1, BE64, unit="ns", display="time"),
             Attr("CTA_TIMESTAMP_STOP", 2, BE64, unit="ns", display="time"),
+            *ignored("CTA_TIMESTAMP_", PAD=3),
         ),
     ),
     Attr("CTA_LABELS", 22, fixed(16)),  # 128 bits, the lowest first

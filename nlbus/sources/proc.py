@@ -25,6 +25,8 @@ PROC_EVENT_NONE, PROC_EVENT_SID = 0, 0x80
 # A process is a tgid; a pid is a thread of it, as the kernel speaks of them.
 PROCESS = (Field("process_pid", S32), Field("process_tgid", S32))
 PARENT = (Field("parent_pid", S32), Field("parent_tgid", S32))
+# The kernel writes 0 for a thread that has no parent of its own.
+PARENT_OR_NONE = (Field("parent_pid", S32, absent=0), Field("parent_tgid", S32, absent=0))
 
 # PROC_EVENT_*: the kind of event, its own part of the union in struct proc_event, and what it tells.
 EVENTS: dict[int, tuple[str, tuple[Field, ...], str]] = {
@@ -44,15 +46,15 @@ EVENTS: dict[int, tuple[str, tuple[Field, ...], str]] = {
         "a tracer came, or went: 0",
     ),
     0x0000_0200: ("comm", (*PROCESS, Field("comm", text(16))), "a thread was given a name"),
-    0x4000_0000: ("coredump", (*PROCESS, *PARENT), "a process dumps core"),
+    0x4000_0000: ("coredump", (*PROCESS, *PARENT_OR_NONE), "a process dumps core"),
     0x8000_0000: (
         "exit",
-        (*PROCESS, Field("exit_code", U32), Field("exit_signal", S32), *PARENT),
+        (*PROCESS, Field("exit_code", U32), Field("exit_signal", S32), *PARENT_OR_NONE),
         "a thread ended: exit_code as of waitpid(2), exit_signal to its parent (-1: none, a mere thread)",
     ),
 }
 NUMBERS = {
-    what: (name, tuple(field.name for field in fields if field.type.storage == "fixed"))
+    what: (name, tuple(field for field in fields if field.type.storage == "fixed"))
     for what, (name, fields, _) in EVENTS.items()
 }
 
@@ -62,10 +64,11 @@ def process_event(body: bytes) -> tuple[str, dict[str, int]] | None:
     start = CN_MSG.size + PROC_EVENT.size
     if len(body) < start or CN_MSG.unpack_from(body)[:2] != (CN_IDX_PROC, CN_VAL_PROC):
         return None
-    kind, names = NUMBERS.get(PROC_EVENT.unpack_from(body, CN_MSG.size)[0], ("", ()))
-    if not kind or len(body) < start + 4 * len(names):
+    kind, fields = NUMBERS.get(PROC_EVENT.unpack_from(body, CN_MSG.size)[0], ("", ()))
+    if not kind or len(body) < start + 4 * len(fields):
         return None
-    return kind, dict(zip(names, struct.unpack_from(f"={len(names)}I", body, start), strict=True))
+    numbers = zip(fields, struct.unpack_from(f"={len(fields)}I", body, start), strict=True)
+    return kind, {field.name: number for field, number in numbers if number != field.absent}
 
 
 def _present(what: int) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ from nlbus.cli.render.interface_names import InterfaceNames
 
 Row = dict[str, Any]
 
+MULTICAST_ROUTING = ("ipmr", "ip6mr")
 FOR_EVER = 0xFFFF_FFFF
 BITS = {"inet": 32, "inet6": 128, "mpls": 20}
 NEGATIVE = {-1: "all", -2: "default"}  # of netconf, for an ifindex
@@ -162,7 +163,7 @@ def _route(row: Row, names: InterfaceNames) -> Iterator[str]:
         yield f"expires {expires / 100:g}s"
     if (preference := row.pop("pref", "medium")) != "medium":
         yield f"pref {preference}"
-    yield from _hops(row, names)
+    yield from _hops(row, names, family in MULTICAST_ROUTING)
 
 
 def _tos_and_realms(row: Row, alone: str = "realm") -> Iterator[str]:
@@ -193,7 +194,7 @@ def _metrics(row: Row) -> Iterator[str]:
         yield f"{word} lock {_plain(value)}" if name in locked else f"{word} {_plain(value)}"
 
 
-def _hops(row: Row, names: InterfaceNames) -> Iterator[str]:
+def _hops(row: Row, names: InterfaceNames, multicast: bool) -> Iterator[str]:
     """The next hops of a route that has several; what else is known of them stays."""
     indexes = row.pop("multipath_ifindex", ())
     told = ("hops", "gateway", "via", "flags", "newdst", "flow", "encap_type", "encap")
@@ -211,7 +212,8 @@ def _hops(row: Row, names: InterfaceNames) -> Iterator[str]:
             yield f"via {gateway or via}"
         if index:
             yield f"dev {names.name(index, _nsid(row))}"
-        yield f"weight {(hops or 0) + 1}"
+        # A multicast route has the TTL threshold of its interface here.
+        yield f"ttl {hops}" if multicast else f"weight {(hops or 0) + 1}"
         if flow:
             yield _realms(flow)
         yield from flags or ()

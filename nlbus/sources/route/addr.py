@@ -1,6 +1,6 @@
 """addr: the addresses of links; multicast and anycast: those that a link has joined."""
 
-from nlbus.schema.schema import Attr, Dump, Filter, Op, Schema, Struct
+from nlbus.schema.schema import Attr, Dump, Filter, Op, Schema, Struct, ignored
 from nlbus.schema.types import ADDRESS, S32, TEXT, U8, U32, Field
 from nlbus.sources.route.names import (
     ADDR_FLAGS,
@@ -11,7 +11,6 @@ from nlbus.sources.route.names import (
     NEW_ADDR,
     SCOPES,
     ops,
-    untold,
 )
 
 # struct ifaddrmsg
@@ -54,7 +53,7 @@ ADDR = Schema(
         Attr("IFA_RT_PRIORITY", 9, U32),
         Attr("IFA_TARGET_NETNSID", 10, S32),
         Attr("IFA_PROTO", 11, U8, enum=ADDR_PROTOCOLS),
-        *untold("IFA_", MULTICAST=7),
+        *ignored("IFA_", MULTICAST=7),
     ),
 )
 

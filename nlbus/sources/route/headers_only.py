@@ -2,10 +2,10 @@
 
 import struct
 
-from nlbus.schema.schema import Attr, Dump, Op, Schema, Struct
+from nlbus.schema.schema import Attr, Dump, Op, Schema, Struct, ignored
 from nlbus.schema.types import ADDRESS, S32, TEXT, U8, U16, U32, Field, pad
 from nlbus.sources.route.link import OLDEST_STATS64, STATS64
-from nlbus.sources.route.names import FAMILIES, IFINDEX, ops, untold
+from nlbus.sources.route.names import FAMILIES, IFINDEX, ops
 
 FAMILY = Field("family", U8, enum=FAMILIES)
 
@@ -34,8 +34,8 @@ def traffic(name: str, about: str, new: int, *key: str, dump: Dump | None = None
             Attr("TCA_HW_OFFLOAD", 12, U8),
             Attr("TCA_INGRESS_BLOCK", 13, U32),
             Attr("TCA_EGRESS_BLOCK", 14, U32),
-            *untold("TCA_", OPTIONS=2, STATS=3, XSTATS=4, RATE=5, FCNT=6, STATS2=7, STAB=8, PAD=9),
-            *untold("TCA_", DUMP_INVISIBLE=10, DUMP_FLAGS=15, EXT_WARN_MSG=16),
+            *ignored("TCA_", OPTIONS=2, STATS=3, XSTATS=4, RATE=5, FCNT=6, STATS2=7, STAB=8, PAD=9),
+            *ignored("TCA_", DUMP_INVISIBLE=10, DUMP_FLAGS=15, EXT_WARN_MSG=16),
         ),
     )
 
@@ -60,7 +60,7 @@ PREFIX = Schema(
         pad(1),
     ),
     prefix="PREFIX_",
-    entries=(Attr("PREFIX_ADDRESS", 1, ADDRESS), *untold("PREFIX_", CACHEINFO=2)),
+    entries=(Attr("PREFIX_ADDRESS", 1, ADDRESS), *ignored("PREFIX_", CACHEINFO=2)),
 )
 
 NDUSEROPT = Schema(
@@ -95,7 +95,7 @@ MDB = Schema(
     dump=Dump(86, (b"\x07" + bytes(7),)),
     header=(FAMILY, pad(3), Field("ifindex", IFINDEX)),  # struct br_port_msg
     prefix="MDBA_",
-    entries=untold("MDBA_", MDB=1, ROUTER=2),
+    entries=ignored("MDBA_", MDB=1, ROUTER=2),
 )
 
 NSID = Schema(
@@ -111,7 +111,7 @@ NSID = Schema(
         Attr("NETNSA_NSID", 1, S32),
         Attr("NETNSA_TARGET_NSID", 4, S32),
         Attr("NETNSA_CURRENT_NSID", 5, S32),
-        *untold("NETNSA_", PID=2, FD=3),
+        *ignored("NETNSA_", PID=2, FD=3),
     ),
 )
 
@@ -128,7 +128,8 @@ STATS = Schema(
     prefix="IFLA_STATS_",  # struct if_stats_msg
     entries=(
         Struct("IFLA_STATS_LINK_64", LINK_64, STATS64, least=OLDEST_STATS64),
-        *untold("IFLA_STATS_", LINK_XSTATS=2, LINK_XSTATS_SLAVE=3, LINK_OFFLOAD_XSTATS=4, AF_SPEC=5),
+        *ignored("IFLA_STATS_", UNSPEC=0),  # padding
+        *ignored("IFLA_STATS_", LINK_XSTATS=2, LINK_XSTATS_SLAVE=3, LINK_OFFLOAD_XSTATS=4, AF_SPEC=5),
     ),
 )
 
@@ -145,7 +146,7 @@ CACHEREPORT = Schema(
         Attr("IPMRA_CREPORT_SRC_ADDR", 3, ADDRESS),
         Attr("IPMRA_CREPORT_DST_ADDR", 4, ADDRESS),
         Attr("IPMRA_CREPORT_TABLE", 6, U32),
-        *untold("IPMRA_CREPORT_", PKT=5),
+        *ignored("IPMRA_CREPORT_", PKT=5),
     ),
 )
 
@@ -157,7 +158,7 @@ VLAN = Schema(
     dump=Dump(114, (b"\x07" + bytes(7),)),
     header=(FAMILY, pad(3), Field("ifindex", IFINDEX)),  # struct br_vlan_msg
     prefix="BRIDGE_VLANDB_",
-    entries=untold("BRIDGE_VLANDB_", ENTRY=1, GLOBAL_OPTIONS=2),
+    entries=ignored("BRIDGE_VLANDB_", ENTRY=1, GLOBAL_OPTIONS=2),
 )
 
 TUNNEL = Schema(
@@ -167,7 +168,7 @@ TUNNEL = Schema(
     groups=("tunnel",),
     header=(FAMILY, Field("flags", U8), pad(2), Field("ifindex", IFINDEX)),  # struct tunnel_msg
     prefix="VXLAN_VNIFILTER_",
-    entries=untold("VXLAN_VNIFILTER_", ENTRY=1),
+    entries=ignored("VXLAN_VNIFILTER_", ENTRY=1),
 )
 
 OTHERS = (QDISC, TCLASS, TFILTER, CHAIN, PREFIX, NDUSEROPT, DCB, MDB, NSID, STATS, CACHEREPORT, VLAN, TUNNEL)

@@ -7,7 +7,7 @@ facts in the same messages, hence other tables.
 import struct
 from dataclasses import replace
 
-from nlbus.schema.schema import Attr, Dump, Entry, Filter, List, Nest, Schema, Select, Struct
+from nlbus.schema.schema import Attr, Dump, Entry, Filter, List, Nest, Schema, Select, Struct, ignored
 from nlbus.schema.types import BYTES, LLADDR, S32, TEXT, U8, U16, U32, U64, UINT, Field, fixed, pad
 from nlbus.sources.route.linkinfo import BRIDGE_PORT, KINDS, PORT_KINDS
 from nlbus.sources.route.names import (
@@ -21,7 +21,6 @@ from nlbus.sources.route.names import (
     OPERSTATES,
     XDP_ATTACHED,
     ops,
-    untold,
 )
 
 # struct ifinfomsg. The family is what tells the three tables apart.
@@ -80,7 +79,7 @@ INET6: tuple[Entry, ...] = (
     Attr("IFLA_INET6_TOKEN", 7, replace(fixed(16, "address"), family="inet6")),
     Attr("IFLA_INET6_ADDR_GEN_MODE", 8, U8, enum=ADDR_GEN_MODES),
     Attr("IFLA_INET6_RA_MTU", 9, U32, "bytes"),
-    *untold("IFLA_INET6_", STATS=3, MCAST=4, ICMP6STATS=6),
+    *ignored("IFLA_INET6_", STATS=3, MCAST=4, ICMP6STATS=6),
 )
 
 EXT_MASK = struct.pack("=HHI", 8, 29, 1 << 4)  # IFLA_EXT_MASK: RTEXT_FILTER_MRP
@@ -117,7 +116,7 @@ LINK = Schema(
                 Select("IFLA_INFO_DATA", 2, KINDS),
                 Attr("IFLA_INFO_SLAVE_KIND", 4, TEXT, selects=True),
                 Select("IFLA_INFO_SLAVE_DATA", 5, PORT_KINDS),
-                *untold("IFLA_INFO_", XSTATS=3),
+                *ignored("IFLA_INFO_", XSTATS=3),
             ),
         ),
         Attr("IFLA_IFALIAS", 20, TEXT),
@@ -190,8 +189,8 @@ LINK = Schema(
         Attr("IFLA_HEADROOM", 68, U16, "bytes"),
         Attr("IFLA_TAILROOM", 69, U16, "bytes"),
         # STATS is STATS64 cut to 32 bits; MAP is of the ISA bus; the virtual functions' are lists of nests.
-        *untold("IFLA_", STATS=7, WIRELESS=11, MAP=14, PAD=42, DEVLINK_PORT=62, DPLL_PIN=65),
-        *untold("IFLA_", VFINFO_LIST=22, VF_PORTS=24, PORT_SELF=25),
+        *ignored("IFLA_", STATS=7, WIRELESS=11, MAP=14, PAD=42, DEVLINK_PORT=62, DPLL_PIN=65),
+        *ignored("IFLA_", VFINFO_LIST=22, VF_PORTS=24, PORT_SELF=25),
     ),
 )
 
@@ -217,7 +216,7 @@ BRPORT = Schema(
     entries=(
         *COMMON,
         Nest("IFLA_PROTINFO", 12, "IFLA_BRPORT_", BRIDGE_PORT),
-        *untold("IFLA_", AF_SPEC=26, EVENT=44),  # the VLANs: table `vlan` has them one by one
+        *ignored("IFLA_", AF_SPEC=26, EVENT=44),  # the VLANs: table `vlan` has them one by one
     ),
 )
 

@@ -5,7 +5,7 @@ A kind that is not here has its name in linkinfo_kind, and no columns: veth, dum
 
 from collections.abc import Mapping
 
-from nlbus.schema.schema import Attr, Entry, List, Nest, Struct, Structs
+from nlbus.schema.schema import Attr, Entry, List, Nest, Struct, Structs, ignored
 from nlbus.schema.types import (
     ADDRESS,
     BE16,
@@ -23,7 +23,7 @@ from nlbus.schema.types import (
     fixed,
     pad,
 )
-from nlbus.sources.route.names import CLOCK, IFINDEX, bits, numbered, untold
+from nlbus.sources.route.names import CLOCK, IFINDEX, bits, numbered
 from nlbus.sources.route.tunnels import GRE, GRE6, IP6TNL, IPIP, SIT
 
 Entries = tuple[Entry, ...]
@@ -158,7 +158,7 @@ BRIDGE: Entries = (
     ),
     Attr("IFLA_BR_FDB_N_LEARNED", 48, U32),
     Attr("IFLA_BR_FDB_MAX_LEARNED", 49, U32),
-    *untold("IFLA_BR_", PAD=40, MCAST_QUERIER_STATE=47),
+    *ignored("IFLA_BR_", PAD=40, MCAST_QUERIER_STATE=47),
 )
 
 BRIDGE_PORT: Entries = (
@@ -204,7 +204,7 @@ BRIDGE_PORT: Entries = (
     Attr("IFLA_BRPORT_MCAST_MAX_GROUPS", 42, U32),
     Attr("IFLA_BRPORT_NEIGH_VLAN_SUPPRESS", 43, U8),
     Attr("IFLA_BRPORT_BACKUP_NHID", 44, U32),
-    *untold("IFLA_BRPORT_", FLUSH=24, PAD=26),
+    *ignored("IFLA_BRPORT_", FLUSH=24, PAD=26),
 )
 
 TARGETS = 16  # BOND_MAX_ARP_TARGETS, BOND_MAX_NS_TARGETS

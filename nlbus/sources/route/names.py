@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from nlbus.schema.schema import Op, Struct
+from nlbus.schema.schema import Op
 from nlbus.schema.types import S32
 
 NLM_F_REPLACE = 0x100
@@ -15,11 +15,6 @@ CLOCK = "10ms"  # clock_t: USER_HZ is 100 on every architecture that is left
 def ops(new: int) -> tuple[Op, ...]:
     """What RTM_NEWx, of this number, and RTM_DELx say."""
     return Op(new, "change", NLM_F_REPLACE, NLM_F_REPLACE), Op(new, "new"), Op(new + 1, "del")
-
-
-def untold(prefix: str, **numbers: int) -> tuple[Struct, ...]:
-    """Attributes that are known, and no column: told elsewhere, or for requests only."""
-    return tuple(Struct(prefix + name, number, ()) for name, number in numbers.items())
 
 
 def numbered(names: str, first: int = 0) -> Mapping[int, str]:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from nlbus.schema.schema import Attr, Dump, Filter, Nest, Schema, Struct
+from nlbus.schema.schema import Attr, Dump, Filter, Nest, Schema, Struct, ignored
 from nlbus.schema.types import ADDRESS, BE16, FLAG, LLADDR, S32, U8, U16, U32, Field, pad
 from nlbus.sources.route.names import (
     CLOCK,
@@ -15,7 +15,6 @@ from nlbus.sources.route.names import (
     ROUTE_PROTOCOLS,
     ROUTE_TYPES,
     ops,
-    untold,
 )
 
 NTF_PROXY = 8
@@ -72,7 +71,7 @@ NEIGH = Schema(
             (Attr("NFEA_ACTIVITY_NOTIFY", 1, U8), Attr("NFEA_DONT_REFRESH", 2, FLAG)),
         ),
         Attr("NDA_FLAGS_EXT", 15, U32, flags=NEIGH_FLAGS_EXT),
-        *untold("NDA_", NDM_STATE_MASK=16, NDM_FLAGS_MASK=17),
+        *ignored("NDA_", NDM_STATE_MASK=16, NDM_FLAGS_MASK=17),
     ),
 )
 

@@ -1,6 +1,6 @@
 """nexthop: next hops that routes refer to, and groups of them; nexthop_bucket: of the resilient groups."""
 
-from nlbus.schema.schema import Attr, Dump, Filter, Nest, Schema, Structs
+from nlbus.schema.schema import Attr, Dump, Filter, Nest, Schema, Structs, ignored
 from nlbus.schema.types import ADDRESS, BYTES, FLAG, U8, U16, U32, U64, WEIGHT, Field, pad
 from nlbus.sources.route.names import (
     CLOCK,
@@ -12,7 +12,6 @@ from nlbus.sources.route.names import (
     ROUTE_PROTOCOLS,
     SCOPES,
     ops,
-    untold,
 )
 
 # struct nhmsg
@@ -49,6 +48,7 @@ NEXTHOP = Schema(
             12,
             "NHA_RES_GROUP_",
             (
+                *ignored("NHA_RES_GROUP_", PAD=0),
                 Attr("NHA_RES_GROUP_BUCKETS", 1, U16),
                 Attr("NHA_RES_GROUP_IDLE_TIMER", 2, U32, CLOCK),
                 Attr("NHA_RES_GROUP_UNBALANCED_TIMER", 3, U32, CLOCK),
@@ -57,7 +57,7 @@ NEXTHOP = Schema(
         ),
         Attr("NHA_HW_STATS_ENABLE", 16, U32),
         Attr("NHA_HW_STATS_USED", 17, U32),
-        *untold("NHA_", GROUPS=9, RES_BUCKET=13, OP_FLAGS=14, GROUP_STATS=15),
+        *ignored("NHA_", GROUPS=9, RES_BUCKET=13, OP_FLAGS=14, GROUP_STATS=15),
     ),
 )
 
@@ -77,6 +77,7 @@ NEXTHOP_BUCKET = Schema(
             13,
             "NHA_RES_BUCKET_",
             (
+                *ignored("NHA_RES_BUCKET_", PAD=0),
                 Attr("NHA_RES_BUCKET_INDEX", 1, U16),
                 Attr("NHA_RES_BUCKET_IDLE_TIME", 2, U64, CLOCK),
                 Attr("NHA_RES_BUCKET_NH_ID", 3, U32),

@@ -1,6 +1,6 @@
 """route: the routing tables, of unicast and multicast."""
 
-from nlbus.schema.schema import Attr, Dump, Elements, Filter, Nest, Schema, Struct
+from nlbus.schema.schema import Attr, Dump, Elements, Filter, Nest, Schema, Struct, ignored
 from nlbus.schema.types import (
     ADDRESS,
     BE16,
@@ -35,7 +35,6 @@ from nlbus.sources.route.names import (
     SCOPES,
     TABLES,
     ops,
-    untold,
 )
 
 AF_MPLS = 28
@@ -169,7 +168,7 @@ ROUTES = Schema(
         Attr("RTA_DPORT", 29, BE16),
         Attr("RTA_NH_ID", 30, U32),
         Attr("RTA_FLOWLABEL", 31, BE32, display="hex"),
-        *untold("RTA_", PROTOINFO=10, SESSION=13, MP_ALGO=14, NEWDST=19, PAD=24, TTL_PROPAGATE=26),
+        *ignored("RTA_", PROTOINFO=10, SESSION=13, MP_ALGO=14, NEWDST=19, PAD=24, TTL_PROPAGATE=26),
     ),
 )
 

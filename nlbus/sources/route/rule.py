@@ -1,6 +1,6 @@
 """rule: which routing table is asked for which packet."""
 
-from nlbus.schema.schema import Attr, Dump, Filter, Schema, Struct
+from nlbus.schema.schema import Attr, Dump, Filter, Schema, Struct, ignored
 from nlbus.schema.types import ADDRESS, BE32, BE64, TEXT, U8, U16, U32, Field, pad
 from nlbus.sources.route.names import (
     FAMILIES,
@@ -11,7 +11,6 @@ from nlbus.sources.route.names import (
     RULE_FLAGS,
     TABLES,
     ops,
-    untold,
 )
 
 RULE = Schema(
@@ -63,6 +62,6 @@ RULE = Schema(
         Attr("FRA_SPORT_MASK", 28, U16, display="hex"),
         Attr("FRA_DPORT_MASK", 29, U16, display="hex"),
         Attr("FRA_DSCP_MASK", 30, U8, display="hex"),
-        *untold("FRA_", PAD=18),
+        *ignored("FRA_", PAD=18),
     ),
 )  # fmt: skip

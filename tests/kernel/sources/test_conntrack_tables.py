@@ -252,7 +252,7 @@ def test_every_attribute_that_the_kernel_sends_has_its_column(subscribe: Subscri
     run("conntrack", "-F", "expect")
     batches = drain(sub, 0.1)
     for name in ("conntrack", "expect"):
-        chunks: list[Any] = [chunk for batch in batches for chunk in batch.table(name)._chunks]
+        chunks: list[Any] = [chunk for batch in batches for chunk in batch.table(name).chunks]
         assert chunks
         assert [chunk.unknown for chunk in chunks] == [0] * len(chunks)
         assert not any(chunk.damaged.any() for chunk in chunks)

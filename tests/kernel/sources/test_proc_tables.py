@@ -136,6 +136,16 @@ def test_an_exit_tells_its_code_as_waitpid_does(code: int, subscribe: Subscribe)
     assert row["parent_pid"] == threading.get_native_id()
 
 
+def test_the_exit_of_a_thread_has_no_parent(subscribe: Subscribe) -> None:
+    sub = subscribe("proc")
+    thread = threading.Thread(target=int)
+    thread.start()
+    thread.join()
+    [row] = [row for row in told(sub, "exit") if row["process_pid"] == thread.native_id]
+    assert row["process_tgid"] == os.getpid()
+    assert (row["parent_pid"], row["parent_tgid"]) == (None, None)
+
+
 def test_a_death_by_a_signal(subscribe: Subscribe) -> None:
     sub = subscribe("proc")
     pid, status = child(lambda: os.kill(os.getpid(), signal.SIGKILL))
@@ -231,5 +241,5 @@ def test_tables_are_told_apart_and_together_are_all(subscribe: Subscribe) -> Non
     for batch in drained(sub) + drain(sub):
         rows = [row for table in find("proc").tables for row in batch.table(table)["nl_row"].tolist()]
         assert sorted(rows) == list(range(len(batch)))
-        chunks: list[Any] = [chunk for t in find("proc").tables for chunk in batch.table(t)._chunks]
+        chunks: list[Any] = [chunk for t in find("proc").tables for chunk in batch.table(t).chunks]
         assert not any(chunk.unknown or chunk.malformed or chunk.damaged.any() for chunk in chunks)

@@ -121,4 +121,4 @@ def test_udevs_own_messages(subscribe: Subscribe) -> None:
 
 
 def chunks(batch: Any) -> list[Any]:
-    return list(batch.table("uevent")._chunks)
+    return list(batch.table("uevent").chunks)

@@ -198,6 +198,18 @@ def test_a_rule_and_next_hops() -> None:
     ]
 
 
+def test_a_multicast_route_has_ttls_instead_of_weights() -> None:
+    hops = attribute(9, struct.pack("=HBBi", 8, 0, 7, 2))
+    routes = [
+        message(24, struct.pack("=8BI", family, 32, 0, 0, 254, 17, 0, 5, 0) + attribute(1, TEN) + hops)
+        for family in (128, 2)
+    ]
+    assert shown("route", *routes, group=6) == [
+        "new route multicast 10.0.0.1/32 proto mrouted nexthop dev if2 ttl 7",
+        "new route multicast 10.0.0.1 proto mrouted nexthop dev if2 weight 8",
+    ]
+
+
 def test_all_columns_are_told_if_asked_for() -> None:
     made = link(3, "va", 1500, attribute(13, b"\0\0\0\x2a"))
     assert "txqlen" not in shown("route", made)[0]

@@ -309,7 +309,7 @@ def test_a_table_in_a_cycle_is_freed() -> None:
 
 def test_the_collector_stays_away_from_what_frees_memory_itself() -> None:
     batch = Batch.from_datagrams("route", [message(16, bytes(16), tree=[(3, b"eth0")])])
-    [chunk] = batch.table("link")._chunks
+    [chunk] = batch.table("link").chunks
     assert not gc.is_tracked(chunk._decoded)  # type: ignore[attr-defined]
 
 

@@ -133,6 +133,10 @@ def test_a_process_event_is_its_kind_and_its_numbers() -> None:
         {"process_pid": 5, "process_tgid": 5, "exit_code": 256, "exit_signal": 17}
         | {"parent_pid": 1, "parent_tgid": 1},
     )
+    assert process_event(process(0x80000000, 6, 5, 0, -1 & 0xFFFF_FFFF, 0, 0)) == (
+        "exit",
+        {"process_pid": 6, "process_tgid": 5, "exit_code": 0, "exit_signal": 0xFFFF_FFFF},
+    )
     assert process_event(process(1, 1, 2, 3, 4)) == (
         "fork",
         {"parent_pid": 1, "parent_tgid": 2, "child_pid": 3, "child_tgid": 4},

@@ -1,20 +1,21 @@
 """What route's schemas say of the kernel's attributes and numbers, beside its headers."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 import nlbus
-from nlbus.schema.schema import Schema, walk
+from nlbus.schema.schema import Elements, Entry, Nest, Schema, Select, walk
 from nlbus.sources import find
 from nlbus.sources.route import link, linkinfo, names, tunnels
 from tests.support import columns_reference
 
 INCLUDE = Path("/usr/include/linux")
 HEADERS = """if_link.h if_addr.h if_arp.h if.h rtnetlink.h neighbour.h fib_rules.h nexthop.h netconf.h
-    if_tunnel.h if_bridge.h if_bonding.h lwtunnel.h net_namespace.h mroute.h icmpv6.h if_vlan.h in.h"""
+    if_tunnel.h if_bridge.h if_bonding.h lwtunnel.h net_namespace.h mroute.h icmpv6.h if_vlan.h in.h
+    netfilter/nfnetlink_conntrack.h"""
 # Of kernels after 6.1, whose headers a machine may have: what these tests cannot find there.
 NEWER = """IFLA_DEVLINK_PORT IFLA_GSO_IPV4_MAX_SIZE IFLA_GRO_IPV4_MAX_SIZE IFLA_DPLL_PIN
     IFLA_MAX_PACING_OFFLOAD_HORIZON IFLA_NETNS_IMMUTABLE IFLA_HEADROOM IFLA_TAILROOM IFLA_VXLAN_LOCALBYPASS
@@ -76,6 +77,30 @@ def test_attributes_have_the_kernels_numbers(kernel: Mapping[str, int]) -> None:
         name: ours[name] for name in ours.keys() & kernel.keys()
     }
     assert ours.keys() - kernel.keys() <= set(NEWER.split())
+
+
+def levels(prefix: str, entries: Sequence[Entry]) -> Iterator[tuple[str, set[int]]]:
+    """The prefix of each set of attributes, and the numbers that the schema has of it."""
+    yield prefix, {entry.number for entry in entries}
+    for entry in entries:
+        if isinstance(entry, Nest | Elements):
+            yield from levels(entry.prefix, entry.entries)
+        elif isinstance(entry, Select):
+            for inner, cases in entry.cases.values():
+                yield from levels(inner, cases)
+
+
+def test_padding_is_known(kernel: Mapping[str, int]) -> None:
+    found = [
+        (prefix, kernel[f"{prefix}PAD"], numbers)
+        for source in ("route", "conntrack")
+        for each in find(source).schemas
+        if isinstance(each, Schema) and each.entries
+        for prefix, numbers in levels(each.prefix, each.entries)
+        if f"{prefix}PAD" in kernel
+    ]
+    assert {prefix for prefix, number, numbers in found if number not in numbers} <= {"IFLA_", "RTA_"}
+    assert {"NHA_RES_GROUP_", "CTA_COUNTERS_", "IFLA_BR_"} <= {prefix for prefix, _, _ in found}
 
 
 def test_message_types_have_the_kernels_names() -> None:
