@@ -37,11 +37,11 @@ class Inbox:
 
     @property
     def messages(self) -> int:
-        """Live messages (events) that wait here: the sockets count them, but nobody has them yet."""
+        """Live messages (events) in the inbox: the sockets counted them, but recv has not returned them."""
         return sum(len(one.batch) for one in tuple(self._waiting) if one.batch.origin == "live")
 
     def put(self, batches: Iterable[Batch], answers: int = 0) -> None:
-        """Add batches from which so many answers were taken out."""
+        """Add batches from which this many answers were removed."""
         self._waiting.extend(Waiting(batch, False) for batch in batches)
         self.answers += answers
 

@@ -1,4 +1,4 @@
-"""Joining and leaving groups, also where the kernel wants a request for it, on the socket that listens."""
+"""Joining and leaving groups, with a request on the listening socket where the kernel needs one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _numbers = itertools.count(int.from_bytes(os.urandom(3), "little") + 1)
 class Membership:
     """The groups that a receiver belongs to. What arrives during a change goes to the inbox.
 
-    The caller makes sure that nobody else receives meanwhile.
+    The caller keeps every other thread from receiving meanwhile.
     """
 
     def __init__(self, receiver: Receiver, query: Query, options: Mapping[str, float], inbox: Inbox) -> None:
@@ -78,7 +78,7 @@ class Membership:
         self._now(self.groups - {group})
 
     def _now(self, groups: Groups) -> None:
-        """Remember the groups, and what the kernel must hear at the end: it counts its listeners."""
+        """Remember the groups, and the requests that end our membership: the kernel counts listeners."""
         self.groups = groups
         if self._source.handshake:
             leave = self._source.handshake.leave
@@ -87,7 +87,7 @@ class Membership:
     # -- requests ---------------------------------------------------------------------------------
 
     def _request_join(self, handshake: Handshake, group: int) -> None:
-        """Ask for a group's events. Without an answer, be it for Ctrl-C, the request is taken back."""
+        """Request a group's events. Without an answer, or after Ctrl-C, take the request back."""
         seq = next(_numbers)
         action = self._action("joining", group)
         self._send(handshake, handshake.join(group, self._options, seq), action)
@@ -104,7 +104,7 @@ class Membership:
             raise kernel_error(answer, action, help_with(self._source, answer))
 
     def _request_leave(self, handshake: Handshake, group: int) -> None:
-        """Ask for no more of a group's events; what was received until then goes to the inbox."""
+        """End the request for a group's events; events received until then go to the inbox."""
         seq = next(_numbers)
         self._send(handshake, handshake.leave(group, seq), self._action("leaving", group))
         self._drain(handshake, seq)
@@ -129,7 +129,7 @@ class Membership:
             raise kernel_error(number, action, help) from error
 
     def _drain(self, handshake: Handshake, seq: int) -> int | None:
-        """Move all that is queued to the inbox, but the answer to request `seq`, which is returned."""
+        """Move everything queued to the inbox, except the answer to request `seq`: return that."""
         batches = []
         answer = None
         for block in self._receiver.drain():

@@ -17,8 +17,8 @@ from nlbus.schema.topic import Topic
 from nlbus.sources import GroupsLike, Source, did_you_mean, resolve_groups
 from nlbus.table.query import Query
 
-DEFAULT_BUFFER = 64 << 20  # of truesize; the kernel takes it from memory only as it fills
-GROWN_BUFFER = 256 << 20  # that the default grows to, twofold after each overrun
+DEFAULT_BUFFER = 64 << 20  # of truesize; the kernel allocates it only as it fills
+GROWN_BUFFER = 256 << 20  # the default doubles up to this after overruns
 MAX_BUFFER = 0x7FFF_F000
 NO_UID = 0xFFFF_FFFF  # (uid_t) -1
 DEFAULT_EVENT_BYTES = 64
@@ -67,8 +67,9 @@ def buffer_sizes(events: int | None, event_bytes: int) -> Buffer:
 def trusted(source: Source, trust: Trust) -> frozenset[int] | None:
     """The uids whose messages are believed; None: any.
 
-    By default root and our own uid. The kernel shows every sender without a uid in this user namespace as
-    nobody, so nobody is not believed by default where there may be such senders, even if we are nobody.
+    By default root and our own uid. The kernel shows every sender whose uid is not mapped into this user
+    namespace as nobody. Where such senders may exist, nobody is not believed by default, even if we are
+    nobody.
     """
     if trust == "any":
         return None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Pause:
-    """Lets a thread change what another receives from. The receiver sets `parked` when its consumer stops."""
+    """Lets a thread change sockets that another receives from. The receiver sets `parked` when that stops."""
 
     def __init__(self) -> None:
         self.parked = threading.Event()
@@ -22,7 +22,7 @@ class Pause:
 
     @contextmanager
     def of(self, receiver: Receiver, unread: Callable[[], bool]) -> Iterator[None]:
-        """Keep the consumer out of recv. It goes on afterwards, at once if something is `unread`.
+        """Keep the consumer out of recv. It continues afterwards, at once if something is `unread`.
 
         ClosedError, BusyError.
         """
@@ -31,14 +31,16 @@ class Pause:
             receiver.check()
             if receiver.paused:  # by this thread, which a signal handler interrupted
                 if receiver.busy and receiver.consumer != threading.get_ident():
-                    raise BusyError("a signal handler interrupted what waits for another thread's recv")
+                    raise BusyError(
+                        "a signal handler interrupted a change that waits for another thread's recv"
+                    )
                 yield
                 return
             try:
                 receiver.paused = True
                 receiver.signal()
                 self.parked.clear()
-                # A signal handler may interrupt the consumer, which then stands still.
+                # We may be a signal handler that interrupted the consumer: it stands still then.
                 while receiver.busy and receiver.consumer != threading.get_ident():
                     self.parked.wait()
                     self.parked.clear()
@@ -55,4 +57,4 @@ class Pause:
             if receiver.paused:
                 raise BusyError("a signal handler may not receive amid a change of groups")
             if not unread():
-                receiver.unsignal()  # Ctrl-C may have kept the changing thread from it
+                receiver.unsignal()  # Ctrl-C may have kept the changing thread from doing it

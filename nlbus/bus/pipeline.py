@@ -13,14 +13,14 @@ from typing import Generic, TypeVar
 S = TypeVar("S")
 T = TypeVar("T")
 
-DISTANCE = 2  # pieces that wait at most: their memory is held
+DISTANCE = 2  # pieces that may wait: they hold memory
 
 
 def pipelined(work: Callable[[S], T], pieces: Iterable[S]) -> list[T]:
     """The results of `work` for each piece, in order.
 
     From the second piece on, and with more than one core, `work` runs in a thread while this one fetches the
-    next pieces: both must spend their time without the GIL for that to pay. The first error ends it.
+    next pieces: this pays only if both release the GIL most of the time. The first error ends it.
     """
     done: list[T] = []
     with ExitStack() as stack:

@@ -33,18 +33,18 @@ RELIABLE_SECONDS = 5  # PATIENCE of _core/send/multicast.pyx
 class Publisher:
     """Publishes on the bus of this network namespace; threads may share one.
 
-    transport: "usersock" (NETLINK_USERSOCK, needs no privilege), "module" (nlbus.ko, needs CAP_NET_ADMIN and
-    hands an event for many groups on in one go), or "auto": the module where it is loaded and we may, else
-    USERSOCK. A publisher stays with what it began with: a module that is loaded later is for later ones.
+    transport: "usersock" (NETLINK_USERSOCK, needs no privilege), "module" (nlbus.ko, needs CAP_NET_ADMIN, one
+    send reaches all groups of an event), or "auto": the module if it is loaded and we have the privilege,
+    else USERSOCK. A publisher keeps its transport: only later publishers use a module that is loaded later.
 
-    reliable: where a subscriber that has reliable=True, too, is full, wait for it up to 5 seconds, then raise
+    reliable: wait up to 5 seconds for a full subscriber that has reliable=True as well, then raise
     KernelError. Through the module only; one stuck subscriber stalls all reliable publishers of its groups.
 
-    linger: seconds that a single event may wait for others of its groups, to go in one datagram; 0 sends at
-    the end of each call, up to 1. datagram_bytes: the size that datagrams are filled to, at most 32,448.
+    linger: seconds, up to 1, that a single event may wait for others of its groups, to share a datagram; 0
+    sends at the end of each call. datagram_bytes: the size that datagrams are filled to, at most 32,448.
 
-    An event goes to all its groups, and each subscriber gets it once. A full subscriber loses it, and
-    knows: publishing waits for nobody, unless it is reliable. SchemaError, PermissionDenied, KernelError.
+    An event goes to all its groups, and each subscriber gets it once. A full subscriber loses the event and
+    counts the loss: only a reliable publisher waits. SchemaError, PermissionDenied, KernelError.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Publisher:
         self.transport = "usersock" if module is None else "module"
         self._place = "NETLINK_USERSOCK" if module is None else "nlbus.ko"
         if module is not None:
-            ways.arrived()  # subscribers of ours that have not heard of it yet would miss what comes
+            ways.arrived()  # have subscribers of this process join it first, or they miss our events
         try:
             self._sender = Sender(
                 BUS.protocol if module is None else module,
@@ -75,12 +75,12 @@ class Publisher:
             raise kernel_error(error.errno or 0, f"opening a publisher on {self._place}") from error
         self._publish_one = self._sender.publish_one
         self._masks: dict[object, int] = {}
-        # It must not hold the publisher alive: it knows the sender alone.
+        # The thread refers to the sender only, so that it does not keep the publisher alive.
         timer = threading.Thread(target=self._sender.run_timer, name="nlbus-publisher", daemon=True)
         timer.start()
         self._close = weakref.finalize(self, _close, self._sender, timer)
 
-    # The kernel chooses where this is 0. Tests pin it, to restart a publisher under the address of another.
+    # 0: the kernel chooses. Tests set it, to restart a publisher under the address of another.
     _portid = 0
 
     def publish(
@@ -98,7 +98,7 @@ class Publisher:
         fingerprint = 0
         if topic is not None:
             groups, type, fingerprint = self._of_topic(topic, groups, type)
-            # np.void is a buffer too, which its stubs do not know.
+            # np.void is a buffer, too; its stubs do not say so.
             size = memoryview(data).nbytes  # type: ignore[arg-type]
             if size != topic.dtype.itemsize:
                 raise SchemaError(
@@ -108,7 +108,7 @@ class Publisher:
             mask = self._masks[groups]
         except (KeyError, TypeError):
             mask = self._mask(groups)
-        publish_one = self._publish_one  # a method looked up in an instance costs more than an attribute
+        publish_one = self._publish_one  # a plain attribute is cheaper than a method lookup
         try:
             publish_one(data, mask, type, fingerprint)
         except OSError as error:
@@ -125,8 +125,8 @@ class Publisher:
     ) -> None:
         """Publish the rows of an array, one event each: structured, or 2-D of any plain dtype.
 
-        They go to `groups`, to the topic's groups, or each to those of its own mask (uint32, bit g - 1 is
-        group g). A contiguous array is sent as it lies, without a copy.
+        They go to `groups`, to the topic's groups, or each row to the groups of its own mask (uint32, bit
+        g - 1 is group g). A contiguous array is sent without a copy.
 
         SchemaError, ClosedError, KernelError.
         """
@@ -146,7 +146,7 @@ class Publisher:
         if masks is None:
             mask = self._mask(groups)
         elif groups is not None:
-            raise SchemaError("groups and masks: give one of them")
+            raise SchemaError("groups and masks: pass one of them")
         else:
             masks = _bytes(_masks(masks, len(records)))
         try:
@@ -155,7 +155,7 @@ class Publisher:
             raise self._refused(error, "publishing") from error
 
     def flush(self) -> None:
-        """Send what lingers. ClosedError, KernelError."""
+        """Send lingering events. ClosedError, KernelError."""
         self._sender.check()
         try:
             self._sender.flush()
@@ -163,17 +163,17 @@ class Publisher:
             raise self._refused(error, "publishing") from error
 
     def close(self) -> None:
-        """Send what lingers and a last heartbeat a stream, then close. Closing twice is fine. KernelError."""
+        """Send lingering events and a last heartbeat per stream, then close; twice is fine. KernelError."""
         try:
             self._close()
         except OSError as error:
             raise self._refused(error, "closing a publisher") from error
 
     def stats(self) -> dict[str, Any]:
-        """What was sent: `streams` has groups (a mask), instance, events and datagrams of each stream.
+        """Counters: `streams` has groups (a mask), instance, events and datagrams of each stream.
 
-        A stream that gave way to another one (there are at most 1024) is only counted, in `evicted`.
-        `failed` counts lingering events that the kernel refused when their time came.
+        There are at most 1024 streams; `evicted` counts those that made room for others. `failed` counts
+        lingering events that the kernel refused when they were sent.
         """
         names = ("groups", "instance", "events", "datagrams")
         return {
@@ -195,12 +195,12 @@ class Publisher:
         self.close()
 
     def _refused(self, error: OSError, doing: str) -> Exception:
-        """What the kernel or the module has against it."""
+        """The error, in the words of the kernel or the module if it gave any."""
         number = error.errno or 0
         action = f"{doing} on {self._place}"
         help = ""
         if self.transport == "module" and number == errno.ENOBUFS:
-            help = f"a reliable subscriber was full for {RELIABLE_SECONDS} seconds: the others have got it"
+            help = f"a reliable subscriber was full for {RELIABLE_SECONDS} seconds: the others got it"
         for reply, _ in messages(self._sender.refusal()):
             if refused := refusal(reply, action, help):
                 return refused
@@ -208,14 +208,14 @@ class Publisher:
 
     def _mask(self, groups: int | Iterable[int] | None) -> int:
         if groups is None:
-            raise SchemaError("to whom? give groups=, or a topic, which has some")
+            raise SchemaError("no destination: pass groups= or topic=")
         try:
             return self._masks[groups]
         except (KeyError, TypeError):
             pass
         mask = Groups.of(groups).mask
         if not mask:
-            raise SchemaError("an empty set of groups: nobody would hear it")
+            raise SchemaError("an empty set of groups: nobody would receive it")
         if isinstance(groups, int | Groups | tuple) and len(self._masks) < 1024:
             self._masks[groups] = mask
         return mask
@@ -228,9 +228,9 @@ class Publisher:
 
 
 def _module(transport: Transport, reliable: bool) -> int | None:
-    """The protocol of nlbus.ko, where that is to be used. SchemaError, PermissionDenied, KernelError."""
+    """The protocol of nlbus.ko if we use it, else None. SchemaError, PermissionDenied, KernelError."""
     if transport == "usersock":
-        why = "transport='usersock' was asked for"
+        why = "transport='usersock' was requested"
     else:
         protocol = module_protocol()
         if protocol is None:
@@ -242,20 +242,22 @@ def _module(transport: Transport, reliable: bool) -> int | None:
         if transport == "module":
             raise kernel_error(number, "opening a publisher on nlbus.ko", why)
     if reliable:
-        raise SchemaError(f"reliable: over NETLINK_USERSOCK the kernel tells no sender who is full; {why}")
+        raise SchemaError(
+            f"reliable: over NETLINK_USERSOCK the kernel reports no full subscriber to a sender; {why}"
+        )
     return None
 
 
 def _close(sender: Sender, timer: threading.Thread) -> None:
     if sender.inherited:
-        # After a fork: a thread that does not exist here may hold the lock; the events are the parent's.
+        # After a fork, a thread of the parent may hold the lock; the events are the parent's.
         sender.shut()
         return
     try:
         if not sender.closed:
             sender.flush(last=True)
     finally:
-        # Whoever collects garbage may be the timer itself.
+        # Garbage collection may run in the timer itself.
         if timer is not threading.current_thread():
             timer.join()
         sender.shut()
@@ -265,7 +267,7 @@ def _record_size(records: Array) -> int:
     if records.dtype.hasobject or records.ndim not in (1, 2):
         raise SchemaError(
             f"an array of {records.dtype} with {records.ndim} dimensions: publish a structured array, or "
-            "a 2-D one with a row an event"
+            "a 2-D one with one row per event"
         )
     return int(records.dtype.itemsize * (records.shape[1] if records.ndim == 2 else 1))
 
@@ -273,7 +275,7 @@ def _record_size(records: Array) -> int:
 def _masks(masks: Array, count: int) -> Array:
     masks = np.asarray(masks)
     if masks.dtype != np.uint32 or masks.shape != (count,):
-        raise SchemaError(f"masks: {count} of uint32, one a record, not {masks.shape} of {masks.dtype}")
+        raise SchemaError(f"masks: {count} of uint32, one per record, not {masks.shape} of {masks.dtype}")
     if not masks.all():
         raise SchemaError(f"masks: record {int(np.flatnonzero(masks == 0)[0])} goes to no group")
     return np.ascontiguousarray(masks)

@@ -32,13 +32,13 @@ from nlbus.table.table import Table
 if TYPE_CHECKING:
     from nlbus.table.expressions import Expression
 
-BUFFER = 1 << 20  # a dump waits for its reader
-CHUNK = 32 << 10  # bytes of a datagram, that the kernel fills if it may
+BUFFER = 1 << 20  # a small one does: a dump waits for its reader
+CHUNK = 32 << 10  # bytes of a datagram, which the kernel fills if it can
 MEMORY = 256 << 20
 PATIENCE = 10.0  # seconds until a dump counts as stuck
 RETRIES = 16  # of a dump that changes while it is read
 TOO_LARGE = "an object of it is larger than a datagram may be: ask for less with where="
-MANY = 4096  # datagrams a batch, of those that do not come from a dump
+MANY = 4096  # datagrams per batch, where they do not come from a dump
 
 _numbers = count(1)
 
@@ -92,7 +92,7 @@ class Snapshots:
         for name in self._tables:
             _dump_of(query, name)
         if not self._tables:
-            raise SchemaError(f"no snapshot of {source.name}: there is none of any table of these groups")
+            raise SchemaError(f"no snapshot of {source.name}: no table of these groups is dumpable")
 
     @classmethod
     def wanted(
@@ -156,7 +156,7 @@ def _dump_of(query: Query, table: str) -> Dump | Callable[[], Iterator[bytes]]:
 
 
 def _made(query: Query, datagrams: list[bytes], origin: int) -> Batch:
-    """A batch of datagrams that were made here, of the current objects."""
+    """A batch of datagrams that nlbus made itself, of the current objects."""
     kind = FRAMINGS.index(query.source.framing)
     block, _ = from_datagrams(kind, datagrams, 0, 0, time_ns())
     return Batch(block, Loss(), query, origin_code=origin)
@@ -165,7 +165,7 @@ def _made(query: Query, datagrams: list[bytes], origin: int) -> Batch:
 def _dumped(
     query: Query, table: str, dump: Dump, filters: Mapping[Filter, bytes], origin: int
 ) -> Iterator[Batch]:
-    """The batches of all requests of a dump, but for those that this kernel does not support."""
+    """The batches of all requests of a dump, except requests that this kernel does not support."""
     unsupported, supported = None, False
     for header in dump.headers:
         try:
@@ -247,7 +247,7 @@ def _ended(batch: Batch, action: str, source: Source) -> bool:
 
 
 def _filters(query: Query, table: str, dump: Dump) -> dict[Filter, bytes]:
-    """The conditions that the kernel can check, and their values; not those that no row can meet."""
+    """The conditions that the kernel can check, with their values, except those that no row can meet."""
     equal = query.equalities(table)
     return {
         filter: equal[filter.column].to_bytes(filter.size, sys.byteorder)

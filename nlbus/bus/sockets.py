@@ -40,7 +40,9 @@ class Opener:
             raise SchemaError("all_nsid: the bus ends at its network namespace")
         if self.source.name == BUS.name:
             if self.reliable and self.transport == "usersock":
-                raise SchemaError("reliable: over NETLINK_USERSOCK the kernel tells no sender who is full")
+                raise SchemaError(
+                    "reliable: over NETLINK_USERSOCK the kernel reports no full subscriber to a sender"
+                )
         elif self.transport != "auto" or self.reliable:
             raise SchemaError(f"transport and reliable are of the bus, not of {self.source.name}")
 
@@ -57,7 +59,7 @@ class Opener:
         if self.transport == "usersock" or self.source.name != BUS.name:
             return Receiver(self._own(groups), max_memory=max_memory, parked=parked)
         try:
-            expected = transport.arrival()  # before we look, or we might miss it
+            expected = transport.arrival()  # before we look, or we might miss its arrivals arrival
         except OSError as error:
             raise self.refused(error, "joining", groups) from error
         module = self._module(groups) if module_protocol() is not None else None
@@ -66,7 +68,7 @@ class Opener:
         except PermissionDenied:
             if module is None:
                 raise
-            return Receiver(module, max_memory=max_memory, parked=parked)  # which open_receive allows
+            return Receiver(module, max_memory=max_memory, parked=parked)  # open_receive allows it
         receiver = Receiver(first, max_memory=max_memory, parked=parked)
         if module is None:
             receiver.expect(expected)
@@ -144,7 +146,7 @@ class Opener:
         return None if self.trust is None else tuple(self.trust)
 
     def refused(self, error: OSError, action: str, groups: Groups) -> NlbusError:
-        """The error with what was tried, where, and what would help."""
+        """The error: what was tried, where, and what would help."""
         where = "" if self.netns is None else f" in network namespace {self.netns!r}"
         names = ", ".join(group_names(self.source, groups))
         number = error.errno or 0

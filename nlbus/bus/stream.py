@@ -31,13 +31,13 @@ OnLoss = Literal["log", "raise", "ignore"]
 
 
 class Feed(ABC):
-    """Batches of a source, one after the other. `with` and iteration end well.
+    """Batches of a source, one after the other. `with` closes it; iteration ends at close or at the end.
 
     on_loss: "log" (logger "nlbus", at most once a second), "raise" LossError (the next recv then returns the
     batch), "ignore". SchemaError for anything else.
     """
 
-    live = True  # time passes while nothing comes; in a capture only from batch to batch
+    live = True  # time passes without batches; in a capture it passes only from batch to batch
 
     def __init__(self, on_loss: OnLoss) -> None:
         if on_loss not in ("log", "raise", "ignore"):
@@ -50,12 +50,12 @@ class Feed(ABC):
     @property
     @abstractmethod
     def source(self) -> Source | None:
-        """The source of the batches; None where that is not known yet."""
+        """The source of the batches; None while that is unknown."""
 
     @property
     @abstractmethod
     def groups(self) -> Groups:
-        """The groups that are heard."""
+        """The groups that it listens to."""
 
     @abstractmethod
     def recv(self, timeout: float | None = None) -> Batch:
@@ -96,9 +96,9 @@ class Feed(ABC):
             yield batch
 
     def collect(self, name: str | Topic, seconds: float | None = None, rows: int | None = None) -> Table:
-        """All rows of a table that come in `seconds`, or until there are `rows` at least, or to the end.
+        """All rows of a table that arrive in `seconds`, or until there are at least `rows`, or to the end.
 
-        Its `loss` is all that was lost meanwhile, also among other messages. SchemaError, what recv raises.
+        Its `loss` is everything lost meanwhile, among other messages, too. SchemaError, what recv raises.
         """
         limit = arguments.optional_seconds(seconds, "seconds")
         rows = None if rows is None else whole(rows, "rows", 0, sys.maxsize)
@@ -126,15 +126,15 @@ class Feed(ABC):
     def empty(self, name: str | Topic) -> Table:
         """A table of this name without rows. SchemaError."""
         if self.source is None:
-            raise SchemaError(f"no table {name!r}: nothing says of which source this is")
+            raise SchemaError(f"no table {name!r}: its source is unknown")
         return Query(self.source).empty(name)
 
     def windows(self, name: str | Topic, seconds: float) -> Iterator[Window]:
-        """The rows of a table in windows of `seconds`, one after the other, until the end; silence too.
+        """The rows of a table in consecutive windows of `seconds`, until the end; quiet windows are empty.
 
         Windows end at whole multiples of `seconds` of UTC; the first begins now (a capture's with its first
-        batch), and the last ends where the feed does. A row is in the window in which it was received. Where
-        the clock is set back, a window stays open until it has caught up. SchemaError, and what recv raises.
+        batch), and the last ends where the feed does. A row is in the window in which it was received. If
+        the clock is set back, a window stays open until it catches up. SchemaError, what recv raises.
         """
         return windows(self, name, seconds)
 
@@ -171,7 +171,7 @@ class Feed(ABC):
             self._log_rest(name)
 
     def _log_rest(self, name: str) -> None:
-        """Log what came too soon after the last line; also at the end."""
+        """Log the losses that came too soon after the last line; also at the end."""
         loss, self._unlogged = self._unlogged, Loss()
         if loss:
             self._logged = time.monotonic()

@@ -239,7 +239,7 @@ class Subscriber(Feed):
             finally:
                 self._receiver.set_members(Groups(*(g for g in self.groups if g <= MASK_GROUPS)).mask)
                 if groups and not join and self._source.framing == "bus":
-                    # What is queued now belongs to streams that are about to be forgotten.
+                    # Queued events belong to streams that are about to be forgotten.
                     self._inbox.put(map(self._batch, self._receiver.drain()))
                     self._receiver.forget()
 
@@ -252,7 +252,7 @@ class Subscriber(Feed):
                 if not self._opener.join_module(self._receiver, self.groups):
                     return
             except (NlbusError, OSError) as error:
-                log.warning("%s; what is published through the module is not heard", error)
+                log.warning("%s; events published through the module are not heard", error)
             self._receiver.expect(None)
             ways.expect_no_more(self._join_module)
 
@@ -271,7 +271,7 @@ class Subscriber(Feed):
             return self._receiver.fileno()
         except OSError as error:
             number = error.errno or 0
-            action = f"opening what waits for {self._source.name}"
+            action = f"opening a descriptor to wait for {self._source.name}"
             raise kernel_error(number, action, help_with(self._source, number)) from error
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The two ways of the bus: NETLINK_USERSOCK, and the kernel module nlbus.ko."""
+"""The two transports of the bus: NETLINK_USERSOCK, and the kernel module nlbus.ko."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _expecting: set[weakref.WeakMethod[Callable[[], None]]] = set()
 
 
 def checked(transport: str) -> Transport:
-    """Return the transport if there is one of this name. SchemaError."""
+    """The transport of this name. SchemaError."""
     if transport not in get_args(Transport):
         raise SchemaError(f"transport={transport!r}: 'auto', 'usersock' or 'module'")
     return transport  # type: ignore[return-value]
@@ -70,7 +70,7 @@ def expect_no_more(join: Callable[[], None]) -> None:
 
 
 def _hears_uevents() -> bool:
-    """Whether this network namespace hears uevents of modules: only those of the first user namespace do."""
+    """Whether this network namespace gets uevents of modules: only those of the first user namespace do."""
     try:
         net = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

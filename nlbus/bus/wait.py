@@ -19,13 +19,13 @@ MAX_SLEEP = 1.0  # seconds
 
 
 class _Waiter:
-    """An epoll of these subscribers. Kept for the next call, for then those that are silent cost nothing."""
+    """An epoll of these subscribers, kept for the next call, so that silent ones cost nothing."""
 
     def __init__(self, subscribers: list[Subscriber]) -> None:
         self._identities = Identities(subscribers)
         self._pid = os.getpid()
         self._epoll = select.epoll()
-        # Nobody is kept open by having been waited for; who is gone has gone from here.
+        # Weak: waiting for a subscriber does not keep it alive.
         self._by_fd: weakref.WeakValueDictionary[int, Subscriber] = weakref.WeakValueDictionary()
         for subscriber in subscribers:
             fd = subscriber.fileno()
@@ -35,7 +35,7 @@ class _Waiter:
         self._count = len(self._by_fd)
 
     def serves(self, subscribers: list[Subscriber]) -> bool:
-        """Whether it is for these."""
+        """Whether it is for these subscribers, in this process."""
         alive = len(self._by_fd) == self._count
         return alive and self._identities.same(subscribers) and os.getpid() == self._pid
 
@@ -51,28 +51,28 @@ _kept = _Kept()
 
 
 def wait(subscribers: Iterable[Subscriber], timeout: float | None = None) -> list[Subscriber]:
-    """Those of the subscribers whose recv(timeout=0) has news, as soon as one has; [] when time is up.
+    """The subscribers whose recv(timeout=0) has news, as soon as one has; [] when time is up.
 
-    A closed subscriber is ready: its recv raises ClosedError. Waiting for the same subscribers again and
-    again costs no more for those among them that have no news; so each thread remembers those it waited for
-    last.
+    A closed subscriber is ready: its recv raises ClosedError. Each thread remembers the subscribers that it
+    waited for last, so that waiting for the same ones again costs nothing for those without news.
+    SchemaError, KernelError.
     """
     limit = optional_seconds(timeout, "timeout")
-    asked = list(subscribers)
+    wanted = list(subscribers)
     waiter = _kept.waiter
-    if waiter is None or not waiter.serves(asked):
-        if closed := [subscriber for subscriber in asked if subscriber.closed]:
-            return closed + wait([subscriber for subscriber in asked if not subscriber.closed], 0)
+    if waiter is None or not waiter.serves(wanted):
+        if closed := [subscriber for subscriber in wanted if subscriber.closed]:
+            return closed + wait([subscriber for subscriber in wanted if not subscriber.closed], 0)
         try:
-            waiter = _kept.waiter = _Waiter(asked)
+            waiter = _kept.waiter = _Waiter(wanted)
         except ClosedError:
-            if any(subscriber.closed for subscriber in asked):  # just now, by another thread
-                return wait(asked, timeout)
+            if any(subscriber.closed for subscriber in wanted):  # just now, by another thread
+                return wait(wanted, timeout)
             raise
     deadline = math.inf if limit is None else time.monotonic() + limit
     while True:
         left = max(0.0, deadline - time.monotonic())
-        # No longer, for a signal that came just before it does not interrupt epoll.
+        # Not longer: a signal that arrives just before the call does not interrupt epoll.
         ready = waiter.poll(min(left, MAX_SLEEP))
         if ready or left <= MAX_SLEEP:
             return ready

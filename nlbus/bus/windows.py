@@ -1,4 +1,4 @@
-"""Windows: a table in pieces of equal time, each with what may be missing in it."""
+"""Windows: a table in pieces of equal time, each with bounds of its losses."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Batches(Protocol):
 class Window(Table):
     """The rows that were received from `start` on and before `end`, both in ns UTC.
 
-    `loss` is all that may have been lost between these, as far as it was known when the window ended: a loss
-    of which only the interval is known, and which reaches over a bound, is in both windows. What becomes
-    known later is in the window that is open then; its `earliest` tells.
+    `loss` has every loss that may fall into the window and was known when the window ended. A loss whose
+    interval spans a bound is in both windows. A loss that becomes known later is in the window that is open
+    then; its `earliest` shows when it may have happened.
     """
 
     def __init__(self, table: Table, start: int, end: int, loss: Loss) -> None:
@@ -49,7 +49,7 @@ class Window(Table):
 
     @property
     def lost(self) -> tuple[int, int]:
-        """How many were lost in this window, at least and at most: events of the bus, elsewhere datagrams."""
+        """The number lost in this window, at least and at most: events of the bus, elsewhere datagrams."""
         rows = self.loss.rows
         inside = (rows["earliest"] >= self.start) & (rows["latest"] <= self.end)
         return sum(rows["count"][inside].tolist()), sum(rows["count"].tolist())
@@ -95,11 +95,11 @@ def _windows(feed: Batches, name: str | Topic, span: int) -> Iterator[Window]:
 
 
 def _next(start: int, span: int) -> int:
-    """The end of the window that this time is in: windows of all sources end together."""
+    """The end of the window that holds this time: windows of all sources end together."""
     return start - start % span + span
 
 
 def _between(rows: Structured, start: int, end: int) -> Mask:
-    """Which losses may have happened between these."""
+    """Marks the losses that may have happened between these times."""
     between: Mask = (rows["earliest"] < end) & (rows["latest"] >= start)
     return between

@@ -1,1 +1,1 @@
-"""Decoded rows: tables, their columns and conditions, and how the rows of a block become one."""
+"""Tables: decoded rows, their columns, conditions on them, and losses."""

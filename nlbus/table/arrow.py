@@ -1,7 +1,7 @@
-"""Tables as Arrow streams. What is stored as Arrow has it is not copied where chunks are large.
+"""Tables as Arrow streams. Values stored in Arrow's layout are not copied if chunks are large.
 
-Validity and flags become bits; numbers that have names become dictionaries of these. A column without any
-value is zeros, the same memory for all of them.
+Validity and booleans become bits; numbers with names become dictionaries of these names. All columns without
+any value share the same zeros.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from nlbus.schema.types import Column, Values
 from nlbus.table.chunks import Chunk, gathered
 from nlbus.table.values import text_column, time_dtype, utf8
 
-# Smaller chunks are joined, as readers are slow with many of them. An attribute has less than 64 KiB: so many
-# stay below the 2 GiB of Arrow's offsets.
+# Smaller chunks are joined, because readers are slow with many of them. An attribute has less than 64 KiB, so
+# this many rows stay below the 2 GiB of Arrow's offsets.
 BATCH_ROWS = 1 << 13
-SHARED_ROWS = 1 << 16  # of a larger chunk each column has views of its own
+SHARED_ROWS = 1 << 16  # in a larger chunk, each column has views of its own
 
 _FORMATS = {
     "b1": "b", "i1": "c", "u1": "C", "i2": "s", "u2": "S", "i4": "i", "u4": "I", "i8": "l", "u8": "L",
@@ -45,7 +45,7 @@ class Layout(NamedTuple):
 
 
 class Part(NamedTuple):
-    """An ArrowArray. A buffer that is None is not there."""
+    """An ArrowArray. None is a missing buffer."""
 
     length: int
     nulls: int
@@ -55,7 +55,7 @@ class Part(NamedTuple):
 
 
 class RecordBatch(NamedTuple):
-    """Rows of all columns. A part that is None: there is no value in it; all such columns share the zeros."""
+    """Rows of all columns. A part of None has no values; all such columns share the zeros."""
 
     rows: int
     parts: Sequence[Part | None]
@@ -68,9 +68,9 @@ def schema(columns: Sequence[Column]) -> object:
 
 
 def stream(columns: Sequence[Column], chunks: Sequence[Chunk], *, views: bool) -> object:
-    """The capsule "arrow_array_stream" of these rows. Its batches are made when the reader asks for them.
+    """The capsule "arrow_array_stream" of these rows. Its batches are made on demand.
 
-    views: texts and bytes, also those of a fixed size, as string_view and binary_view.
+    views: texts and bytes, of a fixed size, too, as string_view and binary_view.
     """
     layout = _layout(columns, views)
     return arrow.stream(layout, _batches(columns, layout, chunks, views))
@@ -98,16 +98,16 @@ def _column_layout(column: Column, views: bool) -> Layout:
 
 
 def _item(column: Column) -> Column:
-    """A list's items as a column: names are text in it, and bytes of fixed size like any others.
+    """A list's items as a column, with names as text and bytes of fixed size as variable ones.
 
-    For DuckDB reads no batch of empty lists of dictionaries, and pandas no lists of fixed_size_binary.
+    DuckDB reads no batch of empty lists of dictionaries, and pandas no lists of fixed_size_binary.
     """
     storage = "text" if column.enum is not None else "bytes" if _is_raw(column) else column.storage
     return replace(column, name="item", list=False, nullable=True, storage=storage, enum=None)
 
 
 def _items(column: Column, items: Values) -> Values:
-    """The items as `_item` has them."""
+    """The items in the layout of `_item`."""
     if column.enum is not None:
         assert items.values is not None
         names = column.enum
@@ -120,7 +120,7 @@ def _is_raw(column: Column) -> bool:
 
 
 def _with_offsets(column: Column, values: Values) -> Values:
-    """Bytes of a fixed size as if they were of any."""
+    """Bytes of a fixed size as bytes of variable size."""
     ends = np.arange(len(values) + 1, dtype=np.int32) * np.int32(column.dtype.itemsize)
     return Values(values.values, values.valid, ends)
 
@@ -132,7 +132,7 @@ def _batches(
     width = max([VIEW.itemsize, *(column.dtype.itemsize for column in columns)])
     zeros = np.empty(0, np.uint8)
     joined = [*gathered(chunks, BATCH_ROWS)]
-    # pyarrow, unlike those who take views, groups no rows where the dictionaries of batches differ.
+    # pyarrow, unlike readers of views, cannot group rows if the dictionaries of batches differ.
     for i, (_, _, names) in enumerate(whole if len(joined) > 1 and not views else ()):
         if names is not None:
             _meet(i, names, chunks)
@@ -152,7 +152,7 @@ def _batches(
 
 
 def _meet(i: int, names: Names, chunks: Iterable[Chunk]) -> None:
-    """The numbers without a name of column i get their places."""
+    """Give places to all numbers of column i that have no name."""
     for chunk in chunks:
         if not chunk.absent(i):
             numbers = chunk.values(i)
@@ -194,7 +194,7 @@ def _bits(flags: Array) -> Array:
 
 
 def _views(values: Values) -> tuple[Array, Array, Array]:
-    """The buffers of a string_view or binary_view: where each one is, the bytes, how many there are."""
+    """The buffers of a string_view or binary_view: the views, the bytes, and the length of the bytes."""
     assert values.values is not None
     rows = len(values)
     data = values.values.view(np.uint8)
@@ -212,7 +212,7 @@ def _views(values: Values) -> tuple[Array, Array, Array]:
 
 @cache
 def _views_of_zeros(size: int) -> Array:
-    """What many columns have in common: a view begins with the first four bytes, of IPv4 addresses zeros."""
+    """Views that many columns share: a view begins with four bytes, which are zero in IPv4 addresses."""
     views = np.empty(SHARED_ROWS, VIEW)
     arrow.equal_views(np.zeros(SHARED_ROWS * size, np.uint8), size, views)
     views.flags.writeable = False
@@ -220,10 +220,10 @@ def _views_of_zeros(size: int) -> Array:
 
 
 class Names:
-    """The dictionary of a column whose numbers have names; a number without one is there by its digits.
+    """The dictionary of a column whose numbers have names; a number without a name is its digits.
 
-    Such numbers are added when they are met. So each batch has all of the one before, in the same places.
-    dense: a number, of a byte, is its own place; those below it are there, too.
+    Such numbers are added on first sight. So each dictionary extends the previous one, places unchanged.
+    dense: each number, of one byte, is its own place, and all smaller numbers have places as well.
     """
 
     dictionary: Part  # the names in the order of their places
@@ -238,13 +238,13 @@ class Names:
     def _tabulate(self) -> None:
         values = text_column([self._names.get(number, str(number)) for number in self._places])
         self.dictionary = Part(len(values), 0, (None, values.offsets, values.values))
-        # The places of small numbers, by number; -1 for those that are not known.
+        # The places of small numbers, by number; -1 for unknown ones.
         small = {number: place for number, place in self._places.items() if 0 <= number < _TABLE_END}
         self._table = np.full(max([0xFF, *small]) + 1, -1, np.int32)
         self._table[list(small)] = list(small.values())
 
     def places(self, numbers: Array, valid: Array | None) -> Array:
-        """The place of each number in the dictionary, any one where there is no value."""
+        """The place of each number in the dictionary; arbitrary for a missing value."""
         if self._dense:
             end = int(numbers.max(initial=0)) + 1
             if end > len(self._places):

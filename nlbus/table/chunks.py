@@ -1,4 +1,4 @@
-"""The rows of a table come in chunks, each with all columns: a decoded batch, or what was kept of it."""
+"""Chunks: the pieces of a table, each with all columns. A chunk is a decoded batch, or rows kept of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Chunk(Protocol):
 
     @property
     def damaged(self) -> Mask:
-        """Rows that lack what did not fit its type."""
+        """Marks the rows that lack a value because it did not fit its type."""
         ...
 
     @property
@@ -35,16 +35,16 @@ class Chunk(Protocol):
         ...
 
     def absent(self, i: int, /) -> bool:
-        """Whether it is known that no row has a value in column i."""
+        """Whether it is known that column i has no values."""
         ...
 
     def values(self, i: int, /) -> Values:
-        """Column i: arrays made when they are asked for, of memory that never changes."""
+        """Column i: arrays made on demand, of memory that never changes."""
         ...
 
 
 class Stored:
-    """Rows whose columns are there already."""
+    """Rows whose columns are already in memory."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Stored:
 
     @property
     def damaged(self) -> Mask:
-        """Those that were said to be, else none."""
+        """Marks the given rows, else none."""
         return np.zeros(self._length, np.bool_) if self._damaged is None else self._damaged
 
     @property
@@ -93,20 +93,20 @@ class Picked:
 
     @property
     def damaged(self) -> Mask:
-        """Whatever columns these are."""
+        """Marks the damaged rows of all columns of the chunk."""
         return self._chunk.damaged
 
     @property
     def families(self) -> Array | None:
-        """Whatever columns these are."""
+        """Marks the damaged rows of all columns of the chunk."""
         return self._chunk.families
 
     def absent(self, i: int) -> bool:
-        """Whether no row has a value in the i-th of those."""
+        """Whether no row has a value in the i-th of these columns."""
         return self._chunk.absent(self._columns[i])
 
     def values(self, i: int) -> Values:
-        """The i-th of those."""
+        """The i-th of these columns."""
         return self._chunk.values(self._columns[i])
 
 
@@ -121,7 +121,7 @@ class Joined:
 
     @property
     def damaged(self) -> Mask:
-        """Rows of them all."""
+        """Marks the damaged rows of all chunks."""
         return np.concatenate([chunk.damaged for chunk in self._chunks])
 
     @property
@@ -130,18 +130,18 @@ class Joined:
         return joined_families(self._chunks)
 
     def absent(self, i: int) -> bool:
-        """Whether no row of them all has a value in column i."""
+        """Whether no row of any chunk has a value in column i."""
         return all(chunk.absent(i) for chunk in self._chunks)
 
     def values(self, i: int) -> Values:
-        """Column i of them all."""
+        """Column i of all chunks."""
         return joined([chunk.values(i) for chunk in self._chunks])
 
 
 def kept(chunk: Chunk, rows: Mask, width: int) -> Chunk:
     """The marked rows of a chunk with `width` columns.
 
-    They are copies, unless all are marked: a few rows must not keep the memory of many.
+    They are copied unless all are marked, so that a few rows do not keep the memory of many.
     """
     count = int(np.count_nonzero(rows))
     if count == len(rows):
@@ -163,7 +163,7 @@ def joined_families(chunks: Iterable[Chunk]) -> Array | None:
 
 
 def gathered(chunks: Iterable[Chunk], rows: int) -> Iterator[Chunk]:
-    """The same rows in fewer chunks: small neighbours joined to at most so many rows, larger ones as is."""
+    """The same rows in fewer chunks: small neighbours joined up to `rows` rows, larger ones unchanged."""
     small: list[Chunk] = []
     total = 0
     for chunk in chain(chunks, [None]):
@@ -191,7 +191,7 @@ def taken(values: Values, rows: Mask) -> Values:
 
 
 def joined(parts: Sequence[Values]) -> Values:
-    """One column of several, at least one. SchemaError where its bytes would be beyond Arrow's offsets."""
+    """Several columns, at least one, as one. SchemaError if it is too large for Arrow's offsets."""
     if len(parts) == 1:
         return parts[0]
     valid = joined_valid(parts)
@@ -204,7 +204,7 @@ def joined(parts: Sequence[Values]) -> Values:
 
 
 def joined_valid(parts: Sequence[Values]) -> Mask | None:
-    """Which rows of all parts have a value; None for all of them."""
+    """Marks the rows of all parts that have a value; None for all."""
     if all(part.valid is None for part in parts):
         return None
     return np.concatenate(

@@ -1,4 +1,4 @@
-"""Decoded messages as part of a table: the arrays of a column are made when somebody looks at it."""
+"""Decoded messages as part of a table; the arrays of a column are made on first access."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ NL_ROW, NL_TIME, NL_OP, NL_ORIGIN, NL_GROUP, NL_NSID = range(6)
 
 
 class Decoder(NamedTuple):
-    """How messages of one kind become rows."""
+    """Decodes messages of one kind to rows."""
 
     columns: tuple[Column, ...]
-    rows: Callable[[Block, Structured | None, int], DecodedRows]  # of a batch's block; with their origin
+    rows: Callable[
+        [Block, Structured | None, int], DecodedRows
+    ]  # of a block, its selected rows, and their origin
 
 
 @cache
@@ -61,17 +63,17 @@ class DecodedRows:
 
     @property
     def unknown(self) -> int:
-        """Attributes that the schema does not have, where it was looked for them."""
+        """Attributes that the schema lacks, in the parts that were decoded."""
         return self._decoded.unknown
 
     @property
     def malformed(self) -> int:
-        """Messages that are too short for their header, or lack what their kind must have: without a row."""
+        """Messages without a row: too short for their header, or without a required part."""
         return self._decoded.malformed
 
     @property
     def damaged(self) -> Mask:
-        """DecodedChunk of which something was shorter than its type, or cut."""
+        """Marks the rows of which a value was shorter than its type, or cut."""
         return self._decoded.marks
 
     @property
@@ -106,7 +108,7 @@ class DecodedRows:
         if i == NL_TIME:
             return Values(self._decoded.times)
         if i == NL_OP:
-            # What is there is new to whoever asks, whatever the message says.
+            # In a snapshot every object is new, whatever the message says.
             return Values(np.zeros(rows, np.uint8) if self._origin else self._decoded.happened)
         if i == NL_ORIGIN:
             return Values(np.full(rows, self._origin, np.uint8))

@@ -26,7 +26,7 @@ NEVER_ABSENT: Mapping[str, int] = {}
 
 
 class Records:
-    """Records and what is known of their events, as a chunk of a Table; it owns both."""
+    """Records and data about their events, as a chunk of a Table; it owns both."""
 
     def __init__(
         self,
@@ -48,16 +48,16 @@ class Records:
 
     @property
     def damaged(self) -> Mask:
-        """None: what has another size is no row."""
+        """Marks none: a record of another size has no row."""
         return np.zeros(len(self._records), np.bool_)
 
     @property
     def families(self) -> Array | None:
-        """Of the record's field of this name; None without one."""
+        """The record's field `family`; None without one."""
         return self._records["family"] if "family" in (self._records.dtype.names or ()) else None
 
     def absent(self, i: int) -> bool:
-        """Never known before the values are looked at."""
+        """False: unknown until the values are read."""
         return False
 
     def values(self, i: int) -> Values:
@@ -91,14 +91,14 @@ def topic_table(received: Received, topic: Topic) -> Table:
 
 @cache
 def record_topic(source: Source, schema: RecordSchema) -> Topic:
-    """The topic that these events of a source are."""
+    """The topic of a source's record events."""
     formats = [field.type.dtype for field in schema.fields]
     ends = np.cumsum([dtype.itemsize for dtype in formats]).tolist()
-    told = [i for i, field in enumerate(schema.fields) if field.name]
+    named = [i for i, field in enumerate(schema.fields) if field.name]
     dtype: Any = {
-        "names": [schema.fields[i].name for i in told],
-        "formats": [("u1", (formats[i].itemsize,)) if formats[i].kind == "V" else formats[i] for i in told],
-        "offsets": [ends[i] - formats[i].itemsize for i in told],
+        "names": [schema.fields[i].name for i in named],
+        "formats": [("u1", (formats[i].itemsize,)) if formats[i].kind == "V" else formats[i] for i in named],
+        "offsets": [ends[i] - formats[i].itemsize for i in named],
         "itemsize": ends[-1],
     }
     groups = [source.groups[name] for name in schema.groups]
@@ -107,7 +107,7 @@ def record_topic(source: Source, schema: RecordSchema) -> Topic:
 
 @cache
 def record_columns(schema: RecordSchema, wanted: frozenset[str] | None) -> tuple[Column, ...]:
-    """The nl_ columns and these of the schema, None for all. SchemaError for one that it lacks."""
+    """The nl_ columns and these of the schema, None for all. SchemaError for an unknown one."""
     has_family = any(field.name == "family" for field in schema.fields)
     own = [
         Column(

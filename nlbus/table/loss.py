@@ -1,4 +1,4 @@
-"""What was lost, and when: as exactly as the kernel lets us know."""
+"""Losses and their times, as exactly as the kernel reports them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ ROWS = np.dtype(
 
 
 class Loss:
-    """The losses that a batch made known; falsy if there are none.
+    """The losses that a batch revealed; falsy if there are none.
 
     `events` were lost on the bus, exactly. `datagrams` were dropped by the kernel, each with one event or
     more (kernel and raw sources). `open` counts datagrams of the bus that the kernel dropped and that no gap
     explains yet: the end of a stream whose publisher was killed stays open. `rows` has a row for each:
     cause "gap" (count is events, stream is the stream's instance), "overrun" (count is datagrams, dropped or
     cut, stream is 0) or "unbuilt" (the kernel had no memory to build an event, or more than one: count is 1),
-    exact, and earliest and latest: between these two times, in ns UTC, it happened.
+    exact, earliest and latest: it happened between these two times, in ns UTC.
     """
 
     __slots__ = ("_raw", "grew", "open")
@@ -76,7 +76,7 @@ class Loss:
 
     @property
     def unbuilt(self) -> int:
-        """Times that the kernel told of events it could not build."""
+        """How often the kernel reported events that it could not build."""
         return self._sum("unbuilt")
 
     @property

@@ -44,13 +44,13 @@ class Query:
                 for name, columns in chosen.items()
             }
             if not self._wanted:
-                raise SchemaError(f"tables=[] of {source.name}: none at all; None means every table")
+                raise SchemaError(f"tables=[] of {source.name}: no table; None means every table")
         self._types = {
             schema.name: frozenset(op.type for op in schema.ops)
             for schema in map(self.schema, self._wanted)
             if isinstance(schema, Schema)
         }
-        # Where two tables fit a message, the later of these has it.
+        # If two tables match a message, the later one of these gets it.
         self.order = sorted(self._wanted, key=lambda name: _is_narrower(self.schema(name)))
         for name in self._wanted if where is not None or tables is not None else ():
             self.empty(name)
@@ -104,7 +104,7 @@ class Query:
         return Table(_columns(self.schema(name), self._decoded(name)))
 
     def equalities(self, name: str) -> dict[str, int]:
-        """The numbers that columns of this table must have, as far as `where` says so."""
+        """The numbers that `where` requires of columns of this table."""
         return {} if self.where is None else self.where.equalities(self._all(name))
 
     def table(self, received: Received, name: str | Topic) -> Table:
@@ -114,7 +114,7 @@ class Query:
         table = self._every_row(received, self.schema(name), self._decoded(name))
         if self.where is None:
             return table
-        # Columns first: picking rows copies every column that is left.
+        # Columns first: filtering copies every remaining column.
         return table.select(self._shown(name)).filter(self.where.mask(table))
 
     def _every_row(self, received: Received, schema: AnySchema, wanted: frozenset[str] | None) -> Table:
@@ -133,8 +133,8 @@ class Query:
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Each decoded message as (table name, row), in message order. `pick` marks the rows to keep.
 
-        A message belongs to one table. Where the types of two tables overlap, the table whose schema looks at
-        more than the type has it. absent: rows name the columns without a value, too (see Table.iter_rows).
+        A message belongs to one table. If the types of two tables overlap, the table whose schema checks more
+        than the type gets it. absent: rows include columns without a value (see Table.iter_rows).
         """
         names = self._present(received)
         tables = [(name, self._picked(received, name, pick)) for name in names]
@@ -152,7 +152,7 @@ class Query:
         return table.filter(pick(table, name)) if pick is not None and len(table) else table
 
     def _present(self, received: Received) -> list[str]:
-        """The tables that the types of these messages allow: few, where a source has many."""
+        """The tables that can match the types of these messages; often few of many."""
         if self.source.framing != "nlmsg" or len(self.order) == 1:
             return self.order
         types = frozenset(np.unique(received.index["type"]).tolist())
@@ -187,7 +187,7 @@ def tables_with(source: Source, tables: Iterable[str], columns: Iterable[str]) -
 
 
 def _is_narrower(schema: AnySchema) -> bool:
-    """Whether the schema looks at more than a message's type."""
+    """Whether the schema checks more than a message's type."""
     return isinstance(schema, Schema) and schema.selector is not None
 
 

@@ -28,7 +28,7 @@ U1 = np.dtype("u1")
 
 
 class Received:
-    """All rows of a block, or some that were selected from them; where they come from, and what was lost.
+    """All rows of a block, or a selection of them, with their origin and their loss.
 
     `index` has a row per message (MESSAGE), or per nlbus_batch on the bus (SEGMENT). Its offsets are trusted.
     """
@@ -40,7 +40,7 @@ class Received:
     ) -> None:
         self.block = block
         self.loss = loss
-        self.selected = selected  # rows of `index`, where these are not all of the block's
+        self.selected = selected  # a selection of the rows of `index`; None: all
         self.origin_code = origin_code
         self.misfits = 0
         if selected is None:
@@ -69,7 +69,7 @@ class Received:
 
     @property
     def data(self) -> Bytes:
-        """The memory that offsets count from, uint8. Bytes between messages mean nothing."""
+        """The memory that offsets count from, uint8. Bytes between messages are undefined."""
         return view(self.block, U1, self.block.extent, 0)
 
     @property
@@ -111,9 +111,9 @@ class Received:
     ) -> Structured:
         """Events of the bus, or payloads elsewhere, as a read-only array of `dtype`.
 
-        dtype may be a Topic: then only its type and schema count. type and groups choose further. Chosen
-        events of another size or schema are left out and counted in `misfits`. No copy is made where the
-        records lie in one piece, or at equal distances. SchemaError for a dtype with objects.
+        dtype may be a Topic: then only its type and schema count. type and groups select further.
+        Selected events of another size or schema are left out and counted in `misfits`. Records that are
+        contiguous, or at equal distances, are not copied. SchemaError for a dtype with objects.
         """
         fingerprint = None
         if isinstance(dtype, Topic):

@@ -38,12 +38,12 @@ class Previewed(Protocol):
 
 
 def preview(table: Previewed) -> str:
-    """The first rows, a line break before each; of the columns with values as many as fit."""
+    """The first rows, a line break before each, with as many non-empty columns as fit."""
     head = table.head(ROWS)
     rows = list(head.iter_rows())
     lines = [""] * (len(rows) + 1) if rows else []
     shown = filled = 0
-    # Columns that every table has come last.
+    # Columns that every table has are last.
     for column in sorted(table.columns, key=lambda column: column.name.startswith("nl_")):
         name = column.name
         values = [row[name] for row in rows]

@@ -27,13 +27,13 @@ _UNNAMED = object()
 
 
 class Table:
-    """Rows of one kind of message: `table["ifname"]` is a column, `table.columns` says what there is.
+    """Rows of one kind of message: `table["ifname"]` is a column, `table.columns` describes all columns.
 
     A table owns its data. It never changes, so any threads may read it. `loss` is what was lost while its
-    rows came in; `malformed` counts messages that have no row, being too short or without what their kind
-    must have, `unknown` attributes that the schema lacks: of all that came, whatever `filter` leaves.
+    rows arrived. `malformed` counts messages without a row, because they are too short or lack a required
+    part. `unknown` counts attributes that the schema lacks. `filter` changes none of these counts.
 
-    pandas, polars, pyarrow, DuckDB and whatever else knows Arrow's C stream read it as it is:
+    pandas, polars, pyarrow, DuckDB and other readers of Arrow's C stream read it directly:
     `polars.DataFrame(table)`, `pyarrow.table(table)`.
     """
 
@@ -55,10 +55,10 @@ class Table:
 
     @classmethod
     def concat(cls, tables: Iterable[Table]) -> Table:
-        """The rows of all these tables, which have the same columns; not copied, losses and counts added."""
+        """The rows of all tables, which must have the same columns. Rows are not copied; losses add up."""
         tables = list(tables)
         if not tables:
-            raise SchemaError("concat: of no table at all, which has no columns either")
+            raise SchemaError("concat: no tables")
         columns = tables[0].columns
         if any(table.columns != columns for table in tables):
             raise SchemaError("concat: the tables have different columns")
@@ -72,7 +72,7 @@ class Table:
         )
 
     def _with(self, columns: Sequence[Column], chunks: Iterable[Chunk]) -> Table:
-        """What is true of this table, of some of its rows or columns."""
+        """A table of some of these rows or columns, with the same loss and counts."""
         return Table(columns, chunks, self.loss, self.unknown, self.malformed)
 
     def __len__(self) -> int:
@@ -81,7 +81,7 @@ class Table:
     # -- columns ------------------------------------------------------------------------------------
 
     def column(self, name: str) -> Column:
-        """What the column holds: its type, unit, names of values. UnknownColumn."""
+        """The description of a column: type, unit, names of values. UnknownColumn."""
         return self.columns[self._find(name)]
 
     def _find(self, name: str) -> int:
@@ -97,9 +97,9 @@ class Table:
         """A column as a read-only array. UnknownColumn.
 
         Integers, also those with names, addresses (V16) and other bytes of fixed size are as they were
-        stored, and not copied where the table came in one piece. Times are datetime64, texts StringDType,
-        bytes and lists objects. Where a row has no value, there is 0, zero bytes, "", or, if the type has it,
-        NaT or None: `valid` tells.
+        stored; they are not copied if the table is one piece. Times are datetime64, texts StringDType, bytes
+        and lists objects. A row without a value has 0, zero bytes, "", or NaT or None if the type allows it:
+        `valid` tells them apart.
         """
         array = self._arrays.get(name)
         if array is None:
@@ -111,18 +111,18 @@ class Table:
         return array
 
     def valid(self, name: str) -> Mask:
-        """Which rows have a value in this column. UnknownColumn."""
+        """Marks the rows that have a value in this column. UnknownColumn."""
         valid = joined_valid(self._parts(self._find(name)))
         return np.ones(len(self), np.bool_) if valid is None else valid
 
     @property
     def families(self) -> Array | None:
-        """The address family of each row, AF_*; None where no column needs it, or there is no row."""
+        """The address family of each row, AF_*; None if no column needs it, or without rows."""
         return joined_families(self.chunks)
 
     @property
     def damaged(self) -> Mask:
-        """Which rows lack a value of these columns that came cut, too short, or as text that is no number."""
+        """Marks the rows that lack a value because it was cut, too short, or text that is not a number."""
         damaged = np.concatenate([np.empty(0, np.bool_), *(chunk.damaged for chunk in self.chunks)])
         damaged.flags.writeable = False
         return damaged
@@ -133,7 +133,7 @@ class Table:
     # -- rows ---------------------------------------------------------------------------------------
 
     def filter(self, which: Expression | Mask | Sequence[bool]) -> Table:
-        """The rows for which an expression of `field` is true, or which bools mark, one a row; `loss` stays.
+        """The rows for which an expression of `field` is true, or that bools mark, one per row; `loss` stays.
 
         SchemaError for a comparison that the column's type does not allow. UnknownColumn.
         """
@@ -145,7 +145,7 @@ class Table:
         return self._with(self.columns, chunks)
 
     def select(self, names: Iterable[str]) -> Table:
-        """These columns alone, in this order; nothing is copied. UnknownColumn."""
+        """Only these columns, in this order; nothing is copied. UnknownColumn."""
         places = [self._find(name) for name in names]
         columns = [self.columns[i] for i in places]
         return self._with(columns, [Picked(chunk, places) for chunk in self.chunks])
@@ -155,15 +155,15 @@ class Table:
         return self.filter(np.arange(len(self)) < n)
 
     def iter_rows(self, *, absent: bool = True) -> Iterator[dict[str, Any]]:
-        """Rows as dicts of plain Python values: None where there is none; absent=False leaves these out.
+        """Rows as dicts of plain Python values. A missing value is None; absent=False omits it.
 
-        Numbers with names are these names, or the number where it has none; flags are lists of names.
-        Addresses, hardware addresses and bytes meant for reading are text. Times are integers, ns since 1970
-        in UTC where the column's unit says nothing else: datetime ends at microseconds.
+        A number with a name is that name; flags are lists of names. Addresses, hardware addresses and bytes
+        with a text form are text. Times are integers since 1970 in UTC, in ns unless the column's unit says
+        otherwise, because datetime ends at microseconds.
         """
         for chunk in self.chunks:
             if not len(chunk):
-                continue  # the usual case in Batch.rows, where most tables are
+                continue  # common in Batch.rows: most tables are empty
             names, cells = [], []
             families = chunk.families
             nothing = [None] * len(chunk)
@@ -180,7 +180,7 @@ class Table:
                 yield dict(pairs) if absent else {name: value for name, value in pairs if value is not None}
 
     def to_numpy(self, columns: Iterable[str] | None = None) -> Structured:
-        """These columns, or all, as one structured array: as `table[...]` has them, texts as str objects."""
+        """These columns, or all, as one structured array, as in `table[...]`; texts are str objects."""
         names = [column.name for column in self.columns] if columns is None else list(columns)
         arrays = [self[name] for name in names]
         # numpy has no StringDType within a structured dtype.
@@ -194,8 +194,8 @@ class Table:
         return arrow.schema(self.columns)
 
     def __arrow_c_stream__(self, requested_schema: object = _UNNAMED) -> object:
-        # polars and DuckDB name no schema, and hold texts and bytes as views themselves: they get these. Who
-        # passes a schema, if only None, reads by pyarrow, which could not filter or sort a table of views.
+        # polars and DuckDB pass no schema and use views for texts and bytes themselves: they get views. If
+        # the caller passes a schema, even None, it is pyarrow, which can neither filter nor sort views.
         return arrow.stream(self.columns, self.chunks, views=requested_schema is _UNNAMED)
 
     def __repr__(self) -> str:
@@ -205,13 +205,13 @@ class Table:
         return f"<Table of {rows}, {columns}{lost}{self._faults()}>{preview(self)}"
 
     def _faults(self) -> str:
-        """What did not fit, if anything."""
+        """The counts of damaged rows and malformed messages, if any."""
         faults = {"damaged": int(np.count_nonzero(self.damaged)), "malformed": self.malformed}
         return "".join(f", {count} {what}" for what, count in faults.items() if count)
 
 
 def add_to(tables: list[Table], table: Table) -> None:
-    """Append it, but without rows only what it says of loss and faults: many of those must take no memory."""
+    """Append a table. An empty one only adds its loss and counts, so that many of them take no memory."""
     if len(table) or not tables:
         tables.append(table)
     elif table.loss or table.unknown or table.malformed:
@@ -223,7 +223,7 @@ def _marks(which: object, rows: int) -> Mask:
     if not marks.ndim:
         expression(which, "filter")  # raises
     if not marks.size:
-        marks = marks.astype(np.bool_)  # of nothing numpy makes floats
+        marks = marks.astype(np.bool_)  # numpy makes an empty list floats
     if marks.dtype != np.bool_ or marks.shape != (rows,):
         raise SchemaError(f"filter: a mask of {marks.dtype} {marks.shape} for {rows} rows")
     return marks

@@ -1,4 +1,4 @@
-"""The fields of a topic as columns: which there are, and their values in an array of records."""
+"""The fields of a topic as columns, and their values in an array of records."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from nlbus._typing import Array, Structured
 
 NAT = np.iinfo(np.int64).min
-_COARSE = frozenset(["Y", "M", "W", "D", "h", "m"])  # units of datetime64, of which a column has seconds
+_COARSE = frozenset(["Y", "M", "W", "D", "h", "m"])  # units of datetime64 that become seconds in a column
 _TIMES = frozenset(["s", "ms", "us", "ns"])
 _REPLACEMENT = 0xFFFD
 
 
 class Field(NamedTuple):
-    """A column, and where its values stand in a record."""
+    """A column, and the place of its values in a record."""
 
     column: Column
     leaf: Leaf
@@ -65,7 +65,7 @@ def _column(leaf: Leaf) -> Column:
 def field_values(field: Field, records: Structured) -> Values:
     """The values of a field, in memory of their own."""
     leaf = field.leaf
-    # They lie scattered, at any alignment and in any byte order.
+    # The values are scattered, at any alignment and in any byte order.
     array: Array = np.ascontiguousarray(reduce(lambda whole, name: whole[name], leaf.path, records))
     if leaf.dtype.kind == "V":
         array = array.view("u1").reshape(-1).view(leaf.dtype)
@@ -92,7 +92,7 @@ def _values(column: Column, array: Array) -> Values:
 
 
 def _texts_of_bytes(array: Array) -> Values:
-    """Without the NULs behind them."""
+    """The texts without trailing NULs."""
     size = array.dtype.itemsize
     lengths = np.strings.str_len(array)
     offsets = np.zeros(len(array) + 1, np.int32)
@@ -101,7 +101,7 @@ def _texts_of_bytes(array: Array) -> Values:
 
 
 def _codes(array: Array) -> Array:
-    """The same texts, but for numbers that are no characters: whoever sends may send anything."""
+    """The same texts, with code points that are not characters replaced: senders may send any bytes."""
     codes = array.view(np.dtype("u4").newbyteorder(array.dtype.byteorder)).astype("u4")
     codes[(codes > 0x10FFFF) | ((codes >= 0xD800) & (codes < 0xE000))] = _REPLACEMENT
     return codes.view(array.dtype.newbyteorder("="))

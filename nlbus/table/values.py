@@ -12,8 +12,8 @@ import numpy as np
 from nlbus._typing import Array
 from nlbus.schema.types import Column, Values
 
-TUNNELS = {4: AF_INET, 16: AF_INET6}  # what hardware addresses of so many bytes are
-MAPPED = b"\0" * 10 + b"\xff\xff"  # what an IPv4 address begins with
+TUNNELS = {4: AF_INET, 16: AF_INET6}  # by the length of a hardware address
+MAPPED = b"\0" * 10 + b"\xff\xff"  # the prefix of a mapped IPv4 address
 
 
 def _families(*numbers: int) -> Array:
@@ -28,7 +28,7 @@ IPV6_FAMILIES = _families(10, 129)  # AF_INET6, RTNL_FAMILY_IP6MR
 
 
 def texts(values: Values) -> list[str]:
-    """The texts of a column, "" where there is none; bytes that are no UTF-8 are written as \\x.."""
+    """The texts of a column, "" for a missing one; bytes that are not UTF-8 are written as \\x.."""
     raw, bounds = _bytes_of(values)
     if raw.isascii():
         whole = raw.decode("ascii")
@@ -37,7 +37,7 @@ def texts(values: Values) -> list[str]:
 
 
 def utf8(values: Values) -> Values:
-    """The same column, with nothing in it that is no UTF-8: readers of Arrow do not look."""
+    """The same column as valid UTF-8, which readers of Arrow do not check."""
     assert values.values is not None
     if not len(values.values) or values.values.max() < 0x80:
         return values
@@ -62,7 +62,7 @@ def _bytes_of(values: Values) -> tuple[bytes, list[int]]:
 
 
 def to_array(column: Column, values: Values) -> Array:
-    """The column as `Table[...]` gives it; what has a fixed size is not copied."""
+    """The column as `Table[...]` returns it; values of fixed size are not copied."""
     if values.items is not None:
         assert values.offsets is not None
         items = to_array(column, values.items)
@@ -80,12 +80,12 @@ def to_array(column: Column, values: Values) -> Array:
 
 
 def time_dtype(column: Column) -> np.dtype[np.datetime64]:
-    """numpy's type for a column of times, which are integers of 64 bits since 1970 in UTC."""
+    """numpy's type for a column of times: 64-bit integers since 1970 in UTC."""
     return np.dtype(f"M8[{column.unit or 'ns'}]")
 
 
 def _objects(cells: list[Any], valid: Array | None) -> Array:
-    # Not np.array(), which makes arrays of one length a matrix.
+    # Not np.array(), which makes a matrix of arrays of equal length.
     return np.fromiter(_or_none(cells, valid), np.dtype(object), len(cells))
 
 
@@ -99,7 +99,7 @@ def _or_none(cells: list[Any], valid: Array | None) -> list[Any]:
 
 
 def to_python(column: Column, values: Values, families: Array | None = None) -> list[Any]:
-    """The column as `Table.iter_rows` gives it: None where there is no value. families: AF_* of each row."""
+    """The column as `Table.iter_rows` returns it: None for a missing value. families: AF_* of each row."""
     if values.items is not None:
         assert values.offsets is not None
         inner = None if families is None else np.repeat(families, np.diff(values.offsets))
@@ -171,7 +171,7 @@ def _shown(column: Column) -> Callable[[bytes], object]:
 
 
 def flag_names(names: Mapping[int, str], number: int) -> list[str]:
-    """The names of the bits that are set; those without a name together in hex."""
+    """The names of the set bits; bits without a name together in hex."""
     known = [bit for bit in names if bit & number]
     rest = number & ~sum(known)
     return [names[bit] for bit in known] + ([f"{rest:#x}"] if rest else [])

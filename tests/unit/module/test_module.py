@@ -85,9 +85,9 @@ def test_stats_of_the_module_are_not_of_sockets(args: list[str]) -> None:
 
 def test_reliable_wants_the_module_and_says_why() -> None:
     for transport in ("auto", "usersock"):
-        with pytest.raises(SchemaError, match="tells no sender who is full"):
+        with pytest.raises(SchemaError, match="reports no full subscriber"):
             Publisher(reliable=True, transport=transport)  # type: ignore[arg-type]
-    with pytest.raises(SchemaError, match="tells no sender who is full"):
+    with pytest.raises(SchemaError, match="reports no full subscriber"):
         Subscriber(groups=1, reliable=True, transport="usersock")
 
 
