@@ -28,9 +28,8 @@ class Decoder(NamedTuple):
     """Decodes messages of one kind to rows."""
 
     columns: tuple[Column, ...]
-    rows: Callable[
-        [Block, Structured | None, int], DecodedRows
-    ]  # of a block, its selected rows, and their origin
+    # Of a block, its selected rows, and their origin.
+    rows: Callable[[Block, Structured | None, int], DecodedRows]
 
 
 @cache
