@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 from nlbus._core.block import HEADER_BYTES
 from nlbus._core.receive.scatter import MAX_TRUSTED
 from nlbus.errors import SchemaError
-from nlbus.kernel.arguments import whole
-from nlbus.kernel.groups import Groups, integer
+from nlbus.kernel.arguments import integer, whole
+from nlbus.kernel.groups import Groups
 from nlbus.kernel.procfs import all_uids_are_mapped, overflow_uid
 from nlbus.kernel.truesize import truesize
 from nlbus.schema.topic import Topic

@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 import math
+import operator
 
 from nlbus.errors import SchemaError
-from nlbus.kernel.groups import integer
 
 MAX_SECONDS = 1e9  # about 31 years; as nanoseconds since boot it still fits 64 bits
+MAX_SHOWN = 200  # characters of a value in an error
+
+
+def shown(value: object) -> str:
+    """The value for an error text: short, and whatever its size."""
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"an integer of {value.bit_length()} bits"
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python refuses to print integers of more than 4300 digits
+        return f"a {type(value).__name__}"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def integer(value: object, what: str) -> int:
+    """Return a Python or numpy integer as int; bools and all else are SchemaError."""
+    if isinstance(value, bool):
+        raise SchemaError(f"{what} is an integer, not {value!r}")
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise SchemaError(f"{what} is an integer, not {shown(value)}") from None
 
 
 def number(value: object, name: str, lowest: float, highest: float, unit: str = "a number") -> float:
@@ -37,18 +59,16 @@ def whole(value: object, name: str, lowest: int, highest: int) -> int:
     """A whole number within these bounds, as int. SchemaError for anything else."""
     found = integer(value, name)
     if not lowest <= found <= highest:
-        # Python refuses to print integers of more than 4300 digits.
-        shown = found if found.bit_length() <= 128 else f"an integer of {found.bit_length()} bits"
-        raise SchemaError(f"{name}={shown}: from {lowest} to {highest}")
+        raise SchemaError(f"{name}={shown(found)}: from {lowest} to {highest}")
     return found
 
 
 def _real(value: object, name: str, unit: str) -> float:
     if isinstance(value, (bool, str, bytes, bytearray)):
-        raise SchemaError(f"{name}={value!r}: {unit} expected")
+        raise SchemaError(f"{name}={shown(value)}: {unit} expected")
     try:
         return float(value)  # type: ignore[arg-type]
     except OverflowError:
         return float("inf")
     except (TypeError, ValueError):
-        raise SchemaError(f"{name}={value!r}: {unit} expected") from None
+        raise SchemaError(f"{name}={shown(value)}: {unit} expected") from None

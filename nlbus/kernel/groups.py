@@ -2,41 +2,43 @@
 
 import operator
 from collections.abc import Iterable, Iterator, Set
+from itertools import islice
 from typing import Any, Self, cast, final
 
 from nlbus.errors import SchemaError
+from nlbus.kernel.arguments import integer, shown
 
 MASK_GROUPS = 32  # a 32-bit mask holds groups 1 to 32
+MAX_LISTED = 1 << 17  # items of an iterable: nflog has the most groups, 65,536
 _U32_MAX = 0xFFFF_FFFF
-
-
-def integer(value: object, what: str) -> int:
-    """Return a Python or numpy integer as int; bools and all else are SchemaError."""
-    if isinstance(value, bool):
-        raise SchemaError(f"{what} is an integer, not {value!r}")
-    try:
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise SchemaError(f"{what} is an integer, not {value!r}") from None
 
 
 def _number(value: object) -> int:
     number = integer(value, "a group (numbered from 1)")
     if not 1 <= number <= _U32_MAX:
-        raise SchemaError(f"no group {number}: groups are numbered from 1 (and fit 32 bits)")
+        raise SchemaError(f"no group {shown(number)}: groups are numbered from 1 (and fit 32 bits)")
     return number
 
 
-def listed(value: object) -> tuple[Any, ...]:
-    """Return an integer or an iterable as a tuple of what it holds; SchemaError for bytes and the like."""
-    if isinstance(value, (str, bytes, bytearray, memoryview)):
-        raise SchemaError(f"groups are numbered from 1: give integers, not {value!r}")
+def _is_integer(value: object) -> bool:
+    """Whether it is one to Python: also an array of numpy without dimensions."""
     try:
         operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        if isinstance(value, Iterable):
-            return tuple(value)
-    return (value,)
+        return False
+    return True
+
+
+def listed(value: object) -> tuple[Any, ...]:
+    """Return an integer, or the items of an iterable, as a tuple. SchemaError for text and too many items."""
+    if isinstance(value, (str, bytes, bytearray, memoryview)):
+        raise SchemaError(f"groups are numbered from 1: give integers, not {shown(value)}")
+    if not isinstance(value, Iterable) or _is_integer(value):
+        return (value,)
+    found = tuple(islice(value, MAX_LISTED + 1))
+    if len(found) > MAX_LISTED:
+        raise SchemaError(f"more than {MAX_LISTED} groups: no source has so many")
+    return found
 
 
 @final
@@ -57,7 +59,7 @@ class Groups(Set[int]):
         """Return the groups of a 32-bit mask: bit g - 1 is group g."""
         bits = integer(mask, "a groups mask")
         if not 0 <= bits <= _U32_MAX:
-            raise SchemaError(f"groups mask {bits:#x} does not fit 32 bits")
+            raise SchemaError(f"groups mask {shown(bits)} does not fit 32 bits")
         return cls(*(bit + 1 for bit in range(MASK_GROUPS) if bits >> bit & 1))
 
     @classmethod

@@ -12,10 +12,12 @@ from typing import Protocol, TypeVar
 
 from nlbus._core.netsock import enter_netns
 from nlbus.errors import SchemaError, kernel_error
+from nlbus.kernel.arguments import shown
 
 CLONE_NEWNET = 0x40000000
 NS_GET_NSTYPE = 0xB703  # <linux/nsfs.h>
 SIOCGSKNS = 0x894C  # <linux/sockios.h>
+INT_MAX = 0x7FFF_FFFF
 NAMED = "/run/netns"  # where `ip netns add` puts them
 
 T = TypeVar("T")
@@ -41,14 +43,14 @@ def inside(netns: Netns, work: Callable[[], T]) -> T:
     """
     if netns is None:
         return work()
-    action = f"entering network namespace {netns!r}"
+    action = f"entering network namespace {shown(netns)}"
     try:
         fd = _open(netns)
     except OSError as error:
         raise kernel_error(error.errno or 0, action, _help(error)) from error
-    except ValueError as error:
-        if isinstance(error, SchemaError):
-            raise
+    except SchemaError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
         raise SchemaError(f"{action}: {error}") from error
     result: list[T] = []
     failure: list[BaseException] = []
@@ -92,23 +94,26 @@ def home_of(socket: int) -> int | None:
 
 def _open(netns: str | os.PathLike[str] | int | HasFileno) -> int:
     """A descriptor of our own."""
+    wrong = SchemaError(f"netns={shown(netns)}: a name, a path, a descriptor or a pid")
     if isinstance(netns, bool):
-        raise SchemaError(f"netns={netns}: a name, a path, a descriptor or a pid")
+        raise wrong
     if isinstance(netns, int):
+        if not 0 <= netns <= INT_MAX:
+            raise wrong
         return os.dup(netns) if _is_netns(netns) else _open_path(f"/proc/{netns}/ns/net")
     if isinstance(netns, (str, os.PathLike)):
-        path = os.fspath(netns)
+        path = os.fsdecode(netns)
         named = isinstance(netns, str) and "/" not in path
         if not path or "\0" in path:
-            raise SchemaError(f"netns={netns!r}: a name, a path, a descriptor or a pid")
+            raise wrong
         return _open_path(f"{NAMED}/{path}" if named else path)
     if not hasattr(netns, "fileno"):
-        raise SchemaError(f"netns={netns!r}: a name, a path, a descriptor or a pid")
+        raise wrong
     return os.dup(netns.fileno())
 
 
 def _open_path(path: str) -> int:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO must not block
     if not _is_netns(fd):
         os.close(fd)
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from nlbus.errors import SchemaError
-from nlbus.kernel.groups import Groups, integer
+from nlbus.kernel.arguments import integer, shown
+from nlbus.kernel.groups import Groups
 
 MAX_RECORD = 32448 - 96  # bytes: NLBUS_MAX_DATAGRAM less nlmsghdr and nlbus_batch
 _U32_MAX = 0xFFFF_FFFF
@@ -41,21 +42,25 @@ class Topic:
     def __init__(
         self, name: str, fields: DTypeLike, *, groups: int | Iterable[int] | Groups, type: int = 0
     ) -> None:
-        if not isinstance(name, str) or not name:
-            raise SchemaError(f"a topic has a name, not {name!r}")
+        if not isinstance(name, str) or not _is_name(name):
+            raise SchemaError(f"a topic has a name in UTF-8, not {shown(name)}")
         wanted = Groups.of(groups)
         if not wanted:
             raise SchemaError(f"topic {name!r} has no groups: give at least one")
         wanted.mask  # noqa: B018 - raises above 32
         number = integer(type, f"the type of topic {name!r}")
         if not 0 <= number <= _U32_MAX:
-            raise SchemaError(f"the type of topic {name!r} is {number}: it has 32 bits, unsigned")
-        dtype = _structured(name, fields)
+            raise SchemaError(f"the type of topic {name!r} is {shown(number)}: it has 32 bits, unsigned")
+        try:
+            dtype = _structured(name, fields)
+            hashed = fingerprint(dtype)
+        except RecursionError:
+            raise SchemaError(f"topic {name!r}: its fields are nested too deep") from None
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "dtype", dtype)
         object.__setattr__(self, "groups", wanted)
         object.__setattr__(self, "type", number)
-        object.__setattr__(self, "fingerprint", fingerprint(dtype))
+        object.__setattr__(self, "fingerprint", hashed)
 
     def c_header(self) -> str:
         """Return a C header that declares this topic for a kernel module: numbers and the record's struct.
@@ -101,9 +106,10 @@ def _unshaped(dtype: _Dtype) -> tuple[_Dtype, tuple[int, ...]]:
 
 def _structured(topic: str, fields: DTypeLike) -> _Dtype:
     """Return the fields as a dtype of our own, checked."""
+    _check_unnamed(topic, fields)
     try:
         dtype = deepcopy(np.dtype(fields))  # field names can be assigned to, even after np.dtype(copy=True)
-    except (TypeError, ValueError, SyntaxError) as error:
+    except (TypeError, ValueError, SyntaxError, OverflowError, KeyError, AttributeError) as error:
         raise SchemaError(f"topic {topic!r}: numpy makes no dtype of its fields: {error}") from error
     if dtype.names is None:
         raise SchemaError(f"topic {topic!r} needs named fields, as in [('value', '<f8')], not {dtype}")
@@ -116,6 +122,20 @@ def _structured(topic: str, fields: DTypeLike) -> _Dtype:
             f" (field {last[0]!r} takes {last[1].itemsize})"
         )
     return dtype
+
+
+def _check_unnamed(topic: str, fields: object) -> None:
+    """Refuse fields without a name, which numpy would call f0, f1 and so on."""
+    for field in fields if isinstance(fields, list) else ():
+        if isinstance(field, tuple) and len(field) > 1:
+            if field[0] == "":
+                raise SchemaError(f"topic {topic!r} has a field without a name")
+            _check_unnamed(topic, field[1])
+
+
+def _is_name(name: str) -> bool:
+    """Whether Arrow and C can have this name: some text in UTF-8 without NUL."""
+    return bool(name) and "\0" not in name and not any("\ud800" <= c <= "\udfff" for c in name)
 
 
 # What a record may hold: kind -> sizes (None: any). Long doubles and complex numbers have no fixed layout.
@@ -146,6 +166,8 @@ def _check(topic: str, path: str, dtype: _Dtype) -> None:
     end, previous = 0, ""
     for name, member, offset in sorted(_members(base), key=lambda m: m[2]):
         full = f"{path}.{name}" if path else name
+        if not _is_name(name):
+            raise SchemaError(f"topic {topic!r}: {full!r} is no name of a field: give text in UTF-8")
         _check(topic, full, member)
         if offset < end:
             raise SchemaError(f"topic {topic!r}: field {full!r} overlaps {previous!r}")

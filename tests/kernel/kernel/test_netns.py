@@ -120,7 +120,7 @@ def test_all_namespaces_that_have_an_id(subscribe: Subscribe, others: Callable[[
         ("/etc/passwd", KernelError, "no network namespace"),
         ("/proc/self/ns/uts", KernelError, "no network namespace"),
         (2**31 - 1, KernelError, "running process"),
-        (-1, KernelError, "No such file"),
+        (-1, SchemaError, "a name, a path"),
         ("", SchemaError, "a name, a path"),
         ("a\0b", SchemaError, "a name, a path"),
         (True, SchemaError, "a name, a path"),

@@ -113,10 +113,10 @@ class Peer:
     def sendto(self, data: bytes, _: object) -> None:
         self.queue += type(self).reply(struct.unpack_from("=I", data, 8)[0])
 
-    def recvfrom(self, size: int) -> tuple[bytes, tuple[int, int]]:
+    def recvmsg(self, size: int) -> tuple[bytes, list[object], int, tuple[int, int]]:
         if not self.queue:
             raise TimeoutError
-        return self.queue.pop(0)[:size], (0, 0)
+        return self.queue.pop(0)[:size], [], 0, (0, 0)
 
     def close(self) -> None:
         pass
