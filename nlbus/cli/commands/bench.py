@@ -1,4 +1,4 @@
-"""`nlbus bench`: measure on this machine, and compare what was measured."""
+"""`nlbus bench`: measure on this machine, compare and report the results."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def bench() -> None:
     nlbus bench report now.json -o DIR   a page with pictures
     nlbus bench kmod                     the kernel module, beside plain netlink
 
-    Figures are of this machine with this load: ratios compare, nanoseconds do not. Let nothing else run.
+    Figures belong to this machine under this load: ratios compare, nanoseconds do not. Let nothing else run.
 
-    Exit codes of quick and full: 0, also where something cannot be measured here, which is named; 1 for a
-    file that cannot be written, and where a section ended by an error that nobody has foreseen; 130 after
-    Ctrl-C. What was measured is saved and shown in any case.
+    Exit codes of quick and full: 0, even if something cannot be measured here, which is then named; 1 if the
+    file cannot be written, or an unforeseen error ended a section; 130 after Ctrl-C. Completed measurements
+    are saved and shown in any case.
     """
 
 
@@ -56,13 +56,13 @@ def measuring(command: Command) -> Command:
     for option in reversed(
         (
             click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-                         help="Write all of it here, for compare and report."),
+                         help="Write the results to FILE, for compare and report."),
             click.option("--only", "names", multiple=True, metavar="SECTION",
                          type=click.Choice([section.name for section in SECTIONS]),
-                         help=f"Of: {', '.join(section.name for section in SECTIONS)}. May be repeated."),
+                         help=f"Measure only one of {', '.join(each.name for each in SECTIONS)}; repeatable."),
             click.option("--transport", "plugins", multiple=True, metavar="MODULE:CLASS",
-                         help="One more in the section transports; see nlbus.bench.transports.transport."),
-            click.option("--rounds", type=click.IntRange(1), help="Of each pair, other than planned."),
+                         help="Add a transport; see nlbus.bench.transports.transport. Repeatable."),
+            click.option("--rounds", type=click.IntRange(1), help="Measure this many rounds of each pair."),
         )
     ):  # fmt: skip
         command = option(command)
@@ -96,9 +96,9 @@ def full(**options: Any) -> None:
 def _measure(
     size: Size, path: Path | None, names: tuple[str, ...], plugins: tuple[str, ...], rounds: int | None
 ) -> None:
-    """Ctrl-C ends it; what is known until then is shown and saved, with exit code 130.
+    """Measure. After Ctrl-C, show and save the results so far, with exit code 130.
 
-    From the start on, the file holds this run and no other, whatever ends it.
+    From the start on, the file holds this run only, however it ends.
     """
     _check(plugins)
     chosen = [section for section in SECTIONS if not names or section.name in names]
@@ -120,7 +120,7 @@ def _measure(
         if path is not None and in_place(path):
             report.save(path)
 
-    keep()  # that it cannot be written is better known now than in a quarter of an hour
+    keep()  # fail now, not in a quarter of an hour, if it cannot be written
     broken: list[str] = []
     start = time.monotonic()
     try:
@@ -145,11 +145,11 @@ def _measure(
 
 
 def _check(plugins: tuple[str, ...]) -> None:
-    """That each can be loaded, before anything is measured. BadParameter."""
+    """Check that each plug-in can be loaded. BadParameter."""
     for spec in plugins:
         try:
             load(spec)
-        except Exception as error:  # whatever a plug-in raises
+        except Exception as error:  # a plug-in may raise anything
             said = str(error) if isinstance(error, NlbusError) else f"{spec}: {type(error).__name__}: {error}"
             raise click.BadParameter(said, param_hint="--transport") from None
 
@@ -174,21 +174,22 @@ class Share(click.ParamType[float]):
 @click.argument("before", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("after", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--fail-above", type=Share(), metavar="PERCENT",
-              help="Exit with 4 if a figure became worse by more, and by more than the spread, or if so much "
-              "less was delivered.")  # fmt: skip
+              help="Exit with 4 if a figure became worse by more than PERCENT and the spread, or if that "
+              "much less was delivered.")  # fmt: skip
 def compare_command(before: Path, after: Path, fail_above: float | None) -> None:
-    """Set two runs beside each other.
+    """Compare two runs.
 
     \b
     nlbus bench compare old.json new.json
     nlbus bench compare old.json new.json --fail-above 10%
 
-    A change counts if it is more than both runs' spread: the larger of A/A (the same thing beside itself) and
-    half of what lies between the quartiles. Who has no A/A, such as a slope, is not judged. Who delivers less
-    of what was sent, by a hundredth or more, is worse, whatever the rate.
+    A change counts if it exceeds the spread of both runs: the larger of A/A (the same thing beside itself)
+    and half the distance between the quartiles. A figure without A/A, such as a slope, is not judged. A
+    transport that delivers less of what was sent, by a hundredth or more, is worse at any rate.
 
-    The spread is within a run, and two runs of the same differ by more, most where other programs are at
-    work: of many rows, some are "better" or "WORSE" by that alone. Repeat both before you believe one.
+    The spread is measured within a run. Two runs of the same code differ by more, above all if other programs
+    were running: of many rows, some are "better" or "WORSE" for that reason alone. Repeat both runs before
+    you believe a row.
 
     Exit codes: 0; 1 for a file that holds no results; 4 with --fail-above.
     """
@@ -214,21 +215,21 @@ def compare_command(before: Path, after: Path, fail_above: float | None) -> None
     "document",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Fill in what this document marks, and draw its pictures beside it.",
+    help="Fill in the marks of this document, and draw its pictures beside it.",
 )
 def report_command(results: Path, folder: Path | None, document: Path | None) -> None:
     """Write a page with tables and pictures.
 
     \b
     nlbus bench report now.json -o report                 then open report/index.html
-    nlbus bench report now.json --markdown benchmarks.md  what stands between its marks
+    nlbus bench report now.json --markdown benchmarks.md  fills in the text between its marks
 
     The page needs no other file and no network. A document has marks such as <!-- bench: table growth --> and
     <!-- end -->: caveats, machine, missing, table SECTION, pictures SECTION. Needs matplotlib: pip install
     'nlbus[bench]'.
     """
     if folder is None and document is None:
-        raise click.UsageError("where to? -o DIR, or --markdown FILE")
+        raise click.UsageError("no destination: pass -o DIR or --markdown FILE")
     found = Report.load(results)
     with _drawing(results):
         written = page.write(found, folder) if folder is not None else []
@@ -239,7 +240,7 @@ def report_command(results: Path, folder: Path | None, document: Path | None) ->
 
 @contextmanager
 def _drawing(results: Path) -> Iterator[None]:
-    """What cannot be written, or drawn of these results, is said in a line. ResultsError."""
+    """Turn errors of writing and drawing into a ResultsError of one line."""
     try:
         yield
     except NlbusError:
@@ -248,7 +249,7 @@ def _drawing(results: Path) -> Iterator[None]:
         raise ResultsError(f"{error.filename or 'the page'}: cannot be written: {error.strerror}") from error
     except (KeyError, IndexError, TypeError, ValueError, ArithmeticError) as error:
         why = f"{type(error).__name__}: {error}"
-        raise ResultsError(f"{results}: of these figures no page can be made: {why}") from error
+        raise ResultsError(f"{results}: no page can be made of these figures: {why}") from error
 
 
 bench.add_command(kmod)

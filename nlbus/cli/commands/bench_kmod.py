@@ -1,4 +1,4 @@
-"""`nlbus bench kmod`: what nlbus.ko takes, beside what the kernel takes without it."""
+"""`nlbus bench kmod`: the cost of nlbus.ko beside plain netlink."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,10 +15,10 @@ from nlbus.bench.results import spread_of
 from nlbus.bus.publisher import DATAGRAM_BYTES
 from nlbus.sources.bus import module_protocol
 
-CALLS = 300_000  # of those that nobody hears
-EVENTS = 400_000  # a round, packed
-ALONE = 40_000  # a round, each in a datagram of its own
-DELIVERIES = 200_000  # a round, in the table of groups and listeners
+CALLS = 300_000  # per round, without a listener
+EVENTS = 400_000  # per round, packed
+ALONE = 40_000  # per round, one per datagram
+DELIVERIES = 200_000  # per round, in the table of groups and listeners
 FEWEST = 15
 
 CAVEATS = """\
@@ -28,16 +28,21 @@ finds the buffer of its CPU full is lost, and not counted as delivered (`insmod 
 makes it as large as the BPF ring buffer here). A round ends when the last event was received. Where a machine
 is emulated (QEMU without KVM), system calls are dear."""
 
-# One round: what was sent, what came, the time.
+# One round: events sent and received, and the time.
 Side = Callable[[], Run]
 
 
 @click.command()
-@click.option("--rounds", type=click.IntRange(FEWEST), default=FEWEST, help="Of each pair; at least 15.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(FEWEST),
+    default=FEWEST,
+    help="Measure this many rounds of each pair, at least 15.",
+)
 def kmod(rounds: int) -> None:
-    """Measure nlbus.ko beside netlink without it, with nlbus_gen.ko's events.
+    """Measure nlbus.ko beside plain netlink, with events of nlbus_gen.ko.
 
-    Needs root, and both modules loaded; for a BPF ring buffer beside it, clang and libbpf (libbpf-dev).
+    It needs root and both modules loaded. The BPF ring buffer needs clang and libbpf (libbpf-dev).
 
     \b
     insmod nlbus.ko buffer_bytes=4194304 && insmod nlbus_gen.ko && nlbus bench kmod
@@ -55,33 +60,33 @@ def kmod(rounds: int) -> None:
 
 
 def unheard(rounds: int, groups: int) -> None:
-    """Publishing to nobody, beside asking of each group whether there is somebody."""
+    """Publishing without listeners, beside checking each group for listeners."""
 
     def call(name: str) -> Side:
         return lambda: generate(call=name, groups=(1 << groups) - 1, count=CALLS)
 
     runs = paired(rounds, *map(call, ("listeners", "publish", "listeners", "nothing")))
     times = [[run.publish_ns / CALLS for run in side] for side in runs]
-    # What the loop itself takes is on all sides.
-    asked, published, again = ([a - b for a, b in zip(side, times[3], strict=True)] for side in times[:3])
+    # All sides include the loop itself: subtract it.
+    probe, published, again = ([a - b for a, b in zip(side, times[3], strict=True)] for side in times[:3])
     click.echo(
         f"nobody listens, {groups:2} groups: publish {median(published):7.1f} ns, "
-        f"netlink_has_listeners of each {median(asked):7.1f} ns: "
-        f"{median(asked) / max(median(published), 1e-3):5.2f} x (wanted 1.5)   A/A {spread(asked, again):.1%}"
+        f"netlink_has_listeners of each {median(probe):7.1f} ns: "
+        f"{median(probe) / max(median(published), 1e-3):5.2f} x (wanted 1.5)   A/A {spread(probe, again):.1%}"
     )
 
 
 def beside_broadcast(rounds: int) -> None:
-    """From the kernel to records in Python, beside a netlink_broadcast an event."""
+    """From the kernel to records in Python, beside one netlink_broadcast per event."""
     with ExitStack() as stack:
-        # Each in a group of its own, for a subscriber adapts to what it hears.
+        # Each in a group of its own: a subscriber adapts to the events it receives.
         ours, theirs = (listening(stack, group) for group in (1, 2))
         packed = lambda: heard([ours], EVENTS, groups=1)  # noqa: E731
         plain = lambda: heard([theirs], ALONE, groups=2, call="broadcast")  # noqa: E731
         runs = paired(rounds, plain, packed, plain)
     click.echo("\nfrom the kernel to records in Python")
-    tell("a netlink_broadcast an event", [*runs[0], *runs[2]])
-    tell("nlbus_publish", runs[1])
+    show("a netlink_broadcast an event", [*runs[0], *runs[2]])
+    show("nlbus_publish", runs[1])
     click.echo(
         f"    {ratio(runs[0], runs[1]):5.1f} x (wanted 20)   A/A {spread(costs(runs[0]), costs(runs[2])):.1%}"
     )
@@ -105,9 +110,9 @@ def beside_ringbuf(rounds: int) -> None:
         c = lambda: heard([ears], EVENTS, groups=4)  # noqa: E731
         runs = paired(rounds, bpf, python, bpf, c)
     click.echo("\nbeside a BPF ring buffer (bpf_loop: reserve, submit; libbpf)")
-    tell("BPF ring buffer -> C", [*runs[0], *runs[2]])
-    tell("nlbus_publish -> records in Python", runs[1])
-    tell("nlbus_publish -> C", runs[3])
+    show("BPF ring buffer -> C", [*runs[0], *runs[2]])
+    show("nlbus_publish -> records in Python", runs[1])
+    show("nlbus_publish -> C", runs[3])
     click.echo(
         f"    {ratio(runs[0], runs[1]):5.2f} x in Python, {ratio(runs[0], runs[3]):5.2f} x in C (wanted 1)   "
         f"A/A {spread(costs(runs[0]), costs(runs[2])):.1%}"
@@ -131,12 +136,12 @@ def fan_out() -> None:
 
 
 def listening(stack: ExitStack, *groups: int) -> Ear:
-    """A subscriber, until the stack is left."""
+    """A subscriber that lives as long as the stack."""
     return records(stack.enter_context(Subscriber(groups=groups, transport="module", on_loss="ignore")))
 
 
 def paired(rounds: int, *sides: Side) -> list[list[Run]]:
-    """What each side did, in turns whose order changes; one round to warm up."""
+    """The runs of each side, in turns whose order changes, after one round to warm up."""
     runs: list[list[Run]] = [[] for _ in sides]
     for turn in range(rounds + 1):
         order = list(range(len(sides)))
@@ -149,12 +154,12 @@ def paired(rounds: int, *sides: Side) -> list[list[Run]]:
 
 
 def costs(side: list[Run]) -> list[float]:
-    """Nanoseconds an event that was delivered."""
+    """Nanoseconds per delivered event."""
     return [run.total_ns / max(run.delivered, 1) for run in side]
 
 
-def tell(name: str, side: list[Run]) -> None:
-    """One side's line."""
+def show(name: str, side: list[Run]) -> None:
+    """Print the line of one side."""
     cost = median(costs(side))
     share = sum(run.delivered for run in side) / sum(run.sent for run in side)
     click.echo(
@@ -168,5 +173,5 @@ def ratio(floor: list[Run], ours: list[Run]) -> float:
 
 
 def spread(side: list[float], again: list[float]) -> float:
-    """By how much the same thing differs from itself."""
+    """The spread of the same thing beside itself."""
     return spread_of([a / b for a, b in zip(side, again, strict=True)]) or 0.0

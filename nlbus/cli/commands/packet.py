@@ -1,4 +1,4 @@
-"""`nlbus packet`: the rules by which the kernel module nlbus_packet drops packets, or tells of a few only."""
+"""`nlbus packet`: the rules by which the kernel module nlbus_packet drops or samples packets."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from nlbus.packet import rules as all_rules
 
 COUNTERS = ("handle", "packets", "bytes", "events")
 in_netns = click.option(
-    "--netns", type=namespace, metavar="NAME|PATH|PID", help="The rules of this network namespace."
+    "--netns", type=namespace, metavar="NAME|PATH|PID", help="Use the rules of this network namespace."
 )
 
 
@@ -37,18 +37,18 @@ def protocol(value: str) -> str | int:
 
 @click.group()
 def packet() -> None:
-    """Look at IP packets, and drop some: by the kernel module nlbus_packet.
+    """Look at IP packets and drop some, with the kernel module nlbus_packet.
 
-    It tells each packet that passes a hook of netfilter (pre_routing, local_in, forward, local_out,
-    post_routing: the groups of the source `packet`), as long as somebody listens. Rules decide which are
-    dropped, and of which only a sample is told. Both are of one network namespace.
+    While somebody listens, it reports each packet that passes a netfilter hook (pre_routing, local_in,
+    forward, local_out, post_routing: the groups of the source `packet`). Rules decide which packets are
+    dropped, and which are only sampled. Listeners and rules belong to one network namespace.
 
     \b
     modprobe nlbus_packet                       after `make install-kmod`
-    nlbus listen packet                         each packet as it comes in and goes out
+    nlbus listen packet                         incoming and outgoing packets
     nlbus listen packet -g local_in --where 'dport == 22 and tcp_flags has "syn"'
-    nlbus listen packet -g drop                 what the rules drop
-    nlbus sources packet packet                 what is known of a packet
+    nlbus listen packet -g drop                 packets that rules drop
+    nlbus sources packet packet                 the columns of a packet
     nlbus packet rules add drop --protocol tcp --dport 23 --hook local_in
     nlbus packet rules list
     nlbus record packet web.pcapng -s 60        for `nlbus replay`
@@ -57,10 +57,10 @@ def packet() -> None:
 
 @packet.group()
 def rules() -> None:
-    """Add, list and delete rules; it needs CAP_NET_ADMIN.
+    """Add, list and delete rules. This needs CAP_NET_ADMIN.
 
-    For each packet at each hook the first rule that matches decides; where none does, the packet is accepted,
-    and told to who listens. nftables and its rules come after these.
+    For each packet at each hook, the first matching rule decides. A packet without a match is accepted and
+    reported. nftables runs after these rules.
 
     \b
     nlbus packet rules add drop --src 192.0.2.0/24 --hook pre_routing
@@ -75,7 +75,10 @@ def rules() -> None:
 @rules.command()
 @click.argument("action", type=click.Choice(ACTIONS))
 @click.option(
-    "--one-in", type=int, metavar="N", help="With sample: accept, and tell one packet in N, from the first."
+    "--one-in",
+    type=int,
+    metavar="N",
+    help="With sample: accept, and report one packet in N, beginning with the first.",
 )
 @click.option(
     "--hook",
@@ -83,22 +86,31 @@ def rules() -> None:
     type=name_list,
     multiple=True,
     metavar="H,...",
-    help="Only at these hooks: pre_routing, local_in, forward, local_out, post_routing.",
+    help="Match only at these hooks: pre_routing, local_in, forward, local_out, post_routing.",
 )
-@click.option("--family", type=click.Choice(["inet", "inet6"]), help="Only IPv4, or only IPv6.")
-@click.option("--protocol", type=protocol, metavar="P", help="tcp, udp, icmp ... or a number.")
-@click.option("--src", metavar="PREFIX", help="From this address or prefix: 10.0.0.0/8, fe80::/10.")
-@click.option("--dst", metavar="PREFIX", help="To this address or prefix.")
-@click.option("--sport", type=ports, metavar="P[-P]", help="From this port, or one of this range.")
-@click.option("--dport", type=ports, metavar="P[-P]", help="To this port. Later fragments have none.")
-@click.option("--iif", metavar="IFNAME", help="Came in by this interface.")
-@click.option("--oif", metavar="IFNAME", help="Goes out by this interface.")
-@click.option("--before", type=int, metavar="HANDLE", help="Before this rule; without it, at the end.")
+@click.option("--family", type=click.Choice(["inet", "inet6"]), help="Match only IPv4, or only IPv6.")
+@click.option(
+    "--protocol", type=protocol, metavar="P", help="Match this protocol: tcp, udp, icmp ... or a number."
+)
+@click.option("--src", metavar="PREFIX", help="Match this source address or prefix: 10.0.0.0/8, fe80::/10.")
+@click.option("--dst", metavar="PREFIX", help="Match this destination address or prefix.")
+@click.option("--sport", type=ports, metavar="P[-P]", help="Match this source port or range.")
+@click.option(
+    "--dport",
+    type=ports,
+    metavar="P[-P]",
+    help="Match this destination port or range. Later fragments have no ports.",
+)
+@click.option("--iif", metavar="IFNAME", help="Match this input interface.")
+@click.option("--oif", metavar="IFNAME", help="Match this output interface.")
+@click.option(
+    "--before", type=int, metavar="HANDLE", help="Insert it before this rule instead of at the end."
+)
 @in_netns
 def add(
     *, action: Action, hooks: tuple[list[str], ...], before: int | None, netns: str | int | None, **match: Any
 ) -> None:
-    """Add a rule: what is done (accept, drop, sample) with packets that match all the options.
+    """Add a rule: accept, drop or sample the packets that match all options.
 
     Prints the rule's handle.
 
@@ -117,11 +129,11 @@ def add(
     "--output",
     type=click.Choice(["text", "json"]),
     default="text",
-    help="A table, or a JSON object a line.",
+    help="A table, or one JSON object per line.",
 )
 @in_netns
 def list_rules(*, output: str, netns: str | int | None) -> None:
-    """List the rules in their order: handle, packets that matched, their bytes, how many were told.
+    """List the rules in order: handle, matching packets, their bytes, packets reported.
 
     \b
     nlbus packet rules list
@@ -143,7 +155,7 @@ def delete(*, handles: tuple[int, ...], netns: str | int | None) -> None:
 @rules.command()
 @in_netns
 def flush(*, netns: str | int | None) -> None:
-    """Delete all rules: nothing is dropped any more, and each packet told."""
+    """Delete all rules: then no packet is dropped, and each is reported."""
     flush_rules(netns=netns)
 
 
@@ -161,7 +173,7 @@ def _table(found: list[Rule]) -> Iterator[str]:
 
 
 def as_words(rule: Rule) -> str:
-    """The rule as `nlbus packet rules add` takes it."""
+    """The rule as arguments of `nlbus packet rules add`."""
     words: list[str] = [rule.action]
     for name, value in asdict(rule).items():
         if name == "action" or name in COUNTERS or value is None or value == ():

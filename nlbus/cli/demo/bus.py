@@ -1,4 +1,4 @@
-"""The demo's second part: a publisher at full rate, three subscribers, and whether the sums come out even."""
+"""The demo's second part: a publisher at full rate and three subscribers; checks sent = delivered + lost."""
 
 import json
 import subprocess
@@ -15,12 +15,12 @@ from nlbus.cli.demo.roles import EVENT
 SECONDS = 3.0
 STREAMS = (Groups(1), Groups(1, 2), Groups(2, 3), Groups(3))
 SUBSCRIBERS = {"A": Groups(1, 2), "B": Groups(2, 3), "C": Groups(3)}
-# C has room for ten full datagrams only, so as to lose some.
+# C has room for ten full datagrams only, so that it loses some.
 BUFFER_EVENTS = {"A": None, "B": None, "C": 400}
 
 
 class Child:
-    """A process of nlbus.cli.demo.roles; leaving the context ends it, whatever it does."""
+    """A process of nlbus.cli.demo.roles; leaving the context kills it."""
 
     def __init__(self, role: str, **arguments: Any) -> None:
         self._role = role
@@ -36,7 +36,7 @@ class Child:
         self._process.kill()
         self._process.communicate()
 
-    def tell(self, word: str) -> None:
+    def send(self, word: str) -> None:
         """Send it a line."""
         assert self._process.stdin is not None
         self._process.stdin.write(word + "\n")
@@ -52,7 +52,7 @@ class Child:
 
 
 def show() -> None:
-    """Run it and print the table."""
+    """Run this part and print the table."""
     with ExitStack() as stack:
         pub = stack.enter_context(
             Child("publisher", masks=[groups.mask for groups in STREAMS], seconds=SECONDS)
@@ -65,16 +65,16 @@ def show() -> None:
         }
         for child in (pub, *subs.values()):
             child.hear()
-        pub.tell("start")
+        pub.send("start")
         seconds = pub.hear()
         for sub in subs.values():
-            sub.tell("drain")
+            sub.send("drain")
         for sub in subs.values():
             sub.hear()
-        pub.tell("finish")
+        pub.send("finish")
         sent = pub.hear()
         for sub in subs.values():
-            sub.tell("report")
+            sub.send("report")
         _table(sent, seconds, {name: sub.hear() for name, sub in subs.items()})
 
 

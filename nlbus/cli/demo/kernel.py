@@ -1,4 +1,4 @@
-"""The demo's first part: devices, addresses and routes come and go, and the kernel's events are arrays."""
+"""The demo's first part: devices, addresses and routes change, and the kernel's events arrive as arrays."""
 
 import ctypes
 import os
@@ -17,7 +17,7 @@ from nlbus.sources import find, group_names
 
 ROUTES = 500
 PAIR = "demo0", "demo1"
-QUIET = 0.3  # seconds without an event: it was the last one
+QUIET = 0.3  # seconds without an event, after which no more are expected
 SHOWN = 4
 
 
@@ -83,8 +83,8 @@ def _count(batches: list[Batch]) -> None:
 
 
 def _change_lo() -> str:
-    """Have the kernel tell of our own lo as if it had changed; why not, where that is not allowed."""
-    # The sysfs of the caller shows the caller's lo: ours needs a mount, which ends with our mount namespace.
+    """Make the kernel send a uevent for our own lo; returns the reason if that is not allowed."""
+    # /sys shows the caller's lo. Ours needs a mount of its own, which ends with our mount namespace.
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(b"sysfs", b"/sys", b"sysfs", 0, None) != 0:
         return f"(No uevent of lo: mounting a sysfs of our own: {os.strerror(ctypes.get_errno())}.)"

@@ -13,12 +13,12 @@ from nlbus.bus.publisher import DATAGRAM_BYTES
 
 ROUNDS = 21
 GROUP = 9
-A_DATAGRAM = 505  # events of 64 bytes that fill it
+A_DATAGRAM = 505  # events of 64 bytes that fill a datagram
 PER_TURN = 256  # datagrams
 
 
 def show() -> None:
-    """Measure, and print the ratio; or why there is none."""
+    """Measure and print the ratio, or the reason why there is none."""
     mask = 1 << GROUP - 1
     try:
         with (

@@ -1,6 +1,6 @@
-"""The processes of the demo's second part: a publisher and subscribers, told what to do by lines of stdin.
+"""The processes of the demo's second part: a publisher and subscribers, driven by lines of stdin.
 
-Each answers on stdout, a JSON value a line, and ends when stdin does.
+Each answers on stdout, one JSON value per line, and ends when stdin does.
 """
 
 import io
@@ -15,12 +15,12 @@ import numpy as np
 from nlbus import Batch, Publisher, Subscriber
 
 EVENT = np.dtype([("id", "<u8"), ("value", "<f8"), ("text", "S48")])
-BLOCK = 8080  # events a call: 16 full datagrams of 505
-QUIET = 0.1  # seconds without an event: nothing is queued any more
+BLOCK = 8080  # events per call: 16 full datagrams of 505
+QUIET = 0.1  # seconds without an event, after which the queue is empty
 
 
 def answer(value: object) -> None:
-    """Tell the demo something."""
+    """Write an answer for the demo."""
     print(json.dumps(value), flush=True)
 
 
@@ -42,7 +42,7 @@ def publisher(masks: list[int], seconds: float) -> None:
         now = time.perf_counter()
     answer(now - began)
     sys.stdin.readline()
-    # Behind a full buffer nobody would know how much was lost at the end: a last event for each stream.
+    # One last event per stream, so that losses at the end become known.
     for to in groups:
         records["id"] += 1
         pub.publish_many(records[-1:], to)
@@ -51,7 +51,7 @@ def publisher(masks: list[int], seconds: float) -> None:
 
 
 class Reader:
-    """A subscriber that counts what it gets by itself, beside the ledger."""
+    """A subscriber that counts its events itself, independently of the ledger."""
 
     def __init__(self, groups: list[int], buffer_events: int | None) -> None:
         self.sub = Subscriber("bus", groups, buffer_events=buffer_events, on_loss="ignore")
@@ -61,10 +61,10 @@ class Reader:
         self._newest = -1
 
     def run(self) -> None:
-        """Receive; on "drain" until nothing is queued, on "report" the same and tell all."""
+        """Receive; on "drain" empty the queue, on "report" do the same and report the counts."""
         poll = select.poll()
         poll.register(self.sub.fileno(), select.POLLIN)
-        # Unbuffered, for poll knows nothing of what a buffer holds.
+        # Unbuffered, because poll does not see the contents of a buffer.
         stdin = io.FileIO(0, closefd=False)
         poll.register(stdin, select.POLLIN)
         answer("ready")
