@@ -9,7 +9,7 @@ Names = Mapping[int, str]  # of links, by index
 # Kinds whose data is not compared, as the kernel that these tests were written on has none of them.
 UNSEEN = (
     "geneve", "bond", "vlan", "ipvlan", "ipip", "sit", "ip6tnl", "gre", "gretap", "ip6gre", "ip6gretap",
-    "vrf", "netkit",
+    "vrf", "netkit", "ovpn",
 )  # fmt: skip
 
 LINK_TYPES = {"tunnel": "ipip", "ipgre": "gre", "ip6gre": "gre6"}

@@ -102,6 +102,9 @@ GENEVE: Entries = (
     Attr("IFLA_GENEVE_DF", 13, U8, enum=DONT_FRAGMENT),
     Attr("IFLA_GENEVE_INNER_PROTO_INHERIT", 14, FLAG),
     Struct("IFLA_GENEVE_PORT_RANGE", 15, PORT_RANGE),
+    Attr("IFLA_GENEVE_GRO_HINT", 16, FLAG),
+    Attr("IFLA_GENEVE_LOCAL", 17, ADDRESS),
+    Attr("IFLA_GENEVE_LOCAL6", 18, ADDRESS, column="local"),
 )
 
 MULTICAST_ROUTER = numbered("disabled temp_query perm temp")  # MDB_RTR_TYPE_*
@@ -158,6 +161,7 @@ BRIDGE: Entries = (
     ),
     Attr("IFLA_BR_FDB_N_LEARNED", 48, U32),
     Attr("IFLA_BR_FDB_MAX_LEARNED", 49, U32),
+    Attr("IFLA_BR_STP_MODE", 50, U32, enum=numbered("auto user kernel")),  # BR_STP_MODE_*
     *ignored("IFLA_BR_", PAD=40, MCAST_QUERIER_STATE=47),
 )
 
@@ -204,6 +208,7 @@ BRIDGE_PORT: Entries = (
     Attr("IFLA_BRPORT_MCAST_MAX_GROUPS", 42, U32),
     Attr("IFLA_BRPORT_NEIGH_VLAN_SUPPRESS", 43, U8),
     Attr("IFLA_BRPORT_BACKUP_NHID", 44, U32),
+    Attr("IFLA_BRPORT_NEIGH_FORWARD_GRAT", 45, U8),
     *ignored("IFLA_BRPORT_", FLUSH=24, PAD=26),
 )
 
@@ -271,6 +276,7 @@ BOND: Entries = (
     _targets("IFLA_BOND_NS_IP6_TARGET", 31, IPV6),
     Attr("IFLA_BOND_COUPLED_CONTROL", 32, U8),
     Attr("IFLA_BOND_BROADCAST_NEIGH", 33, U8),
+    Attr("IFLA_BOND_LACP_STRICT", 34, U8),
 )
 
 BOND_SLAVE: Entries = (
@@ -284,6 +290,8 @@ BOND_SLAVE: Entries = (
     Attr("IFLA_BOND_SLAVE_AD_PARTNER_OPER_PORT_STATE", 8, U16, display="hex"),
     Attr("IFLA_BOND_SLAVE_PRIO", 9, S32),
     Attr("IFLA_BOND_SLAVE_ACTOR_PORT_PRIO", 10, U16),
+    Attr("IFLA_BOND_SLAVE_AD_CHURN_ACTOR_STATE", 11, U8),
+    Attr("IFLA_BOND_SLAVE_AD_CHURN_PARTNER_STATE", 12, U8),
 )
 
 MACVLAN: Entries = (
@@ -338,6 +346,8 @@ NETKIT: Entries = (
     Attr("IFLA_NETKIT_TAILROOM", 9, U16, "bytes"),
 )
 
+OVPN: Entries = (Attr("IFLA_OVPN_MODE", 1, U8, enum=numbered("p2p mp")),)  # OVPN_MODE_*
+
 VRF: Entries = (Attr("IFLA_VRF_TABLE", 1, U32),)
 VRF_PORT: Entries = (Attr("IFLA_VRF_PORT_TABLE", 1, U32),)
 
@@ -361,6 +371,7 @@ KINDS: Mapping[str, tuple[str, Entries]] = {
     "tun": ("IFLA_TUN_", TUN),
     "vrf": ("IFLA_VRF_", VRF),
     "netkit": ("IFLA_NETKIT_", NETKIT),
+    "ovpn": ("IFLA_OVPN_", OVPN),
 }  # Prefixes so short that the columns are linkinfo_bridge_port_state, linkinfo_bond_slave_state.
 PORT_KINDS: Mapping[str, tuple[str, Entries]] = {
     "bridge": ("IFLA_BR", BRIDGE_PORT),
