@@ -1,4 +1,4 @@
-"""What every test gets: an end, whatever hangs."""
+"""A time limit for every test, even one that hangs without the GIL."""
 
 import faulthandler
 import os
@@ -9,18 +9,18 @@ from types import FrameType
 import pytest
 
 TIMEOUT = 60.0
-# In a guest of tests/lab processors are emulated.
+# The guests of tests/lab emulate their processors.
 PATIENCE = {"": 1, "debug": 10}.get(os.environ.get("NLBUS_GUEST", ""), 4)
-# A loop without the GIL never comes back to the handler: then the whole run ends, with all stacks.
+# A loop without the GIL never returns to the signal handler: end the whole run, with all stacks.
 GRACE = 30.0
 
-stderr = pytest.StashKey[int]()  # of the run: nothing is captured yet
+stderr = pytest.StashKey[int]()  # the run's own, before anything is captured
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"timeout(seconds): end the test after so long (default {TIMEOUT:g})")
     config.stash[stderr] = os.dup(2)
-    # A shell lets what it runs in the background ignore Ctrl-C, which tests send to their children.
+    # A shell starts background jobs with SIGINT ignored; tests send Ctrl-C to their children.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -1,4 +1,4 @@
-"""What the tests of AsyncSubscriber share."""
+"""Helpers for the tests of AsyncSubscriber."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ AsyncSubscribe = Callable[..., AsyncSubscriber]
 
 
 def runner(library: str) -> Run:
-    """What runs an async function with its arguments to its end."""
+    """Return a function that runs an async function with its arguments to completion."""
     if library == "asyncio":
         return lambda main, *args: asyncio.run(main(*args))
     module = pytest.importorskip(library, reason=f"{library} is not installed")
@@ -28,10 +28,10 @@ def runner(library: str) -> Run:
 
 
 def watchers(sub: AsyncSubscriber) -> int:
-    """How many epoll descriptors of this process wait for the subscriber's to be readable."""
+    """Number of this process's epoll descriptors that watch the subscriber's."""
     found = 0
     for path in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # the one that lists the others
+        with contextlib.suppress(FileNotFoundError):  # the descriptor of the listing itself
             if str(path.readlink()) == "anon_inode:[eventpoll]":
                 info = Path("/proc/self/fdinfo", path.name).read_text()
                 watched = re.findall(r"^tfd: +(\d+) events: +([0-9a-f]+)", info, re.MULTILINE)

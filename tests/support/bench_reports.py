@@ -1,4 +1,4 @@
-"""A report of a run that never was, with something of every section."""
+"""A made-up report with something in every section."""
 
 # ruff: noqa: E501 - tables of figures
 
@@ -145,7 +145,7 @@ def report() -> Report:
     )
 
 
-# -- for tests that make their own ------------------------------------------------------------------
+# -- builders for single measurements ------------------------------------------------------------------
 
 
 def rate(*samples: float, subject: str = "nlbus", unit: str = "events/s", **more: Any) -> Measurement:

@@ -1,6 +1,6 @@
-"""The oracle of capture files: pcap and pcapng once more, with `struct`, written from the specifications.
+"""The oracle of capture files: pcap and pcapng again, with `struct`, written from the specifications.
 
-Builders take either byte order, and any number that a block holds can be wrong.
+Builders take either byte order, and every number in a block can be set to a wrong value.
 """
 
 import io
@@ -15,7 +15,7 @@ NETLINK = 253
 SECTION, INTERFACE, OLD_PACKET, SIMPLE, STATISTICS, ENHANCED = 0x0A0D0D0A, 1, 2, 3, 5, 6
 PCAP_HEADER = struct.calcsize("IHHiIII")
 
-# What many captures hold: five messages, and when they came.
+# The five messages of most captures, and their times.
 NS = (9, bytes([9]))  # if_tsresol
 SECOND = 10**9
 MESSAGES = [reference.message(16 + i, bytes([i]) * (4 * i), seq=i, flags=0x400) for i in range(5)]
@@ -26,7 +26,7 @@ TIMES = [1_700_000_000 * SECOND + i * 1000 for i in range(5)]
 
 
 def cooked(datagram: bytes, protocol: int = 0) -> bytes:
-    """A packet as LINKTYPE_NETLINK has it."""
+    """A packet in LINKTYPE_NETLINK's format."""
     return struct.pack(">HH10xH", 4, 824, protocol) + datagram
 
 
@@ -60,8 +60,8 @@ def interface(
     )
 
 
-def told(text: str) -> tuple[int, bytes]:
-    """A comment, as option."""
+def comment(text: str) -> tuple[int, bytes]:
+    """A comment option."""
     return 1, text.encode()
 
 
@@ -121,7 +121,7 @@ def pcap(
 
 
 class Message(NamedTuple):
-    """A netlink message of a capture, as Batch.messages and Batch.payload tell it."""
+    """A netlink message of a capture, as Batch.messages and Batch.payload return it."""
 
     time_ns: int
     type: int
@@ -134,7 +134,7 @@ class Message(NamedTuple):
 
 
 def blocks(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """(offset, type, body) of a sound little-endian pcapng file."""
+    """(offset, type, body) per block of a valid little-endian pcapng file."""
     at = 0
     while at < len(data):
         kind, total = struct.unpack_from("<II", data, at)
@@ -143,7 +143,7 @@ def blocks(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def block_ends(data: bytes) -> list[int]:
-    """Offsets at which a sound file, pcap or pcapng, may end."""
+    """Offsets at which a valid file, pcap or pcapng, may end."""
     if data[:4] == struct.pack("<I", SECTION):
         return [at + 12 + len(body) for at, _, body in blocks(data)]
     ends = [PCAP_HEADER]
@@ -153,7 +153,7 @@ def block_ends(data: bytes) -> list[int]:
 
 
 def messages(data: bytes) -> list[Message]:
-    """All messages of a little-endian pcapng file of one netlink protocol, as far as nlbus writes them."""
+    """All messages of a little-endian pcapng file of one netlink protocol that nlbus wrote."""
     found: list[Message] = []
     origins: list[dict[str, int]] = []
     for _, kind, body in blocks(data):
@@ -176,7 +176,7 @@ def messages(data: bytes) -> list[Message]:
 
 
 def origin(body: bytes) -> dict[str, int]:
-    """What the comment of an interface description tells in numbers."""
+    """The numbers in the comment of an interface description."""
     at = 8
     while at + 4 <= len(body):
         code, length = struct.unpack_from("<HH", body, at)
@@ -188,7 +188,7 @@ def origin(body: bytes) -> dict[str, int]:
     return {}
 
 
-# -- comparing ------------------------------------------------------------------------------------
+# -- comparing batches ------------------------------------------------------------------------------------
 
 
 def reread(data: bytes) -> list[Batch]:
@@ -196,10 +196,10 @@ def reread(data: bytes) -> list[Batch]:
 
 
 def contents(batch: Batch) -> list[Any]:
-    """All that a batch says, but for where its bytes lie."""
+    """Everything in a batch except where its bytes lie."""
     rows = batch.messages[["type", "flags", "seq", "portid", "group", "nsid", "length"]].tolist()
     if batch.on_bus:
-        # A cut batch may be shorter where it was one of varying events: the rest was not selected.
+        # A selection from a block of variable-length events may be shorter: the rest was not selected.
         rows = [row[:-1] for row in rows]
     payloads = [batch.payload(i) for i in range(len(batch))]
     loss = (batch.loss.rows.tolist(), batch.loss.open, batch.loss.grew)
@@ -210,7 +210,7 @@ def same(one: Iterable[Batch], other: Iterable[Batch]) -> None:
     assert [contents(b) for b in one] == [contents(b) for b in other]
 
 
-# -- reading --------------------------------------------------------------------------------------
+# -- reading with nlbus --------------------------------------------------------------------------------------
 
 
 def opened(data: bytes, source: str | None = None) -> Capture:

@@ -1,4 +1,4 @@
-"""Commands of nlbus as processes, as users start them."""
+"""nlbus commands as child processes."""
 
 import json
 import os
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Listen:
-    """`nlbus listen`, which has joined its groups when this returns."""
+    """A running `nlbus listen`; its groups are joined when the constructor returns."""
 
     def __init__(self, *args: str) -> None:
         self.process = subprocess.Popen(
@@ -31,7 +31,7 @@ class Listen:
             self.greeting += more
 
     def line(self) -> str:
-        """The next line, while it runs."""
+        """The next line of output; fails if the command ends."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().rstrip("\n")
 
@@ -39,14 +39,14 @@ class Listen:
         return dict(json.loads(self.line()))
 
     def end(self, number: int | None = None) -> tuple[int, list[str], str]:
-        """Exit code, the other lines of stdout, stderr; after this signal, or by itself."""
+        """Send the signal, if any, wait, and return (exit code, remaining lines of stdout, stderr)."""
         if number is not None:
             self.process.send_signal(number)
         out, err = self.process.communicate(timeout=30)
         return self.process.returncode, out.splitlines(), err
 
     def stop(self) -> None:
-        """Let it sleep, so that its buffer overflows."""
+        """Suspend the process, so that its buffer overflows."""
         self.process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
 

@@ -1,6 +1,6 @@
-"""Decodes messages to rows as their schema says, in plain Python: the oracle for nlbus._core.columns.decode.
+"""Decodes messages to rows by their schema, in plain Python: the oracle for nlbus._core.columns.decode.
 
-It takes nothing from nlbus but the vocabulary of nlbus/schema, and is written to be read, not to be fast.
+It uses only nlbus/schema's types from nlbus, and is written for readability, not speed.
 """
 
 import struct
@@ -15,14 +15,14 @@ from nlbus.schema.schema import Attr, Elements, Entry, List, Nest, Schema, Selec
 from nlbus.schema.types import Column, Field, Type
 
 NUMBER = 0x3FFF  # of nla_type, without its flags
-BAD = object()  # no value of this type
+BAD = object()  # marks bytes that are no value of the type
 
 
 @dataclass
 class Decoded:
-    """A row a message: its columns, None where absent; what has happened; whether it is damaged.
+    """One row per message: its columns (None where absent), its operation, and whether it is damaged.
 
-    Values are int, True (a flag), str (what is no UTF-8 as surrogates), bytes, and lists of these and None.
+    Values are int, True (a flag), str (invalid UTF-8 as surrogates), bytes, and lists of these and None.
     An address is 16 bytes.
     """
 
@@ -34,7 +34,7 @@ class Decoded:
 
 
 def decode(schema: Schema, messages: Iterable[tuple[int, int, bytes]]) -> Decoded:
-    """Decode those of the messages, each (type, flags, payload), that are of this kind."""
+    """Decode the messages of this kind; each message is (type, flags, payload)."""
     found = Decoded()
     columns = list(dict.fromkeys(columns_of(schema)))
     size = size_of(schema.header)
@@ -57,7 +57,7 @@ def decode(schema: Schema, messages: Iterable[tuple[int, int, bytes]]) -> Decode
 
 
 def happened(schema: Schema, kind: int, flags: int, payload: bytes) -> Literal["new", "change", "del"] | None:
-    """None: the message is of another kind."""
+    """The operation, or None if the message is of another kind."""
     for wanted, condition in ((True, schema.selector), (False, schema.unless)):
         if condition:
             at, size, value = condition
@@ -71,13 +71,13 @@ def happened(schema: Schema, kind: int, flags: int, payload: bytes) -> Literal["
 
 
 class Message:
-    """One message on its way to a row."""
+    """One message while it is decoded to a row."""
 
     def __init__(self, row: dict[str, Any]) -> None:
         self.row = row
         self.damaged = False
         self.unknown = 0
-        self.text: str | None = None  # the last that selects
+        self.text: str | None = None  # the newest selector
 
     def fields(self, lead: str, fields: Sequence[Field], data: bytes, *, listed: bool = False) -> None:
         at = 0
@@ -187,7 +187,7 @@ class Message:
 
 
 def value_of(type: Type, data: bytes) -> Any:
-    """The value of this type that the data begins with; BAD if it has none."""
+    """The value of this type at the start of the data; BAD if there is none."""
     if len(data) < type.size:
         return BAD
     kind = type.kind
@@ -230,7 +230,7 @@ def is_absent(each: Field, value: Any) -> bool:
 
 
 def columns_of(schema: Schema) -> Iterator[str]:
-    """Every column, once for each entry that fills it."""
+    """Every column, once per entry that fills it."""
     yield from (each.name for each in schema.header if each.name)
     yield from columns_in("", schema.prefix, schema.entries)
 
@@ -257,7 +257,7 @@ def columns_within(name: str, entry: Elements) -> Iterator[str]:
 
 
 def name_of(lead: str, prefix: str, entry: Entry) -> str:
-    """What an entry's column is called, or what its columns begin with."""
+    """The name of an entry's column, or the common prefix of its columns."""
     if isinstance(entry, Select):
         return lead
     own = entry.column or entry.kernel.removeprefix(prefix).lower()
@@ -276,11 +276,11 @@ def aligned(length: int) -> int:
     return length + -length % 4
 
 
-# -- for people -------------------------------------------------------------------------------------
+# -- display form -------------------------------------------------------------------------------------
 
 
 def shown(column: Column, value: Any) -> Any:
-    """As a person reads it: names of enumerations, lists of names of flags, text of addresses and bytes."""
+    """The display form: names of enumerations, lists of flag names, text of addresses and bytes."""
     if isinstance(value, list):
         return [shown(column, item) for item in value]
     if value is None:

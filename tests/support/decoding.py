@@ -1,7 +1,7 @@
-"""The compiled decoder beside columns_reference: the same messages, every cell, every count.
+"""Compares the compiled decoder with columns_reference: the same messages, every cell, every count.
 
-Messages stand against a page that may not be touched, before it and behind it: a decoder that reads a byte
-too many ends the process.
+Each message lies directly before and directly behind an inaccessible page, so a decoder that reads one byte
+too many crashes the process.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,11 +21,11 @@ from tests.support.reference import kernel_chain, message
 from tests.support.schemas import Message
 from tests.unit.wire.test_wire_fuzz import EDGE
 
-SOURCE = "route"  # any with netlink's framing
+SOURCE = "route"  # any source with netlink's framing
 
 
 def batch_of(messages: Iterable[Message], *, chained: bool = False) -> Batch:
-    """A batch of these messages, a datagram each, or one of all."""
+    """A batch of these messages: one datagram per message, or one for all if chained."""
     wire = [message(kind, payload, flags=flags) for kind, flags, payload in messages]
     return Batch.from_datagrams(SOURCE, [kernel_chain(*wire)] if chained else wire)
 
@@ -37,7 +37,7 @@ def decode(schema: Schema, batch: Batch, wanted: frozenset[str] | None = None) -
 
 
 def python(column: Column, values: Values) -> list[Any]:
-    """Cells as columns_reference has them."""
+    """The cells as columns_reference represents them."""
     if column.list:
         assert values.items is not None
         items = _values(column, values.items)
@@ -76,7 +76,7 @@ def _or_none(cells: list[Any], values: Values) -> list[Any]:
 
 
 def rows_of(schema: Schema, found: DecodedRows, wanted: frozenset[str] | None = None) -> list[dict[str, Any]]:
-    """All columns but nl_*, a dict a row."""
+    """All columns but nl_*: one dict per row."""
     columns = decoder(schema, wanted).columns
     nl = len(NL_COLUMNS)
     names = [column.name for column in columns[nl:]]
@@ -88,7 +88,7 @@ def rows_of(schema: Schema, found: DecodedRows, wanted: frozenset[str] | None = 
 
 
 def agree(schema: Schema, messages: Sequence[Message], *, chained: bool = False) -> columns_reference.Decoded:
-    """Decode with both, and compare all that they found."""
+    """Decode with both and compare everything that they return."""
     expected = columns_reference.decode(schema, messages)
     batch = batch_of(messages, chained=chained)
     found = decode(schema, batch)
@@ -112,14 +112,14 @@ def compare(schema: Schema, found: DecodedRows, expected: columns_reference.Deco
 
 
 def agree_at_the_edge(schema: Schema, messages: Iterable[Message]) -> None:
-    """The same, each message against an unreadable page."""
+    """Like agree(), with each message next to an inaccessible page."""
     anything = Batch.from_datagrams(SOURCE, [message(1)])
     base = anything.data.ctypes.data
     for kind, flags, payload in messages:
         expected = columns_reference.decode(schema, [(kind, flags, payload)])
         for view in EDGE.places(payload):
             start = EDGE.start if view.nbytes == 0 else _address(view)
-            # A row says where its payload is, from the start of the block: anywhere in memory.
+            # A row stores its payload as an offset from the block, which may lead anywhere in memory.
             row = np.array([(start - base, len(payload), kind, flags, 0, 0, 0, -1)], MESSAGE)
             compare(schema, decoder(schema, None).rows(anything.block, row, LIVE), expected)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""The documents of this repository: README, docs/ and the others, with their code blocks."""
+"""The documents of this repository (README, docs/ and others) and their code blocks."""
 
 import re
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a document."""
+    """A fenced code block of a document."""
 
     document: Path
     line: int  # of its first line of code

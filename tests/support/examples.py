@@ -1,4 +1,4 @@
-"""Runs a file of examples/ until it says something, while something happens."""
+"""Runs a program of examples/ until it prints a line, while events happen."""
 
 import os
 import select
@@ -15,7 +15,7 @@ SECONDS = 30
 
 
 class Example:
-    """An example that runs in this namespace."""
+    """A running example in this network namespace."""
 
     def __init__(self, *command: str) -> None:
         self.process = subprocess.Popen(
@@ -26,7 +26,7 @@ class Example:
         self._said = b""
 
     def says(self, words: str, happen: Callable[[], None]) -> str:
-        """The line with these words; until it comes, something happens again and again."""
+        """The line that contains these words; calls `happen` repeatedly until it comes."""
         assert self.process.stdout is not None
         give_up = time.monotonic() + SECONDS
         while time.monotonic() < give_up:
@@ -43,7 +43,7 @@ class Example:
         raise AssertionError(f"it never said {words!r}, but {self._said.decode()!r}")
 
     def ends(self) -> None:
-        """Ctrl-C ends it, without a word."""
+        """Ctrl-C ends the program with no further output."""
         self.process.send_signal(signal.SIGINT)
         _, err = self.process.communicate(timeout=SECONDS)
         assert (self.process.returncode, err.decode()) == (0, "")
@@ -51,7 +51,7 @@ class Example:
 
 @contextmanager
 def example(*command: str) -> Iterator[Example]:
-    """It has ended when the test has."""
+    """An example that is killed when the test ends."""
     here = Example(*command)
     try:
         yield here

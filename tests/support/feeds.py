@@ -1,4 +1,4 @@
-"""Feeds without a kernel: batches that a test made, with times, senders, groups and losses."""
+"""Feeds without a kernel: batches built by a test, with times, senders, groups and losses."""
 
 import io
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from nlbus import Batch, ClosedError, Groups, open_capture
 from nlbus.bus.stream import Feed
 from nlbus.sources import Source, find
-from tests.support.captures import cooked, interface, packet, section, told
+from tests.support.captures import comment, cooked, interface, packet, section
 
 NS = (9, bytes([9]))
 
@@ -16,7 +16,7 @@ JOINED = Groups(1, 7)
 
 
 class Given(Feed):
-    """Yields these batches, each with the losses it has, then ends."""
+    """Yields the given batches, each with its losses, then ends."""
 
     def __init__(self, source: str, batches: Iterable[Batch], groups: Groups = JOINED) -> None:
         super().__init__("ignore")
@@ -49,7 +49,7 @@ class Given(Feed):
 
 
 class Sent(NamedTuple):
-    """A datagram, and how it came."""
+    """A datagram and its receive metadata."""
 
     time_ns: int
     datagram: bytes
@@ -60,7 +60,7 @@ class Sent(NamedTuple):
 
 
 def batches(source: str, sent: Iterable[Sent]) -> list[Batch]:
-    """Batches with times, senders and groups, by way of a capture that the oracle builds."""
+    """Batches with times, senders and groups, decoded from a capture that the oracle builds."""
     protocol = find(source).protocol
     blocks = [section()]
     origins: dict[tuple[int, ...], int] = {}
@@ -68,6 +68,6 @@ def batches(source: str, sent: Iterable[Sent]) -> list[Batch]:
         if one[2:] not in origins:
             origins[one[2:]] = len(origins)
             words = f"group={one.group} portid={one.portid} uid={one.uid} nsid={one.nsid}"
-            blocks.append(interface(NS, told(f"nlbus source={source} protocol={protocol} {words}")))
+            blocks.append(interface(NS, comment(f"nlbus source={source} protocol={protocol} {words}")))
         blocks.append(packet(cooked(one.datagram, protocol), one.time_ns, origins[one[2:]]))
     return list(open_capture(io.BytesIO(b"".join(blocks)), on_loss="ignore"))

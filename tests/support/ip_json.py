@@ -1,6 +1,7 @@
-"""Rows of route's tables as `ip -j -d` prints them, so that the two can be compared as a whole.
+"""Rows of route's tables as `ip -j -d` prints them, for comparison as a whole.
 
-UNTOLD: the columns that ip does not tell, or only of what these tests do not make. All others are looked at.
+NOT_COMPARED: columns that ip does not print, or prints only for objects that these tests do not make.
+All other columns are compared.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -8,7 +9,7 @@ from typing import Any
 
 from tests.support.ip_json_link import Names, Row, given, link, true, truth
 
-UNTOLD: Mapping[str, str] = {
+NOT_COMPARED: Mapping[str, str] = {
     "link": """carrier carrier_up_count carrier_down_count change event new_netnsid target_netnsid
         new_ifindex num_vf netns_immutable headroom tailroom max_pacing_offload_horizon gro_ipv4_max_size
         gso_ipv4_max_size link_netnsid perm_address phys_port_id phys_port_name phys_switch_id
@@ -31,7 +32,7 @@ SCOPES = {"universe": "global"}
 
 
 def marks(*names: str) -> dict[str, None]:
-    """What ip prints as a name with no value."""
+    """Keys that ip prints without a value."""
     return dict.fromkeys(names)
 
 
@@ -43,11 +44,11 @@ def seconds(value: int | None, ticks: int = 100) -> float | None:
 
 
 def addr(row: Row, names: Names) -> dict[str, Any]:
-    """One of addr_info, and the ifindex beside it."""
+    """One entry of addr_info, with its ifindex."""
     flags = set(row["flags"])
     dynamic = "permanent" not in flags
     local = row["local"] or row["address"]
-    told = given(
+    printed = given(
         ifindex=row["ifindex"],
         family=row["family"],
         local=local,
@@ -64,8 +65,8 @@ def addr(row: Row, names: Names) -> dict[str, Any]:
     words = {"secondary": "temporary"} if row["family"] == "inet6" else {}
     renamed = {"managetempaddr": "mngtmpaddr", "homeaddress": "home", "mcautojoin": "autojoin"} | words
     if row["family"] == "inet6" and row["rt_priority"] == 0:
-        told.pop("metric")
-    return told | {renamed.get(flag, flag): True for flag in flags - {"permanent", "stable_privacy"}}
+        printed.pop("metric")
+    return printed | {renamed.get(flag, flag): True for flag in flags - {"permanent", "stable_privacy"}}
 
 
 # -- route ------------------------------------------------------------------------------------------
@@ -73,7 +74,7 @@ def addr(row: Row, names: Names) -> dict[str, Any]:
 
 def route(row: Row, names: Names) -> dict[str, Any]:
     flags = list(row["flags"])
-    told = given(
+    printed = given(
         type=row["type"],
         dst=prefix(row["dst"], row["dst_len"], row["family"]),
         nhid=row["nh_id"],
@@ -93,17 +94,17 @@ def route(row: Row, names: Names) -> dict[str, Any]:
         pref=row["pref"],
     )
     if row["src_len"]:
-        told["from"] = prefix(row["src"], row["src_len"], row["family"])
+        printed["from"] = prefix(row["src"], row["src_len"], row["family"])
     if row["multipath_ifindex"] is not None:
         hops = zip(
             *(row[f"multipath_{name}"] for name in ("gateway", "via", "ifindex", "hops", "flags")),
             strict=True,
         )
-        told["nexthops"] = [
+        printed["nexthops"] = [
             given(gateway=gateway, via=via(other), dev=names.get(index), weight=weight + 1, flags=list(flags))
             for gateway, other, index, weight, flags in hops
         ]
-    return told
+    return printed
 
 
 def prefix(address: str | None, length: int, family: str) -> str:
@@ -118,30 +119,30 @@ def via(address: str | None) -> dict[str, str] | None:
 
 def metrics(row: Row) -> list[dict[str, Any]] | None:
     same = "mtu window ssthresh cwnd advmss reordering hoplimit initcwnd initrwnd quickack rto_min"
-    told = given(**{name: row[f"metrics_{name}"] for name in same.split()})
-    told |= given(
+    printed = given(**{name: row[f"metrics_{name}"] for name in same.split()})
+    printed |= given(
         rtt=seconds(row["metrics_rtt"], 8),
         rttvar=seconds(row["metrics_rttvar"], 4),
         congestion=row["metrics_cc_algo"],
     )
-    told |= marks(*(row["metrics_features"] or ()))
-    # ip says `lock` for people only; it locks rto_min itself
+    printed |= marks(*(row["metrics_features"] or ()))
+    # ip prints `lock` in text output only; it locks rto_min itself
     assert row["metrics_lock"] in (None, ["mtu", "cwnd", "rto_min"])
-    return [told] if told else None
+    return [printed] if printed else None
 
 
 # -- neigh, rule, nexthop, netconf ------------------------------------------------------------------
 
 
 def neigh(row: Row, names: Names) -> dict[str, Any]:
-    told = given(dst=row["dst"], dev=names[row["ifindex"]], lladdr=row["lladdr"], protocol=row["protocol"])
+    printed = given(dst=row["dst"], dev=names[row["ifindex"]], lladdr=row["lladdr"], protocol=row["protocol"])
     if row["protocol"] == "unspec":
-        told.pop("protocol")
+        printed.pop("protocol")
     renamed = {"ext_learned": "extern_learn", "offloaded": "offload"}
-    told |= marks(*(renamed.get(flag, flag) for flag in row["flags"]))
+    printed |= marks(*(renamed.get(flag, flag) for flag in row["flags"]))
     if "proxy" in row["flags"]:
-        return told
-    told |= given(
+        return printed
+    printed |= given(
         refcnt=row["cacheinfo_refcnt"] or None,
         used=seconds(row["cacheinfo_used"]),
         confirmed=seconds(row["cacheinfo_confirmed"]),
@@ -149,12 +150,12 @@ def neigh(row: Row, names: Names) -> dict[str, Any]:
         probes=row["probes"],
         state=[state.upper() for state in row["state"]] or ["NONE"],
     )
-    return told
+    return printed
 
 
 def rule(row: Row, names: Names) -> dict[str, Any]:
     action = row["action"]
-    told = given(
+    printed = given(
         priority=row["priority"] or 0,
         src=row["src"] or "all",
         srclen=length(row["src"], row["src_len"]),
@@ -179,10 +180,10 @@ def rule(row: Row, names: Names) -> dict[str, Any]:
     for way in "sport", "dport":
         start, end = row[f"{way}_range_start"], row[f"{way}_range_end"]
         if start is not None:
-            told |= {way: start} if start == end else {f"{way}_start": start, f"{way}_end": end}
+            printed |= {way: start} if start == end else {f"{way}_start": start, f"{way}_end": end}
     words = {"invert": "not", "iif_detached": "iif_detached", "oif_detached": "oif_detached"}
-    told |= marks(*(words[flag] for flag in row["flags"] if flag in words))
-    return told | (marks("l3mdev") if row["l3mdev"] else {})
+    printed |= marks(*(words[flag] for flag in row["flags"] if flag in words))
+    return printed | (marks("l3mdev") if row["l3mdev"] else {})
 
 
 def length(address: str | None, bits: int) -> int | None:
@@ -190,7 +191,7 @@ def length(address: str | None, bits: int) -> int | None:
 
 
 def nexthop(row: Row, names: Names) -> dict[str, Any]:
-    told = given(
+    printed = given(
         id=row["id"],
         gateway=row["gateway"],
         dev=names.get(row["oif"]),
@@ -198,29 +199,29 @@ def nexthop(row: Row, names: Names) -> dict[str, Any]:
         protocol=row["protocol"],
         flags=list(row["flags"]),
     )
-    told |= marks(*(name for name in ("blackhole", "fdb") if row[name]))
+    printed |= marks(*(name for name in ("blackhole", "fdb") if row[name]))
     if row["group_id"] is not None:
         members = zip(row["group_id"], row["group_weight"], strict=True)
-        told["group"] = [given(id=id, weight=weight if weight != 1 else None) for id, weight in members]
+        printed["group"] = [given(id=id, weight=weight if weight != 1 else None) for id, weight in members]
     if row["group_type"] == "res":
-        told["type"] = "resilient"
-        told["resilient_args"] = {
+        printed["type"] = "resilient"
+        printed["resilient_args"] = {
             "buckets": row["res_group_buckets"],
             "idle_timer": row["res_group_idle_timer"] // 100,
             "unbalanced_timer": row["res_group_unbalanced_timer"] // 100,
             "unbalanced_time": row["res_group_unbalanced_time"] // 100,
         }
-    return told
+    return printed
 
 
 def netconf(row: Row, names: Names) -> dict[str, Any]:
     interface = {-1: "all", -2: "default"}.get(row["ifindex"]) or names[row["ifindex"]]
-    told: dict[str, Any] = {"family": row["family"], "interface": interface}
+    printed: dict[str, Any] = {"family": row["family"], "interface": interface}
     for name in "forwarding", "mc_forwarding", "proxy_neigh", "ignore_routes_with_linkdown":
-        told |= given(**{name: truth(row[name])})
+        printed |= given(**{name: truth(row[name])})
     if row["rp_filter"] is not None:
-        told["rp_filter"] = ("off", "strict", "loose")[row["rp_filter"]]
-    return told
+        printed["rp_filter"] = ("off", "strict", "loose")[row["rp_filter"]]
+    return printed
 
 
 AS_IP: Mapping[str, Callable[[Row, Names], dict[str, Any]]] = {
@@ -234,11 +235,11 @@ AS_IP: Mapping[str, Callable[[Row, Names], dict[str, Any]]] = {
 }
 
 
-def flat(told: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def flat(printed: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The addresses of `ip addr`, each with the index of its link."""
-    return [{"ifindex": one["ifindex"], **info} for one in told for info in one["addr_info"]]
+    return [{"ifindex": one["ifindex"], **info} for one in printed for info in one["addr_info"]]
 
 
-def in_order(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same, as the kernel dumps them: the families one by one."""
-    return sorted(told, key=lambda one: (one["family"], one["ifindex"]))
+def in_order(printed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Addresses in the kernel's dump order: family by family."""
+    return sorted(printed, key=lambda one: (one["family"], one["ifindex"]))

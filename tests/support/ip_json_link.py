@@ -1,12 +1,12 @@
-"""Rows of link as `ip -j -d -s -s link` prints them."""
+"""Rows of the link table as `ip -j -d -s -s link` prints them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 Row = Mapping[str, Any]
-Names = Mapping[int, str]  # of links, by index
+Names = Mapping[int, str]  # link names by index
 
-# Kinds whose data is not compared, as the kernel that these tests were written on has none of them.
+# Kinds whose data is not compared: the kernel that these tests were written on lacks them.
 UNSEEN = (
     "geneve", "bond", "vlan", "ipvlan", "ipip", "sit", "ip6tnl", "gre", "gretap", "ip6gre", "ip6gretap",
     "vrf", "netkit", "ovpn",
@@ -17,7 +17,7 @@ STP_ROUTER = {"disabled": 0, "temp_query": 1, "perm": 2, "temp": 3}
 
 
 def given(**values: Any) -> dict[str, Any]:
-    """Those that are not None."""
+    """The values that are not None."""
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -26,8 +26,13 @@ def truth(value: Any) -> bool | None:
 
 
 def true(value: Any) -> bool | None:
-    """True, or None: what ip prints only where it is so."""
+    """True or None, for keys that ip prints only when true."""
     return True if value else None
+
+
+def columns(row: Row, prefix: str) -> Callable[[str], Any]:
+    """Values of the row's columns by their names without the prefix."""
+    return lambda name: row[prefix + name]
 
 
 def link(row: Row, names: Names) -> dict[str, Any]:
@@ -39,7 +44,7 @@ def link(row: Row, names: Names) -> dict[str, Any]:
     if kind in INFO:
         info["info_data"] = INFO[kind](row, names)
     if row["linkinfo_slave_kind"] == "bridge":
-        info["info_slave_data"] = bridge_port(lambda name: row[f"linkinfo_bridge_port_{name}"], names)
+        info["info_slave_data"] = bridge_port(columns(row, "linkinfo_bridge_port_"), names)
     return given(
         ifindex=row["ifindex"],
         link=names.get(row["link"]),
@@ -75,33 +80,31 @@ def link(row: Row, names: Names) -> dict[str, Any]:
 
 
 def statistics(row: Row) -> dict[str, Any]:
-    """As `ip -s -s` has them."""
+    """Counters as `ip -s -s` prints them."""
     rx = """bytes packets errors dropped over_errors length_errors crc_errors frame_errors fifo_errors
         missed_errors"""
     tx = """bytes packets errors dropped carrier_errors aborted_errors fifo_errors window_errors
         heartbeat_errors"""
-    told: dict[str, Any] = {
+    printed: dict[str, Any] = {
         "rx": {name: row[f"stats64_rx_{name}"] for name in rx.split()},
         "tx": {name: row[f"stats64_tx_{name}"] for name in tx.split()},
     }
-    told["rx"]["multicast"] = row["stats64_multicast"]
-    told["tx"]["collisions"] = row["stats64_collisions"]
-    told["tx"]["carrier_changes"] = row["carrier_changes"]
+    printed["rx"]["multicast"] = row["stats64_multicast"]
+    printed["tx"]["collisions"] = row["stats64_collisions"]
+    printed["tx"]["carrier_changes"] = row["carrier_changes"]
     for way in "rx", "tx":
         if row[f"stats64_{way}_compressed"]:
-            told[way]["compressed"] = row[f"stats64_{way}_compressed"]
+            printed[way]["compressed"] = row[f"stats64_{way}_compressed"]
     if row["stats64_rx_nohandler"]:
-        told["rx"]["nohandler"] = row["stats64_rx_nohandler"]
+        printed["rx"]["nohandler"] = row["stats64_rx_nohandler"]
     if row["stats64_rx_otherhost_dropped"]:
-        told["rx"]["otherhost_dropped"] = row["stats64_rx_otherhost_dropped"]
-    return told
+        printed["rx"]["otherhost_dropped"] = row["stats64_rx_otherhost_dropped"]
+    return printed
 
 
 def vxlan(row: Row, names: Names) -> dict[str, Any]:
-    def of(name: str) -> Any:
-        return row[f"linkinfo_vxlan_{name}"]
-
-    told = given(
+    of = columns(row, "linkinfo_vxlan_")
+    printed = given(
         id=of("id"),
         link=names.get(of("link")),
         port_range={"low": of("port_range_low"), "high": of("port_range_high")},
@@ -130,15 +133,13 @@ def vxlan(row: Row, names: Names) -> dict[str, Any]:
         if value is not None:
             multicast = value.startswith(("ff", *(f"{first}." for first in range(224, 240))))
             word = "remote" if plain == "group" and not multicast else plain
-            told[word + ("6" if ":" in value else "")] = value
-    return told
+            printed[word + ("6" if ":" in value else "")] = value
+    return printed
 
 
 def macvlan(kind: str) -> Callable[[Row, Names], dict[str, Any]]:
-    def told(row: Row, names: Names) -> dict[str, Any]:
-        def of(name: str) -> Any:
-            return row[f"linkinfo_{kind}_{name}"]
-
+    def info(row: Row, names: Names) -> dict[str, Any]:
+        of = columns(row, f"linkinfo_{kind}_")
         return given(
             mode=of("mode"),
             nopromisc=true("nopromisc" in of("flags")),
@@ -149,13 +150,11 @@ def macvlan(kind: str) -> Callable[[Row, Names], dict[str, Any]]:
             macaddr_data=of("macaddr"),
         )
 
-    return told
+    return info
 
 
 def tun(row: Row, names: Names) -> dict[str, Any]:
-    def of(name: str) -> Any:
-        return row[f"linkinfo_tun_{name}"]
-
+    of = columns(row, "linkinfo_tun_")
     several = of("multi_queue")
     return given(
         type=of("type"),
@@ -171,19 +170,17 @@ def tun(row: Row, names: Names) -> dict[str, Any]:
 
 
 def bridge(row: Row, names: Names) -> dict[str, Any]:
-    def of(name: str) -> Any:
-        return row[f"linkinfo_bridge_{name}"]
-
+    of = columns(row, "linkinfo_bridge_")
     same = """forward_delay hello_time max_age ageing_time stp_state priority vlan_filtering root_port
         root_path_cost topology_change topology_change_detected group_addr mcast_snooping
         mcast_query_use_ifaddr mcast_querier mcast_hash_elasticity mcast_hash_max mcast_last_member_cnt
         mcast_startup_query_cnt mcast_last_member_intvl mcast_membership_intvl mcast_querier_intvl
         mcast_query_intvl mcast_query_response_intvl mcast_startup_query_intvl mcast_stats_enabled
         mcast_igmp_version mcast_mld_version nf_call_iptables nf_call_ip6tables nf_call_arptables"""
-    told = given(**{name: of(name) for name in same.split()})
+    printed = given(**{name: of(name) for name in same.split()})
     for name in "hello_timer", "tcn_timer", "topology_change_timer", "gc_timer":
-        told[name] = of(name) / 100
-    return told | {
+        printed[name] = of(name) / 100
+    return printed | {
         "bridge_id": bridge_id(of, "bridge_id"),
         "root_id": bridge_id(of, "root_id"),
         "group_fwd_mask": f"{of('group_fwd_mask'):#x}".replace("0x0", "0"),
@@ -217,13 +214,13 @@ def bridge_port(of: Callable[[str], Any], names: Names) -> dict[str, Any]:
         "locked": "locked",
     }
     same = "state priority cost designated_port designated_cost topology_change_ack config_pending"
-    told = given(**{name: of(name) for name in same.split()})
-    told |= given(**{name: truth(of(column)) for name, column in truths.items()})
+    printed = given(**{name: of(name) for name in same.split()})
+    printed |= given(**{name: truth(of(column)) for name, column in truths.items()})
     for name in "hold_timer", "message_age_timer", "forward_delay_timer":
-        told[name] = of(name) / 100
+        printed[name] = of(name) / 100
     mask = of("group_fwd_mask")
-    told |= given(backup_port=names.get(of("backup_port")))
-    return told | {
+    printed |= given(backup_port=names.get(of("backup_port")))
+    return printed | {
         "id": hex(of("id")),
         "no": hex(of("no")),
         "bridge_id": bridge_id(of, "bridge_id"),

@@ -1,6 +1,6 @@
-"""Rows of route's tables as lines of `ip -o -d monitor`, so that the two can be compared as a whole.
+"""Rows of route's tables as lines of `ip -o -d monitor`, for comparison as a whole.
 
-Of a link, what ip prints behind its addresses is left out: test_route_schemas.py compares that with `ip -j`.
+For links, the part after the addresses is left out: test_route_schemas.py compares it with `ip -j`.
 """
 
 import re
@@ -20,13 +20,13 @@ def switch(value: int) -> str:
 
 
 class Writer:
-    """Writes rows as ip does; it asks the kernel for names of links, this has them of the rows."""
+    """Writes rows in ip's format; link names come from the rows, where ip asks the kernel."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self.names = {row["ifindex"]: row["ifname"] for row in rows if row["nl_table"] == "link"}
 
     def line(self, row: Row) -> str:
-        """[LABEL]Deleted ..., as ip has it, made `plain`."""
+        """[LABEL]Deleted ..., in ip's format, normalised by `plain`."""
         table = row["nl_table"]
         writers: dict[str, Callable[[Row], str]] = {
             "link": self.link, "addr": self.addr, "route": self.route, "neigh": self.neigh, "rule": self.rule,
@@ -119,9 +119,9 @@ class Writer:
 
     def netconf(self, row: Row) -> str:
         switches = "forwarding", "mc_forwarding", "proxy_neigh", "ignore_routes_with_linkdown"
-        told = words(*((name, switch(row[name])) for name in switches if name in row))
+        switched = words(*((name, switch(row[name])) for name in switches if name in row))
         filtering = {0: "off", 1: "strict", 2: "loose", None: None}[row.get("rp_filter")]
-        return f"{row['family']} {self.names[row['ifindex']]} {told} {words(('rp_filter', filtering))}"
+        return f"{row['family']} {self.names[row['ifindex']]} {switched} {words(('rp_filter', filtering))}"
 
 
 def scope(row: Row) -> str:
@@ -129,17 +129,17 @@ def scope(row: Row) -> str:
 
 
 def plain(line: str) -> str:
-    """One of ip's lines: the same words, those behind the first in an order of their own."""
+    """One of ip's lines with all words after the first sorted."""
     line = line.replace("\\", " ")
     if line.startswith("[LINK]"):
         line, _, _ = line.partition(" promiscuity ")
         before, flags, behind = re.split("[<>]", line, maxsplit=2)
-        # M-DOWN is of the link below, of which this message says nothing.
+        # M-DOWN describes the link below; this message does not carry it.
         line = f"{before}<{','.join(sorted({*flags.split(',')} - {'M-DOWN'}))}>{behind}"
     first, *rest = line.split()
     return " ".join([first, *sorted(rest)])
 
 
 def of_events(lines: Iterable[str]) -> list[str]:
-    """Without what ip asked the kernel for, which it prints indented."""
+    """Only the events: ip indents the lines that it requested from the kernel."""
     return [plain(line) for line in lines if line.startswith("[")]

@@ -1,4 +1,4 @@
-"""Programs that print the kernel's events: `ip monitor`, `udevadm monitor`; and udevd, all alone."""
+"""Programs that print the kernel's events (`ip monitor`, `udevadm monitor`), and an isolated udevd."""
 
 import os
 import select
@@ -17,8 +17,8 @@ from tests.support.sockets import wait_until
 
 WORDS = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 UDEVD = Path("/lib/systemd/systemd-udevd")
-# Nothing outside hears of it: its /run, its rules and its view of /sys are its own, /dev cannot be written,
-# and no rule says to load a module or to run a program. It hears what its network namespace does.
+# Isolated from the machine: it has its own /run, rules and view of /sys; /dev is read-only, and no rule
+# loads a module or runs a program. It receives the events of its network namespace.
 ALONE = """
 mount -t tmpfs none /run
 for rules in /etc/udev/rules.d /usr/lib/udev/rules.d /usr/local/lib/udev/rules.d; do
@@ -34,7 +34,7 @@ exec "$2"
 
 
 def tool(name: str, package: str) -> str:
-    """Its path; skips where there is none."""
+    """The tool's path; skips the test if it is not installed."""
     found = shutil.which(name, path=WORDS)
     if found is None:
         pytest.skip(f"no `{name}` command: install {package}")
@@ -42,21 +42,21 @@ def tool(name: str, package: str) -> str:
 
 
 def unsanitized() -> dict[str, str]:
-    """This environment; `make test-asan` preloads the sanitizers, which would find faults of others, too."""
+    """The environment without `make test-asan`'s sanitizers, which would report other programs' faults."""
     return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
 
 def joined(protocol: int, pid: int) -> int:
-    """The groups, as a mask, of the first netlink socket that this process opened; 0 before it has joined."""
+    """The group mask of the first netlink socket that this process opened; 0 before it has joined."""
     for line in Path("/proc/thread-self/net/netlink").read_text().splitlines()[1:]:
         _, number, portid, groups, *_ = line.split()
-        if (int(number), int(portid)) == (protocol, pid):  # the kernel's first choice
+        if (int(number), int(portid)) == (protocol, pid):  # a process's first socket gets its pid as portid
             return int(groups, 16)
     return 0
 
 
 class Monitor:
-    """Such a program in this network namespace, which hears the groups of `mask` when this returns."""
+    """A program running in this network namespace; once constructed, it has joined the groups of `mask`."""
 
     def __init__(self, protocol: int, mask: int, *command: str) -> None:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=unsanitized())
@@ -67,7 +67,7 @@ class Monitor:
             raise
 
     def lines(self, last: str) -> Iterator[str]:
-        """What it prints, up to the first line that has this in it; fails if that does not come."""
+        """Its output up to the first line that contains `last`; fails if that line does not come."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             yield line.rstrip("\n")
@@ -76,7 +76,7 @@ class Monitor:
         pytest.fail(f"{self.process.args!r} ended, and {last!r} had not come")
 
     def end(self, quiet: float = 0.3) -> str:
-        """All that it printed, when it has printed nothing for so many seconds."""
+        """All its output, once it has been quiet for `quiet` seconds."""
         assert self.process.stdout is not None
         said = bytearray()
         while select.select([self.process.stdout], [], [], quiet)[0]:
@@ -95,7 +95,7 @@ class Monitor:
 
 
 class Udevd:
-    """systemd-udevd with one file of rules, in a mount namespace of its own; `with` ends it."""
+    """systemd-udevd with one rules file, in its own mount namespace; `with` ends it."""
 
     def __init__(self, rules: str) -> None:
         if not UDEVD.exists():
@@ -104,7 +104,7 @@ class Udevd:
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=unsanitized())
 
     def __enter__(self) -> Self:
-        # It answers on this socket, below its own /run, as soon as it hears.
+        # Its control socket, below its own /run, appears as soon as it listens.
         control = Path(f"/proc/{self.process.pid}/root/run/udev/control")
         give_up = time.monotonic() + 10
         while not (self.process.poll() is None and control.exists()):
@@ -118,7 +118,7 @@ class Udevd:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        self.process.send_signal(signal.SIGTERM)  # its workers end with it
+        self.process.send_signal(signal.SIGTERM)  # also ends its workers
         try:
             self.process.communicate(timeout=10)
         finally:

@@ -1,4 +1,4 @@
-"""Multicast routes of IPv4 and IPv6, which last as long as the sockets that made them."""
+"""Multicast routes of IPv4 and IPv6; they last as long as the sockets that made them."""
 
 import socket
 import struct
@@ -6,12 +6,12 @@ from contextlib import ExitStack
 
 MRT_INIT, MRT_ADD_VIF, MRT_ADD_MFC = 200, 202, 204  # MRT6_* are the same
 VIFF_USE_IFINDEX = 8
-NEVER = 255  # a TTL threshold that no packet passes
+NEVER = 255  # TTL threshold that no packet passes
 TTL = 7
 
 
 def multicast_routes(stack: ExitStack, incoming: str, outgoing: str) -> None:
-    """One route of each family, and one of IPv4 that a second socket made, which the kernel calls static."""
+    """One route per family, and an IPv4 route made by a second socket, which the kernel calls static."""
     ipv4 = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_IGMP))
     ipv4.setsockopt(socket.IPPROTO_IP, MRT_INIT, 1)
     for number, name in enumerate((incoming, outgoing)):
@@ -33,7 +33,7 @@ def multicast_routes(stack: ExitStack, incoming: str, outgoing: str) -> None:
 
 
 def _mfc(group: str) -> bytes:
-    """A struct mfcctl: from the first interface to the second."""
+    """A struct mfcctl from the first interface to the second."""
     ttls = bytes([NEVER, TTL]) + bytes([NEVER]) * 30
     addresses = socket.inet_aton("10.1.0.7") + socket.inet_aton(group)
     return addresses + struct.pack("=H32s2xIIIi", 0, ttls, 0, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""Tables as pyarrow, polars, pandas and DuckDB read them, each as lists of Python values by column."""
+"""Tables as pyarrow, polars, pandas and DuckDB read them, each as lists of Python values per column."""
 
 import math
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def by_pyarrow(table: Table) -> dict[str, list[Any]]:
 
 
 def by_views(table: Table) -> dict[str, list[Any]]:
-    """pyarrow, of what polars and DuckDB are given."""
+    """pyarrow, through the string and binary views that polars and DuckDB receive."""
     return cells_in(unnamed(table), table)
 
 
@@ -34,7 +34,7 @@ def unnamed(table: Table) -> pa.Table:
 
 def cells_in(read: pa.Table, table: Table) -> dict[str, list[Any]]:
     read.validate(full=True)
-    # Times as integers: datetime ends at microseconds.
+    # Times as integers: datetime has no nanoseconds.
     columns = {
         each.name: read[each.name].cast("i8") if each.display == "time" else read[each.name]
         for each in table.columns
@@ -60,7 +60,7 @@ def column_of(series: Any, of: Column) -> list[Any]:
 
 
 def plain(cell: Any) -> Any:
-    """A value of pandas, which makes floats of integers with absent ones, and arrays of lists."""
+    """A value from pandas, which turns nullable integers into floats and lists into arrays."""
     if isinstance(cell, np.ndarray):
         return [*map(plain, cell.tolist())]
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
@@ -86,12 +86,12 @@ all_readers = pytest.mark.parametrize("read", READERS)
 
 
 def expected(table: Table) -> dict[str, list[Any]]:
-    """What a reader must find: rows of Python, but flags are numbers, and all that is bytes are bytes."""
+    """What a reader must find: the table's rows, with flags as numbers and binary data as bytes."""
     found: dict[str, list[Any]] = {}
     for i, each in enumerate(table.columns):
         bare = Column(name=each.name, dtype=each.dtype, type=each.type, storage=each.storage, enum=each.enum)
         cells = [cell for chunk in table.chunks for cell in to_python(bare, chunk.values(i))]
-        # A number without a name is there by its digits.
+        # A number without an enum name appears as its digits.
         named = each.enum is not None
         found[each.name] = [digits(cell) for cell in cells] if named else cells
     return found

@@ -1,7 +1,7 @@
-"""The oracle: floor 1 once more, in plain Python with `struct`, written from the documents alone.
+"""The oracle: floor 1 implemented a second time, in plain Python with `struct`, from the documents alone.
 
 Tests compare the compiled code with it, and build their datagrams with it. Every number that a builder
-writes can be set to something wrong.
+writes can be set to a wrong value.
 """
 
 import struct
@@ -45,7 +45,7 @@ U64_MAX = 2**64 - 1
 
 
 class Fault(IntEnum):
-    """`bus_fault` of nlbus/_wire/bus.pxd, by its names."""
+    """`bus_fault` of nlbus/_wire/bus.pxd, under the same names."""
 
     BUS_OK = 0
     BUS_SHORT = 1
@@ -61,7 +61,7 @@ class Fault(IntEnum):
 
 
 class Message(NamedTuple):
-    """One nlmsghdr and where it stands in the datagram."""
+    """One nlmsghdr and its position in the datagram."""
 
     offset: int
     length: int
@@ -72,7 +72,7 @@ class Message(NamedTuple):
 
 
 class Attribute(NamedTuple):
-    """One attribute; flags are NLA_F_NESTED and NLA_F_NET_BYTEORDER."""
+    """One attribute; `flags` holds NLA_F_NESTED and NLA_F_NET_BYTEORDER."""
 
     type: int
     flags: int
@@ -80,7 +80,7 @@ class Attribute(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One batch of the bus. Where it is malformed, all behind the header is None."""
+    """One batch of the bus. If it is malformed, every field after the header is None."""
 
     fault: int
     header: dict[str, int] | None
@@ -90,7 +90,7 @@ class Batch(NamedTuple):
 
     @property
     def events(self) -> list[bytes]:
-        """The events one by one, whatever the layout."""
+        """The events as a list, whatever the layout."""
         if self.header is None or self.data is None:
             return []
         size = self.header["record_size"]
@@ -110,7 +110,7 @@ def pad(data: bytes, to: int = 4) -> bytes:
 
 
 def walk(data: bytes) -> tuple[list[Message], int]:
-    """Messages, and how many are malformed: at most one, for behind it no boundary is known."""
+    """(messages, malformed count); at most one is malformed, since no boundary is known after it."""
     found: list[Message] = []
     at = 0
     while at < len(data):
@@ -125,7 +125,7 @@ def walk(data: bytes) -> tuple[list[Message], int]:
 
 
 def attributes(data: bytes) -> tuple[list[Attribute], int]:
-    """Attributes, and how many are malformed."""
+    """(attributes, malformed count)."""
     found: list[Attribute] = []
     at = 0
     while at < len(data):
@@ -141,7 +141,7 @@ def attributes(data: bytes) -> tuple[list[Attribute], int]:
 
 
 def payload(data: bytes, header: int = 0) -> bytes | None:
-    """What follows the family header in the first message of data; None where that is malformed."""
+    """The bytes after the family header in the first message of data; None if it is malformed."""
     messages, _ = walk(data)
     if not messages:
         return None
@@ -154,7 +154,7 @@ Tree: TypeAlias = "Iterable[tuple[int, bytes | Tree]]"
 
 
 def attribute(kind: int, value: "bytes | Tree") -> bytes:
-    """One attribute, padded; a value that is not bytes is a nest. ValueError beyond 65535 bytes."""
+    """One padded attribute; a value that is not bytes is a nest. ValueError above 65535 bytes."""
     if not isinstance(value, bytes):
         value = b"".join(attribute(*child) for child in value)
         kind |= NLA_F_NESTED
@@ -173,7 +173,7 @@ def message(
     tree: Tree = (),
     length: int | None = None,
 ) -> bytes:
-    """One message, its end unpadded. `length` overrides nlmsg_len."""
+    """One message without trailing padding. `length` overrides nlmsg_len."""
     for child in tree:
         payload = pad(payload) + attribute(*child)
     if length is None:
@@ -182,14 +182,14 @@ def message(
 
 
 def kernel_chain(*messages: bytes) -> bytes:
-    """A datagram as other sources build it: padded to 4 between messages, no length touched."""
+    """A datagram as other sources build it: padded to 4 between messages, lengths unchanged."""
     return b"".join([*map(pad, messages[:-1]), *messages[-1:]])
 
 
 def chain(*messages: bytes) -> bytes:
-    """A datagram of the bus: where another message follows, nlmsg_len is padded to a multiple of 8.
+    """A datagram of the bus: if another message follows, nlmsg_len is padded to a multiple of 8.
 
-    A message whose nlmsg_len was wrong before keeps the wrong one.
+    A message whose nlmsg_len was already wrong keeps it.
     """
     padded = []
     for one in messages[:-1]:
@@ -220,10 +220,10 @@ def bus_batch(
 ) -> bytes:
     """One message that carries one batch.
 
-    `records` are packed events of record_size bytes, `var` events of any length instead; `times` adds the
-    deltas. count follows from them where it is not given. For malformed ones: `offsets` replaces those
-    that var gives (records may then be the bytes), `grown` lengthens the header, `trailing` stands behind
-    the body, and every field of nlmsghdr and nlbus_batch is overridden by its name in the C header.
+    `records` are packed events of record_size bytes; `var` are variable-length events instead; `times` adds
+    deltas. count is derived from them unless given. To build malformed batches: `offsets` replaces those
+    derived from `var` (`records` may then be the bytes), `grown` lengthens the header, `trailing` follows the
+    body, and every field of nlmsghdr and nlbus_batch can be overridden by its name in the C header.
     """
     flags = 0
     body = records

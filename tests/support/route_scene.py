@@ -1,4 +1,4 @@
-"""Links, addresses, routes, rules, neighbours and next hops, as many kinds of them as this kernel knows."""
+"""Links, addresses, routes, rules, neighbours and next hops, of every kind that this kernel supports."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.support.monitors import tool, unsanitized
 
-# Kinds whose absence is this kernel's, not ours.
+# Kinds that a kernel may lack.
 LINKS = {
     "dummy": ("link add d0 type dummy",),
     "vlan": ("link add va.5 link va type vlan id 5 gvrp on",),
@@ -109,11 +109,11 @@ NEIGHBOURS = (
 
 
 class Scene:
-    """The network of a namespace that is nobody else's."""
+    """The network of a private namespace."""
 
     def __init__(self) -> None:
         self.tool = tool("ip", "iproute2")
-        self.lacking: dict[str, str] = {}  # what this kernel does not know, and its words
+        self.lacking: dict[str, str] = {}  # unsupported kind: the error text
 
     def build(self) -> None:
         self.must("link set lo up", "link add va mtu 1480 txqueuelen 77 type veth peer name vb")
@@ -142,8 +142,8 @@ class Scene:
         command = [self.tool, *words]
         return subprocess.run(command, check=False, capture_output=True, text=True, env=unsanitized())
 
-    def told(self, *words: str) -> list[dict[str, Any]]:
-        """What ip tells as JSON; empty objects, which it has for what it does not print, are left out."""
+    def ip_json(self, *words: str) -> list[dict[str, Any]]:
+        """The output of `ip -j` as JSON, without the empty objects that ip prints for hidden entries."""
         done = self.run("-j", "-d", *words)
         assert done.returncode == 0, f"ip {words}: {done.stderr}"
         return [one for one in json.loads(done.stdout or "[]") if one]

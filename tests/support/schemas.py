@@ -1,6 +1,6 @@
-"""Schemas made at random, messages that fit a schema, and ways to spoil them.
+"""Random schemas, messages that fit a schema, and ways to damage them.
 
-All take a random.Random: hypothesis draws its seed, and says which one failed.
+All take a random.Random: hypothesis draws its seed, and reports the failing one.
 """
 
 import struct

@@ -1,7 +1,7 @@
-"""route's tables beside what `ip -j -d` says of the same links, addresses, routes, neighbours and so on.
+"""route's tables compared with `ip -j -d` for the same links, addresses, routes, neighbours and so on.
 
-Both ways: a row is written as ip would print it (ip_json.py, which also says what ip does not tell), and then
-the two must be equal, key by key.
+The comparison works both ways: ip_json.py writes a row as ip would print it (and lists the columns that ip
+does not print), and the two must be equal, key by key.
 """
 
 import json
@@ -18,7 +18,7 @@ from nlbus.schema.schema import Schema
 from nlbus.schema.types import Column
 from nlbus.sources import find
 from tests.support import columns_reference
-from tests.support.ip_json import AS_IP, UNTOLD, flat, in_order
+from tests.support.ip_json import AS_IP, NOT_COMPARED, flat, in_order
 from tests.support.ip_json_link import INFO, UNSEEN
 from tests.support.monitors import tool
 from tests.support.route_scene import Scene
@@ -42,7 +42,7 @@ DUMPS = {
     "qdisc": [(38, bytes(20))],
     "stats": [(94, bytes(8) + b"\1\0\0\0")],
 }
-TOLD: Mapping[str, Sequence[Sequence[str]]] = {
+IP_COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "link": (("-s", "-s", "link", "show"),),
     "addr": (("addr", "show"),),
     "route": (("-4", "route", "show", "table", "all"), ("-6", "route", "show", "table", "all")),
@@ -52,7 +52,7 @@ TOLD: Mapping[str, Sequence[Sequence[str]]] = {
     "netconf": (("netconf", "show"),),
 }
 AGES = {"used", "confirmed", "updated", "valid_life_time", "preferred_life_time", "expires", "gc_timer"}
-TIMES = 20  # while the kernel sends router solicitations and counts them
+TIMES = 20  # attempts, since the kernel sends and counts router solicitations meanwhile
 
 
 def schema(table: str) -> Schema:
@@ -65,14 +65,14 @@ def dump(table: str) -> list[Reply]:
 
 
 def columns(table: str) -> dict[str, Column]:
-    """Those that the kernel fills."""
+    """The columns that the kernel fills."""
     return {
         each.name: each for each in nlbus.schema("route", table).columns if not each.name.startswith("nl_")
     }
 
 
 def decode(kind: Schema, messages: Iterable[Reply]) -> list[dict[str, Any]]:
-    """Rows as a person reads them: names of enumerations, lists of names of flags, text of addresses."""
+    """Rows in display form: names of enumerations, lists of flag names, text of addresses."""
     datagrams = [message(one.type, one.body, one.flags, 1) for one in messages]
     return [
         {name: value for name, value in row.items() if not name.startswith("nl_")}
@@ -80,8 +80,8 @@ def decode(kind: Schema, messages: Iterable[Reply]) -> list[dict[str, Any]]:
     ]
 
 
-class Looked(dict[str, Any]):
-    """A row that notes what it was asked for."""
+class RecordingRow(dict[str, Any]):
+    """A row that records which columns were read."""
 
     def __init__(self, row: Mapping[str, Any], seen: set[str]) -> None:
         super().__init__(row)
@@ -106,23 +106,23 @@ def link_names() -> dict[int, str]:
 def ours(table: str, seen: set[str]) -> list[dict[str, Any]]:
     names = link_names()
     rows = decode(schema(table), dump(table))
-    return [AS_IP[table](Looked(row, seen), names) for row in rows if row.get("family") != "bridge"]
+    return [AS_IP[table](RecordingRow(row, seen), names) for row in rows if row.get("family") != "bridge"]
 
 
 def theirs(table: str, scene: Scene) -> list[dict[str, Any]]:
-    told = [one for words in TOLD[table] for one in scene.told(*words)]
-    return list(map(plain, in_order(flat(told)) if table == "addr" else told))
+    printed = [one for words in IP_COMMANDS[table] for one in scene.ip_json(*words)]
+    return list(map(plain, in_order(flat(printed)) if table == "addr" else printed))
 
 
-def plain(told: dict[str, Any]) -> dict[str, Any]:
-    """Without what ip takes from elsewhere than from this message."""
-    told = dict(told)
-    told.pop("nh_info", None)  # the next hop, asked for by its number
-    if "encap" in told:  # ip spells out RTA_ENCAP, over the route's own keys
-        told = {name: value for name, value in told.items() if name not in OF_ENCAPSULATION}
-    if "link_type" in told:
-        told["flags"] = set(told["flags"]) - {"M-DOWN"}  # the link below
-    info = told.get("linkinfo", {})
+def plain(printed: dict[str, Any]) -> dict[str, Any]:
+    """Without the keys that ip takes from other messages."""
+    printed = dict(printed)
+    printed.pop("nh_info", None)  # ip requests the next hop by its number
+    if "encap" in printed:  # ip decodes RTA_ENCAP over the route's own keys
+        printed = {name: value for name, value in printed.items() if name not in OF_ENCAPSULATION}
+    if "link_type" in printed:
+        printed["flags"] = set(printed["flags"]) - {"M-DOWN"}  # a flag of the link below
+    info = printed.get("linkinfo", {})
     if info.get("info_kind") in UNSEEN:
         info.pop("info_data", None)
     if info.get("info_kind") == "bridge":
@@ -134,57 +134,57 @@ def plain(told: dict[str, Any]) -> dict[str, Any]:
         }
     if info.get("info_kind") == "tun" and "user" in info["info_data"]:
         info["info_data"]["user"] = {"nobody": 65534}[info["info_data"]["user"]]
-    return told
+    return printed
 
 
 OF_ENCAPSULATION = frozenset(("dst", "id", "src", "ttl", "tos", "hoplimit", "tc", "mode", "segs"))
 
 
-def differences(mine: Any, told: Any, where: str = "") -> dict[str, Any]:
-    """(ours, theirs) by place; an age may differ by two, as time passes between the two answers."""
-    if isinstance(mine, dict) and isinstance(told, dict):
-        pairs = {key: (mine.get(key, "nothing"), told.get(key, "nothing")) for key in mine | told}
-    elif isinstance(mine, list) and isinstance(told, list) and len(mine) == len(told):
-        pairs = {str(i): pair for i, pair in enumerate(zip(mine, told, strict=True))}
-    elif where.rpartition(".")[2] in AGES and abs(mine - told) <= 2:
+def differences(mine: Any, printed: Any, where: str = "") -> dict[str, Any]:
+    """(ours, theirs) by path; ages may differ by two, since time passes between the two dumps."""
+    if isinstance(mine, dict) and isinstance(printed, dict):
+        pairs = {key: (mine.get(key, "nothing"), printed.get(key, "nothing")) for key in mine | printed}
+    elif isinstance(mine, list) and isinstance(printed, list) and len(mine) == len(printed):
+        pairs = {str(i): pair for i, pair in enumerate(zip(mine, printed, strict=True))}
+    elif where.rpartition(".")[2] in AGES and abs(mine - printed) <= 2:
         return {}
     else:
-        return {} if mine == told else {where: (mine, told)}
+        return {} if mine == printed else {where: (mine, printed)}
     return {
         at: each for key, pair in pairs.items() for at, each in differences(*pair, f"{where}.{key}").items()
     }
 
 
-@pytest.mark.parametrize("table", TOLD)
-def test_a_table_is_what_ip_says(table: str, scene: Scene) -> None:
+@pytest.mark.parametrize("table", IP_COMMANDS)
+def test_a_table_equals_what_ip_prints(table: str, scene: Scene) -> None:
     for _ in range(TIMES):
-        mine, told = ours(table, set()), theirs(table, scene)
-        for one, other in zip(mine, told, strict=False):
+        mine, printed = ours(table, set()), theirs(table, scene)
+        for one, other in zip(mine, printed, strict=False):
             if "encap" in other:
                 for name in OF_ENCAPSULATION & one.keys():
                     del one[name]
-        if not differences(mine, told):
+        if not differences(mine, printed):
             break
-    assert differences(mine, told) == {}
-    assert len(told) >= 5
+    assert differences(mine, printed) == {}
+    assert len(printed) >= 5
 
 
-def test_every_column_is_compared_or_known_to_be_ours_alone(scene: Scene) -> None:
-    for table, untold in UNTOLD.items():
+def test_every_column_is_compared_or_listed_as_not_printed_by_ip(scene: Scene) -> None:
+    for table, not_compared in NOT_COMPARED.items():
         seen: set[str] = set()
         ours(table, seen)
         there = set(columns(table))
         assert seen <= there
         kinds = tuple(f"linkinfo_{kind}_" for kind in (*UNSEEN, *INFO))
         rest = {name for name in there - seen if not name.startswith((*kinds, "af_spec_inet6_"))}
-        assert rest <= set(untold.split()) <= there, table
+        assert rest <= set(not_compared.split()) <= there, table
 
 
-def test_databases_of_bridges_are_those_that_bridge_tells(netns: int) -> None:
-    told = Scene()
-    told.must("link add br0 type bridge mcast_snooping 1", "link add br1 type bridge mcast_snooping 1")
-    told.must("link add va type veth peer name vb", "link set va master br0")
-    told.must("link set br0 up", "link set va up", "link set vb up")
+def test_bridge_databases_match_the_bridge_command(netns: int) -> None:
+    bridges = Scene()
+    bridges.must("link add br0 type bridge mcast_snooping 1", "link add br1 type bridge mcast_snooping 1")
+    bridges.must("link add va type veth peer name vb", "link set va master br0")
+    bridges.must("link set br0 up", "link set va up", "link set vb up")
     bridge = tool("bridge", "iproute2")
     entry = ("grp", "239.1.1.1", "permanent")
     subprocess.run([bridge, "mdb", "add", "dev", "br0", "port", "va", *entry], check=True)
@@ -194,7 +194,7 @@ def test_databases_of_bridges_are_those_that_bridge_tells(netns: int) -> None:
     assert {entry["dev"] for entry in of_all["mdb"]} == {"br0"} <= found <= {"br0", "br1"}
 
 
-def test_statistics_are_those_of_the_links(scene: Scene) -> None:
+def test_the_statistics_table_matches_the_link_table(scene: Scene) -> None:
     links = {row["ifindex"]: row for row in nlbus.snapshot("route", "link").iter_rows()}
     found = {row["ifindex"]: row for row in nlbus.snapshot("route", "stats").iter_rows()}
     assert found.keys() == links.keys()
@@ -204,7 +204,7 @@ def test_statistics_are_those_of_the_links(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("table", DUMPS)
-def test_the_reference_reads_the_same_and_knows_every_attribute(table: str, scene: Scene) -> None:
+def test_the_reference_decodes_the_same_rows_and_knows_every_attribute(table: str, scene: Scene) -> None:
     messages = dump(table)
     found = columns_reference.decode(schema(table), messages)
     assert not any(found.damaged)

@@ -14,6 +14,7 @@ from nlbus import Batch, CaptureError, ClosedError, open_capture
 from tests.support.captures import (
     block,
     block_ends,
+    comment,
     cooked,
     halves,
     interface,
@@ -22,7 +23,6 @@ from tests.support.captures import (
     section,
     simple_packet,
     statistics,
-    told,
 )
 from tests.support.reference import bus_batch, message
 
@@ -34,13 +34,13 @@ def recorded() -> bytes:
     """Each kind of block that nlbus writes; every packet is a batch."""
     words = "protocol=2 group=1 portid=5 uid=6 nsid=-1 groups=1,7"
     data = section("<", (4, b"nlbus"))
-    data += interface((2, b"bus"), told(f"nlbus source=bus {words}"), NS)
+    data += interface((2, b"bus"), comment(f"nlbus source=bus {words}"), NS)
     for i in range(6):
         event = bus_batch(var=[b"event", bytes([i]) * i], times=[0, 1], dgram_seq=i, first_seq=2 * i)
         if i % 2:
             lost = (2, halves(i)), (3, halves(i)), (7, struct.pack("<Q", i))
-            data += statistics(told(f"nlbus cause=gap stream={i:#x} exact=1"), *lost, ticks=i)
-            data += statistics(told(f"nlbus open={i} grew=1"), ticks=i)
+            data += statistics(comment(f"nlbus cause=gap stream={i:#x} exact=1"), *lost, ticks=i)
+            data += statistics(comment(f"nlbus open={i} grew=1"), ticks=i)
         data += packet(cooked(event, 2), i)
     return data
 

@@ -25,6 +25,7 @@ from tests.support.captures import (
     MESSAGES,
     NS,
     TIMES,
+    comment,
     cooked,
     halves,
     interface,
@@ -34,7 +35,6 @@ from tests.support.captures import (
     read,
     section,
     statistics,
-    told,
 )
 from tests.support.reference import bus_batch
 
@@ -43,11 +43,11 @@ NLMON = sorted(DATA.glob("*nlmon*"))
 
 
 def lossy() -> bytes:
-    by = told("nlbus source=bus protocol=2 group=0 portid=0 uid=0 nsid=-1")
+    by = comment("nlbus source=bus protocol=2 group=0 portid=0 uid=0 nsid=-1")
     lost = (2, halves(1)), (3, halves(7)), (7, struct.pack("<Q", 4))
     data = section() + interface(NS, by) + packet(cooked(bus_batch(b"a", record_size=1), 2), 5)
-    data += statistics(told("nlbus cause=gap stream=0x12 exact=1"), *lost, ticks=9)
-    data += statistics(told("nlbus open=6 grew=1"), ticks=9)
+    data += statistics(comment("nlbus cause=gap stream=0x12 exact=1"), *lost, ticks=9)
+    data += statistics(comment("nlbus open=6 grew=1"), ticks=9)
     return data + packet(cooked(bus_batch(b"b", record_size=1, first_seq=5, dgram_seq=9), 2), 9)
 
 

@@ -20,6 +20,7 @@ from tests.support.captures import (
     NS,
     TIMES,
     block,
+    comment,
     cooked,
     halves,
     interface,
@@ -27,7 +28,6 @@ from tests.support.captures import (
     pcap,
     section,
     statistics,
-    told,
 )
 
 PCAP = pcap(*((at, cooked(data)) for at, data in zip(TIMES, MESSAGES, strict=True)))
@@ -156,7 +156,7 @@ def test_millions_of_groups_take_no_time() -> None:
     for _ in range(48):
         last = first + 6_000
         groups = ",".join(map(str, range(first, last)))
-        blocks.append(interface((2, b"route"), told(f"nlbus {words}{groups}"), NS))
+        blocks.append(interface((2, b"route"), comment(f"nlbus {words}{groups}"), NS))
         first = last
     data = b"".join(blocks)
     began = time.monotonic()
@@ -171,8 +171,8 @@ def test_millions_of_groups_take_no_time() -> None:
 def test_a_family_of_another_kernel_is_not_looked_up() -> None:
     words = "nlbus source=genl:nosuch protocol=16 group={} portid=0 uid=0 nsid=-1"
     data = section()
-    data += interface((2, b"genl:nosuch"), told(words.format(0) + " groups=900"), NS)
-    data += interface((2, b"genl:nosuch:alarms"), told(words.format(900)), NS)
+    data += interface((2, b"genl:nosuch"), comment(words.format(0) + " groups=900"), NS)
+    data += interface((2, b"genl:nosuch:alarms"), comment(words.format(900)), NS)
     data += packet(cooked(MESSAGES[0], 16), 1, 1)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for source in (None, "genl:nosuch"):

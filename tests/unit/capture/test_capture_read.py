@@ -19,6 +19,7 @@ from tests.support.captures import (
     TIMES,
     Message,
     block,
+    comment,
     cooked,
     found,
     halves,
@@ -32,7 +33,6 @@ from tests.support.captures import (
     section,
     simple_packet,
     statistics,
-    told,
 )
 from tests.support.reference import bus_batch, chain, kernel_chain, message
 
@@ -203,7 +203,7 @@ def test_raw_takes_the_bus_as_messages() -> None:
 
 def test_the_interface_tells_more_than_the_protocol() -> None:
     text = "nlbus source=raw:route protocol=0 group=36 portid=77 uid=3 nsid=5 groups=7,36"
-    data = section() + interface(NS, told(text)) + packet(cooked(MESSAGES[1], 99), 4)
+    data = section() + interface(NS, comment(text)) + packet(cooked(MESSAGES[1], 99), 4)
     capture = opened(data)
     assert capture.groups == Groups(7, 36)
     assert capture.source is not None
@@ -222,7 +222,7 @@ def test_the_interface_tells_more_than_the_protocol() -> None:
     ],
 )
 def test_an_unknown_source_is_read_by_its_protocol(text: str) -> None:
-    capture = opened(section() + interface(NS, told(text)) + packet(cooked(MESSAGES[1]), 4))
+    capture = opened(section() + interface(NS, comment(text)) + packet(cooked(MESSAGES[1]), 4))
     assert [m.group for m in found(capture)] == [1]
     assert capture.source is not None
     assert capture.source.name == "route"
@@ -238,7 +238,7 @@ def test_an_unknown_source_is_read_by_its_protocol(text: str) -> None:
     ],
 )  # fmt: skip
 def test_comments_of_others_mean_nothing(text: str) -> None:
-    data = section() + interface(NS, told(text)) + packet(cooked(MESSAGES[1]), TIMES[1])
+    data = section() + interface(NS, comment(text)) + packet(cooked(MESSAGES[1]), TIMES[1])
     assert found(read(data)) == [expected()[1]]
 
 

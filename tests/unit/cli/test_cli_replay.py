@@ -15,13 +15,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from nlbus.cli.main import commands
-from tests.support.captures import cooked, halves, interface, packet, pcap, section, statistics, told
+from tests.support.captures import comment, cooked, halves, interface, packet, pcap, section, statistics
 from tests.support.reference import bus_batch, message
 
 ROOT = Path(__file__).resolve().parents[3]
 NS = (9, bytes([9]))
 SECOND = 10**9
-BUS = told("nlbus source=bus protocol=2 group=1 portid=5 uid=6 nsid=-1")
+BUS = comment("nlbus source=bus protocol=2 group=1 portid=5 uid=6 nsid=-1")
 
 
 def event(text: bytes, seq: int, at: int) -> bytes:
@@ -30,7 +30,7 @@ def event(text: bytes, seq: int, at: int) -> bytes:
 
 
 def still_open(count: int, at: int) -> bytes:
-    return statistics(told(f"nlbus open={count} grew=1"), ticks=at)
+    return statistics(comment(f"nlbus open={count} grew=1"), ticks=at)
 
 
 def replay(path: Path, *args: str) -> Result:
@@ -45,7 +45,7 @@ def lossy(tmp_path: Path) -> Path:
         section()
         + interface(NS, BUS)
         + event(b"one", 0, 3 * SECOND)
-        + statistics(told("nlbus cause=gap stream=0x12 exact=1"), *lost, ticks=5 * SECOND)
+        + statistics(comment("nlbus cause=gap stream=0x12 exact=1"), *lost, ticks=5 * SECOND)
         + event(b"two", 5, 5 * SECOND)
         + still_open(7, 6 * SECOND)
         + event(b"six", 6, 6 * SECOND)
