@@ -238,7 +238,7 @@ class Batches:
                 self._queries.pop(number, None)
         self._interfaces.append(Described(described, number))
         divisor, units = described.ticks()
-        self.scan.add_interface(divisor, units, described.time_ns(0), number, described.snaplen, *origin)
+        self.scan.add_interface(divisor, units, described.offset(), number, described.snaplen, *origin)
 
     def _join(self, described: Interface) -> None:
         if len(self._joined) < MAX_GROUPS and not self._joined.issuperset(groups := described.groups()):

@@ -43,6 +43,7 @@ NANOSECONDS = 9  # if_tsresol: 10 ** -9 seconds
 FINEST = 1 << 33  # units a second that the scanner can multiply
 WORD = "nlbus"
 U32, U64 = 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF
+LATEST = (1 << 63) - 1  # ns UTC
 
 
 class Malformed(ValueError):  # noqa: N818 - a finding; what the user gets is a CaptureError
@@ -171,11 +172,12 @@ class Interface(NamedTuple):
         return min(self.units // units, U64), units
 
     def time_ns(self, ticks: int) -> int:
-        """A timestamp of this interface in ns UTC. Malformed if it does not fit 64 bits."""
-        found = ticks * 10**9 // self.units + self.offset_ns
-        if not -(1 << 63) <= found < 1 << 63:
-            raise Malformed("a time beyond the year 2262")
-        return found
+        """A timestamp of this interface in ns UTC. Malformed."""
+        return _in_range(ticks * 10**9 // self.units + self.offset_ns, 0)
+
+    def offset(self) -> int:
+        """What the scanner adds to its timestamps, in ns. Malformed."""
+        return _in_range(self.offset_ns, -LATEST)
 
 
 class Statistics(NamedTuple):
@@ -282,6 +284,12 @@ def _words(comment: bytes) -> dict[str, str] | None:
     if first != WORD:
         return None
     return {key: unquote(value) for key, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def _in_range(time_ns: int, earliest: int) -> int:
+    if not earliest <= time_ns <= LATEST:
+        raise Malformed("a time outside the years 1970 to 2262")
+    return time_ns
 
 
 def _signed(number: int) -> int:

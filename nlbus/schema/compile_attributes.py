@@ -222,12 +222,13 @@ class _Builder:
             if cell < 0 and not entry.selects:
                 return _op("SKIP")
             kind = _fastest(entry.type, self.columns[name]) if cell >= 0 else entry.type.kind
-            return _op(kind, size=entry.type.size, cell=cell, flags=FLAGS["SELECTS"] if entry.selects else 0)
+            flags = FLAGS["SELECTS"] if entry.selects else 0
+            return _op(kind, size=entry.type.size, count=entry.type.longest, cell=cell, flags=flags)
         if isinstance(entry, List):
             if cell < 0:
                 return _op("SKIP")
             if entry.repeated:
-                return _op(entry.type.kind, size=entry.type.size, cell=cell, flags=FLAGS["APPEND"])
+                return self._item(entry, cell) | {"flags": FLAGS["APPEND"]}
             return _op("LIST", cell=cell, first=self._add([self._item(entry, cell)]))
         if isinstance(entry, Struct):
             ops = self._field_ops(name, entry.fields)
@@ -274,7 +275,7 @@ class _Builder:
 
     @staticmethod
     def _item(entry: List, cell: int) -> dict[str, int]:
-        return _op(entry.type.kind, size=entry.type.size, cell=cell)
+        return _op(entry.type.kind, size=entry.type.size, count=entry.type.longest, cell=cell)
 
     def _add(self, ops: list[dict[str, int]]) -> int:
         self.ops += ops

@@ -29,6 +29,7 @@ class Type:
     storage: Storage = "fixed"
     display: Display = ""
     family: Family = ""
+    longest: int = 0  # bytes on the wire that "BYTES" may have; 0: any number
 
 
 def _integer(name: str, size: int, *, signed: bool = False, swap: bool = False) -> Type:
@@ -44,7 +45,7 @@ UINT = Type("uint", "VARINT", 4, np.dtype("u8"))  # of 4 or 8 bytes, as the kern
 FLAG = Type("flag", "FLAG", 0, np.dtype("?"))  # its presence is its value
 TEXT = Type("string", "TEXT", 0, storage="text")  # ends at its first NUL
 BYTES = Type("binary", "BYTES", 0, storage="bytes")
-LLADDR = Type("lladdr", "BYTES", 0, storage="bytes", display="lladdr")  # a hardware address: 0 to 32 bytes
+LLADDR = Type("lladdr", "BYTES", 0, storage="bytes", display="lladdr", longest=32)  # MAX_ADDR_LEN
 ADDRESS = Type("address", "ADDRESS", 4, np.dtype("V16"), display="address")  # IPv4 mapped: ::ffff:a.b.c.d
 IPV6 = Type("address", "ADDRESS", 16, np.dtype("V16"), display="address", family="inet6")
 VIA = Type("via", "VIA", 6, np.dtype("V16"), display="address")  # the same, after its family

@@ -212,7 +212,7 @@ def value_of(type: Type, data: bytes) -> Any:
     if kind == "TEXT":
         return data.split(b"\0")[0].decode(errors="surrogateescape")
     assert kind == "BYTES"
-    return data
+    return data if not type.longest or len(data) <= type.longest else BAD
 
 
 def address(data: bytes) -> Any:

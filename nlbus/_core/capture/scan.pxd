@@ -28,12 +28,13 @@ cdef enum damage:
     TOO_SHORT
     NO_INTERFACE
     CAPTURED_LENGTH
+    TIME
 
 
 cdef struct interface:
     uint64_t divisor              # of its timestamps; then there are ...
     uint64_t units                # ... so many to a second, at most 2 ** 33
-    int64_t offset_ns
+    int64_t offset_ns             # to be added
     int32_t source                # or BY_PROTOCOL, or SKIPPED
     uint32_t snaplen              # 0: no limit
     uint32_t group

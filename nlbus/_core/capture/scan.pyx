@@ -6,7 +6,7 @@ what it found. Packets of one timestamp and one source are gathered, then walked
 """
 
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
@@ -30,6 +30,7 @@ cdef tuple STEPS = (None, "more", "rare", "next", "damaged")
 cdef tuple HARMS = (
     "", "a block of {} bytes", "the block's two lengths differ", "a block too short for what it is",
     "a packet of an interface that was not described", "a packet longer than its block",
+    "a time outside the years 1970 to 2262",
 )
 
 
@@ -245,9 +246,15 @@ cdef class Scanner:
         if p.captured > total - head - 4:
             return self.fault(CAPTURED_LENGTH)
         ticks = ticks // p.by.divisor
-        # Without sign, where sums may wrap.
-        p.time_ns = <int64_t> (ticks // p.by.units * NS + ticks % p.by.units * NS // p.by.units
-                               + <uint64_t> p.by.offset_ns)
+        if ticks // p.by.units > <uint64_t> INT64_MAX // NS:
+            return self.fault(TIME)
+        ticks = ticks // p.by.units * NS + ticks % p.by.units * NS // p.by.units
+        if ticks > <uint64_t> INT64_MAX:
+            return self.fault(TIME)
+        p.time_ns = <int64_t> ticks
+        if p.by.offset_ns > INT64_MAX - p.time_ns or p.by.offset_ns < -p.time_ns:
+            return self.fault(TIME)
+        p.time_ns += p.by.offset_ns
         return PACKET
 
     cdef step next_record(self, const uint8_t *at, size_t left, packet *p) noexcept nogil:

@@ -299,6 +299,9 @@ cdef class Decoded(Store):
         elif kind == STRUCT:
             return self.fields(o.first, o.count, at, length, row)
         elif kind == BYTES:
+            if o.count and length > <size_t> o.count:
+                self.damaged[row] = 1
+                return 0
             return cell_bytes(c, row, at, length) < 0
         elif kind == FIXED:
             memcpy(cell_place(c, row), at, o.size)

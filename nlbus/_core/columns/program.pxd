@@ -55,7 +55,7 @@ cdef struct op:                   # what to do with a field or an attribute
     int32_t at                    # of a field: where in its struct
     int32_t cell                  # -1: none
     int32_t first
-    int32_t count
+    int32_t count                 # of BYTES: the maximum length, 0: any
     int32_t level
     int32_t lists
     int32_t list_count

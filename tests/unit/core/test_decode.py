@@ -17,6 +17,7 @@ from nlbus.schema.types import (
     FLAG,
     LABEL,
     LABELS,
+    LLADDR,
     S8,
     S32,
     S64,
@@ -365,3 +366,9 @@ def test_arrays_outlive_table_and_batch() -> None:
         with pytest.raises(ValueError, match="WRITEABLE"):
             array.flags.writeable = True
     assert len(others) == 20
+
+
+@pytest.mark.parametrize("length", [0, 1, 31, 32, 33, 40, 4096])
+@pytest.mark.parametrize("entry", [Attr("P_LLADDR", 1, LLADDR), List("P_LLADDR", 1, LLADDR, repeated=True)])
+def test_a_hardware_address_is_no_longer_than_the_kernels(entry: Entry, length: int) -> None:
+    assert marks(schema(entry), attribute(1, bytes(length))) == [length > 32]
