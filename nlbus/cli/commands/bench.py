@@ -59,7 +59,7 @@ def measuring(command: Command) -> Command:
                          help="Write the results to FILE, for compare and report."),
             click.option("--only", "names", multiple=True, metavar="SECTION",
                          type=click.Choice([section.name for section in SECTIONS]),
-                         help=f"Measure only one of {', '.join(each.name for each in SECTIONS)}; repeatable."),
+                         help=f"Measure only {', '.join(each.name for each in SECTIONS)}; repeatable."),
             click.option("--transport", "plugins", multiple=True, metavar="MODULE:CLASS",
                          help="Add a transport; see nlbus.bench.transports.transport. Repeatable."),
             click.option("--rounds", type=click.IntRange(1), help="Measure this many rounds of each pair."),
