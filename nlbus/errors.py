@@ -68,6 +68,14 @@ class MissingExtra(NlbusError, ImportError):  # noqa: N818 - the public name
     """An optional package is not installed."""
 
 
+# What would help, whatever was tried.
+_HELP = {
+    _errno.EMFILE: "raise the process's limit of open files (ulimit -n)",
+    _errno.ENFILE: "raise the machine's limit of open files (sysctl fs.file-max)",
+    _errno.ENOMEM: "the kernel has no memory for it",
+}
+
+
 def kernel_error(
     errno: int, action: str, help: str = "", *, extack: str = "", offset: int | None = None
 ) -> NlbusError:
@@ -79,7 +87,7 @@ def kernel_error(
     message = f"{action}: {os.strerror(errno)}"
     if extack:
         message += f" ({extack})"
-    if help:
+    if help := help or _HELP.get(errno, ""):
         message += f"; {help}"
     if errno in (_errno.EPERM, _errno.EACCES):
         return PermissionDenied(errno, message)

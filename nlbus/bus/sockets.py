@@ -51,7 +51,12 @@ class Opener:
 
         PermissionDenied, KernelError.
         """
-        return inside(self.netns, lambda: self._receiver(groups, max_memory, parked))
+        try:
+            return inside(self.netns, lambda: self._receiver(groups, max_memory, parked))
+        except OSError as error:
+            if isinstance(error, NlbusError):
+                raise
+            raise self.refused(error, "opening", groups) from error
 
     def _receiver(self, groups: Groups, max_memory: int, parked: Event) -> Receiver:
         if self.transport == "module":

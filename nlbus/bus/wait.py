@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from nlbus._core.receive.waker import Identities
 from nlbus.bus.subscriber import Subscriber
-from nlbus.errors import ClosedError
+from nlbus.errors import ClosedError, NlbusError, kernel_error
 from nlbus.kernel.arguments import optional_seconds
 
 MAX_SLEEP = 1.0  # seconds
@@ -65,6 +65,10 @@ def wait(subscribers: Iterable[Subscriber], timeout: float | None = None) -> lis
             return closed + wait([subscriber for subscriber in wanted if not subscriber.closed], 0)
         try:
             waiter = _kept.waiter = _Waiter(wanted)
+        except OSError as error:
+            if isinstance(error, NlbusError):
+                raise
+            raise kernel_error(error.errno or 0, f"waiting for {len(wanted)} subscribers") from error
         except ClosedError:
             if any(subscriber.closed for subscriber in wanted):  # just now, by another thread
                 return wait(wanted, timeout)

@@ -66,7 +66,7 @@ def section() -> bytes:
     """A Section Header Block."""
     try:
         release = version("nlbus")
-    except PackageNotFoundError:  # a tree that was never installed
+    except (PackageNotFoundError, OSError):  # never installed, or no descriptor left to look
         release = ""
     kernel = os.uname()
     return _block(

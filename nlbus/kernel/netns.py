@@ -75,7 +75,7 @@ def inside(netns: Netns, work: Callable[[], T]) -> T:
         raise kernel_error(errno.EAGAIN, action, f"it is done in a thread: {error}") from error
     visitor.join()
     if failure:
-        raise failure[0]
+        raise failure.pop()  # our frame, in its traceback, must not hold it: what it holds would stay open
     return result[0]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import math
 import os
 import threading
 import time
@@ -11,6 +13,7 @@ from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 from nlbus.bus.stream import log
+from nlbus.errors import kernel_error
 from nlbus.listener.events import Event
 from nlbus.listener.rule import HandlerError, Rule
 
@@ -27,7 +30,7 @@ class Job(NamedTuple):
 
 
 class Dispatcher:
-    """Hands jobs to `workers` threads. `wake` is called when there is room again, or all is done."""
+    """Hands jobs to `workers` threads. `wake` is called when there is room, or all is done. KernelError."""
 
     def __init__(self, workers: int, room: int, wake: Callable[[], None]) -> None:
         self._room = room
@@ -37,13 +40,21 @@ class Dispatcher:
         self._ready: deque[Hashable] = deque()  # keys of which none is at work
         self._queued = self._running = 0
         self._over = False
-        self._ending, self._ender = os.pipe2(os.O_CLOEXEC)
-        self._threads = [
-            threading.Thread(target=self._work, name=f"nlbus-worker-{number}", daemon=True)
-            for number in range(workers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        action = f"starting {workers} workers"
+        try:
+            self._ending, self._ender = os.pipe2(os.O_CLOEXEC)
+        except OSError as error:
+            raise kernel_error(error.errno or 0, action) from error
+        try:
+            for number in range(workers):
+                thread = threading.Thread(target=self._work, name=f"nlbus-worker-{number}", daemon=True)
+                thread.start()
+                self._threads.append(thread)
+        except RuntimeError as error:
+            started = len(self._threads)
+            self.end(math.inf)
+            raise kernel_error(errno.EAGAIN, action, f"only {started} threads could be started") from error
 
     @property
     def idle(self) -> bool:
@@ -107,7 +118,7 @@ class Dispatcher:
         os.write(self._ender, b"\0")
         deadline = time.monotonic() + patience
         for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            thread.join(min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX))
         if hanging := [thread.name for thread in self._threads if thread.is_alive()]:
             # They may still look at the descriptors.
             log.error("handlers do not end, in the threads %s", ", ".join(hanging))

@@ -16,7 +16,7 @@ from typing import Any
 
 from nlbus.bus.stream import log
 from nlbus.bus.subscriber import Subscriber
-from nlbus.errors import SchemaError
+from nlbus.errors import SchemaError, kernel_error
 from nlbus.kernel.arguments import optional_seconds, whole
 from nlbus.kernel.groups import Groups
 from nlbus.listener.debounce import Debounce
@@ -36,7 +36,7 @@ class Engine:
 
     workers: handlers at a time. queue: events that wait for one; more than these overflow="block" leaves in
     the kernel's buffer, which may overrun, and "drop" drops: both are told by the next event's nl_lost.
-    every: seconds, and what is called that often. SchemaError.
+    every: seconds, and what is called that often. SchemaError, PermissionDenied, KernelError.
     """
 
     def __init__(
@@ -66,9 +66,16 @@ class Engine:
         self._stopped = False
         self._dropped = 0  # not yet told
         self._told = 0.0
-        self._subscribe()
-        self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._dispatcher = Dispatcher(workers, queue, self.wake)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._close_subscribers)
+            self._subscribe()
+            try:
+                self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError as error:
+                raise kernel_error(error.errno or 0, "starting a listener") from error
+            undo.callback(self._close_wake)
+            self._dispatcher = Dispatcher(workers, queue, self.wake)
+            undo.pop_all()
 
     # -- from other threads, and signal handlers ----------------------------------------------------
 
@@ -161,15 +168,22 @@ class Engine:
 
     def close(self) -> int:
         """End all; how many events were still to be handled."""
-        for subscriber in self._subscribers.values():
-            subscriber.close()
+        self._close_subscribers()
         self._tell_dropped()
         forgotten = len(self._jobs) + self._debounce.forget() + self._dispatcher.end(PATIENCE)
         self._jobs.clear()
+        self._close_wake()
+        return forgotten
+
+    def _close_subscribers(self) -> None:
+        for subscriber in self._subscribers.values():
+            subscriber.close()
+        self._subscribers.clear()  # each holds a descriptor for as long as it exists
+
+    def _close_wake(self) -> None:
         wake, waker, self._waker = self._wake, self._waker, -1
         os.close(wake)
         os.close(waker)
-        return forgotten
 
     def _wait(self, until: float, receive: bool) -> list[Place]:
         """Until something is to be done; the places whose subscribers have news."""

@@ -68,7 +68,12 @@ class Loop:
                 self._thread = threading.Thread(
                     target=_serve, args=[loop, self._ended], name="nlbus-asyncio", daemon=True
                 )
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except RuntimeError as error:
+                    self._loop = self._thread = None
+                    loop.close()
+                    raise HandlerError(str(error)) from error
             future = asyncio.run_coroutine_threadsafe(function(event), self._loop)
         try:
             future.result()

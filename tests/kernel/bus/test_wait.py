@@ -40,7 +40,7 @@ def readable(sub: Subscriber) -> bool:
 # Time
 
 
-@pytest.mark.parametrize("timeout", [0, 0.0, 1e-9, -1, -0.001])
+@pytest.mark.parametrize("timeout", [0, 0.0, 1e-9])
 def test_recv_with_no_time_returns_at_once(sub: Subscriber, publisher: Publisher, timeout: float) -> None:
     start = time.monotonic()
     assert len(sub.recv(timeout)) == 0
@@ -180,7 +180,7 @@ def test_wait_returns_those_that_have_news(subscribe: Subscribe, publisher: Publ
     timer.join()
     subs[0].close()
     assert subs[0] in nlbus.wait(subs, None)
-    assert nlbus.wait([], 0.01) == nlbus.wait([subs[1]], -1) == []
+    assert nlbus.wait([], 0.01) == nlbus.wait([subs[1]], 0) == []
 
 
 def test_a_signal_that_ctrl_c_left_behind_keeps_nobody_awake(sub: Subscriber, publisher: Publisher) -> None:
