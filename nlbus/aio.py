@@ -97,11 +97,11 @@ class AsyncSubscriber:
     # -- the end ----------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Whoever receives wakes up with ClosedError. Closing twice is fine."""
+        """Close it: a waiting recv raises ClosedError. Closing twice is fine."""
         self._subscriber.close()
 
     async def aclose(self) -> None:
-        """Close, for contextlib.aclosing and its like."""
+        """Close, for contextlib.aclosing."""
         self.close()
 
     @property
@@ -127,11 +127,11 @@ class AsyncSubscriber:
         return self._subscriber.stats()
 
     def explain(self) -> str:
-        """What was opened and what the kernel granted, in words."""
+        """The opened sockets and what the kernel granted, in words."""
         return self._subscriber.explain()
 
     def fileno(self) -> int:
-        """A descriptor, readable while recv(timeout=0) has news. For looking only: `recv` registers it."""
+        """A descriptor, readable while recv(timeout=0) has news. Do not register it: `recv` does."""
         return self._subscriber.fileno()
 
     def __repr__(self) -> str:
@@ -139,7 +139,7 @@ class AsyncSubscriber:
 
 
 class _Batches(AsyncIterator[Batch]):
-    """No async generator, which would have to be closed, and would end with the first LossError."""
+    """Not an async generator, which must be closed and ends with the first LossError."""
 
     def __init__(self, subscriber: AsyncSubscriber, timeout: float | None, stop_after: int | None) -> None:
         self._subscriber = subscriber
@@ -163,7 +163,7 @@ class _Batches(AsyncIterator[Batch]):
 
 
 async def _turn() -> None:
-    """Let all other tasks run, and be cancelled if somebody wishes so."""
+    """Let all other tasks run; a cancellation takes effect here."""
     if _on_asyncio():
         import asyncio  # noqa: PLC0415
 
@@ -186,7 +186,7 @@ async def _asyncio_readable(fd: int, seconds: float) -> None:
 
     loop = asyncio.get_running_loop()
     news: asyncio.Future[None] = loop.create_future()
-    # Not for longer than somebody waits: the descriptor stays readable, and would keep the loop awake.
+    # Only while a task waits: a descriptor that stays readable would keep the loop awake.
     loop.add_reader(fd, _settle, news)
     timer = loop.call_later(seconds, _settle, news) if seconds < math.inf else None
     try:
@@ -194,7 +194,7 @@ async def _asyncio_readable(fd: int, seconds: float) -> None:
     finally:
         if timer is not None:
             timer.cancel()
-        if not loop.is_closed():  # as it is for a task that is forgotten and collected
+        if not loop.is_closed():  # as for a task that is garbage-collected
             loop.remove_reader(fd)
 
 
@@ -204,8 +204,8 @@ def _settle(news: asyncio.Future[None]) -> None:
 
 
 def _on_asyncio() -> bool:
-    """Whether a task of asyncio awaits: a running loop may also be the host of a trio in guest mode."""
-    # Whoever runs asyncio has imported it; for all others, it is a quarter of what importing nlbus takes.
+    """Whether an asyncio task awaits us: a running loop may also host trio in guest mode."""
+    # A program on asyncio has imported it. For others, it would be a quarter of the import of nlbus.
     asyncio = sys.modules.get("asyncio")
     try:
         return asyncio is not None and asyncio.current_task() is not None

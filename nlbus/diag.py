@@ -1,4 +1,4 @@
-"""Every netlink socket of the machine: who listens to what, how full its buffer is, what it has dropped."""
+"""The netlink sockets of the machine: holders, groups, fill of the receive buffer, drops."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ PROC = "/proc/thread-self/net/netlink"
 class NetlinkSocket(NamedTuple):
     """A netlink socket.
 
-    portid is 0 for the kernel's own. buffer_used and buffer_size are bytes of truesize, drops datagrams
-    since the socket was opened. buffer_size and flags are None where the kernel does not tell (see `survey`).
-    group_names has the number where a group has no name, and "family:group" on generic netlink. netns is
-    the inode of its network namespace, netns_name its name of `ip netns`, or "". processes hold it, as far
-    as we may know.
+    portid is 0 for the kernel's own. buffer_used and buffer_size are bytes of truesize; drops counts
+    datagrams since the socket was opened. buffer_size and flags are None if the kernel does not report them
+    (see `survey`). group_names has the number of a group without a name, and "family:group" on generic
+    netlink. netns is the inode of its network namespace, netns_name the name in `ip netns`, or "". processes
+    are the holders that we may see.
     """
 
     protocol: int
@@ -64,7 +64,7 @@ class NetlinkSocket(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """Sockets, and sentences about what is missing of them, and why."""
+    """Sockets, and sentences about the parts that are missing, with reasons."""
 
     sockets: list[NetlinkSocket]
     missing: list[str]
@@ -73,9 +73,9 @@ class Survey(NamedTuple):
 def netlink_sockets(netns: Netns = None, *, here: bool = False) -> list[NetlinkSocket]:
     """Every netlink socket of the machine, or of one network namespace: `netns`, or with `here` our own.
 
-    Other namespaces, and other users' processes, are seen by root alone; what is missing is logged (logger
-    "nlbus", level INFO). By namespace, ours first, then by protocol and portid. PermissionDenied or
-    KernelError if `netns` cannot be entered.
+    Only root sees other namespaces and other users' processes. Missing parts are logged (logger "nlbus",
+    level INFO). Sorted by namespace, ours first, then by protocol and portid. PermissionDenied or KernelError
+    if `netns` cannot be entered.
     """
     found = survey(netns, here=here)
     for sentence in found.missing:
@@ -84,7 +84,7 @@ def netlink_sockets(netns: Netns = None, *, here: bool = False) -> list[NetlinkS
 
 
 def survey(netns: Netns = None, *, here: bool = False) -> Survey:
-    """What `netlink_sockets` returns, and what is missing."""
+    """The sockets that `netlink_sockets` returns, and the missing parts."""
     known, hidden = places()
     missing: list[str] = []
     views = [inside(netns, _look)]
@@ -105,7 +105,7 @@ def survey(netns: Netns = None, *, here: bool = False) -> Survey:
 
 
 def _others(all_places: list[Place]) -> tuple[list[_View], int]:
-    """What is seen from these network namespaces, and how many refuse to be entered."""
+    """The views from these network namespaces, and how many could not be entered."""
     views = []
     refused = 0
     for place in all_places:
@@ -120,14 +120,14 @@ def _others(all_places: list[Place]) -> tuple[list[_View], int]:
 
 
 def _enter(place: Place) -> _View | None:
-    """What is seen from this network namespace; None if it has ended. PermissionDenied, KernelError."""
+    """The view from this network namespace; None if it has ended. PermissionDenied, KernelError."""
     for path in place.paths:
         try:
             return inside(path, _look)
         except KernelError as error:
             if error.errno not in (errno.ENOENT, errno.ESRCH, errno.EINVAL):
                 raise
-            # That thread has ended, or that name is gone: not necessarily the namespace.
+            # The thread has ended or the name is gone; the namespace may still exist.
     return None
 
 
@@ -146,7 +146,7 @@ def _with_owners(sockets: list[NetlinkSocket], missing: list[str]) -> list[Netli
 class _View(NamedTuple):
     netns: int
     sockets: list[NetlinkSocket]
-    trouble: str  # what is missing
+    trouble: str  # the missing parts, or ""
 
 
 def _look() -> _View:
@@ -166,12 +166,12 @@ def _look() -> _View:
 
 
 def _dump() -> tuple[list[NetlinkSocket], int]:
-    """The sockets by netlink diag but the one that asks, and how many answers were cut. OSError."""
+    """The sockets by netlink diag, except our own request's, and how many answers were cut. OSError."""
     show = NDIAG_SHOW_MEMINFO | NDIAG_SHOW_GROUPS | NDIAG_SHOW_FLAGS
     request = NETLINK_DIAG_REQ.pack(socket.AF_NETLINK, NDIAG_PROTO_ALL, 0, 0, show, 0)
     with Requests(Protocol.SOCK_DIAG) as requests:
         replies = requests.dump(SOCK_DIAG_BY_FAMILY, request, "listing netlink sockets")
-    # By key, for the kernel may tell of one twice, when its hash table grows meanwhile.
+    # By key: the kernel may report a socket twice if its hash table grows meanwhile.
     found = {}
     cut = 0
     for reply in replies:
@@ -208,7 +208,7 @@ def parse(body: bytes) -> NetlinkSocket | None:
 
 
 def _listed() -> list[NetlinkSocket]:
-    """The sockets by /proc/net/netlink. KernelError or PermissionDenied."""
+    """The sockets by /proc/net/netlink. KernelError, PermissionDenied."""
     try:
         lines = Path(PROC).read_text().splitlines()[1:]
     except OSError as error:
@@ -252,7 +252,7 @@ def _protocol_name(number: int) -> str:
 
 
 def _with_names(sockets: list[NetlinkSocket]) -> list[NetlinkSocket]:
-    """The sockets with names of their groups, by whichever source has them: several may share a protocol."""
+    """The sockets with the names of their groups, from all sources: several may share a protocol."""
     names = {
         (source.protocol, number): name
         for source in SOURCES.values()

@@ -5,15 +5,15 @@ import os
 
 
 class NlbusError(Exception):
-    """The root of them all."""
+    """The root of all errors of nlbus."""
 
 
 class PermissionDenied(NlbusError, PermissionError):  # noqa: N818 - the public name
-    """The kernel refuses for want of a privilege: `.errno` is EPERM or EACCES."""
+    """The kernel refuses for lack of a privilege: `.errno` is EPERM or EACCES."""
 
 
 class UnknownSource(NlbusError, LookupError):  # noqa: N818 - the public name
-    """No source, or no group of a source, bears this name."""
+    """No source, or no group of a source, has this name."""
 
 
 class KernelError(NlbusError, OSError):
@@ -36,7 +36,7 @@ class UnknownColumn(SchemaError, KeyError):  # noqa: N818 - beside UnknownSource
 
 
 class LossError(NlbusError):
-    """Events were lost and `on_loss="raise"` was asked for: `.loss` says which."""
+    """Events were lost and `on_loss="raise"` was set: `.loss` has the losses."""
 
     def __init__(self, message: str, loss: object = None) -> None:
         super().__init__(message)
@@ -56,7 +56,7 @@ class ArenaFull(NlbusError, MemoryError):  # noqa: N818 - the public name
 
 
 class CaptureError(NlbusError, ValueError):
-    """A capture file is damaged at byte `.offset` of `.path`, or is none; what came before was delivered."""
+    """A capture file is damaged at byte `.offset` of `.path`, or none; all before that was delivered."""
 
     def __init__(self, message: str, path: str, offset: int) -> None:
         super().__init__(message)

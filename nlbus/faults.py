@@ -1,4 +1,4 @@
-"""Faults for tests: what is heard of a feed when datagrams are dropped, cut, doubled or out of order."""
+"""Faults for tests: a feed whose datagrams are dropped, cut, doubled or reordered."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ Stream = tuple[int, int, int]  # portid, instance, groups
 class Faulty(Feed):
     """A feed with faults, which are the same for the same seed and the same batches.
 
-    drop, cut, duplicate, reorder: how probable that is of each message, or of each batch of events of the
-    bus; 0 to 1. All is told as a Subscriber would tell it of a kernel that did the same:
+    drop, cut, duplicate, reorder: the probability of each fault, 0 to 1, per message, or per batch of events
+    on the bus. They are reported as a Subscriber reports a kernel that did the same:
 
     - dropped: on the bus `open`, until the stream's next batch makes it a gap, exactly; elsewhere an overrun
       between the batch before and this one.

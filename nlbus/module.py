@@ -1,4 +1,4 @@
-"""What nlbus.ko counts and how it is set, in one network namespace."""
+"""The counters and parameters of nlbus.ko in one network namespace."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ NUMBERS = {4: U32, 8: struct.Struct("=Q")}
 
 
 class GroupStats(NamedTuple):
-    """What went to one group.
+    """The counters of one group.
 
-    events, and the bytes and datagrams that held them. skipped: events that nobody listened to. failed:
-    datagrams that somebody did not take. overflow: events, for it and others, that a full buffer lost.
+    events, and the bytes and datagrams that held them. skipped: events without a listener. failed: datagrams
+    that a subscriber did not take. overflow: events, for this group and others, lost in a full buffer.
     """
 
     group: int
@@ -46,10 +46,10 @@ class ModuleStats(NamedTuple):
     """nlbus.ko in one network namespace.
 
     chain_bytes: the size that datagrams of the kernel's events are filled to. linger_us: microseconds that an
-    event may wait for others. buffer_bytes: of each CPU. open_receive: receiving needs no privilege.
-    listeners: groups that are published to. overflow, nomem: events that a full buffer, or want of memory,
-    lost; refused: datagrams of processes; evicted, streams: of the kernel, ended to make room, and open.
-    groups: those to which anything was published.
+    event may wait for others. buffer_bytes: per CPU. open_receive: receiving needs no privilege. listeners:
+    groups that may have subscribers. overflow, nomem: events lost in full buffers, or for lack of memory.
+    refused: datagrams of processes. evicted, streams: streams of the kernel that were ended to make room, and
+    those that are open. groups: those to which anything was published.
     """
 
     protocol: int
@@ -67,7 +67,7 @@ class ModuleStats(NamedTuple):
 
 
 def module_stats(netns: Netns = None) -> ModuleStats:
-    """What nlbus.ko counts, and how it is set. Needs no privilege. KernelError where it is not loaded."""
+    """The counters and parameters of nlbus.ko. Needs no privilege. KernelError if it is not loaded."""
     return inside(netns, _stats)
 
 
@@ -111,8 +111,8 @@ def _stats() -> ModuleStats:
 
 
 def parsed(protocol: int, parameters: dict[int, int], dumped: list[dict[int, int]]) -> ModuleStats:
-    """The answers, by the numbers of their attributes; what a module does not tell is 0."""
-    told = {name: parameters.get(number, 0) for name, number in PARAMETERS.items()}
+    """The answers, by the numbers of their attributes; numbers that the module does not report are 0."""
+    known = {name: parameters.get(number, 0) for name, number in PARAMETERS.items()}
     total: dict[int, int] = {}
     groups = []
     for one in dumped:
@@ -123,11 +123,11 @@ def parsed(protocol: int, parameters: dict[int, int], dumped: list[dict[int, int
     counted = {name: total.get(number, 0) for name, number in OF_ALL.items()}
     return ModuleStats(
         protocol=protocol,
-        chain_bytes=told["chain_bytes"],
-        linger_us=told["linger_us"],
-        buffer_bytes=told["buffer_bytes"],
-        open_receive=bool(told["open_receive"]),
-        listeners=Groups.from_mask(told["listeners"]),
+        chain_bytes=known["chain_bytes"],
+        linger_us=known["linger_us"],
+        buffer_bytes=known["buffer_bytes"],
+        open_receive=bool(known["open_receive"]),
+        listeners=Groups.from_mask(known["listeners"]),
         groups=tuple(groups),
         **counted,
     )

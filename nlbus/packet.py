@@ -1,7 +1,7 @@
-"""The rules of the kernel module nlbus_packet: which packets are dropped, and which are told.
+"""The rules of the kernel module nlbus_packet: which packets are dropped, and which are reported.
 
-A list a network namespace, in order: the first rule that matches a packet at a hook decides. A packet that
-none matches is accepted, and told to who listens to the source `packet`.
+Each network namespace has an ordered list: the first rule that matches a packet at a hook decides. A packet
+without a match is accepted and reported to the source `packet`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["Packet", "Rule", "add", "delete", "flush", "rules"]
 Network = IPv4Network | IPv6Network
 Action = Literal["accept", "drop", "sample"]
 
-# What `batch.records` takes; `batch.table("packet")` also knows which values are there.
+# For `batch.records`; `batch.table("packet")` also knows which values are missing.
 (_schema,) = PACKET.schemas
 Packet = record_topic(PACKET, _schema)
 
@@ -42,18 +42,18 @@ CMD_ADD, CMD_DEL, CMD_FLUSH, CMD_GET = range(1, 5)
 ACTIONS: tuple[Action, ...] = ("accept", "drop", "sample")  # NLBUS_PACKET_*, from 1
 ALL_HOOKS = (1 << len(HOOKS)) - 1
 MAPPED_NETWORK = IPv6Network("::ffff:0:0/96")
-MAPPED_BITS = 96  # of 128 that stand before an IPv4 address
+MAPPED_BITS = 96  # the prefix of a mapped IPv4 address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What is done with packets that match; None and () match all. SchemaError for what no rule can be.
+    """An action for packets that match; None and () match all. SchemaError for an invalid rule.
 
-    action: "accept", "drop", or "sample": accept, and tell one in `one_in`. hooks: names, as of the source's
+    action: "accept", "drop", or "sample": accept, and report one in `one_in`. hooks: names of the source's
     groups. protocol: a name or a number. src, dst: an address or a prefix, "10.0.0.0/8". sport, dport: the
     first and the last port; a packet without ports, such as a later fragment, does not match. iif, oif: names
-    of interfaces. The rest is the kernel's answer: handle, from 1, and how many packets matched, their bytes,
-    and how many of them were told.
+    of interfaces. The rest comes from the kernel: handle, from 1, and how many packets matched, their bytes,
+    and how many of them were reported.
     """
 
     action: Action
@@ -77,7 +77,7 @@ class Rule:
 
 
 def add(rule: Rule, *, before: int | None = None, netns: Netns = None) -> Rule:
-    """Add a rule, last or before the one of this handle; return it as the kernel has it, with its handle.
+    """Add a rule at the end, or before the rule of this handle; return the kernel's version, with its handle.
 
     PermissionDenied without CAP_NET_ADMIN over the namespace; KernelError with the kernel's words.
     """
@@ -87,12 +87,14 @@ def add(rule: Rule, *, before: int | None = None, netns: Netns = None) -> Rule:
     action = "adding a packet rule"
     replies = _ask(CMD_ADD, body, action, netns)
     if not replies:
-        raise kernel_error(errno.ENOBUFS, action, "it was added, but the answer with its handle got lost")
+        raise kernel_error(
+            errno.ENOBUFS, action, "the rule was added, but the answer with its handle was lost"
+        )
     return _rule(replies[0])
 
 
 def delete(handle: int, *, netns: Netns = None) -> None:
-    """Delete the rule of this handle. KernelError (ENOENT) where there is none; else as `add`."""
+    """Delete the rule of this handle. KernelError (ENOENT) if there is none; other errors as of `add`."""
     _ask(CMD_DEL, _number("=I", A_HANDLE, handle, "handle"), f"deleting packet rule {handle}", netns)
 
 
@@ -102,7 +104,7 @@ def flush(*, netns: Netns = None) -> None:
 
 
 def rules(*, netns: Netns = None) -> list[Rule]:
-    """The rules in order, with what they have counted. Errors as of `add`."""
+    """The rules in order, with their counters. Errors as of `add`."""
     action = "listing packet rules"
 
     def dump() -> list[Reply]:
@@ -134,7 +136,7 @@ def _each(rule: Rule) -> Iterator[bytes]:
     yield attribute(A_ACTION, bytes([action]))
     if (rule.action == "sample") != (rule.one_in is not None):
         raise SchemaError(
-            "one_in= belongs to the action 'sample', which needs it: one packet in how many is told"
+            "one_in= belongs to the action 'sample', which requires it: one packet in so many is reported"
         )
     if rule.one_in is not None:
         yield _number("=I", A_SAMPLE, rule.one_in, "one_in", least=1)
@@ -145,7 +147,7 @@ def _each(rule: Rule) -> Iterator[bytes]:
     src, dst = _parsed(rule.src, "src"), _parsed(rule.dst, "dst")
     family = rule.family
     if family is None and (_holds_mapped(src) or _holds_mapped(dst)):
-        family = "inet6"  # who says ::/0 does not mean IPv4
+        family = "inet6"  # ::/0 does not mean IPv4
     if family is not None:
         families = {name: number for number, name in AF.items()}
         yield attribute(A_FAMILY, bytes([_word(family, families, "family")]))
