@@ -1,4 +1,4 @@
-"""Listener: rules in Python, a decorator each."""
+"""Listener: rules in Python, one decorator per rule."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 Handler = TypeVar("Handler", bound=Callable[[dict[str, Any]], Any])
 
-NOBODY = -1  # no descriptor: what is called in our own thread ends when it ends
+NO_STOP = -1  # no descriptor: a function called in our own thread is not interrupted
 
 
 class Listener:
-    """Calls functions with events, those of one device or key in their order, in a few threads.
+    """Calls functions with events in a few threads; events of one device or key keep their order.
 
-    A function gets a dict: of uevent the variables of the device, as programs of udev rules do; elsewhere the
-    columns of the table that have a value, as of `Table.iter_rows`; of sources without tables the message's
-    type and payload. Beside these nl_table, nl_op ("new", "change", "del"), nl_time (ns UTC), nl_origin
-    ("live", "snapshot", "resync"), nl_group; nl_lost, where so many events or datagrams were lost since the
-    rule's last event; nl_count, of how many a debounced event is the last.
+    A function gets a dict: for uevent the variables of the device, as the programs of udev rules do; for a
+    source with tables the columns that have a value, as from `Table.iter_rows`; for other sources the type
+    and payload of the message. It also holds nl_table, nl_op ("new", "change", "del"), nl_time (ns UTC),
+    nl_origin ("live", "snapshot", "resync"), nl_group; nl_lost, the number of events or datagrams lost since
+    the rule's last event; and nl_count, the number of events that a debounced one stands for.
 
-    What a function raises is logged (logger "nlbus") and counted, and it goes on, also after sys.exit();
-    `stop` ends it. An async function runs in an event loop in a thread of its own, all in the same one.
+    An exception in a function, SystemExit included, is logged (logger "nlbus") and counted, and the listener
+    goes on; `stop` ends it. All async functions run in one event loop in a thread of its own.
     """
 
     def __init__(self) -> None:
@@ -62,14 +62,14 @@ class Listener:
         buffer_events: int | None = None,
         name: str = "",
     ) -> Callable[[Handler], Handler]:
-        """Let a function have the events that fit.
+        """Decorate a function that gets the matching events.
 
-        match: globs by key, `|` between alternatives; all must fit. where: an expression of `field`, or a
-        text such as 'mtu > 1500 and ifname ~ "eth*"'. table: only of these; a Topic on the bus. groups,
-        netns, options, trust, buffer_events: as of a Subscriber; uevent's group "kernel" is before udev's
-        rules, "udev" after them. debounce: the last event of a device or key, once it was quiet for so many
-        seconds (at the latest after ten times that). initial: first an event for all that is there, and again
-        after a loss.
+        match: globs by key, `|` between alternatives; all must match. where: an expression of `field`, or a
+        text such as 'mtu > 1500 and ifname ~ "eth*"'. table: only events of these tables; a Topic on the bus.
+        groups, netns, options, trust, buffer_events: as for a Subscriber; uevent's group "kernel" precedes
+        udev's rules, "udev" follows them. debounce: deliver only the last event of a device or key, after so
+        many seconds without another (at most ten times as many after the first). initial: deliver current
+        objects first, and again after a loss. name: of the rule, in logs and `stats`.
         SchemaError, UnknownColumn, UnknownSource, KernelError.
         """
 
@@ -102,17 +102,18 @@ class Listener:
         count: int | None = None,
         seconds: float | None = None,
     ) -> None:
-        """Listen until `stop`, or Ctrl-C; or until `count` events or `seconds`, and all was handled.
+        """Listen until `stop` or Ctrl-C; or until `count` events or `seconds`, and all events are handled.
 
-        workers: functions at a time. queue: events that may wait for one; then overflow="block" leaves the
-        rest in the kernel's buffer, which may overrun, and "drop" drops them. Both are counted, and nl_lost
-        of the rule's next event tells it. PermissionDenied, KernelError, SchemaError, BusyError if it runs.
+        workers: functions that run at the same time, 1 to 1024. queue: events that may wait for a worker, up
+        to 1,000,000. When it is full, overflow="block" leaves further events in the kernel's buffer, which
+        may overrun, and "drop" drops them; both are counted, and the rule's next event reports them as
+        nl_lost. PermissionDenied, KernelError, SchemaError; BusyError if it runs already.
         """
         if not self._rules:
-            raise SchemaError("nothing to listen to: @app.on(source) says what a function is for")
+            raise SchemaError("nothing to listen to: decorate a function with @app.on(source)")
         with self._lock:
             if self._engine is not None:
-                raise BusyError("this listener runs already")
+                raise BusyError("this listener is running already")
             self._engine = Engine(self._rules, workers=workers, queue=queue, overflow=overflow)
         self._loop.begin()
         try:
@@ -123,28 +124,28 @@ class Listener:
             engine.close()
 
     def stop(self) -> None:
-        """Let `run` return, from any thread or a signal handler. Events that still wait are forgotten."""
+        """Make `run` return, from any thread or a signal handler. Waiting events are dropped."""
         engine = self._engine
         if engine is not None:
             engine.stop()
 
     def replay(self, feed: Feed) -> int:
-        """Call the functions with what a capture has, one after the other in this thread; how many calls.
+        """Call the functions with the events of a capture, one by one in this thread; return how many calls.
 
-        Debounced by the times of the capture. What a function raises is logged and counted here, too.
+        Debouncing follows the times in the capture. Exceptions are logged and counted as in `run`.
         """
         calls = 0
         self._loop.begin()
         try:
             for job in planned(self._rules, feed):
-                handle(job, NOBODY)
+                handle(job, NO_STOP)
                 calls += 1
         finally:
             self._loop.end(PATIENCE)
         return calls
 
     def stats(self) -> dict[str, dict[str, int]]:
-        """A rule: matched, handled, failed, timeouts, merged (by debounce), dropped (of a full queue)."""
+        """Counters per rule: matched, handled, failed, timeouts, merged (debounced), dropped (queue full)."""
         return {name: dict(rule.counts) for name, rule in named(self._rules).items()}
 
     def __repr__(self) -> str:

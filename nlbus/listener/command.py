@@ -1,4 +1,4 @@
-"""Programs as handlers: an event in the environment, no shell, an end after its time."""
+"""Programs as handlers: the event in the environment, no shell, a time limit."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ GRACE = 2.0  # seconds from SIGTERM to SIGKILL
 class Command:
     """A program that is run for each event, with the event in its environment.
 
-    words: the program and its arguments; a text is taken apart as a shell would, but nothing in it is
-    expanded; with `shell` it is a script of /bin/sh. folder: where it runs, and what a relative path is of.
-    It gets /dev/null as stdin, our stdout and stderr, and a session of its own. After `timeout` seconds the
-    whole of its process group gets SIGTERM, and SIGKILL after GRACE. SchemaError.
+    words: the program and its arguments; a text is split as a shell would, but nothing in it is expanded;
+    with `shell` it is a script for /bin/sh. folder: its working directory, and the base of a relative path.
+    It gets /dev/null as stdin, our stdout and stderr, and its own session. After `timeout` seconds its whole
+    process group gets SIGTERM, and GRACE seconds later SIGKILL. SchemaError.
     """
 
     def __init__(
@@ -45,30 +45,30 @@ class Command:
     ) -> None:
         timeout = seconds(timeout, "timeout", MAX_TIMEOUT, above_zero=True)
         if shell and not isinstance(words, str):
-            raise SchemaError(f"a shell takes one text, not the words {list(words)!r}")
+            raise SchemaError(f"shell needs one text, not the words {list(words)!r}")
         try:
             plain = shlex.split(words) if isinstance(words, str) else list(words)
         except ValueError as error:
             raise SchemaError(f"{words!r}: {error}") from None
         if not plain or not all(isinstance(word, str) and "\0" not in word for word in plain):
-            raise SchemaError(f"{words!r}: a program and its arguments, as texts")
+            raise SchemaError(f"{words!r}: not a program and its arguments")
         self.words = ["/bin/sh", "-c", str(words)] if shell else plain
         self._name = str(words) if shell else shlex.join(plain)
         self._timeout = timeout
         self._folder = folder
 
     def check(self) -> None:
-        """NlbusError if there is no such program, or none that may be run."""
+        """NlbusError if the program does not exist or may not be executed."""
         program = self.words[0]
-        there = os.path.join(self._folder or "", program) if "/" in program else program  # noqa: PTH118
-        if shutil.which(there) is None:
-            raise NlbusError(f"{program}: {_why_not(there)}")
+        path = os.path.join(self._folder or "", program) if "/" in program else program  # noqa: PTH118
+        if shutil.which(path) is None:
+            raise NlbusError(f"{program}: {_why_not(path)}")
 
     def handle(self, rule: Rule, event: Event, ending: int) -> None:
-        """Run it to its end. HandlerError says how it ended if not well."""
+        """Run the program to its end. HandlerError unless its exit code is 0."""
         environment = variables(rule, event, os.environ)
         try:
-            # Without preexec_fn it is vfork and exec, which other threads cannot disturb.
+            # Without preexec_fn this is vfork and exec, which other threads cannot disturb.
             process = subprocess.Popen(
                 self.words,
                 env=environment,
@@ -85,10 +85,10 @@ class Command:
             raise HandlerError(_ended(code))
 
     def _wait(self, process: subprocess.Popen[bytes], ending: int) -> tuple[int | None, str]:
-        """Its exit code, and why it was ended if it was."""
+        """Its exit code, and why we ended it, if we did."""
         try:
             end = os.pidfd_open(process.pid)
-        except OSError as error:  # no descriptors left: nobody could watch it
+        except OSError as error:  # out of descriptors: we could not wait for it with a timeout
             os.killpg(process.pid, signal.SIGKILL)
             return process.wait(), f"could not be watched, {error.strerror}"
         try:
@@ -96,7 +96,7 @@ class Command:
             if end not in ready:
                 why = "ended with us" if ending in ready else f"took longer than {self._timeout:g} s"
                 ready = _end_group(process.pid, end)
-            # Not before: as long as it is not waited for, its number is nobody else's.
+            # Reaped last: until then no other process can get its pid.
             return (process.wait() if end in ready else None), why
         finally:
             os.close(end)
@@ -107,10 +107,10 @@ class Command:
 
 def _why_not(program: str) -> str:
     if "/" not in program:
-        return "no such program (it is looked for in PATH)"
-    if not os.path.exists(program):  # noqa: PTH110 - whatever the name
+        return "no such program in PATH"
+    if not os.path.exists(program):  # noqa: PTH110 - the name may be anything
         return "no such program"
-    return "a folder" if os.path.isdir(program) else "it may not be executed; chmod +x"  # noqa: PTH112
+    return "a folder" if os.path.isdir(program) else "not executable: chmod +x"  # noqa: PTH112
 
 
 def _readable(fds: list[int], limit: float) -> list[int]:
@@ -121,9 +121,9 @@ def _readable(fds: list[int], limit: float) -> list[int]:
 
 
 def _end_group(group: int, end: int) -> list[int]:
-    """Politely, then for sure, and those of its processes that did not listen. [end] when it has ended."""
+    """SIGTERM, then SIGKILL for what is left of the group. Return [end] once the program has ended."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(PermissionError):  # it has become another user
+        with contextlib.suppress(PermissionError):  # it has changed its uid
             os.killpg(group, number)
         ready = _readable([end], GRACE)
     return ready

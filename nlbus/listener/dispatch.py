@@ -1,4 +1,4 @@
-"""Who handles events: a few threads, a bounded queue, what has the same key one after the other."""
+"""Worker threads with a bounded queue; jobs with the same key run one after the other."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
+from nlbus._text import escape
 from nlbus.bus.stream import log
 from nlbus.errors import kernel_error
 from nlbus.listener.events import Event
@@ -22,7 +23,7 @@ MAX_QUEUE = 1_000_000  # events, each a dict
 
 
 class Job(NamedTuple):
-    """An event for a rule; `key` is of those that stay in order."""
+    """An event for a rule. Jobs with the same `key` keep their order."""
 
     rule: Rule
     event: Event
@@ -36,14 +37,14 @@ class Dispatcher:
         self._room = room
         self._wake = wake
         self._lock = threading.Condition()
-        self._waiting: dict[Hashable, deque[Job]] = {}  # by key; also those of which one is at work
-        self._ready: deque[Hashable] = deque()  # keys of which none is at work
+        self._waiting: dict[Hashable, deque[Job]] = {}  # by key; also keys with a running job
+        self._ready: deque[Hashable] = deque()  # keys with jobs, none of them running
         self._queued = self._running = 0
-        self._over = False
+        self._stopping = False
         self._threads: list[threading.Thread] = []
         action = f"starting {workers} workers"
         try:
-            self._ending, self._ender = os.pipe2(os.O_CLOEXEC)
+            self._stop_reader, self._stop_writer = os.pipe2(os.O_CLOEXEC)
         except OSError as error:
             raise kernel_error(error.errno or 0, action) from error
         try:
@@ -58,12 +59,12 @@ class Dispatcher:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits and nothing runs."""
+        """Whether no job waits or runs."""
         with self._lock:
             return not self._queued and not self._running
 
     def room(self) -> int:
-        """How many jobs would be taken now."""
+        """How many more jobs fit into the queue."""
         with self._lock:
             return self._room - self._queued
 
@@ -84,9 +85,9 @@ class Dispatcher:
     def _work(self) -> None:
         while True:
             with self._lock:
-                while not self._ready and not self._over:
+                while not self._ready and not self._stopping:
                     self._lock.wait()
-                if self._over:
+                if self._stopping:
                     return
                 key = self._ready.popleft()
                 job = self._waiting[key].popleft()
@@ -96,7 +97,7 @@ class Dispatcher:
             if full:
                 self._wake()
             try:
-                handle(job, self._ending)
+                handle(job, self._stop_reader)
             finally:
                 with self._lock:
                     self._running -= 1
@@ -110,52 +111,52 @@ class Dispatcher:
                     self._wake()
 
     def end(self, patience: float) -> int:
-        """End: what runs is told to, what waits is forgotten: how many. Threads that hang are left behind."""
+        """Stop the workers; return how many waiting jobs were dropped. Threads that hang are abandoned."""
         with self._lock:
-            self._over = True
-            forgotten, self._queued = self._queued, 0
+            self._stopping = True
+            dropped, self._queued = self._queued, 0
             self._lock.notify_all()
-        os.write(self._ender, b"\0")
+        os.write(self._stop_writer, b"\0")
         deadline = time.monotonic() + patience
         for thread in self._threads:
             thread.join(min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX))
         if hanging := [thread.name for thread in self._threads if thread.is_alive()]:
-            # They may still look at the descriptors.
+            # The descriptors stay open: a handler may still poll them.
             log.error("handlers do not end, in the threads %s", ", ".join(hanging))
         else:
-            os.close(self._ending)
-            os.close(self._ender)
-        return forgotten
+            os.close(self._stop_reader)
+            os.close(self._stop_writer)
+        return dropped
 
 
-def handle(job: Job, ending: int) -> None:
-    """Let the rule's handler handle an event. Whatever it raises is logged and counted, also SystemExit.
+def handle(job: Job, stop: int) -> None:
+    """Call the rule's handler. Whatever it raises, SystemExit included, is logged and counted.
 
-    KeyboardInterrupt in the main thread is Ctrl-C, and passes.
+    KeyboardInterrupt in the main thread is Ctrl-C, and propagates.
     """
     rule = job.rule
     try:
-        rule.handler.handle(rule, job.event, ending)
+        rule.handler.handle(rule, job.event, stop)
     except HandlerError as failure:
         rule.count("timeouts" if failure.timeout else "failed")
-        log.warning("%s: %s (%s)", rule, failure, told(job.event))
+        log.warning("%s: %s (%s)", rule, failure, describe(job.event))
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
             raise
         rule.count("failed")
-        log.exception("%s: raised, for %s", rule, told(job.event))
+        log.exception("%s: raised, for %s", rule, describe(job.event))
     else:
         rule.count("handled")
 
 
-def told(event: Event) -> str:
-    """What tells an event from others, for a line of the log."""
+def describe(event: Event) -> str:
+    """What identifies an event in a line of the log."""
     if "DEVPATH" in event:
-        return f"{event.get('ACTION')} {event['DEVPATH']}"
+        return escape(f"{event.get('ACTION')} {event['DEVPATH']}")
     names = [event.get("nl_table"), event.get("nl_op")]
     for key in ("ifname", "dst", "orig_dst", "process_tgid", "child_tgid", "type_name"):
         if key in event:
             with contextlib.suppress(ValueError):
                 names.append(f"{key} {event[key]}")
             break
-    return " ".join(str(name) for name in names if name is not None) or "event"
+    return escape(" ".join(str(name) for name in names if name is not None)) or "event"

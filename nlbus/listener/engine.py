@@ -1,4 +1,4 @@
-"""The loop of a listener: receive, match, hand over, until it is told to stop."""
+"""The loop of a listener: receive, match, dispatch, until it is stopped."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ from nlbus.listener.dispatch import MAX_QUEUE, MAX_WORKERS, Dispatcher, Job
 from nlbus.listener.plan import jobs, lost_in
 from nlbus.listener.rule import Rule
 
-PATIENCE = 6.0  # seconds that handlers have to end; programs are killed before
-LOG_EVERY = 1.0  # seconds between two lines about what did not fit
+PATIENCE = 6.0  # seconds that handlers have to end; programs are killed earlier
+LOG_EVERY = 1.0  # seconds between two lines about dropped events
 LONGEST_POLL = 86_400.0  # seconds
 
 Place = tuple[Any, ...]
 
 
 class Engine:
-    """Receives what some rules want and lets their handlers handle it.
+    """Receives the events of rules and dispatches them to the handlers.
 
-    workers: handlers at a time. queue: events that wait for one; more than these overflow="block" leaves in
-    the kernel's buffer, which may overrun, and "drop" drops: both are told by the next event's nl_lost.
-    every: seconds, and what is called that often. SchemaError, PermissionDenied, KernelError.
+    workers: handlers that run at the same time. queue: events that may wait for one. When it is full,
+    overflow="block" leaves further events in the kernel's buffer, which may overrun, and "drop" drops them;
+    the next event reports either as nl_lost. every: (seconds, function), a function to call periodically.
+    SchemaError, PermissionDenied, KernelError.
     """
 
     def __init__(
@@ -53,19 +54,19 @@ class Engine:
         if overflow not in ("block", "drop"):
             raise SchemaError(f"overflow={overflow!r}: 'block' or 'drop'")
         self.rules = list(rules)
-        self.events = 0  # that were matched
-        self.lost = 0  # events and datagrams, on the way to us
+        self.events = 0  # matched so far
+        self.lost = 0  # events and datagrams lost before they reached us
         self._replaced: list[Rule] = []
         self._queue = queue
         self._drops = overflow == "drop"
         self._every = every
         self._subscribers: dict[Place, Subscriber] = {}
         self._debounce = Debounce()
-        self._jobs: deque[Job] = deque()  # received, and not yet in the queue
+        self._jobs: deque[Job] = deque()  # received, not yet queued
         self._calls: deque[Callable[[], None]] = deque()
         self._stopped = False
-        self._dropped = 0  # not yet told
-        self._told = 0.0
+        self._dropped = 0  # not logged yet
+        self._logged = 0.0
         with contextlib.ExitStack() as undo:
             undo.callback(self._close_subscribers)
             self._subscribe()
@@ -80,31 +81,31 @@ class Engine:
     # -- from other threads, and signal handlers ----------------------------------------------------
 
     def wake(self) -> None:
-        """Let the loop look around."""
+        """Wake the loop. Thread-safe, and safe in a signal handler."""
         with contextlib.suppress(BlockingIOError, OSError):
             os.write(self._waker, b"\0")
 
     def stop(self) -> None:
-        """Let `run` return soon: programs get SIGTERM, events that wait are forgotten."""
+        """Make `run` return soon: programs get SIGTERM, waiting events are dropped."""
         self._stopped = True
         self.wake()
 
     def call(self, work: Callable[[], None]) -> None:
-        """Let the loop do something between two batches."""
+        """Make the loop call `work` between two batches."""
         self._calls.append(work)
         self.wake()
 
     def counts(self) -> dict[str, int]:
-        """What all rules counted, those too that were replaced."""
+        """The counters of all rules, replaced ones included, summed by name."""
         every = [rule.counts for rule in (*self.rules, *self._replaced)]
         return {name: sum(counts[name] for counts in every) for name in every[0]}
 
     # -- rules --------------------------------------------------------------------------------------
 
     def replace(self, rules: Sequence[Rule]) -> None:
-        """Other rules from now on; within `call`. If their sources cannot be opened, nothing has changed.
+        """Replace the rules; call it through `call`. If a new source cannot be opened, nothing changes.
 
-        Sources that go on being heard miss nothing, and tell nothing of what was there before.
+        A source that stays open misses no event, and does not deliver current objects again.
         """
         before, self.rules = self.rules, list(rules)
         try:
@@ -115,7 +116,7 @@ class Engine:
         self._replaced += before
 
     def _subscribe(self) -> None:
-        """Open what the rules need and is not open; then close what they do not."""
+        """Open the subscribers that the rules need; then close the others."""
         wanted: dict[Place, Groups] = {}
         for rule in self.rules:
             wanted[_place(rule)] = wanted.get(_place(rule), Groups()) | rule.joined_groups
@@ -140,9 +141,9 @@ class Engine:
     # -- the loop -----------------------------------------------------------------------------------
 
     def run(self, count: int | None = None, seconds: float | None = None) -> None:
-        """Until `stop`; or until so many events were matched, or so many seconds are up, and all is handled.
+        """Run until `stop`; or until `count` events matched or `seconds` are up, and all are handled.
 
-        KernelError, KeyboardInterrupt; whatever `every` and `call` raise.
+        SchemaError, KernelError, KeyboardInterrupt; whatever `every` and `call` raise.
         """
         limit = optional_seconds(seconds, "seconds")
         deadline = math.inf if limit is None else time.monotonic() + limit
@@ -158,7 +159,7 @@ class Engine:
                     beat = now + self._every[0]
                 over = now >= deadline or self.events >= most
                 self._jobs.extend(self._debounce.take(math.inf if over else now))
-                self._hand_over()
+                self._dispatch_jobs()
                 if over and not self._jobs and self._dispatcher.idle:
                     return
                 until = min(math.inf if over else deadline, self._debounce.due(), beat)
@@ -167,13 +168,13 @@ class Engine:
                         self._receive(place, None if count is None else count - self.events)
 
     def close(self) -> int:
-        """End all; how many events were still to be handled."""
+        """Close all; return how many waiting events were dropped."""
         self._close_subscribers()
-        self._tell_dropped()
-        forgotten = len(self._jobs) + self._debounce.forget() + self._dispatcher.end(PATIENCE)
+        self._log_dropped()
+        dropped = len(self._jobs) + self._debounce.forget() + self._dispatcher.end(PATIENCE)
         self._jobs.clear()
         self._close_wake()
-        return forgotten
+        return dropped
 
     def _close_subscribers(self) -> None:
         for subscriber in self._subscribers.values():
@@ -186,7 +187,7 @@ class Engine:
         os.close(waker)
 
     def _wait(self, until: float, receive: bool) -> list[Place]:
-        """Until something is to be done; the places whose subscribers have news."""
+        """Wait until something is to be done; return the places whose subscribers have news."""
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         places: dict[int, Place] = {}
@@ -213,7 +214,7 @@ class Engine:
             else:
                 self._jobs.append(job)
 
-    def _hand_over(self) -> None:
+    def _dispatch_jobs(self) -> None:
         while self._jobs:
             if self._dispatcher.submit(self._jobs[0]):
                 self._jobs.popleft()
@@ -224,30 +225,30 @@ class Engine:
                 self._dropped += 1
             else:
                 break
-        if time.monotonic() - self._told > LOG_EVERY:
-            self._tell_dropped()
+        if time.monotonic() - self._logged > LOG_EVERY:
+            self._log_dropped()
 
-    def _tell_dropped(self) -> None:
+    def _log_dropped(self) -> None:
         if self._dropped:
             log.warning("the queue is full: %d events dropped", self._dropped)
-            self._dropped, self._told = 0, time.monotonic()
+            self._dropped, self._logged = 0, time.monotonic()
 
     @contextlib.contextmanager
     def _signals(self) -> Any:
-        """In the main thread a signal wakes the loop, even one that comes just before it waits."""
-        mine = threading.current_thread() is threading.main_thread()
-        previous = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False) if mine else -1
+        """In the main thread, let a signal wake the loop, even one that comes just before it waits."""
+        is_main = threading.current_thread() is threading.main_thread()
+        previous = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False) if is_main else -1
         try:
             yield
         finally:
-            if mine:
+            if is_main:
                 signal.set_wakeup_fd(previous)
 
 
 def _place(rule: Rule) -> Place:
-    """What rules must have in common to hear through one subscriber."""
-    how = ((name, _frozen(value)) for name, value in sorted(rule.settings.items()))
-    return (rule.source, rule.netns, tuple(how), tuple(rule.snapshot))
+    """What rules must have in common to share a subscriber."""
+    settings = ((name, _frozen(value)) for name, value in sorted(rule.settings.items()))
+    return (rule.source, rule.netns, tuple(settings), tuple(rule.snapshot))
 
 
 def _frozen(value: Any) -> Any:
@@ -257,8 +258,8 @@ def _frozen(value: Any) -> Any:
 
 
 def _open(place: Place, groups: Groups) -> Subscriber:
-    source, netns, how, tables = place
+    source, netns, settings, tables = place
     keywords: dict[str, Any] = {
-        name: dict(value) if name == "options" else value for name, value in how if value is not None
+        name: dict(value) if name == "options" else value for name, value in settings if value is not None
     }
     return Subscriber(source, groups, snapshot=tables, netns=netns, **keywords)

@@ -1,4 +1,4 @@
-"""Functions as handlers, sync ones in the worker, async ones in one event loop for all."""
+"""Functions as handlers: sync functions run in the worker, async ones in one shared event loop."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Function:
         self._loop = loop
 
     def handle(self, rule: Rule, event: Event, ending: int) -> None:
-        """Call it. Whatever it raises."""
+        """Call the function. Raises whatever it raises."""
         if self._async:
             self._loop.run(self.function, event)
         else:
@@ -40,22 +40,22 @@ class Function:
 
 
 class Loop:
-    """An event loop in a thread of its own, between `begin` and `end`; the first coroutine starts it."""
+    """An event loop in its own thread, between `begin` and `end`; the first coroutine starts it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._ended: asyncio.Future[None]  # of the loop
+        self._ended: asyncio.Future[None]  # ends the loop
         self._over = True
 
     def begin(self) -> None:
-        """From now on coroutines may run."""
+        """Allow coroutines to run."""
         self._over = False
 
     def run(self, function: Callable[[Event], Coroutine[Any, Any, Any]], event: Event) -> None:
-        """Run it to its end, from another thread. What it raises; HandlerError if the loop ends first."""
-        # Half of what importing nlbus would take, and most have no coroutines.
+        """Run a coroutine to its end, from another thread. HandlerError if the loop ends before it."""
+        # asyncio would take half of the time of importing nlbus, and most listeners have no coroutines.
         import asyncio  # noqa: PLC0415
         from concurrent.futures import CancelledError  # noqa: PLC0415
 
@@ -81,7 +81,7 @@ class Loop:
             raise HandlerError("ended with us") from None
 
     def end(self, patience: float) -> None:
-        """Cancel what runs, and end the thread."""
+        """Cancel running coroutines, and end the thread."""
         with self._lock:
             self._over = True
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
@@ -107,22 +107,22 @@ def _serve(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None
 
 def _run_until(loop: asyncio.AbstractEventLoop, done: asyncio.Future[Any]) -> None:
     while not done.done():
-        # They leave the loop, although their task has them, too, and tells them.
+        # These leave the loop; the task reports them too.
         with contextlib.suppress(SystemExit, KeyboardInterrupt):
             loop.run_until_complete(done)
 
 
 def entry_point(text: str) -> Callable[[Event], Any]:
-    """The function that `module:name` says. SchemaError."""
+    """The function that `module:name` names. SchemaError."""
     module, _, name = text.partition(":")
     if not module or not name:
-        raise SchemaError(f"{text!r}: a module and a function of it, as in alarms:flap")
+        raise SchemaError(f"{text!r}: not module:function, as in alarms:flap")
     try:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except (Exception, SystemExit) as error:  # whatever the module does
+    except (Exception, SystemExit) as error:  # a module may raise anything
         raise SchemaError(f"{text}: {type(error).__name__}: {error}") from error
     if not callable(found):
-        raise SchemaError(f"{text}: no function, but {type(found).__name__}")
+        raise SchemaError(f"{text}: not a function but {type(found).__name__}")
     return found  # type: ignore[no-any-return]

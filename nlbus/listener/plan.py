@@ -1,4 +1,4 @@
-"""Which events give which rules something to do, and when."""
+"""From batches to jobs: which rules handle which events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def planned(rules: Sequence[Rule], feed: Feed) -> Iterator[Job]:
-    """What a capture gives to do, in that order; debounced events when it was quiet in the capture."""
+    """The jobs of a capture, in order; debounced events come after a quiet period of the capture's clock."""
     debounce = Debounce()
     for batch in feed:
         source, now = feed.source, batch.time_ns / 1e9
@@ -32,7 +32,7 @@ def planned(rules: Sequence[Rule], feed: Feed) -> Iterator[Job]:
 
 
 def jobs(rules: Iterable[Rule], batch: Batch, limit: int | None = None) -> list[Job]:
-    """What a batch gives these rules to do, in the order of events, the rules' order for each."""
+    """The jobs of a batch for these rules, in the order of events, then of rules. At most `limit`."""
     lost = lost_in(batch)
     found: list[tuple[int, int, Job]] = []
     for number, rule in enumerate(rules):
@@ -50,5 +50,5 @@ def jobs(rules: Iterable[Rule], batch: Batch, limit: int | None = None) -> list[
 
 
 def lost_in(batch: Batch) -> int:
-    """What a batch tells to be lost, events or datagrams."""
+    """How many events or datagrams a batch reports as lost."""
     return batch.loss.events + batch.loss.datagrams + batch.loss.unbuilt

@@ -1,16 +1,16 @@
-"""Files of rules: TOML, checked whole before anything runs, with the line of what is wrong.
+"""Files of rules: TOML, checked as a whole before anything runs; errors name the line.
 
-workers = 4                    # handlers at a time
-queue = 1024                   # events that wait for one
+workers = 4                    # handlers that run at the same time
+queue = 1024                   # events that may wait for one
 overflow = "block"             # or "drop"
 
 [[rule]]
 name = "hotplug"
 source = "uevent"
-groups = ["udev"]              # as of a Subscriber; also table, netns, options, trust, buffer_events
+groups = ["udev"]              # as for a Subscriber; also table, netns, options, trust, buffer_events
 match = { ACTION = "add", SUBSYSTEM = "net" }
 where = "ifindex > 1"
-exec = "./hotplug.sh --fast"   # or a list of words; with shell = true a script of /bin/sh
+exec = "./hotplug.sh --fast"   # or a list of words; with shell = true a script for /bin/sh
 timeout = 30                   # seconds
 debounce = 0.5                 # seconds
 initial = true
@@ -18,7 +18,7 @@ initial = true
 [[rule]]
 source = "route"
 table = "link"
-python = "alarms:flap"         # a function of a module, found beside the file too
+python = "alarms:flap"         # module:function; the module may lie beside the file
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from nlbus.listener.events import Event
     from nlbus.table.expressions import Expression
 
-LARGEST = 256 << 10  # bytes of a file
+LARGEST = 256 << 10  # bytes per file
 
 Kinds = Mapping[str, tuple[type, ...]]
 
@@ -71,7 +71,7 @@ WORDS = {
 
 
 class RulesError(SchemaError):
-    """A file of rules is wrong: `.path`, `.line` (from 1; 0: none in particular)."""
+    """A file of rules is wrong at `.line` (from 1; 0: no particular line) of `.path`."""
 
     def __init__(self, path: str, line: int, words: str) -> None:
         super().__init__(f"{path}:{line}: {words}" if line else f"{path}: {words}")
@@ -81,7 +81,7 @@ class RulesError(SchemaError):
 
 @dataclass(frozen=True)
 class Rules:
-    """What a file says: the rules, and the limits of all."""
+    """The content of a file: the rules, and the limits that they share."""
 
     rules: list[Rule]
     workers: int
@@ -90,9 +90,9 @@ class Rules:
 
 
 def load_rules(path: str | os.PathLike[str], loop: Loop, *, ready: bool = True) -> Rules:
-    """Read a file of rules. RulesError, KernelError if it cannot be read.
+    """Read a file of rules. RulesError; KernelError if it cannot be read.
 
-    ready: programs must be there and modules can be imported; without it, neither is looked for.
+    ready: also check that the programs exist, and import the modules.
     """
     file = Path(path)
     return _File(file, _read(file), loop, ready).rules()
@@ -126,20 +126,20 @@ class _File:
             self._text = raw.decode()
         except UnicodeDecodeError as error:
             line = raw.count(b"\n", 0, error.start) + 1
-            raise RulesError(str(path), line, "no UTF-8") from None
+            raise RulesError(str(path), line, "not UTF-8") from None
         try:
             self._parsed: dict[str, Any] = tomllib.loads(self._text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             found = re.search(r"at line (\d+)", str(error))
             line = int(found[1]) if found else self._text.count("\n") + 1
-            raise RulesError(str(path), line, f"no TOML: {error}") from None
+            raise RulesError(str(path), line, f"not TOML: {error}") from None
 
     def rules(self) -> Rules:
-        """All of it, checked."""
+        """The rules and limits, checked."""
         top = self._checked(self._parsed, TOP, None)
         tables = top.get("rule", [])
         if not tables:
-            raise self._error("no [[rule]] in it", None)
+            raise self._error("it has no [[rule]]", None)
         found = [self._rule(number, table) for number, table in enumerate(tables)]
         self._check_names(found)
         workers, queue, overflow = top.get("workers", 4), top.get("queue", 1024), top.get("overflow", "block")
@@ -149,7 +149,7 @@ class _File:
             except SchemaError as error:
                 raise self._error(str(error), None, name) from None
         if overflow not in ("block", "drop"):
-            raise self._error(f"overflow = {overflow!r}: block or drop", None, "overflow")
+            raise self._error(f"overflow = {overflow!r}: must be block or drop", None, "overflow")
         return Rules(found, workers, queue, overflow)
 
     def _rule(self, number: int, table: Any) -> Rule:
@@ -187,19 +187,21 @@ class _File:
         for number, rule in enumerate(rules):
             if rule.name and first.setdefault(rule.name, number) != number:
                 line = self._line(first[rule.name], "name")
-                raise self._error(f"name = {rule.name!r}: so is the rule of line {line}", number, "name")
+                raise self._error(
+                    f"name = {rule.name!r}: the rule at line {line} has the same name", number, "name"
+                )
 
     def _match(self, number: int, globs: Mapping[str, Any]) -> dict[str, str]:
         for key, glob in globs.items():
             if not isinstance(glob, (str, int, float)):
-                words = f"match of {key} = {glob!r}: it is text, a glob; a|b fits either"
+                words = f"match of {key} = {glob!r}: must be text, a glob; a|b matches either"
                 raise self._error(words, number, "match", key)
         return {key: as_text(glob) for key, glob in globs.items()}
 
     def _handler(self, number: int, values: Mapping[str, Any]) -> Command | Function:
         if "python" in values:
             if given := [name for name in ("shell", "timeout") if name in values]:
-                raise self._error(f"{given[0]} is of exec, not of python", number, given[0])
+                raise self._error(f"{given[0]} goes with exec, not with python", number, given[0])
             return self._function(number, values["python"])
         folder = self._path.absolute().parent
 
@@ -236,16 +238,16 @@ class _File:
     def _checked(self, table: dict[str, Any], known: Kinds, number: int | None) -> dict[str, Any]:
         for key, value in table.items():
             if key not in known:
-                hint = f"{did_you_mean(key, known)}: there are {', '.join(known)}"
+                hint = f"{did_you_mean(key, known)}; keys are {', '.join(known)}"
                 raise self._error(f"no key {key!r}{hint}", number, key)
             kinds = known[key]
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
                 words = " or ".join(WORDS[kind] for kind in kinds if kind is not int or float not in kinds)
-                raise self._error(f"{key} = {value!r}: it is {words}", number, key)
+                raise self._error(f"{key} = {value!r}: must be {words}", number, key)
         return table
 
     def _suspect(self, error: NlbusError, values: Mapping[str, Any]) -> tuple[str, ...]:
-        """The key that the error is most likely about, and the one in its table."""
+        """The key that most likely caused the error, and the key within its table."""
         words = _words(error)
         for key, value in values.items():
             names: Iterable[object] = value if isinstance(value, dict | list) else [value]
@@ -256,16 +258,16 @@ class _File:
                     return (key, name) if isinstance(value, dict) else (key,)
         return (next((key for key in values if words.startswith(key)), "source"),)
 
-    # -- where it stands ----------------------------------------------------------------------------
+    # -- line numbers -------------------------------------------------------------------------------
 
     def _error(self, words: str, number: int | None, *keys: str) -> RulesError:
         return RulesError(str(self._path), self._line(number, *keys), words)
 
     def _line(self, number: int | None, *keys: str) -> int:
-        """The line of a key, of the rule with this number or of the file, else the rule's; 0: none.
+        """The line of a key of this rule, or of the file; the rule's own line if there is none; 0: unknown.
 
-        keys: with a second one, that in the first one's table. tomllib tells no lines. But a line has the key
-        if what stands before it is TOML without it, and what ends with it has it.
+        keys: a second one is a key within the first one's table. tomllib reports no lines, so this finds the
+        line: the text before it parses without the key, the text up to its end parses with it.
         """
         lines = self._text.splitlines(keepends=True)
         start = 0
@@ -286,9 +288,9 @@ class _File:
 
 
 def _first(lines: list[str], start: int, prefix: str, there: Callable[[dict[str, Any]], bool]) -> int:
-    """The first line, from 1, with which the text has something: where its value begins. 0: none.
+    """The first line, from 1, up to which the text parses and `there` holds: where the value begins. 0: none.
 
-    Looked for at lines that begin with `prefix` alone, behind the first `start`.
+    Only lines after `start` that begin with `prefix` are tried.
     """
     last = start
     for end in range(start + 1, len(lines) + 1):
@@ -309,4 +311,4 @@ def _words(error: NlbusError) -> str:
 
 
 def _nothing(event: Event) -> None:
-    """Stands for what is not called."""
+    """A placeholder that is never called."""

@@ -239,10 +239,10 @@ def test_coroutines_run_in_one_thread_and_are_cancelled_at_the_end() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("os.path", "a module and a function"),
+        ("os.path", "not module:function"),
         ("no_such_module_:f", "ModuleNotFoundError"),
         ("os:no_such", "AttributeError"),
-        ("os:name", "no function, but str"),
+        ("os:name", "not a function but str"),
     ],
 )
 def test_an_entry_point_that_is_none_says_why(text: str, words: str) -> None:

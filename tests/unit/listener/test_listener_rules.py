@@ -68,9 +68,9 @@ def test_a_file_says_what_the_rules_are(tmp_path: Path) -> None:
 
 
 WRONG = [
-    ("", 0, "no [[rule]] in it"),
-    ("workers = ", 1, "no TOML"),
-    ("a = 1\n[[rule]\n", 2, "no TOML"),
+    ("", 0, "it has no [[rule]]"),
+    ("workers = ", 1, "not TOML"),
+    ("a = 1\n[[rule]\n", 2, "not TOML"),
     ("# a\nworkerz = 1\n[[rule]]\n", 2, "no key 'workerz' (did you mean 'workers'?)"),
     ("\nworkers = 100000000\n[[rule]]\nsource='uevent'\nexec='true'\n", 2, "from 1 to 1024"),
     ("\nqueue = 1000000000\n[[rule]]\nsource='uevent'\nexec='true'\n", 2, "from 1 to 1000000"),
@@ -81,7 +81,7 @@ WRONG = [
     ("[[rule]]\nsource='uevent'\nexec='true'\nmatch={''='x'}\n", 4, "an empty key"),
     ("\nworkers = 0\n[[rule]]\nsource='uevent'\nexec='true'\n", 2, "workers=0: from 1 to 1024"),
     ("overflow = 'lose'\n[[rule]]\nsource='uevent'\nexec='true'\n", 1, "block or drop"),
-    ("rule = 7\n", 1, "rule = 7: it is a list"),
+    ("rule = 7\n", 1, "rule = 7: must be a list"),
     ("[[rule]]\nexec = 'true'\n", 1, "a rule needs a source"),
     ("[[rule]]\nsource = 'uevent'\n", 1, "either exec or python"),
     (
@@ -89,21 +89,21 @@ WRONG = [
         8,
         "'exec'?",
     ),
-    ("[[rule]]\nsource='uevent'\nexec='true'\ntimeout='5'\n", 4, "it is a number"),
-    ("[[rule]]\nsource='uevent'\nexec='true'\nshell=1\n", 4, "it is true or false"),
-    ("[[rule]]\nsource='uevent'\nexec='true'\ndebounce=true\n", 4, "it is a number"),
+    ("[[rule]]\nsource='uevent'\nexec='true'\ntimeout='5'\n", 4, "must be a number"),
+    ("[[rule]]\nsource='uevent'\nexec='true'\nshell=1\n", 4, "must be true or false"),
+    ("[[rule]]\nsource='uevent'\nexec='true'\ndebounce=true\n", 4, "must be a number"),
     ("[[rule]]\nsource='uevent'\nexec='true'\ntimeout=0\n", 4, "seconds, above 0"),
     ("[[rule]]\nsource='uevent'\nexec='no-such-program'\n", 3, "no such program"),
-    ("[[rule]]\nsource='uevent'\nexec=[\n 'sh',\n 5]\n", 3, "as texts"),
+    ("[[rule]]\nsource='uevent'\nexec=[\n 'sh',\n 5]\n", 3, "not a program and its arguments"),
     ("[[rule]]\nsource='uevent'\npython='no_such_module_:f'\n", 3, "ModuleNotFoundError"),
-    ("[[rule]]\nsource='uevent'\npython='os:name'\ntimeout=5\n", 4, "timeout is of exec"),
+    ("[[rule]]\nsource='uevent'\npython='os:name'\ntimeout=5\n", 4, "timeout goes with exec"),
     ("[[rule]]\nsource='uevnt'\nexec='true'\n", 2, "did you mean 'uevent'"),
     ("[[rule]]\nexec='true'\nsource='route'\n\ngroups=['lnk']\n", 5, "did you mean 'link'"),
     ("[[rule]]\nexec='true'\nsource='route'\ntable=['link', 'adr']\n", 4, "did you mean 'addr'"),
     ("[[rule]]\nexec='true'\nsource='route'\nmatch={ifnam='x'}\n", 4, "did you mean 'ifname'"),
     ("[[rule]]\nexec='true'\nsource='route'\n[rule.match]\nifnam='x'\n", 5, "did you mean 'ifname'"),
-    ("[[rule]]\nexec='true'\nsource='route'\nmatch={ifname=['a']}\n", 4, "['a']: it is text, a glob"),
-    ("[[rule]]\nexec='true'\nsource='route'\n[rule.match]\nmtu=1\nifname={}\n", 6, "it is text, a glob"),
+    ("[[rule]]\nexec='true'\nsource='route'\nmatch={ifname=['a']}\n", 4, "['a']: must be text, a glob"),
+    ("[[rule]]\nexec='true'\nsource='route'\n[rule.match]\nmtu=1\nifname={}\n", 6, "must be text, a glob"),
     ("[[rule]]\nexec='true'\nsource='nflog'\noptions={nope=1}\n", 4, "no option 'nope' of nflog"),
     (
         "[[rule]]\nexec='true'\nsource='nflog'\n[rule.options]\ntimeout=1\ncopy_range=-5\n",
@@ -117,12 +117,12 @@ WRONG = [
     (
         "[[rule]]\nname='a'\nexec='true'\nsource='route'\n[[rule]]\nexec='true'\nname='a'\nsource='proc'\n",
         7,
-        "name = 'a': so is the rule of line 2",
+        "name = 'a': the rule at line 2 has the same name",
     ),
     ("[[rule]]\nexec='true'\nsource='route'\nwhere='mtu >'\n", 4, "at character 6"),
     ("[[rule]]\nexec='true'\nsource='route'\nwhere='mtux > 1'\n", 4, "no column 'mtux'"),
     ("[[rule]]\nexec='true'\nsource='proc'\ntable='exit'\ninitial=true\n", 5, "no snapshot of proc exit"),
-    ("[[rule]]\nexec='''\n[[rule]]\nsource=1\n'''\nsource=5\n", 6, "source = 5: it is text"),
+    ("[[rule]]\nexec='''\n[[rule]]\nsource=1\n'''\nsource=5\n", 6, "source = 5: must be text"),
 ]
 
 
@@ -147,7 +147,7 @@ def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
         load_rules(tmp_path / "none.toml", Loop())
     path = tmp_path / "rules.toml"
     path.write_bytes(b"a = 1\n\xff\n")
-    with pytest.raises(RulesError, match=r"rules.toml:2: no UTF-8"):
+    with pytest.raises(RulesError, match=r"rules.toml:2: not UTF-8"):
         load_rules(path, Loop())
     path.write_bytes(b"#" * 300_000)
     with pytest.raises(RulesError, match="at most"):
