@@ -1,4 +1,4 @@
-"""The command line: one file a command. Nothing here is imported by the library itself."""
+"""The command line. The library itself imports nothing from here."""
 
 import sys
 from collections.abc import Callable
@@ -25,6 +25,6 @@ def run() -> None:
         command = load()
     except MissingExtra as error:
         sys.exit(f"nlbus: {error}")
-    except KeyboardInterrupt:  # while all is imported
+    except KeyboardInterrupt:  # during the imports
         sys.exit(130)
     command()

@@ -126,7 +126,7 @@ def _measure(
     try:
         with StatusLine() as progress, suppress(KeyboardInterrupt):
             for one in planned:
-                broken += run(report, [one], progress.tell)
+                broken += run(report, [one], progress.show)
                 keep()
             report.caveats.remove(UNFINISHED)
     finally:

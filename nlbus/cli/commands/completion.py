@@ -3,17 +3,19 @@
 import click
 from click.shell_completion import get_completion_class
 
-from nlbus.cli.shared.stdout import write_all
+from nlbus.cli.shared.stdout import write_unaltered
 
 SHELLS = ("bash", "zsh", "fish")
-VARIABLE = "_NLBUS_COMPLETE"  # click's, after the name of the program
+VARIABLE = "_NLBUS_COMPLETE"  # click derives it from the name of the program
 
 
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print what makes SHELL complete commands, options, sources, groups, tables and columns.
+    """Print a script that completes nlbus commands in SHELL.
+
+    It completes commands, options, sources, groups, tables and columns.
 
     \b
     eval "$(nlbus completion bash)"                                 in ~/.bashrc
@@ -22,4 +24,4 @@ def completion(ctx: click.Context, shell: str) -> None:
     """
     found = get_completion_class(shell)
     assert found is not None
-    write_all(found(ctx.find_root().command, {}, "nlbus", VARIABLE).source() + "\n")
+    write_unaltered(found(ctx.find_root().command, {}, "nlbus", VARIABLE).source() + "\n")

@@ -1,4 +1,4 @@
-"""`nlbus demo`: what nlbus does, in ten seconds, in a network namespace of its own."""
+"""`nlbus demo`: show in ten seconds what nlbus does, in a network namespace of its own."""
 
 import os
 import sys
@@ -12,13 +12,13 @@ from nlbus.cli.demo.environment import NETNS, child_environment, unshare_command
 def demo() -> None:
     """Show kernel events and the bus at full rate, with every loss counted, in about ten seconds.
 
-    First a veth pair, addresses and routes are made and removed, and the kernel's events arrive as arrays.
-    Then one process publishes as fast as it can to three that listen to different, overlapping groups; a
-    table tells what each stream sent, and each subscriber got and lost. Last, receiving in Python is
-    measured against a loop in C on the same datagrams (if there is a C compiler, in a checkout).
+    First it creates and removes a veth pair, addresses and routes, and shows the kernel's events as arrays.
+    Then one process publishes as fast as it can to three subscribers with different, overlapping groups; a
+    table compares what each stream sent with what each subscriber received and lost. Last, it measures
+    receiving in Python against a C loop on the same datagrams (in a checkout, with a C compiler).
 
-    All of it happens in new network and mount namespaces, which end with it: as root, or, through
-    `unshare -Urnm`, as any user. Nothing of this host's network is touched.
+    It runs in new network and mount namespaces and does not touch the network of this host. Root and, through
+    `unshare -Urnm`, any user can run it.
 
     \b
     nlbus demo

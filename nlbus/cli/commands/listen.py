@@ -1,4 +1,4 @@
-"""`nlbus listen`: events and gaps, a line each."""
+"""`nlbus listen`: print events and gaps, one per line."""
 
 from typing import Unpack
 
@@ -6,7 +6,7 @@ import click
 
 from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.view import OF_ONE_TABLE, View, ViewOptions
-from nlbus.cli.shared.follow import LOSS_EXIT, fail_on_loss_option, follow, totals
+from nlbus.cli.shared.follow import LOSS_EXIT, fail_on_loss_option, follow, report_totals
 from nlbus.cli.shared.output import check_binary
 from nlbus.cli.shared.programs import ProgramOptions, add_program_options, run_program
 from nlbus.cli.shared.shutdown import Shutdown
@@ -32,42 +32,42 @@ def listen(
     fail_on_loss: bool,
     **subscription: Unpack[SubscribeOptions],
 ) -> None:
-    """Print the events of SOURCE, one of those below (see `nlbus sources`).
+    """Print the events of SOURCE. `nlbus sources` lists the sources.
 
-    Text is one line an event: when (UTC), what has happened, and to what, much as `ip monitor`, `udevadm
-    monitor` and `conntrack -E` have it; -v tells all that is known. Messages that are not decoded are told by
-    source, groups, type, length and payload, all of them with --raw.
+    Text is one line per event: when (UTC), what happened, and to what, in the manner of `ip monitor`,
+    `udevadm monitor` and `conntrack -E`; -v shows all columns. Messages that are not decoded, and all
+    messages with --raw, are shown as source, groups, type, length and payload.
 
-    JSON is one object a line: "time", "time_ns", "source", "groups", "group_names"; "nl_table", "nl_op" (new,
-    change, del) and every column that is there, by its name; else "type" and more, and the payload as "text"
-    if it is printable UTF-8 on the bus or of audit, else as "hex". Each line is written at once.
+    JSON is one object per line: "time", "time_ns", "source", "groups", "group_names". A decoded message adds
+    "nl_table", "nl_op" (new, change, del) and each column that has a value. Any other message adds "type" and
+    the payload, as "text" if it is printable UTF-8 of bus or audit, else as "hex". Lines are written at once.
 
-    csv and arrow are the rows of one --table, with nl_time and nl_op before the --columns; arrow needs
+    CSV and Arrow are the rows of one --table, with nl_time and nl_op before the --columns. Arrow needs
     pyarrow: pip install 'nlbus[parquet]'. pcapng is what `nlbus record` writes.
 
-    --where compares columns with ==, !=, <, <=, >, >=, ~ (a glob), in (values or a network) and has (a flag);
-    and, or, not and parentheses combine these; null is no value.
+    --where compares columns with ==, !=, <, <=, >, >=, ~ (glob), in (values or a network) and has (flag).
+    Combine comparisons with and, or, not and parentheses; null means no value.
 
-    What was lost stands in text and JSON too, before the events that came after it: a line `--- gap: ...
-    ---`, or an object with "type": "gap", its "cause" ("gap": events of a stream of the bus, exactly;
-    "overrun": datagrams that the kernel dropped; "unbuilt": events for which the kernel had no memory;
-    "open": dropped datagrams of the bus, and no gap has explained them so far),
-    "count", "unit", "exact", "earliest_ns", "latest_ns" and "stream". A line on stderr says that listening
-    has begun, another one the totals at the end.
+    Losses are lines too, before the events that followed: `--- gap: ... ---` in text, an object with "type":
+    "gap" in JSON. Its "cause" is "gap" (lost events of a bus stream, exact), "overrun" (datagrams that the
+    kernel dropped), "unbuilt" (the kernel had no memory for an event) or "open" (datagrams dropped on the bus
+    that no gap explains yet). The other keys are "count", "unit", "exact", "earliest_ns", "latest_ns" and
+    "stream". With CSV, losses are reported on stderr. Stderr also says when listening has begun, and at the
+    end the totals.
 
-    With --exec, nothing is printed: a program is run for each event, those of one device, or key of a row,
-    one after the other. It finds the event in its environment: of uevent the variables of the device, as
-    programs of udev rules do; elsewhere the columns that have a value. NLBUS_SOURCE, NLBUS_TABLE, NLBUS_OP
-    (new, change, del), NLBUS_ORIGIN (live; snapshot, of --initial; resync, after a loss), NLBUS_GROUP and
-    NLBUS_TIME_NS tell more; NLBUS_LOST how many were lost since the last one, NLBUS_COUNT of how many a
-    debounced one is the last. Keys that programs obey, such as PATH or LD_PRELOAD, come as NLBUS_EVENT_PATH;
-    what is too large is named in NLBUS_OMITTED. Exit codes other than 0 come on stderr. At the end, programs
-    get SIGTERM, and SIGKILL 2 seconds later; --count and --seconds let them finish.
+    With --exec, nothing is printed: a program runs for each event, one at a time per device or row key. It
+    receives the event in its environment: of uevent the variables of the device, as programs of udev rules
+    do; of other sources the columns that have a value. NLBUS_SOURCE, NLBUS_TABLE, NLBUS_OP (new, change,
+    del), NLBUS_ORIGIN (live, snapshot with --initial, resync after a loss), NLBUS_GROUP and NLBUS_TIME_NS
+    describe the event. NLBUS_LOST counts the events lost since the previous one, NLBUS_COUNT the events that
+    --debounce merged. A variable whose name the source does not define comes as NLBUS_EVENT_name; variables
+    that are too large are named in NLBUS_OMITTED. Exit codes other than 0 are reported on stderr. At the end,
+    programs get SIGTERM, and SIGKILL after 2 seconds; --count and --seconds let them finish.
 
-    Of uevent, group kernel (the default) is heard before the rules of udev, group udev after them.
+    The group kernel of uevent (the default) delivers events before udev's rules ran, the group udev after.
 
-    Ends after --count or --seconds; or with Ctrl-C, SIGTERM or its terminal (not under nohup), or when nobody
-    reads its output any more, which is no error: exit code 0, as with udevadm monitor and tcpdump.
+    Ends after --count or --seconds. Ctrl-C, SIGTERM, a closed terminal (not under nohup) and a closed pipe
+    also end it; that is no error, and the exit code is 0.
 
     \b
     nlbus listen bus --group 1 --group 7 --trust 1000 --trust 0
@@ -80,13 +80,13 @@ def listen(
     nlbus listen uevent -m SUBSYSTEM=net -m 'ACTION=add|remove' --exec ./plug
     nlbus listen route --where 'operstate == down' --exec 'logger down' --initial
     nlbus listen proc                      processes: fork, exec, exit ...
-    nlbus listen conntrack -g new,destroy  connections, as netfilter sees them
-    nlbus listen nftables                  rules and sets as they change
+    nlbus listen conntrack -g new,destroy  connections that netfilter tracks
+    nlbus listen nftables                  changes of rules and sets
     nlbus listen nflog -g 5 --option copy_range=96
     nlbus listen xfrm                      IPsec
-    nlbus listen sock_diag                 sockets that end
+    nlbus listen sock_diag                 sockets that are destroyed
     nlbus listen audit
-    nlbus listen packet --where 'dport == 53'   by the kernel module nlbus_packet
+    nlbus listen packet --where 'dport == 53'   needs the module nlbus_packet
     nlbus listen genl:ethtool              any generic netlink family
     nlbus listen route --netns blue        in another network namespace
     nlbus listen raw:usersock --groups 5 --seconds 60 --fail-on-loss
@@ -98,16 +98,16 @@ def listen(
         return
     check_binary(view_options.output)
     if program_options.initial and view_options.output == "pcapng":
-        raise click.UsageError("a capture has only what happened: no --initial")
+        raise click.UsageError("-o pcapng cannot be combined with --initial: a capture has events only")
     source = inside(subscription["netns"], lambda: find(subscription["source"]))
     names = InterfaceNames(live=source.name in ("route", "packet"), netns=subscription["netns"])
     view = View(source, view_options, names)
     if view_options.output in OF_ONE_TABLE:
-        view.only  # noqa: B018 - raises before anything is joined
+        view.only  # noqa: B018 - raises before joining
     with subscribe(
         **subscription, otherwise=view.groups, snapshot=view.present(program_options.initial)
     ) as subscriber:
-        names.fill()  # after it, or a change between the two would be missed
+        names.fill()  # after subscribing, so that no change is missed
         sink = None
         try:
             sink = stdout_sink(view_options.output, subscriber, view, lambda _: view)
@@ -115,6 +115,6 @@ def listen(
                 follow(subscriber, sink, shutdown, count, seconds)
         except BrokenPipeError:
             discard_stdout()
-        lost = totals(subscriber.stats(), sink, subscriber.source)
+        lost = report_totals(subscriber.stats(), sink, subscriber.source)
     if lost and fail_on_loss:
         raise click.exceptions.Exit(LOSS_EXIT)

@@ -1,4 +1,4 @@
-"""`nlbus publish`: a line of stdin, an event."""
+"""`nlbus publish`: publish each line of stdin as an event."""
 
 import signal
 import sys
@@ -9,34 +9,37 @@ import click
 from nlbus import Publisher, SchemaError
 from nlbus.bus.publisher import MAX_LINGER
 from nlbus.bus.transport import Transport
-from nlbus.cli.shared.options import flat, group_list, number, transport_option
+from nlbus.cli.shared.options import Seconds, event_type, flat, group_list, transport_option
+from nlbus.cli.shared.stderr import report
 from nlbus.sources import find, resolve_groups
 
 
 @click.command()
 @click.option(
     "-g", "--group", "--groups", "groups", type=group_list, multiple=True, required=True, metavar="G,...",
-    help="To these groups of the bus, 1 to 32; may be given several times.",
+    help="Publish to these groups of the bus, 1 to 32; repeatable.",
 )  # fmt: skip
-@click.option("--type", "event_type", type=number, default="0", metavar="N", help="Their type: 7, or 0x100.")
 @click.option(
-    "--linger", type=click.FloatRange(0, MAX_LINGER), default=0.0, metavar="SECONDS",
-    help="An event may wait so long for others, to share a datagram; 0 sends each at once.",
+    "--type", "event_type", type=event_type, default="0", metavar="N", help="Event type, such as 7 or 0x100."
+)
+@click.option(
+    "--linger", type=Seconds(MAX_LINGER), default=0.0, metavar="SECONDS",
+    help="Let an event wait this long for others to share its datagram; 0 sends each at once.",
 )  # fmt: skip
 @transport_option
 @click.option(
     "--reliable", is_flag=True,
-    help="Wait for full subscribers that want it so, up to 5 seconds each time; through nlbus.ko only.",
+    help="Wait up to 5 seconds for full subscribers that asked for it; requires nlbus.ko.",
 )  # fmt: skip
 def publish(
     groups: tuple[list[str], ...], event_type: int, linger: float, transport: Transport, reliable: bool
 ) -> None:
     """Publish each line of stdin, without its newline, as an event on the bus.
 
-    Needs no privilege, but through nlbus.ko CAP_NET_ADMIN. Whoever listens to one of the groups in this
-    network namespace gets each event once, and counts what it had to lose: publishing waits for nobody.
-    Subscribers believe their own user and root unless told otherwise (--trust). How much was sent is told on
-    stderr at the end; Ctrl-C ends quietly.
+    Every subscriber of one of the groups in this network namespace receives each event once. Publishing waits
+    for no subscriber: one that is full loses events, and counts them. Subscribers accept events of their own
+    user and of root; `nlbus listen --trust` changes that. Publishing through nlbus.ko needs CAP_NET_ADMIN,
+    without it no privilege. Totals are reported on stderr at the end; Ctrl-C ends it quietly.
 
     \b
     echo hello | nlbus publish --groups 1
@@ -56,13 +59,13 @@ def publish(
             except SchemaError as error:
                 raise SchemaError(f"line {lines}: {error}") from error
             publisher.flush()
-            # Not a count of our own: a signal may come between publishing and counting.
+            # A count of our own could miss an event: a signal may come between publishing and counting.
             streams = publisher.stats()["streams"]
             sent = sum(stream["events"] for stream in streams)
             datagrams = sum(stream["datagrams"] for stream in streams)
     finally:
         signal.signal(signal.SIGTERM, previous)
-    click.echo(f"nlbus: {sent} events sent in {datagrams} datagrams", err=True)
+    report(f"{sent} events sent in {datagrams} datagrams")
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""`nlbus record`: events into a capture file, or rows of a table into files for other programs."""
+"""`nlbus record`: write events to a capture file, or rows of a table to files for other programs."""
 
 import sys
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ from nlbus import Subscriber
 from nlbus.capture import Recorder
 from nlbus.capture.tablefiles import SUFFIXES
 from nlbus.cli.render.view import View, ViewOptions
-from nlbus.cli.shared.follow import LOSS_EXIT, fail_on_loss_option, follow, totals
-from nlbus.cli.shared.options import size
+from nlbus.cli.shared.follow import LOSS_EXIT, fail_on_loss_option, follow, report_totals
+from nlbus.cli.shared.options import Seconds, size
 from nlbus.cli.shared.output import STDOUT, check_binary, new_file, refuse_existing
 from nlbus.cli.shared.shutdown import Shutdown
 from nlbus.cli.shared.sinks import RecordingSink, table_sink
@@ -35,11 +35,11 @@ ACTION = "recording to"
     "--roll-size",
     type=size,
     metavar="SIZE",
-    help="Begin a new file of a table once it has at least so much: 64M, 1G.",
+    help="Begin a new file of a table when it has reached SIZE, such as 64M or 1G.",
 )
 @click.option(
-    "--roll-seconds", type=click.FloatRange(0, min_open=True), metavar="S",
-    help="Begin a new file of a table so long after its first row.",
+    "--roll-seconds", type=Seconds(positive=True), metavar="S",
+    help="Begin a new file of a table S seconds after its first row.",
 )  # fmt: skip
 @click.option("-f", "--force", is_flag=True, help="Overwrite FILE if it exists.")
 @fail_on_loss_option
@@ -58,23 +58,24 @@ def record(
     """Record the events of SOURCE to FILE; - is stdout.
 
     A FILE that ends in .arrows or .parquet gets the rows of one --table, for polars, DuckDB, pandas and
-    pyarrow (pip install 'nlbus[parquet]'); any other is a pcapng capture of all messages. -o says it where
-    the name does not.
+    pyarrow (pip install 'nlbus[parquet]'). Any other FILE is a pcapng capture of all messages. -o overrides
+    the suffix.
 
-    pcapng: tshark and Wireshark decode what they know (link type NETLINK), `nlbus replay` and
-    `nlbus.open_capture` read it back with each event's group and sender, its time, and every loss. Each batch
-    is written at once: whatever ends the recording, the file can be read up to its last whole block.
+    pcapng: tshark and Wireshark decode it (link type NETLINK). `nlbus replay` and `nlbus.open_capture` read
+    it back with the group, sender and time of each event, and with every loss. Each batch is written at once:
+    whatever ends the recording, the file is readable up to its last whole block.
 
-    .arrows is a stream of Arrow's IPC. Rows are in it after a second at most, and it can be read at any time,
-    also while it grows and after a kill. A .parquet file can be read when it is whole; until then it is
-    called FILE.part. So let long recordings begin new files: with --roll-size or --roll-seconds x.parquet
-    becomes x-000001.parquet, and so on, after those that are there. The size is looked at whenever rows were
-    written: those of a second or 8192 of .arrows, 32768 of .parquet. Losses are noted by the name nlbus.loss.
+    .arrows is an Arrow IPC stream. Rows are written within a second. The file is readable at any time, while
+    it grows and after a kill. A .parquet file is readable only when it is complete; until then it is called
+    FILE.part. So let long recordings begin new files: with --roll-size or --roll-seconds, x.parquet becomes
+    x-000001.parquet and so on, numbered after the existing files. The size is checked after each write: once
+    per second or per 8192 rows of .arrows, per 32768 rows of .parquet. Losses are stored as metadata under
+    the key nlbus.loss.
 
-    Tables of hundreds of columns, such as route's link, take their time: at high rates choose some --columns.
+    Tables with hundreds of columns, such as link of route, are slow to write: at high rates select --columns.
 
-    Ends after --count or --seconds, or with Ctrl-C, SIGTERM or its terminal (not under nohup), which is no
-    error. Totals come on stderr, on a terminal also while it goes on.
+    Ends after --count or --seconds. Ctrl-C, SIGTERM and a closed terminal (not under nohup) also end it; that
+    is no error. Totals are reported on stderr, on a terminal also during the recording.
 
     \b
     nlbus record route flap.pcapng --seconds 60
@@ -87,16 +88,18 @@ def record(
     format = view_options.output
     if format == "auto":
         format = SUFFIXES.get(Path(file).suffix, "pcapng")
-    view_options = replace(view_options, output=format)  # raises where the one does not go with the other
+    view_options = replace(view_options, output=format)  # checks the combination
     check_binary(format, file)
     if format == "pcapng" and (roll_size or roll_seconds):
-        raise click.UsageError("--roll-size and --roll-seconds are for tables: .arrows and .parquet")
+        raise click.UsageError("--roll-size and --roll-seconds require a table: .arrows or .parquet")
     if file == STDOUT and (roll_size or roll_seconds):
-        raise click.UsageError("stdout is one file: no --roll-size, --roll-seconds")
+        raise click.UsageError(
+            "--roll-size and --roll-seconds cannot be combined with stdout, which is one file"
+        )
     view = None
     if format != "pcapng":
         view = View(inside(subscription["netns"], lambda: find(subscription["source"])), view_options)
-        view.only  # noqa: B018 - raises before anything is joined
+        view.only  # noqa: B018 - raises before joining
     sink = None
     with subscribe(**subscription, otherwise=view.groups if view else ()) as subscriber:
         try:
@@ -108,7 +111,7 @@ def record(
         except BrokenPipeError:
             discard_stdout()
             return
-        lost = totals(subscriber.stats(), sink, subscriber.source)
+        lost = report_totals(subscriber.stats(), sink, subscriber.source)
     if lost and fail_on_loss:
         raise click.exceptions.Exit(LOSS_EXIT)
 
@@ -124,7 +127,7 @@ def _sink(
     roll_seconds: float | None,
 ) -> Iterator[RecordingSink]:
     if view is None:
-        # Unbuffered, so that each batch is one write.
+        # Unbuffered: each batch is one write.
         with new_file(file, force, ACTION, buffering=0) as out:
             yield RecordingSink(Recorder(out, subscriber, "stdout" if file == STDOUT else file))
         return

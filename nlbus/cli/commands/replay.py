@@ -1,4 +1,4 @@
-"""`nlbus replay`: a capture file as `nlbus listen` would have shown it."""
+"""`nlbus replay`: print a capture file as `nlbus listen` would have."""
 
 import sys
 import time
@@ -8,28 +8,30 @@ import click
 from nlbus import Capture, ClosedError, SchemaError, open_capture
 from nlbus.cli.render.view import View, ViewOptions
 from nlbus.cli.shared.completion import source_names
-from nlbus.cli.shared.follow import LOSS_EXIT, Progress, fail_on_loss_option, totals
+from nlbus.cli.shared.follow import LONGEST_WAIT, LOSS_EXIT, Progress, fail_on_loss_option, report_totals
 from nlbus.cli.shared.options import speed as speed_factor
 from nlbus.cli.shared.output import check_binary
 from nlbus.cli.shared.shutdown import Shutdown
 from nlbus.cli.shared.sinks import Sink, stdout_sink
 from nlbus.cli.shared.stdout import discard_stdout
+from nlbus.cli.shared.subscribe import count_option
 from nlbus.cli.shared.view_options import add_view_options
 from nlbus.sources import Source
 
 STDIN = "-"
-LONGEST_WAIT = 3600.0  # seconds, of one poll
 
 
 @click.command()
 @click.argument("file", type=click.Path())
 @add_view_options("text", "json", "csv", "arrow", "pcapng")
-@click.option("--source", shell_complete=source_names, metavar="SOURCE", help="Only events of this source.")
+@click.option(
+    "--source", shell_complete=source_names, metavar="SOURCE", help="Print only events of this source."
+)
 @click.option(
     "--speed", type=speed_factor, default="full", metavar="full|original|N",
-    help="As fast as it goes, in the time it took, or N times faster than that.",
+    help="Replay as fast as possible, at the original speed, or N times as fast.",
 )  # fmt: skip
-@click.option("-c", "--count", type=click.IntRange(1), metavar="N", help="End after exactly N events.")
+@count_option
 @fail_on_loss_option
 def replay(
     view_options: ViewOptions,
@@ -39,11 +41,11 @@ def replay(
     count: int | None,
     fail_on_loss: bool,
 ) -> None:
-    """Print the events in FILE, a capture by `nlbus record`, or of nlmon by tcpdump; - is stdin.
+    """Print the events in FILE, which `nlbus record` or tcpdump on nlmon has written; - is stdin.
 
-    Lines, formats, gaps and the totals on stderr are those of `nlbus listen`, with the names of interfaces as
-    far as FILE tells them. Of a damaged file everything before the damage is printed; then an error names the
-    byte, and the exit code is 1.
+    Lines, formats, gaps and totals are those of `nlbus listen`. Interfaces have the names that FILE contains.
+    If the file is damaged, everything before the damage is printed; then an error names the byte, and the
+    exit code is 1.
 
     \b
     nlbus replay flap.pcapng
@@ -70,13 +72,13 @@ def replay(
             except BrokenPipeError:
                 discard_stdout()
             finally:
-                lost = totals(capture.stats(), sink, capture.source)
+                lost = report_totals(capture.stats(), sink, capture.source)
     if lost and fail_on_loss:
         raise click.exceptions.Exit(LOSS_EXIT)
 
 
 class _Views:
-    """The views of the sources that were met. SchemaError where the file's own has nothing to show."""
+    """One view per source in the capture."""
 
     def __init__(self, capture: Capture, view_options: ViewOptions) -> None:
         self._options = view_options
@@ -87,7 +89,7 @@ class _Views:
         )
 
     def of(self, source: Source) -> View | None:
-        """None: a source that has nothing of what is to be shown, among others."""
+        """The view of a source; None if it has no table or column to show."""
         if source.name not in self._views:
             try:
                 self._views[source.name] = View(source, self._options)
@@ -97,14 +99,14 @@ class _Views:
         return self._views[source.name]
 
     def check(self) -> None:
-        """SchemaError where nothing of the file has what is to be shown."""
+        """Raise SchemaError if no source in the capture has anything to show."""
         if self._unfit is not None and not any(self._views.values()):
             raise self._unfit
 
 
 def _play(capture: Capture, sink: Sink, shutdown: Shutdown, count: int | None, speed: float | None) -> None:
-    """Until `count` events were shown, the capture ends, or it is over. BrokenPipeError, CaptureError."""
-    began: tuple[float, int] | None = None  # by the clock, and in the capture
+    """Write events until `count`, the end of the capture, or shutdown. BrokenPipeError, CaptureError."""
+    began: tuple[float, int] | None = None  # time.monotonic(), and the first time_ns in the capture
     try:
         with Progress(capture, sink) as progress:
             while not shutdown.requested and (count is None or sink.shown < count):

@@ -1,4 +1,4 @@
-"""`nlbus run`: a file of rules, as a service."""
+"""`nlbus run`: run a rules file as a service."""
 
 import signal
 import threading
@@ -6,8 +6,11 @@ from types import FrameType
 
 import click
 
+from nlbus._text import escape
 from nlbus.bus.stream import log
-from nlbus.cli.shared.programs import logged, serve
+from nlbus.cli.shared.programs import serve
+from nlbus.cli.shared.stderr import log_to_stderr
+from nlbus.cli.shared.stdout import write_all
 from nlbus.cli.shared.subscribe import announce
 from nlbus.errors import NlbusError
 from nlbus.kernel.groups import Groups
@@ -20,37 +23,38 @@ from nlbus.listener.rules import Rules, load_rules
 
 @click.command()
 @click.argument("file")
-@click.option("--check", is_flag=True, help="Read FILE, say what is wrong with it, and end.")
+@click.option("--check", is_flag=True, help="Check FILE, report errors, and exit.")
 def run(file: str, check: bool) -> None:
-    """Run the programs and functions that the rules in FILE have for events.
+    """Run programs and Python functions for events, by the rules in FILE.
 
     \b
-    workers = 4                  # at a time
-    queue = 1024                 # events that wait; overflow = "drop" drops more
+    workers = 4                  # handlers at a time
+    queue = 1024                 # waiting events; overflow = "drop" drops more
     [[rule]]
-    source = "uevent"            # as of `nlbus listen`: also table, netns ...
+    source = "uevent"            # as of `nlbus listen`; also table, netns ...
     groups = ["udev"]            # after udev's rules; "kernel": before them
     match = { ACTION = "add", SUBSYSTEM = "net" }
     exec = "./plug.sh --fast"    # or a list; shell = true: a script of /bin/sh
     timeout = 30                 # seconds
-    initial = true               # first for all that is there
+    initial = true               # current objects are delivered first
     [[rule]]
     source = "route"
     where = 'operstate == down and ifname ~ "eth*"'
     debounce = 0.5               # seconds of quiet
-    python = "alarms:link_down"  # a function of a module, maybe beside FILE
+    python = "alarms:link_down"  # MODULE:FUNCTION; the module may be beside FILE
 
-    Programs find the event in their environment, as `nlbus listen --help` says, and run in FILE's folder.
-    FILE is checked whole before anything runs; an error names the line. SIGHUP reads it again: if it is
-    wrong, the old rules stay, and the log says why. Modules, and the limits of all, stay as they were.
+    Programs receive the event in their environment (see `nlbus listen --help`) and run in the folder of FILE.
+    The whole FILE is checked before anything runs; an error names the line. SIGHUP reloads it: if it is
+    wrong, the old rules stay, and the log says why. A reload does not import modules again and does not
+    change workers, queue and overflow.
 
-    SIGTERM and Ctrl-C end it: programs get SIGTERM, and SIGKILL 2 seconds later. To systemd it tells when it
-    is ready, reloads and stops, and answers its watchdog (Type=notify; systemd/nlbus-run.service).
+    SIGTERM and Ctrl-C end it: programs get SIGTERM, and SIGKILL after 2 seconds. It reports its status to
+    systemd and answers the watchdog (Type=notify; systemd/nlbus-run.service).
 
     \b
     nlbus run --check rules.toml
     nlbus run rules.toml
-    nlbus test rules.toml flap.pcapng    what would run for these events
+    nlbus test rules.toml flap.pcapng    show what would run for these events
     """
     _Service(file, check).run()
 
@@ -62,15 +66,15 @@ class _Service:
         self._loop = Loop()
 
     def run(self) -> None:
-        """Until a signal ends it, or a source fails."""
+        """Run until a signal ends it or a source fails."""
         rules = load_rules(self._file, self._loop)
         if self._check:
-            click.echo(f"{self._file}: {_count(rules)}: {', '.join(named(rules.rules))}")
+            write_all(escape(f"{self._file}: {_count(rules)}: {', '.join(named(rules.rules))}") + "\n")
             return
         notifier = Notifier()
         beat = None if notifier.watchdog is None else (notifier.watchdog, notifier.alive)
         self._loop.begin()
-        with logged():
+        with log_to_stderr():
             engine = Engine(
                 rules.rules, workers=rules.workers, queue=rules.queue, overflow=rules.overflow, every=beat
             )
@@ -86,10 +90,10 @@ class _Service:
             except NlbusError as error:
                 log.error("the old rules stay: %s", getattr(error, "strerror", None) or error)
             else:
-                log.info("read again: %s", _count(new))
+                log.info("reloaded: %s", _count(new))
                 _greet(new)
                 if (new.workers, new.queue, new.overflow) != (rules.workers, rules.queue, rules.overflow):
-                    log.warning("workers, queue and overflow are as they were until the next start")
+                    log.warning("workers, queue and overflow change only at the next start")
             notifier.ready(_status(engine))
 
         def end() -> None:

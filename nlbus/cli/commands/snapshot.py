@@ -1,7 +1,8 @@
-"""`nlbus snapshot`: what there is now, for people and for other programs."""
+"""`nlbus snapshot`: print or write all current rows of a table."""
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Any, BinaryIO
@@ -15,7 +16,7 @@ from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.row_text import NL_NAMES, RowText, is_number, value_text, words_of
 from nlbus.cli.render.view import ViewOptions, prepared, wanted_columns
 from nlbus.cli.shared.completion import source_names, table_words
-from nlbus.cli.shared.options import namespace
+from nlbus.cli.shared.options import Count, namespace
 from nlbus.cli.shared.output import (
     BINARY,
     STDOUT,
@@ -25,13 +26,15 @@ from nlbus.cli.shared.output import (
     new_file,
 )
 from nlbus.cli.shared.shutdown import Shutdown
-from nlbus.cli.shared.stdout import discard_stdout, write_all
+from nlbus.cli.shared.stderr import report
+from nlbus.cli.shared.stdout import discard_stdout, write_all, write_unaltered
 from nlbus.cli.shared.view_options import add_view_options
 from nlbus.kernel.netns import inside
 from nlbus.sources import Source, find
 from nlbus.table.query import Query
 
-CHUNK = 128  # lines a write
+CHUNK = 128  # lines per write
+ESCAPES = "backslashreplace"
 
 
 @click.command()
@@ -39,8 +42,8 @@ CHUNK = 128  # lines a write
 @click.argument("table", required=False, shell_complete=table_words)
 @click.argument("file", default=STDOUT)
 @add_view_options("auto", "text", "json", "csv", "arrow", "parquet", of_table=True)
-@click.option("-c", "--count", type=click.IntRange(1), metavar="N", help="The first N rows.")
-@click.option("--netns", type=namespace, metavar="NAME|PATH|PID", help="Of this network namespace.")
+@click.option("-c", "--count", type=Count(), metavar="N", help="Only the first N rows.")
+@click.option("--netns", type=namespace, metavar="NAME|PATH|PID", help="Use this network namespace.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite FILE if it exists.")
 def snapshot(
     source: str,
@@ -51,18 +54,18 @@ def snapshot(
     netns: str | int | None,
     force: bool,
 ) -> None:
-    """Print all rows of TABLE of SOURCE that there are now, or write them to FILE.
+    """Print all current rows of TABLE of SOURCE, or write them to FILE.
 
-    TABLE may be left out where there is but one. A FILE that ends in .json, .csv, .arrows, .arrow or .parquet
-    is written as such; stdout and any other are text. -o says it where the name does not.
+    TABLE may be omitted if SOURCE has only one. A FILE that ends in .json, .csv, .arrows, .arrow or .parquet
+    is written in that format; stdout and any other FILE are text. -o overrides the suffix.
 
-    Links, addresses, routes, connections, devices, processes: as the kernel lists them, in the tables and
-    columns of `nlbus listen`. The kernel itself is asked for no more than --where wants, where it can tell.
+    The rows are links, addresses, routes, connections, devices or processes as the kernel lists them, in the
+    tables and columns of `nlbus listen`. Where the kernel can filter by --where, it does.
 
-    Text is a line a row, as of `nlbus listen`; with --columns a table of these. In csv and json, addresses
-    are text, numbers that have names are these names; columns nl_..., much the same in all rows, are there
-    only if --columns names them. arrow (a stream of Arrow's IPC) and parquet have them too, unless --columns
-    names others, and need pyarrow: pip install 'nlbus[parquet]'. How many rows it were comes on stderr.
+    Text is one line per row, as of `nlbus listen`; with --columns it is an aligned table. CSV and JSON show
+    addresses as text and enums by name; they contain the columns nl_... only if --columns names them. Arrow
+    (an IPC stream) and Parquet contain all columns unless --columns names some, and need pyarrow: pip install
+    'nlbus[parquet]'. The number of rows is reported on stderr.
 
     \b
     nlbus snapshot route link
@@ -75,20 +78,22 @@ def snapshot(
     nlbus snapshot route route -o arrow | python3 -c 'import sys, polars
     print(polars.read_ipc_stream(sys.stdin.buffer))'
     """
-    there = inside(netns, lambda: find(source))
+    found_source = inside(netns, lambda: find(source))
     if table is None:
-        able = [schema.name for schema in there.schemas if schema.dump is not None]
+        able = [schema.name for schema in found_source.schemas if schema.dump is not None]
         if len(able) != 1:
-            raise click.UsageError(f"a snapshot of which table? {source} has {', '.join(able) or 'none'}")
+            raise click.UsageError(
+                f"no table given; tables of {source} with a snapshot: {', '.join(able) or 'none'}"
+            )
         table = able[0]
     if view_options.output == "auto":
         view_options = replace(view_options, output=format_of(file))
     check_binary(view_options.output, file)
     chosen, output = view_options.columns, view_options.output
-    empty = Query(there).empty(table)
+    empty = Query(found_source).empty(table)
     for name in chosen:
         empty.column(name)  # raises
-    wanted = wanted_columns(there, table, chosen, view_options.complete)
+    wanted = wanted_columns(found_source, table, chosen, view_options.complete)
     with Shutdown() as shutdown:
         found = shutdown.interruptible(
             lambda: nlbus.snapshot(source, table, where=view_options.where, columns=wanted, netns=netns)
@@ -103,24 +108,29 @@ def snapshot(
                 export(output, found.select(chosen) if chosen else found, file, force)
                 rows = len(found)
             else:
-                lines = _Lines(there, table, chosen, view_options.everything)
+                terminal = file == STDOUT and sys.stdout.isatty()
+                lines = _Lines(found_source, table, chosen, view_options.everything, terminal)
                 with new_file(file, force, "writing to") as out:
-                    rows = _write(shutdown, lines.of(found, output, netns), None if file == STDOUT else out)
+                    write = _writer(output, None if file == STDOUT else out)
+                    rows = _write(shutdown, lines.of(found, output, netns), write)
         except BrokenPipeError:
             discard_stdout()
             return
     malformed = f", {found.malformed} malformed" * (found.malformed > 0)
-    click.echo(f"nlbus: {rows} row{'s' * (rows != 1)}{malformed}", err=True)
+    report(f"{rows} row{'s' * (rows != 1)}{malformed}")
 
 
 class _Lines:
-    """A table as lines, with how many rows each stands for."""
+    """A table as lines, each with the number of rows it shows: 1, or 0 for a header."""
 
-    def __init__(self, source: Source, table: str, columns: list[str], everything: bool) -> None:
+    def __init__(
+        self, source: Source, table: str, columns: list[str], everything: bool, terminal: bool
+    ) -> None:
         self._source = source
         self._table = table
         self._columns = columns
         self._everything = everything
+        self._terminal = terminal
 
     def of(self, found: Table, output: str, netns: str | int | None) -> Iterator[tuple[str, int]]:
         """The lines in this format."""
@@ -136,7 +146,7 @@ class _Lines:
         every = [column.name for column in found.columns if column.name not in NL_NAMES]
         table = found.select(self._columns or every)
         yield csv_head(table), 0
-        for line in csv_rows(self._source, table):
+        for line in csv_rows(self._source, table, terminal=self._terminal):
             yield line, 1
 
     def _json(self, found: Table) -> Iterator[tuple[str, int]]:
@@ -169,14 +179,17 @@ class _Lines:
         return (prepared(self._source, row) for row in found.iter_rows(absent=False))
 
 
-def _write(shutdown: Shutdown, lines: Iterator[tuple[str, int]], out: BinaryIO | None) -> int:
-    """Write lines until they or it end; how many rows it were. BrokenPipeError."""
+def _writer(output: str, out: BinaryIO | None) -> Callable[[str], object]:
+    """What writes lines in this format to a file, or to stdout. BrokenPipeError, KernelError, OSError."""
+    if out is None:
+        return write_unaltered if output == "csv" and not sys.stdout.isatty() else write_all
+    return lambda text: out.write((text if output == "csv" else click.unstyle(text)).encode(errors=ESCAPES))
+
+
+def _write(shutdown: Shutdown, lines: Iterator[tuple[str, int]], write: Callable[[str], object]) -> int:
+    """Write lines until their end or shutdown. Return the number of rows. BrokenPipeError."""
     rows = 0
     while not shutdown.requested and (some := list(islice(lines, CHUNK))):
-        text = "".join(f"{line}\n" for line, _ in some)
-        if out is None:
-            write_all(text)
-        else:
-            out.write(click.unstyle(text).encode(errors="backslashreplace"))
+        write("".join(f"{line}\n" for line, _ in some))
         rows += sum(count for _, count in some)
     return rows

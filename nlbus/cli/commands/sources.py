@@ -1,4 +1,4 @@
-"""`nlbus sources`: what can be heard here, and why not; what tables and columns there are."""
+"""`nlbus sources`: list sources, tables and columns, and why a source is unavailable."""
 
 import json
 import shutil
@@ -22,24 +22,24 @@ NAME, KERNEL, HERE = 21, 28, 6
 @click.argument("table", required=False, shell_complete=table_words)
 @click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text",
-    help="A table, or a JSON object a line.",
+    help="A table, or one JSON object per line.",
 )  # fmt: skip
 def sources(source: str | None, table: str | None, output: str) -> None:
-    """Show what can be heard here, and why not; the tables of SOURCE; or the columns of its TABLE.
+    """List all sources, the tables of SOURCE, or the columns of its TABLE.
 
-    Tries a real membership of each source and ends it at once; it changes nothing. Groups marked * are those
-    that `nlbus listen SOURCE` joins by itself; where no group has a name, numbers do. genl: stands before a
-    generic netlink family, raw: before a protocol whose messages come as they are.
+    To see whether a source is available here, and if not why, it joins a group of each and leaves it at once;
+    nothing is changed. `nlbus listen SOURCE` joins the groups marked * by default; groups without names are
+    numbers. The prefix genl: stands for a generic netlink family, raw: for a protocol that is not decoded.
 
-    Of a table, columns marked * are its key: they tell rows apart. UNIT may also say how bytes are shown,
+    Columns marked * are the key of the table: they identify a row. UNIT may also say how bytes are shown,
     KERNEL is the kernel's name of the attribute, VALUES are the names of values or flags.
 
     \b
     nlbus sources
     nlbus sources -o json | jq -r 'select(.available) | .name'
-    unshare -Urn nlbus sources        in a namespace of your own
-    nlbus sources route               its tables
-    nlbus sources route link          the columns of one
+    unshare -Urn nlbus sources        in a new network namespace
+    nlbus sources route               the tables of route
+    nlbus sources route link          the columns of its table link
     nlbus sources route link -o json | jq -r 'select(.unit == "bytes") | .name'
     """
     write_all("".join(f"{line}\n" for line in _lines(source, table, output)))
@@ -63,24 +63,24 @@ def _lines(source: str | None, table: str | None, output: str) -> Iterator[str]:
 def _shown(source: Source) -> Iterator[str]:
     kernel = f"{source.kernel_name} ({source.protocol})"
     here = click.style("yes", fg="green") if source.available else click.style("no ", fg="red")
-    first, *more = _said(source)
+    first, *more = _facts(source)
     first = first[len(f"{'':{NAME}}{'':{KERNEL}}") + HERE :]
     yield f"{source.name:{NAME}}{kernel:{KERNEL}}{here}{'':{HERE - 3}}{first}"
     yield from more
 
 
-def _said(source: Source) -> list[str]:
-    """Why not, groups, options and what else there is to know: lines, the first one far to the right."""
-    said = [] if source.available else [source.reason]
-    said.append(_groups(source))
+def _facts(source: Source) -> list[str]:
+    """The reason for being unavailable, groups, tables, options and notes, as indented lines."""
+    facts = [] if source.available else [source.reason]
+    facts.append(_groups(source))
     if source.tables:
-        said.append(f"tables {' '.join(source.tables)}")
-    said += [
+        facts.append(f"tables {' '.join(source.tables)}")
+    facts += [
         f"--option {name}={option.default:g}  {option.meaning}" for name, option in source.options.items()
     ]
     width = max(shutil.get_terminal_size().columns, 80)
     lines: list[str] = []
-    for words in said:
+    for words in facts:
         begin = NAME if lines else NAME + KERNEL + HERE
         lines += textwrap.wrap(
             words, width, initial_indent=" " * begin, subsequent_indent=" " * NAME, break_long_words=False

@@ -1,4 +1,4 @@
-"""`nlbus stats`: every netlink socket of the machine, and what it has dropped."""
+"""`nlbus stats`: show every netlink socket of the machine, and its drops."""
 
 import json
 from collections.abc import Callable
@@ -7,15 +7,16 @@ from typing import Any, NamedTuple
 import click
 
 from nlbus import NetlinkSocket
+from nlbus._text import escape_value
 from nlbus.cli.render.module_stats import lines
-from nlbus.cli.render.records import escaped
 from nlbus.cli.shared.completion import source_names
-from nlbus.cli.shared.options import namespace
+from nlbus.cli.shared.options import Count, namespace
+from nlbus.cli.shared.stderr import report
 from nlbus.cli.shared.stdout import write_all
 from nlbus.diag import survey
 from nlbus.sources import find
 
-HALF_FULL, FULL = 0.5, 0.9  # of the buffer, from which it is shown in yellow, and in red
+HALF_FULL, FULL = 0.5, 0.9  # share of the buffer from which it is shown in yellow, in red
 
 Style = dict[str, Any]
 
@@ -24,16 +25,20 @@ Style = dict[str, Any]
 @click.argument("source", required=False, shell_complete=source_names)
 @click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text",
-    help="A table, or a JSON object a line.",
+    help="A table, or one JSON object per line.",
 )  # fmt: skip
 @click.option(
-    "--netns", type=namespace, metavar="NAME|PATH|PID", help="Only the sockets of this network namespace."
+    "--netns", type=namespace, metavar="NAME|PATH|PID", help="Show only sockets of this network namespace."
 )
-@click.option("--here", is_flag=True, help="Only those of our own network namespace.")
-@click.option("--pid", type=click.IntRange(1), metavar="PID", help="Only those that this process holds.")
-@click.option("--drops", is_flag=True, help="Only those that have dropped something.")
-@click.option("--module", is_flag=True, help="What nlbus.ko counts here, or in --netns, instead of sockets.")
-@click.option("--kernel/--no-kernel", default=True, help="With the kernel's own (portid 0), or without.")
+@click.option("--here", is_flag=True, help="Show only sockets of your own network namespace.")
+@click.option("--pid", type=Count(), metavar="PID", help="Show only sockets that this process holds.")
+@click.option("--drops", is_flag=True, help="Show only sockets that have dropped datagrams.")
+@click.option(
+    "--module", is_flag=True, help="Show the counters of nlbus.ko here, or in --netns, instead of sockets."
+)
+@click.option(
+    "--kernel/--no-kernel", default=True, help="Show the kernel's own sockets (portid 0), or hide them."
+)
 def stats(
     *,
     source: str | None,
@@ -47,31 +52,31 @@ def stats(
 ) -> None:
     """Show the netlink sockets of the machine, or those of SOURCE's protocol.
 
-    A line a socket: its protocol, its portid, who holds it, how much of its receive buffer is taken (bytes
-    of truesize), how many datagrams it has dropped since it was opened, its groups and its options. A
-    column NETNS tells the network namespace, where there are several: its name of `ip netns`, or its inode.
+    Each socket is one line: protocol, portid, the processes that hold it, the used part of its receive buffer
+    (bytes of truesize), datagrams dropped since it was opened, options and groups. If there are several
+    network namespaces, the column NETNS has the name that `ip netns` shows, or the inode.
 
-    Looks into every network namespace, which takes root; what could not be seen is told on stderr.
+    It looks into every network namespace, which requires root; what it could not see is reported on stderr.
 
     \b
     nlbus stats
-    nlbus stats --drops                   who has lost something?
+    nlbus stats --drops                   sockets that have lost something
     nlbus stats route --no-kernel
     nlbus stats --pid 812 -o json | jq .drops
-    nlbus stats --module                  events of nlbus.ko, a line a group
+    nlbus stats --module                  counters of nlbus.ko, per group
     watch -n1 nlbus stats --netns blue
     """
     if netns is not None and here:
-        raise click.UsageError("--netns and --here exclude each other")
+        raise click.UsageError("--netns cannot be combined with --here")
     if module:
         if source is not None or here or pid or drops or not kernel:
-            raise click.UsageError("--module goes with --netns and --output alone")
+            raise click.UsageError("--module can be combined with --netns and --output only")
         _write(lines(netns, output == "json"))
         return
     protocol = None if source is None else find(source).protocol
     found = survey(netns, here=here)
     for sentence in found.missing:
-        click.echo(f"nlbus: not shown: {sentence}", err=True)
+        report(f"not shown: {sentence}")
     chosen = [
         one
         for one in found.sockets
@@ -121,7 +126,7 @@ def _table(sockets: list[NetlinkSocket]) -> list[str]:
 def _holders(one: NetlinkSocket) -> str:
     if not one.portid:
         return "(kernel)"
-    return ",".join(f"{pid}/{escaped(command)}" for pid, command in one.processes) or "?"
+    return ",".join(f"{pid}/{escape_value(command)}" for pid, command in one.processes) or "?"
 
 
 def _percent(one: NetlinkSocket) -> str:
@@ -152,7 +157,7 @@ def _fill(one: NetlinkSocket) -> Style:
     return {"fg": "red"} if fill >= FULL else {"fg": "yellow"} if fill >= HALF_FULL else {}
 
 
-NETNS = _Column("NETNS", lambda one: escaped(one.netns_name) or str(one.netns))
+NETNS = _Column("NETNS", lambda one: escape_value(one.netns_name) or str(one.netns))
 COLUMNS = [
     _Column("PROTOCOL", lambda one: one.protocol_name),
     _Column("PORTID", lambda one: str(one.portid), ">"),

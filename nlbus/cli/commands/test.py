@@ -1,4 +1,4 @@
-"""`nlbus test`: what rules would run, for the events of a capture."""
+"""`nlbus test`: show what rules would run for the events of a capture."""
 
 import json
 import shlex
@@ -7,8 +7,10 @@ import sys
 import click
 
 from nlbus import open_capture
-from nlbus.cli.render.records import escaped, iso
+from nlbus._text import escape, escape_value
+from nlbus.cli.render.records import iso
 from nlbus.cli.shared.shutdown import Shutdown
+from nlbus.cli.shared.stderr import report
 from nlbus.cli.shared.stdout import discard_stdout, write_all
 from nlbus.listener.dispatch import Job
 from nlbus.listener.environment import variables
@@ -18,7 +20,7 @@ from nlbus.listener.rule import named
 from nlbus.listener.rules import load_rules
 
 STDIN = "-"
-PLAIN = ("NLBUS_RULE", "NLBUS_TIME_NS")  # told at the beginning of a line
+AT_LINE_START = ("NLBUS_RULE", "NLBUS_TIME_NS")  # shown there, not as variables
 
 
 @click.command()
@@ -26,15 +28,15 @@ PLAIN = ("NLBUS_RULE", "NLBUS_TIME_NS")  # told at the beginning of a line
 @click.argument("file")
 @click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text",
-    help="A line for people, or a JSON object a line.",
+    help="One line per event for people, or one JSON object per line.",
 )  # fmt: skip
 def test(rules: str, file: str, output: str) -> None:
-    """Show what the RULES of `nlbus run` would run for the events in FILE, a capture; - is stdin.
+    """Show what RULES, a file for `nlbus run`, would run for the events in the capture FILE; - is stdin.
 
-    A line for each time: when, which rule, the program or function, and what of the event it would find in
-    its environment. JSON is one object a line: "time_ns", "rule", "run", "environment". A debounced event
-    comes when it was quiet in the capture for long enough. Nothing is run, and programs need not be there.
-    Which rules had how many events comes on stderr.
+    Each run is one line: when, which rule, the program or function, and the variables of its environment.
+    JSON is one object per line: "time_ns", "rule", "run", "environment". A debounced event appears once the
+    capture was quiet for long enough. Nothing is run, and programs need not exist. The number of events per
+    rule is reported on stderr.
 
     \b
     nlbus record uevent plug.pcapng --seconds 60
@@ -45,16 +47,20 @@ def test(rules: str, file: str, output: str) -> None:
     names = {rule: name for name, rule in named(loaded).items()}
     shown = dict.fromkeys(names.values(), 0)
     where = sys.stdin.buffer if file == STDIN else file
-    with Shutdown() as shutdown, open_capture(where, on_loss="ignore") as capture:
-        found = planned(loaded, capture)
-        try:
-            while (job := shutdown.interruptible(lambda: next(found, None))) is not None:
-                shown[names[job.rule]] += 1
-                write_all(_line(job, names[job.rule], output) + "\n")
-        except BrokenPipeError:
-            discard_stdout()
+    with Shutdown() as shutdown:
+        capture = shutdown.interruptible(lambda: open_capture(where, on_loss="ignore"))
+        if capture is None:
+            return
+        with capture:
+            found = planned(loaded, capture)
+            try:
+                while (job := shutdown.interruptible(lambda: next(found, None))) is not None:
+                    shown[names[job.rule]] += 1
+                    write_all(_line(job, names[job.rule], output) + "\n")
+            except BrokenPipeError:
+                discard_stdout()
     for name, count in shown.items():
-        click.echo(f"nlbus: {name}: {count} times", err=True)
+        report(f"{name}: {count} times")
 
 
 def _line(job: Job, name: str, output: str) -> str:
@@ -62,6 +68,11 @@ def _line(job: Job, name: str, output: str) -> str:
     if output == "json":
         record = {"time_ns": job.event["nl_time"], "rule": name, "run": str(job.rule.handler)}
         return json.dumps(record | {"environment": environment})
-    told = (f"{key}={shlex.quote(escaped(value))}" for key, value in environment.items() if key not in PLAIN)
+    words = (
+        f"{escape_value(key)}={shlex.quote(escape_value(value))}"
+        for key, value in environment.items()
+        if key not in AT_LINE_START
+    )
     when = click.style(iso(job.event["nl_time"]), dim=True)
-    return f"{when} {click.style(name, bold=True)}: {job.rule.handler} ({' '.join(told)})"
+    handler = escape(str(job.rule.handler))
+    return f"{when} {click.style(escape(name), bold=True)}: {handler} ({' '.join(words)})"

@@ -1,4 +1,4 @@
-"""Where the demo runs: in namespaces of its own, in processes that find this same nlbus."""
+"""Namespaces for the demo, and an environment in which its processes import this same nlbus."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import nlbus
 
 PACKAGES = Path(nlbus.__file__).parents[1]
 NETNS = Path("/proc/self/ns/net")
-# Root takes new network and mount namespaces as it is; anybody else needs a user namespace to be root in.
+# Root can create network and mount namespaces; any other user must be root in a new user namespace.
 WAYS = (["unshare", "-nm"], ["unshare", "-Urnm"])
 HINTS = {
     "/proc/sys/user/max_user_namespaces": ("0", "user.max_user_namespaces is 0"),
@@ -26,19 +26,19 @@ HINTS = {
 def unshare_command() -> list[str]:
     """The command that enters new namespaces, as root or through a user namespace. ClickException."""
     if shutil.which("unshare") is None:
-        raise click.ClickException("the demo needs the program unshare, of util-linux, to make namespaces")
-    said = ""
+        raise click.ClickException("the demo needs the program unshare of util-linux to create namespaces")
+    reason = ""
     for way in WAYS:
         tried = subprocess.run([*way, "true"], capture_output=True, text=True, check=False)
         if tried.returncode == 0:
             return way
-        said = tried.stderr.strip()
+        reason = tried.stderr.strip()
     why = [why for path, (value, why) in HINTS.items() if _reads(path) == value]
     if why:
-        said += f"; user namespaces are disabled: {', '.join(why)}"
+        reason += f"; user namespaces are disabled: {', '.join(why)}"
     raise click.ClickException(
-        f"the demo needs namespaces of its own, and may not make them ({said}). Run it as root, or have user "
-        "namespaces enabled for ordinary users"
+        f"the demo cannot create the namespaces it needs ({reason}). Run it as root, or enable user "
+        "namespaces for ordinary users"
     )
 
 
@@ -50,7 +50,7 @@ def _reads(path: str) -> str | None:
 
 
 def child_environment() -> dict[str, str]:
-    """The environment in which a child process finds this same nlbus, installed or not."""
+    """The environment in which a child process imports this same nlbus, installed or not."""
     environment = dict(os.environ)
     if PACKAGES.name not in ("site-packages", "dist-packages"):
         rest = environment.get("PYTHONPATH")

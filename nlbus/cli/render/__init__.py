@@ -1,1 +1,1 @@
-"""Events, rows and tables as text, JSON and files."""
+"""Events, rows and tables as lines of text, JSON and CSV."""

@@ -1,4 +1,4 @@
-"""What `nlbus bench` shows: progress while it measures, then tables, caveats first."""
+"""Reports and comparisons of `nlbus bench` as tables, caveats first."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from itertools import groupby
 
 import click
 
+from nlbus._text import escape
 from nlbus.bench import Measurement, Report
 from nlbus.bench.report.comparing import Comparison
 from nlbus.bench.report.tables import SIDES, number, quartiles, times
 
 WIDTH = 100
-# CPU: of publisher, server and subscriber, an event.
+# CPU: per event, of publisher, server and subscriber.
 HEADS = ("work", "who", "median", "quartiles", "unit", "rounds", "delivered / sent", "ratio", "A/A", "CPU ns")
-WORDS = (0, 1)  # columns that are aligned to the left
+WORDS = (0, 1)  # columns aligned to the left
 WITHIN = (
-    "The spread is within a run. Two runs of the same differ by more, most where other programs are at work: "
-    "before you believe a change, repeat both."
+    "The spread is that within one run. Two runs of the same code differ by more, most of all on a busy "
+    "machine: repeat both before you believe a change."
 )
 
 
 def show_report(report: Report) -> None:
-    """All of it, on stdout."""
+    """Print the report on stdout."""
     machine = report.machine
-    click.secho(
+    head = (
         f"nlbus {report.nlbus} on {machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, "
-        f"Python {machine['python']}; {report.seconds:.0f} s",
-        bold=True,
+        f"Python {machine['python']}; {report.seconds:.0f} s"
     )
+    click.secho(escape(head), bold=True)
     bullets(report.caveats)
     for name, found in groupby(report.measurements, key=lambda one: one.section):
         click.echo()
-        click.secho(name, bold=True)
+        click.secho(escape(name), bold=True)
         _show_section(list(found))
     if report.missing:
         click.echo()
@@ -42,7 +43,7 @@ def show_report(report: Report) -> None:
 
 
 def _show_section(found: list[Measurement]) -> None:
-    """A heading for what was done, a line for each who did it; what must be known of them, once, below."""
+    """A table with one line per measurement, and below it each note once."""
     rows = []
     previous = ""
     for one in found:
@@ -52,10 +53,10 @@ def _show_section(found: list[Measurement]) -> None:
     lines([HEADS[i] for i in wanted], [[row[i] for i in wanted] for row in rows])
     notes: dict[str, list[str]] = {}
     for one in found:
-        said = notes.setdefault(one.subject, [])
-        if not any(one.note.startswith(before) for before in said):
-            said.append(one.note)
-    bullets(f"{subject}: {note}" for subject, said in notes.items() for note in said if note)
+        known = notes.setdefault(one.subject, [])
+        if not any(one.note.startswith(before) for before in known):
+            known.append(one.note)
+    bullets(f"{subject}: {note}" for subject, known in notes.items() for note in known if note)
 
 
 def _row(one: Measurement) -> tuple[str, ...]:
@@ -78,11 +79,11 @@ def _share(one: Measurement) -> str:
 
 
 def show_comparison(found: Comparison) -> None:
-    """Changes, a line each; what is in one of them only, below."""
+    """One line per change, and below what only one of the runs measured."""
     bullets(f"{name}: {run}" for name, run in zip(("before", "after"), found.runs, strict=True))
     click.echo()
     if found.warnings:
-        click.secho("These runs differ in more than nlbus:", fg="yellow")
+        click.secho("The runs differ in more than nlbus:", fg="yellow")
         bullets(found.warnings)
         click.echo()
     lines(
@@ -108,20 +109,21 @@ def show_comparison(found: Comparison) -> None:
     bullets((WITHIN,))
     for which, alone in (("first", found.only_before), ("second", found.only_after)):
         if alone:
-            click.echo(f"\nIn the {which} only: {len(alone)}")
+            click.echo(f"\nOnly in the {which}: {len(alone)}")
             bullets(f"{one.section}: {one.subject}, {one.work}" for one in alone)
 
 
 def bullets(texts: Iterable[str]) -> None:
-    """A paragraph each."""
+    """One paragraph per text."""
     for text in texts:
-        click.echo(textwrap.fill(text, WIDTH, initial_indent="- ", subsequent_indent="  "))
+        click.echo(textwrap.fill(escape(text), WIDTH, initial_indent="- ", subsequent_indent="  "))
 
 
 def lines(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table: words to the left, figures to the right."""
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    for i, row in enumerate((heads, *rows)):
+    """Print a table: words to the left, figures to the right."""
+    table = [[escape(cell) for cell in row] for row in (heads, *rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for i, row in enumerate(table):
         cells = [
             cell.ljust(width) if column in WORDS else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))

@@ -1,4 +1,4 @@
-"""A connection as a line: as of conntrack(8) with `-o extended`, and nearly as of /proc/net/nf_conntrack."""
+"""A connection as a line of conntrack(8) with `-o extended`, nearly as in /proc/net/nf_conntrack."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,20 +8,22 @@ from nlbus.sources.conntrack import FAMILY, IPPROTO
 FAMILY_NUMBERS = {name: number for number, name in FAMILY.items()}
 FAMILY_NAMES = {"inet": "ipv4", "inet6": "ipv6"}
 PROTOCOL_NUMBERS = {name: number for number, name in IPPROTO.items()}
-TRACKED = frozenset({"icmp", "tcp", "udp", "dccp", "gre", "sctp", "udplite", "icmpv6"})  # others are unknown
+TRACKED = frozenset(
+    {"icmp", "tcp", "udp", "dccp", "gre", "sctp", "udplite", "icmpv6"}
+)  # conntrack(8) names no other
 EVENTS = {"new": "[NEW]", "change": "[UPDATE]", "del": "[DESTROY]"}
 SECOND = 1_000_000_000  # ns
 
-Row = Mapping[str, Any]  # of the table conntrack, as Table.iter_rows has it
+Row = Mapping[str, Any]  # of the table conntrack, from Table.iter_rows
 
 
 def event_line(row: Row) -> str:
-    """The line of an event: what has happened, and the connection."""
+    """The line of an event: what happened, and the connection."""
     return f"{EVENTS[row['nl_op']]:>9} {classic_line(row)}"
 
 
 def classic_line(row: Row) -> str:
-    """The line of a connection; what its row does not have is left out."""
+    """The line of a connection; absent columns are omitted."""
     return " ".join(_words(row))
 
 
@@ -64,5 +66,5 @@ def _direction(row: Row, which: str) -> Iterator[str]:
 
 
 def _values(row: Row, form: str, *columns: str) -> Iterator[str]:
-    """Those of the columns that the row has a value in."""
+    """The columns that have a value, formatted."""
     return (form.format(row[column]) for column in columns if row[column] is not None)

@@ -1,4 +1,4 @@
-"""Rows of tables as CSV."""
+"""Rows of tables as CSV (RFC 4180, lines end in LF)."""
 
 import csv
 import io
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from nlbus import Table
+from nlbus._text import escape_value
 from nlbus.cli.render.view import prepared
 from nlbus.sources import Source
 
@@ -17,8 +18,11 @@ def csv_head(table: Table) -> str:
     return _line(column.name for column in table.columns)
 
 
-def csv_rows(source: Source, table: Table) -> Iterator[str]:
-    """A line a row: nothing where there is no value, times in UTC, lists and variables as JSON."""
+def csv_rows(source: Source, table: Table, *, terminal: bool = False) -> Iterator[str]:
+    """One record per row: empty for no value, times in UTC, lists and variables as JSON.
+
+    Text stays as it is, so a record may hold line ends between quotes; for a `terminal` it is escaped.
+    """
     times = {
         column.name: np.datetime_as_string(table[column.name], timezone="UTC")
         for column in table.columns
@@ -29,16 +33,20 @@ def csv_rows(source: Source, table: Table) -> Iterator[str]:
         for name, texts in times.items():
             if shown[name] is not None:
                 shown[name] = str(texts[i])
-        yield _line(_cell(value) for value in shown.values())
+        yield _line(_cell(value, terminal) for value in shown.values())
 
 
 def _line(cells: Iterable[object]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue()
+    # The writer quotes the characters of its line end: both must be quoted, as either ends a record for
+    # readers.
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n")
 
 
-def _cell(value: object) -> object:
+def _cell(value: object, terminal: bool) -> object:
     if isinstance(value, list | dict | bool):
         return json.dumps(value, default=bytes.hex)
+    if isinstance(value, str) and terminal:
+        return escape_value(value)
     return value.hex() if isinstance(value, bytes) else value

@@ -1,4 +1,4 @@
-"""What a route packs packets into (RTA_ENCAP), in the words of `ip`."""
+"""The encapsulation of a route (RTA_ENCAP), in the words of `ip`."""
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -8,13 +8,13 @@ from nlbus.table.values import labels_text
 
 KEY_FLAGS = {0x1: "csum", 0x4: "key", 0x8: "seq"}  # TUNNEL_*
 SEG6_MODES = ("inline", "encap", "l2encap", "encap.red", "l2encap.red")  # SEG6_IPTUN_MODE_*
-SEG6_HEAD = struct.Struct("=i4xB3x")  # the mode, and of struct ipv6_sr_hdr the number of the first segment
+SEG6_HEAD = struct.Struct("=i4xB3x")  # the mode, and first_segment of struct ipv6_sr_hdr
 
 Attributes = Mapping[int, bytes]
 
 
 def encapsulation(kind: str, data: bytes) -> str:
-    """As `ip` writes it; the attributes in hex where they are not known, or not as they should be."""
+    """The encapsulation as `ip` writes it; the attributes in hex if they are unknown or malformed."""
     try:
         return f"encap {kind} {' '.join(KINDS[kind](_attributes(data)))}".rstrip()
     except (KeyError, IndexError, ValueError, struct.error):
@@ -39,7 +39,7 @@ def _mpls(attributes: Attributes) -> Iterator[str]:
 
 
 def _ip(address: type[IPv4Address | IPv6Address], hops: str, traffic: str) -> Callable[..., Iterator[str]]:
-    """lwtunnel_ip_t and lwtunnel_ip6_t, which have the same numbers."""
+    """Of lwtunnel_ip_t and lwtunnel_ip6_t, which share attribute numbers."""
 
     def words(attributes: Attributes) -> Iterator[str]:
         if 8 in attributes:
@@ -60,7 +60,7 @@ def _seg6(attributes: Attributes) -> Iterator[str]:
     mode, first = SEG6_HEAD.unpack_from(tunnel)
     segments = [tunnel[at : at + 16] for at in range(SEG6_HEAD.size, SEG6_HEAD.size + 16 * (first + 1), 16)]
     yield f"mode {SEG6_MODES[mode]}"
-    # They stand in the header from the last to the first.
+    # The header lists them from last to first.
     yield f"segs {len(segments)} [ {' '.join(str(IPv6Address(each)) for each in reversed(segments))} ]"
 
 

@@ -1,4 +1,4 @@
-"""`nlbus stats --module`: what nlbus.ko counts, and how it is set."""
+"""The counters and parameters of nlbus.ko, for `nlbus stats --module`."""
 
 import json
 
@@ -9,22 +9,22 @@ COUNTERS = ("overflow", "nomem", "refused", "evicted", "streams")
 
 
 def lines(netns: Netns, as_json: bool) -> list[str]:
-    """What the module says of this network namespace: for people, or one JSON object."""
+    """The module's statistics in this network namespace, as a table or as one JSON object."""
     stats = module_stats(netns)
     return [as_object(stats)] if as_json else table(stats)
 
 
 def as_object(stats: ModuleStats) -> str:
     """One JSON object."""
-    told = stats._asdict() | {
+    record = stats._asdict() | {
         "listeners": list(stats.listeners),
         "groups": [group._asdict() for group in stats.groups],
     }
-    return json.dumps(told)
+    return json.dumps(record)
 
 
 def table(stats: ModuleStats) -> list[str]:
-    """A line of parameters, one of counters, and a line a group."""
+    """One line of parameters, one of counters, and one per group."""
     listeners = ",".join(map(str, stats.listeners)) or "none"
     rows = [
         [name.upper() for name in GroupStats._fields],

@@ -1,4 +1,4 @@
-"""A packet as a line, much as tcpdump has it."""
+"""A packet as a line, much like that of tcpdump."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -20,7 +20,7 @@ ICMP = {
     ("icmpv6", 137): "redirect", ("icmpv6", 143): "multicast report v2",
 }  # fmt: skip
 
-# What the line is made of; all else is for -v.
+# The columns that the line is made of; -v shows the others.
 ONLY: dict[str, Iterable[str]] = {
     "packet": (
         "time_ns", "hook", "iif", "oif", "family", "src", "dst", "sport", "dport", "protocol", "tcp_flags",
@@ -31,21 +31,21 @@ ONLY: dict[str, Iterable[str]] = {
 
 
 def _packet(row: Row, names: InterfaceNames) -> Iterator[str]:
-    told: Row = {name: row.pop(name, None) for name in ONLY["packet"]}
-    yield told["hook"]
-    if told["iif"]:
-        yield f"in {names.name(told['iif'])}"
-    if told["oif"]:
-        yield f"out {names.name(told['oif'])}"
-    yield FAMILIES.get(told["family"], str(told["family"]))
-    yield f"{_end(told, 'src', 'sport')} > {_end(told, 'dst', 'dport')}:"
-    yield ", ".join([*_transport(told), f"length {told['payload']}"])
-    if told["ct_state"]:
-        yield f"[{told['ct_state']}{' reply' * ('reply' in told['flags'])}]"
-    if told["verdict"] == "drop":
-        yield f"DROP by rule {told['rule']}"
-    elif told["rule"]:
-        yield f"rule {told['rule']}"
+    shown: Row = {name: row.pop(name, None) for name in ONLY["packet"]}
+    yield shown["hook"]
+    if shown["iif"]:
+        yield f"in {names.name(shown['iif'])}"
+    if shown["oif"]:
+        yield f"out {names.name(shown['oif'])}"
+    yield FAMILIES.get(shown["family"], str(shown["family"]))
+    yield f"{_end(shown, 'src', 'sport')} > {_end(shown, 'dst', 'dport')}:"
+    yield ", ".join([*_transport(shown), f"length {shown['payload']}"])
+    if shown["ct_state"]:
+        yield f"[{shown['ct_state']}{' reply' * ('reply' in shown['flags'])}]"
+    if shown["verdict"] == "drop":
+        yield f"DROP by rule {shown['rule']}"
+    elif shown["rule"]:
+        yield f"rule {shown['rule']}"
 
 
 def _end(row: Row, address: str, port: str) -> str:
@@ -69,7 +69,7 @@ def _transport(row: Row) -> Iterator[str]:
 
 
 def _name(protocol: str | int) -> str:
-    """A number where it has no name."""
+    """The name of a protocol, or its number if it has none."""
     return protocol.upper() if isinstance(protocol, str) else f"protocol {protocol}"
 
 

@@ -1,4 +1,4 @@
-"""Events and gaps as records, and records as a line of text or of JSON."""
+"""Events and gaps as records, and records as lines of text or JSON."""
 
 import json
 import shlex
@@ -10,11 +10,12 @@ import click
 import numpy as np
 
 from nlbus import Batch, Groups, Loss
+from nlbus._text import escape, escape_value
 from nlbus.sources import Source, group_names
 from nlbus.sources.proc import process_event
 from nlbus.sources.uevent import parse_uevent
 
-HEX_CAP = 48  # bytes of a payload that a line of text shows
+HEX_CAP = 48  # bytes of a payload in a line of text
 TEXTUAL = ("bus", "audit")  # sources whose payloads may be text
 
 Record = dict[str, Any]
@@ -29,10 +30,10 @@ NO_ROWS: Rows = {}
 def events(
     source: Source, batch: Batch, limit: int | None = None, rows: Rows = NO_ROWS, rest: bool = True
 ) -> Iterator[Record]:
-    """A record an event, in the order of arrival, `limit` at most.
+    """One record per event, in the order of arrival, at most `limit`.
 
-    rows: the table and the row of messages that were decoded, by their numbers. The others, left out without
-    `rest`, have "payload": bytes.
+    rows: table and row of each decoded message, by message number. The other messages become records with
+    "payload": bytes, or are left out if `rest` is False.
     """
     of = _bus_events if source.framing == "bus" else _messages
     return islice(of(source, batch, rows, rest), limit)
@@ -55,7 +56,7 @@ def _bus_events(source: Source, batch: Batch, rows: Rows, rest: bool) -> Iterato
             "group_names": group_names(source, groups),
         }
         if decoded:
-            # A record may have a time of its own, where the batch has that of its first event.
+            # The row may have its own time; the batch has only that of its first event.
             table, row = decoded
             if "time_ns" in row:
                 record |= {"time": iso(row["time_ns"]), "time_ns": row["time_ns"]}
@@ -101,25 +102,25 @@ def _messages(source: Source, batch: Batch, rows: Rows, rest: bool) -> Iterator[
 
 
 def _unicast_groups(source: Source, payload: bytes) -> list[int]:
-    """The group that is told in the message itself, where groups are no multicast groups."""
+    """The group that the message itself names, for sources whose groups are not multicast groups."""
     if source.name != "nflog" or len(payload) < 4:
         return []
     return [int.from_bytes(payload[2:4]) or source.groups["0"]]
 
 
 def _details(source: Source, payload: bytes) -> Record:
-    """What a glance at the payload tells."""
+    """What the start of the payload shows."""
     if source.name == "uevent" and (env := parse_uevent(payload)):
         return {"action": env["ACTION"], "devpath": env["DEVPATH"], "env": env}
-    if source.name == "proc" and (told := process_event(payload)):
-        return {"event": told[0], "fields": told[1]}
+    if source.name == "proc" and (found := process_event(payload)):
+        return {"event": found[0], "fields": found[1]}
     if source.name.startswith("genl:") and payload:
         return {"cmd": payload[0]}
     return {}
 
 
 def gaps(loss: Loss) -> Iterator[Record]:
-    """A record for each loss that a batch made known."""
+    """One record per loss that a batch reports."""
     for cause, stream, count, exact, earliest, latest in loss.rows.tolist():
         yield {
             "type": "gap",
@@ -129,13 +130,13 @@ def gaps(loss: Loss) -> Iterator[Record]:
             "exact": exact,
             "earliest_ns": earliest,
             "latest_ns": latest,
-            # As text: half of these numbers would not survive a reader that makes doubles of them.
+            # As text: JSON readers that use doubles would round it.
             "stream": f"{stream:#018x}" if stream else None,
         }
 
 
 def open_gap(count: int) -> Record:
-    """The record of datagrams that the kernel dropped and that no gap has explained so far."""
+    """The record of datagrams that the kernel dropped and that no gap explains yet."""
     return {
         "type": "gap", "cause": "open", "count": count, "unit": "datagrams", "exact": False,
         "earliest_ns": None, "latest_ns": None, "stream": None,
@@ -146,9 +147,10 @@ def open_gap(count: int) -> Record:
 
 
 def as_json(record: Record) -> str:
-    """The record as one JSON object; its payload is "text" if it is printable UTF-8, else "hex".
+    """The record as one JSON object, with bytes in hex.
 
-    Of a decoded message the columns stand beside the rest; bytes are in hex.
+    A payload is "text" if it is printable UTF-8, else "hex". The columns of a decoded message are keys beside
+    the others.
     """
     if "row" in record:
         record = dict(record)
@@ -165,15 +167,16 @@ def as_json(record: Record) -> str:
 def as_text(record: Record) -> str:
     """The record as one line for people."""
     if record["type"] == "gap":
-        return click.style(f"--- gap: {_gap_text(record)} ---", fg="red", bold=True)
-    groups = ",".join(record["group_names"]) or "-"
+        return click.style(f"--- gap: {gap_text(record)} ---", fg="red", bold=True)
+    groups = escape(",".join(record["group_names"])) or "-"
     parts = [click.style(record["time"], dim=True), record["source"], click.style(groups, fg="cyan")]
     if "nsid" in record:
         parts.append(f"[nsid {record['nsid']}]")
     return " ".join([*parts, _type_text(record), str(record["length"]), _payload_text(record)])
 
 
-def _gap_text(record: Record) -> str:
+def gap_text(record: Record) -> str:
+    """A gap in words: how much was lost, and when."""
     count, unit = record["count"], record["unit"]
     if count == 1:
         unit = unit.removesuffix("s")
@@ -201,35 +204,28 @@ def _type_text(record: Record) -> str:
 def _payload_text(record: Record) -> str:
     if "env" in record:
         variables = (
-            f"{escaped(key)}={shlex.quote(escaped(value))}"
+            f"{escape_value(key)}={shlex.quote(escape_value(value))}"
             for key, value in record["env"].items()
             if key not in ("ACTION", "DEVPATH")
         )
-        return " ".join([f"{escaped(record['action'])}@{escaped(record['devpath'])}", *variables])
+        return " ".join([f"{escape_value(record['action'])}@{escape_value(record['devpath'])}", *variables])
     if "fields" in record:
-        return " ".join(f"{name}={value}" for name, value in record["fields"].items())
+        return " ".join(f"{name}={escape_value(str(value))}" for name, value in record["fields"].items())
     payload: bytes = record["payload"]
     text = printable(payload) if record["source"] in TEXTUAL else None
     if text is not None:
-        return escaped(text)
+        return escape_value(text)
     rest = len(payload) - HEX_CAP
     return payload[:HEX_CAP].hex() + (f"… {rest} more" if rest > 0 else "")
 
 
 def printable(data: bytes) -> str | None:
-    """The text that these bytes are; None if they are not UTF-8, or hold control characters."""
+    """These bytes as text; None if they are not UTF-8 or hold control characters."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
         return None
     return text if all(c.isprintable() or c in "\t\n\r" for c in text) else None
-
-
-def escaped(text: str) -> str:
-    """The text with all that could move a cursor or break a line written out."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def iso(time_ns: int) -> str:

@@ -1,4 +1,4 @@
-"""Rows of the route source in the words of `ip`. Each takes from the row what it tells."""
+"""Rows of the source route in the words of `ip`. Each function removes from the row what it shows."""
 
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
@@ -10,15 +10,15 @@ from nlbus.cli.render.interface_names import InterfaceNames
 Row = dict[str, Any]
 
 MULTICAST_ROUTING = ("ipmr", "ip6mr")
-FOR_EVER = 0xFFFF_FFFF
+FOREVER = 0xFFFF_FFFF
 BITS = {"inet": 32, "inet6": 128, "mpls": 20}
-NEGATIVE = {-1: "all", -2: "default"}  # of netconf, for an ifindex
-MS_PARTS = {"rtt": 8, "rttvar": 4, "rto_min": 1}  # of a millisecond, that these metrics count
-# What a rule's mask is where all bits matter; newer kernels always tell it.
+NEGATIVE = {-1: "all", -2: "default"}  # netconf's values for an ifindex
+MS_PARTS = {"rtt": 8, "rttvar": 4, "rto_min": 1}  # fractions of a millisecond that these metrics count
+# A rule's mask when all bits matter; newer kernels always send it.
 WHOLE = {"sport_mask": 0xFFFF, "dport_mask": 0xFFFF, "dscp_mask": 0x3F, "flowlabel_mask": 0xF_FFFF}
 PARENTS = {0xFFFF_FFFF: "root", 0xFFFF_FFF1: "ingress"}  # TC_H_*
 
-# What is told of the kinds of links that have much to say.
+# Columns shown for the kinds of links that have many.
 KIND_DATA = (
     "vlan_id", "vlan_protocol", "vxlan_id", "vxlan_group", "vxlan_local", "vxlan_port", "geneve_id",
     "geneve_remote", "bridge_stp_state", "bridge_vlan_filtering", "bond_mode", "bond_active_slave",
@@ -78,7 +78,7 @@ def _of_kind(kind: str, row: Row) -> Iterator[str]:
 
 
 def _interface(row: Row, names: InterfaceNames) -> str:
-    """3: va@vb, as ip has it; the one below may be in another namespace."""
+    """3: va@vb, as `ip` has it; the lower device may be in another namespace."""
     index = row.pop("ifindex")
     name = row.pop("ifname", None) or names.name(index, _nsid(row))
     below = row.pop("link", 0)
@@ -117,12 +117,12 @@ def _addr(row: Row, names: InterfaceNames) -> Iterator[str]:
         del row["label"]
     yield from row.pop("flags", None) or ()
     for word, column in (("valid_lft", "cacheinfo_valid"), ("preferred_lft", "cacheinfo_prefered")):
-        if (left := row.pop(column, FOR_EVER)) != FOR_EVER:
+        if (left := row.pop(column, FOREVER)) != FOREVER:
             yield f"{word} {left}s"
 
 
 def _member(row: Row, names: InterfaceNames) -> Iterator[str]:
-    """Of a group of multicast or anycast."""
+    """A member of a multicast or anycast group."""
     row.pop("family", None)
     yield str(row.pop("multicast", None) or row.pop("anycast", None))
     yield f"dev {_device(row, 'ifindex', names)}"
@@ -174,7 +174,7 @@ def _tos_and_realms(row: Row, alone: str = "realm") -> Iterator[str]:
 
 
 def _realms(flow: int, alone: str = "realm") -> str:
-    """From and to, or, in a word of its own, the latter alone."""
+    """Both realms; the destination alone gets the word `alone`."""
     source, to = flow >> 16, flow & 0xFFFF
     return f"realms {source}/{to}" if source else f"{alone} {to}"
 
@@ -195,10 +195,10 @@ def _metrics(row: Row) -> Iterator[str]:
 
 
 def _hops(row: Row, names: InterfaceNames, multicast: bool) -> Iterator[str]:
-    """The next hops of a route that has several; what else is known of them stays."""
+    """The next hops of a multipath route; columns that are not shown stay in the row."""
     indexes = row.pop("multipath_ifindex", ())
-    told = ("hops", "gateway", "via", "flags", "newdst", "flow", "encap_type", "encap")
-    columns = [row.pop(f"multipath_{name}", None) or [] for name in told]
+    shown = ("hops", "gateway", "via", "flags", "newdst", "flow", "encap_type", "encap")
+    columns = [row.pop(f"multipath_{name}", None) or [] for name in shown]
     for i, index in enumerate(indexes):
         hops, gateway, via, flags, labels, flow, kind, data = (
             column[i] if i < len(column) else None for column in columns
@@ -256,9 +256,9 @@ def _rule(row: Row, names: InterfaceNames) -> Iterator[str]:
     if to:
         yield f"to {_prefix(row.pop('dst', None), to, family)}"
     yield from _tos_and_realms(row, alone="realms")
-    mark, mask = row.pop("fwmark", 0), row.pop("fwmask", FOR_EVER)
-    if mark or mask not in (0, FOR_EVER):
-        yield f"fwmark {mark:#x}" + (f"/{mask:#x}" if mask != FOR_EVER else "")
+    mark, mask = row.pop("fwmark", 0), row.pop("fwmask", FOREVER)
+    if mark or mask not in (0, FOREVER):
+        yield f"fwmark {mark:#x}" + (f"/{mask:#x}" if mask != FOREVER else "")
     for word, column in (
         ("iif", "iifname"),
         ("oif", "oifname"),
@@ -333,7 +333,7 @@ def _tc(row: Row, names: InterfaceNames) -> Iterator[str]:
 
 
 def _other(row: Row, names: InterfaceNames) -> Iterator[str]:
-    """Of whatever has a family and an interface."""
+    """Any other row that has a family or an interface."""
     if "ifname" in row:
         yield _interface(row, names)
     elif "ifindex" in row:
@@ -361,7 +361,7 @@ WORDS: Mapping[str, Callable[[Row, InterfaceNames], Iterator[str]]] = {
 
 
 def _handle(number: int) -> str:
-    """As tc has it: major:minor, in hex."""
+    """As `tc` has it: major:minor, in hex."""
     major, minor = number >> 16, number & 0xFFFF
     return f"{major:x}:{minor:x}" if minor else f"{major:x}:"
 
@@ -376,7 +376,7 @@ def _nsid(row: Row) -> int:
 
 
 def _prefix(address: object, length: int, family: str) -> str:
-    """As ip writes a network: without its length where it is a host, the default route in a word."""
+    """As `ip` writes a network: no length for a host, and a word for the default route."""
     if not length:
         return "default" if family == "inet" else f"{family} default"
     return f"{address}" if length == BITS.get(family) else f"{address}/{length}"

@@ -1,4 +1,4 @@
-"""Rows of tables as lines for people."""
+"""Rows of tables as lines of text."""
 
 import re
 import shlex
@@ -10,6 +10,7 @@ from typing import Any
 import click
 import numpy as np
 
+from nlbus._text import escape_value
 from nlbus.cli.render import conntrack_text, packet_text, records, route_text
 from nlbus.cli.render.conntrack_text import EVENTS
 from nlbus.cli.render.interface_names import InterfaceNames
@@ -22,7 +23,7 @@ Row = dict[str, Any]
 Words = Callable[[Row, InterfaceNames], Iterator[str]]
 
 NL_NAMES = frozenset(column.name for column in NL_COLUMNS)
-BYTES_CAP = 24  # of a value, that a line shows
+BYTES_CAP = 24  # of a value in a line
 ITEMS_CAP = 16  # of a list
 
 ONLY: Mapping[str, Mapping[str, Iterable[str]]] = {
@@ -30,7 +31,7 @@ ONLY: Mapping[str, Mapping[str, Iterable[str]]] = {
     "uevent": {"uevent": ("action", "devpath", "env")},
     "packet": packet_text.ONLY,
 }
-# Columns that a line leaves out, unless everything is asked for.
+# Columns that a line omits unless all columns are selected.
 HIDDEN: Mapping[str, Iterable[str]] = {
     "route": route_text.HIDDEN,
     "proc": ("seq", "cpu", "timestamp_ns"),
@@ -41,7 +42,7 @@ SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
 def hidden(source: str, table: str, column: str) -> bool:
-    """Whether a line leaves this column out, unless everything is asked for."""
+    """Whether a line omits this column unless all columns are selected."""
     only = ONLY.get(source, {}).get(table)
     if only is not None:
         return not any(fnmatchcase(column, pattern) for pattern in only)
@@ -49,24 +50,27 @@ def hidden(source: str, table: str, column: str) -> bool:
 
 
 class RowText:
-    """Makes lines of decoded records: of these columns, or with `everything` of all of them."""
+    """Formats decoded records as lines.
+
+    columns: the columns to show; if empty, the usual ones, or all with `everything`.
+    """
 
     def __init__(self, source: Source, columns: list[str], everything: bool, names: InterfaceNames) -> None:
         self._source = source
         self._chosen = columns
         self._everything = everything
         self._names = names
-        self._columns: dict[str, dict[str, Column]] = {}  # of a table, its key first
+        self._columns: dict[str, dict[str, Column]] = {}  # per table, key columns first
 
     def line(self, record: records.Record) -> str:
-        """The record as one line: when, what has happened, and to what."""
+        """The record as one line: when, what happened, and to what."""
         table, row = record["nl_table"], record["row"]
         parts = [click.style(record["time"], dim=True)]
         if "nl_nsid" in row:
             parts.append(f"[nsid {row['nl_nsid']}]")
         name = self._source.name
         if name == "packet":
-            pass  # the hook begins the line
+            pass  # the line starts with the hook
         elif name == "proc":
             parts += [name, click.style(table, fg="cyan")]
         elif name == "uevent":
@@ -79,24 +83,24 @@ class RowText:
         return " ".join([*parts, *self.words(table, row)])
 
     def words(self, table: str, row: Row) -> Iterator[str]:
-        """What a row says."""
+        """The words of a row, each escaped."""
         row = dict(row)
         if table == "link":
             self._names.learn(row)
         if not self._chosen and (words := self._words_of(table)):
-            yield from map(records.escaped, words(row, self._names))
+            yield from map(escape_value, words(row, self._names))
         columns = self.columns(table)
         for name in self._chosen or columns:
-            told = name in row and (self._chosen or name not in NL_NAMES)
-            if told and (text := value_text(columns[name], row[name])):
+            shown = name in row and (self._chosen or name not in NL_NAMES)
+            if shown and (text := value_text(columns[name], row[name])):
                 yield f"{name}={text}"
 
     def _words_of(self, table: str) -> Words | None:
-        # The line of a connection is a closed form: where more is wanted, all is told by name.
+        # The line of conntrack(8) has a fixed form; all columns are shown as name=value instead.
         return None if table == "conntrack" and self._everything else words_of(self._source.name, table)
 
     def columns(self, table: str) -> dict[str, Column]:
-        """The columns of a table, its key first."""
+        """The columns of a table, key columns first."""
         if table not in self._columns:
             found = schema(self._source.name, table)
             names = dict.fromkeys([*found.key, *(column.name for column in found.columns)])
@@ -105,9 +109,9 @@ class RowText:
 
 
 def value_text(column: Column, value: Any) -> str:
-    """A value as people read it, with its unit where that is a time; nothing for an empty list."""
+    """A value as text, escaped, with its unit if that is a time; empty for an empty list."""
     if isinstance(value, dict):
-        return ",".join(f"{records.escaped(key)}={shlex.quote(records.escaped(value[key]))}" for key in value)
+        return ",".join(f"{escape_value(key)}={shlex.quote(escape_value(value[key]))}" for key in value)
     if isinstance(value, list):
         shown = ",".join(value_text(column, item) for item in value[:ITEMS_CAP])
         return shown + (f",… {len(value) - ITEMS_CAP} more" if len(value) > ITEMS_CAP else "")
@@ -115,7 +119,7 @@ def value_text(column: Column, value: Any) -> str:
         rest = len(value) - BYTES_CAP
         return value[:BYTES_CAP].hex() + (f"… {rest} more" if rest > 0 else "") if value else "-"
     if isinstance(value, str):
-        return shlex.quote(records.escaped(value))
+        return shlex.quote(escape_value(value))
     if isinstance(value, bool) or column.enum is not None or value is None:
         return "-" if value is None else str(value)
     if column.display == "time":
@@ -126,13 +130,13 @@ def value_text(column: Column, value: Any) -> str:
 
 
 def is_number(column: Column) -> bool:
-    """Whether its values are read as numbers, and not as names or times."""
+    """Whether its values are shown as plain numbers, not as names or times."""
     named = column.enum is not None or column.flags is not None or column.list
     return column.storage == "fixed" and column.dtype.kind in "iu" and not named and not column.display
 
 
 def duration(value: float, unit: str) -> str:
-    """So many of a unit of time, such as 10ms or ms/8, in its plain unit; nothing for other units."""
+    """A value in a unit of time, such as 10ms or ms/8, as text in s, ms, us or ns; empty for other units."""
     parsed = DURATION.fullmatch(unit)
     if parsed is None:
         return ""
@@ -143,17 +147,17 @@ def duration(value: float, unit: str) -> str:
 
 
 def _uevent(row: Row, _: InterfaceNames) -> Iterator[str]:
-    """As udevadm shows it, in a line."""
+    """As `udevadm monitor` shows it, in one line."""
     env = row.pop("env")
     yield f"{row['action']}@{row['devpath']}"
     row.clear()
     for key, value in env.items():
         if key not in ("ACTION", "DEVPATH"):
-            yield f"{key}={shlex.quote(records.escaped(value))}"
+            yield f"{key}={shlex.quote(value)}"
 
 
 def _connection(row: Row, _: InterfaceNames) -> Iterator[str]:
-    """The classic line, which is of all that matters."""
+    """The line of conntrack(8), instead of the columns."""
     yield conntrack_text.classic_line(defaultdict(lambda: None, row))
     row.clear()
 
@@ -167,5 +171,5 @@ WORDS: Mapping[str, Mapping[str, Words]] = {
 
 
 def words_of(source: str, table: str) -> Words | None:
-    """How this table is told, if not by name=value."""
+    """The function that words this table; None: its rows are shown as name=value."""
     return WORDS.get(source, {}).get(table)

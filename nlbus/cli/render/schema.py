@@ -1,4 +1,4 @@
-"""What `nlbus sources SOURCE [TABLE]` shows: the tables of a source, the columns of one."""
+"""The tables of a source and the columns of a table, for `nlbus sources SOURCE [TABLE]`."""
 
 import json
 import shutil
@@ -11,12 +11,12 @@ from nlbus import schema
 from nlbus.schema.types import Column
 from nlbus.sources import Source
 
-NAMES_WIDTH = 30  # of the names of values, at least
+NAMES_WIDTH = 30  # at least, for the names of values
 NARROWEST = 80
 
 
 def tables(source: Source, output: str) -> Iterator[str]:
-    """A line a table: its name, its key, what it tells."""
+    """One line per table: its name, its key, what it holds."""
     if output == "json":
         for each in source.schemas:
             columns = schema(source.name, each.name).columns
@@ -46,7 +46,7 @@ def tables(source: Source, output: str) -> Iterator[str]:
 
 
 def columns(source: Source, table: str, output: str) -> Iterator[str]:
-    """A line a column: name, type, unit, whether it may be absent, the kernel's name, names of values."""
+    """One line per column: name, type, unit, nullable, the kernel's name, names of values."""
     found = schema(source.name, table)
     if output == "json":
         for column in found.columns:
@@ -93,7 +93,7 @@ def _names(column: Column) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Columns side by side, the last cut at the edge of a terminal."""
+    """Aligned cells; the last one is cut at the edge of the terminal."""
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     edge = max(shutil.get_terminal_size().columns, NARROWEST)
     room = max(edge - sum(width + 2 for width in widths[:-1]), NAMES_WIDTH)

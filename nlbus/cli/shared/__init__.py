@@ -1,1 +1,1 @@
-"""What several commands share: options, subscribing, sinks, ending well."""
+"""What several commands share: options, subscribing, output, shutdown."""

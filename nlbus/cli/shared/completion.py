@@ -10,24 +10,24 @@ from nlbus.table.describe import schema
 
 
 def source_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of sources."""
+    """Complete the name of a source."""
     return [name for name in SOURCES if name.startswith(incomplete)]
 
 
 def group_words(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of the source's groups, also after a comma."""
+    """Complete the name of a group of the source, also after a comma."""
     source = _source(ctx)
     return _after_commas(incomplete, () if source is None else source.groups)
 
 
 def table_words(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of the source's tables, also after a comma."""
+    """Complete the name of a table of the source, also after a comma."""
     source = _source(ctx)
     return _after_commas(incomplete, () if source is None else source.tables)
 
 
 def column_words(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of columns of the tables that were named, or of all of the source, also after a comma."""
+    """Complete the name of a column of the named tables, or of any table, also after a comma."""
     source = _source(ctx)
     if source is None:
         return []
@@ -44,7 +44,7 @@ def column_words(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 
 
 def _source(ctx: click.Context) -> Source | None:
-    # Where an option's value is asked for, click has looked at no argument yet.
+    # While an option's value is completed, click has not parsed the arguments yet.
     name = ctx.params.get("source") or next(iter(ctx.args), None)
     try:
         return None if name is None else find(name)

@@ -1,4 +1,4 @@
-"""Running: from a subscriber or a capture to a sink, with progress and totals on stderr."""
+"""Moving batches from a subscriber to a sink, with progress and totals on stderr."""
 
 import os
 import stat
@@ -14,21 +14,24 @@ from nlbus.capture import Recorded
 from nlbus.cli.shared.shutdown import Shutdown
 from nlbus.cli.shared.sinks import RecordingSink, Sink
 from nlbus.cli.shared.status_line import StatusLine
+from nlbus.cli.shared.stderr import report
 from nlbus.sources import Source
 
 LOSS_EXIT = 3
-TICK = 0.5  # seconds between two looks of the progress line
+TICK = 0.5  # seconds between updates of the status line
+LONGEST_WAIT = 3600.0  # seconds of one poll, which counts milliseconds in an int
+# Counters that are shown only when they are not 0.
 RARE = ("unbuilt", "malformed", "foreign", "untrusted", "truncated", "requests", "skipped")
 
 fail_on_loss_option = click.option(
-    "--fail-on-loss", is_flag=True, help="Exit with 3, at the end, if anything was lost."
+    "--fail-on-loss", is_flag=True, help="Exit with 3 at the end if any event was lost."
 )
 
 
 def follow(
     subscriber: Subscriber, sink: Sink, shutdown: Shutdown, count: int | None, seconds: float | None
 ) -> None:
-    """Until `count` events were shown, `seconds` are up, or it is over. BrokenPipeError."""
+    """Write events until `count` were shown, `seconds` have passed, or shutdown. BrokenPipeError."""
     deadline = None if seconds is None else time.monotonic() + seconds
     try:
         with Progress(subscriber, sink) as progress:
@@ -37,7 +40,7 @@ def follow(
                 if deadline is not None and now >= deadline:
                     break
                 soon = min((at for at in (deadline, sink.due, progress.due) if at is not None), default=None)
-                if shutdown.wait(None if soon is None else max(0.0, soon - now)):
+                if shutdown.wait(None if soon is None else min(max(0.0, soon - now), LONGEST_WAIT)):
                     limit = None if count is None else count - sink.shown
                     sink.write(subscriber.recv(timeout=0), subscriber.source, limit)
                 else:
@@ -48,7 +51,7 @@ def follow(
 
 
 class Progress(StatusLine):
-    """How far it is, and how fast, where what is written goes elsewhere."""
+    """The totals so far and the rate, while the terminal is not used for output."""
 
     def __init__(self, feed: Feed, sink: Sink) -> None:
         super().__init__()
@@ -59,31 +62,31 @@ class Progress(StatusLine):
         self._before = time.monotonic(), sink.shown
 
     def idle(self) -> None:
-        """Tell it, when it is time."""
+        """Update the line if it is due."""
         now = time.monotonic()
         if self.due is None or now < self.due:
             return
         self.due = now + TICK
         (began, shown), self._before = self._before, (now, self._sink.shown)
-        words = _words(self._feed.stats(), self._sink)
-        if now - began > TICK / 2:  # not at the very first
-            words += f", {(self._sink.shown - shown) / (now - began):,.0f} events a second"
-        self.tell(f"nlbus: {words}")
+        text = _totals_text(self._feed.stats(), self._sink)
+        if now - began > TICK / 2:  # the first update has no rate
+            text += f", {(self._sink.shown - shown) / (now - began):,.0f} events per second"
+        self.show(f"nlbus: {text}")
 
 
-def totals(stats: dict[str, Any], sink: Sink | None, source: Source | None) -> bool:
-    """Say on stderr what was shown and what not; whether anything was lost."""
-    click.echo(f"nlbus: {_words(stats, sink)}", err=True)
+def report_totals(stats: dict[str, Any], sink: Sink | None, source: Source | None) -> bool:
+    """Report the totals on stderr. Return whether anything was lost."""
+    report(_totals_text(stats, sink))
     lost = stats["lost"] or stats["open"] or stats.get("unbuilt", 0)
-    # On the bus a dropped datagram may have been one of several copies: the ledger knows.
+    # On the bus a dropped datagram may be one of several copies: only the ledger knows what was lost.
     return bool(lost or (stats["dropped"] and (source is None or source.framing != "bus")))
 
 
-def _words(stats: dict[str, Any], sink: Sink | None) -> str:
+def _totals_text(stats: dict[str, Any], sink: Sink | None) -> str:
     parts = [f"{0 if sink is None else sink.shown} events"]
     if isinstance(sink, RecordingSink):
         recorded: Recorded = sink.recording.recorded
-        if sink.recording.waiting:  # of Parquet there may be nothing in the file for long
+        if sink.recording.waiting:  # a Parquet row group may take long to fill
             parts.append(f"{sink.recording.waiting} of them not yet written")
         parts.append(
             f"{recorded.bytes} bytes" + (f" in {recorded.files} files" if recorded.files > 1 else "")
@@ -93,7 +96,6 @@ def _words(stats: dict[str, Any], sink: Sink | None) -> str:
 
 
 def _writes_a_file(sink: Sink) -> bool:
-    """Whether the terminal stays free: a recording, or a stdout that is a file."""
     if isinstance(sink, RecordingSink):
         return True
     try:

@@ -1,35 +1,75 @@
-"""Values of options, as click's `type=` wants them."""
+"""The values of options: parsers and number types that reject at once what no command can use."""
 
 import math
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
 from nlbus import Expression, SchemaError
 from nlbus.bus.transport import Transport
+from nlbus.kernel.arguments import MAX_SECONDS
 from nlbus.table.conditions import parse
 
 SIZES = {"": 0, "K": 10, "M": 20, "G": 30}
+LARGEST = (1 << 63) - 1
+FASTEST = 1e9
+MAX_DIGITS = 19  # of LARGEST
+MAX_UID = (1 << 32) - 2  # (uid_t) -1 is no user
+
+
+class Count(click.IntRange):
+    """A whole number of at least `least`, and at most `most`."""
+
+    def __init__(self, least: int = 1, most: int = LARGEST) -> None:
+        super().__init__(least, most)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number. BadParameter."""
+        if isinstance(value, str) and len(value) > MAX_DIGITS + 1:
+            self.fail(f"{value[:MAX_DIGITS]!r}... has too many digits", param, ctx)
+        return int(super().convert(value, param, ctx))
+
+
+class Seconds(click.FloatRange):
+    """A finite number of seconds from 0, or above 0 with `positive`, to `most`."""
+
+    def __init__(self, most: float = MAX_SECONDS, *, positive: bool = False) -> None:
+        super().__init__(0, most, min_open=positive)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds. BadParameter."""
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):  # compares with no limit
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return seconds
+
+
+def whole_number(text: str, most: int) -> int | None:
+    """The number that these decimal digits are; None for anything else, and beyond `most`."""
+    if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS or int(text) > most:
+        return None
+    return int(text)
 
 
 def group_list(value: str) -> list[str]:
-    """Split group numbers or names at commas; what they mean is the source's to say."""
-    words = [word.strip() for word in value.split(",")]
-    if not all(words):
-        raise click.BadParameter(f"{value!r}: group numbers or names, separated by commas")
-    return words
+    """Split group numbers or names at commas; the source resolves them."""
+    return _words(value, "group numbers or names, separated by commas")
 
 
 def name_list(value: str) -> list[str]:
-    """Split names of tables or columns at commas; which there are is the source's to say."""
+    """Split names of tables or columns at commas; the source resolves them."""
+    return _words(value, "names, separated by commas")
+
+
+def _words(value: str, expected: str) -> list[str]:
     words = [word.strip() for word in value.split(",")]
     if not all(words):
-        raise click.BadParameter(f"{value!r}: names, separated by commas")
+        raise click.BadParameter(f"{value!r}: {expected}")
     return words
 
 
 def condition(value: str) -> Expression:
-    """A condition in words, as nlbus/table/conditions.py reads it."""
+    """Parse a condition, in the language of nlbus/table/conditions.py."""
     try:
         return parse(value)
     except SchemaError as error:
@@ -41,67 +81,88 @@ def key_glob(value: str) -> tuple[str, str]:
     key, sign, glob = value.partition("=")
     if not key or not sign:
         raise click.BadParameter(f"{value!r}: a key and a glob, such as SUBSYSTEM=net or ifname='eth*'")
-    return key, glob
+    return key, utf8(glob)
+
+
+def utf8(value: str) -> str:
+    """The text, if it is UTF-8. An argument with other bytes has lone surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter(f"{value!r} is not UTF-8") from None
+    return value
 
 
 def flat(groups: tuple[list[str], ...]) -> list[str]:
-    """The words of an option that was given several times."""
+    """The words of all occurrences of an option."""
     return [word for words in groups for word in words]
 
 
-def number(value: str) -> int:
-    """An integer, decimal or as 0x100."""
+def event_type(value: str) -> int:
+    """An integer from 0 to 2^32-1, decimal or as 0x100."""
     try:
-        return int(value, 0)
+        number = int(value, 0) if len(value) <= MAX_DIGITS else -1
     except ValueError:
-        raise click.BadParameter(f"{value!r} is not an integer, such as 7 or 0x100") from None
+        number = -1
+    if not 0 <= number < 1 << 32:
+        raise click.BadParameter(f"{value!r}: an integer from 0 to 0xffffffff, such as 7 or 0x100")
+    return number
 
 
 def setting(value: str) -> tuple[str, float]:
-    """NAME=VALUE, a number; which names there are is the source's to say."""
+    """NAME=VALUE, where VALUE is a finite number; the source checks name and range."""
     name, _, text = value.partition("=")
     try:
-        return name.strip(), float(text)
+        number = float(text)
     except ValueError:
-        raise click.BadParameter(f"{value!r}: an option and a number, such as copy_range=96") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise click.BadParameter(f"{value!r}: an option and a number, such as copy_range=96")
+    return name.strip(), number
 
 
 def speed(value: str) -> float | None:
-    """`original` is 1; None for `full`."""
+    """A factor: 1 for `original`, None for `full`."""
     try:
         factor = {"full": None, "original": 1.0}[value] if value in ("full", "original") else float(value)
     except ValueError:
         factor = 0.0
-    if factor is None or 0 < factor < math.inf:
+    if factor is None or 1 / FASTEST <= factor <= FASTEST:
         return factor
     raise click.BadParameter(f"{value!r}: full, original, or how many times faster than that")
 
 
 def namespace(value: str) -> str | int:
     """A network namespace: its name or path, or a pid."""
-    return int(value) if value.isascii() and value.isdigit() else value
+    number = whole_number(value, LARGEST)
+    return value if number is None else number
 
 
 def uid(value: str) -> int | None:
     """A user id; None for `any`."""
     if value == "any":
         return None
-    if value.isascii() and value.isdigit() and int(value) < 1 << 32:
-        return int(value)
-    raise click.BadParameter(f"{value!r}: a user's number, or any")
+    number = whole_number(value, MAX_UID)
+    if number is None:
+        raise click.BadParameter(f"{value!r}: a numeric user id, or any")
+    return number
 
 
 def size(value: str) -> int:
     """Bytes, also as 64K, 64M or 1G."""
-    number, unit = value[:-1], value[-1:].upper()
+    digits, unit = value[:-1], value[-1:].upper()
     if unit not in SIZES:
-        number, unit = value, ""
-    if number.isascii() and number.isdigit() and int(number):
-        return int(number) << SIZES[unit]
-    raise click.BadParameter(f"{value!r}: bytes, such as 1000000, 64M or 1G")
+        digits, unit = value, ""
+    number = whole_number(digits, LARGEST >> SIZES[unit])
+    if not number:
+        raise click.BadParameter(f"{value!r}: bytes, such as 1000000, 64M or 1G")
+    return number << SIZES[unit]
 
 
+netns_option = click.option(
+    "--netns", type=namespace, metavar="NAME|PATH|PID", help="Use this network namespace."
+)
 transport_option = click.option(
-    "--transport", type=click.Choice(get_args(Transport)), default="auto",
-    help="How events of the bus travel; auto: by nlbus.ko where it is loaded, and by NETLINK_USERSOCK.",
+    "--transport", type=click.Choice(get_args(Transport)), default="auto", show_default=True,
+    help="How events of the bus travel. auto: through nlbus.ko if it is loaded, and over NETLINK_USERSOCK.",
 )  # fmt: skip

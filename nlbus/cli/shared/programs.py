@@ -1,6 +1,5 @@
-"""Programs for events: the options of `nlbus listen --exec`, and what it shares with `nlbus run`."""
+"""Running programs for events: the options of `nlbus listen --exec`, and what it shares with `nlbus run`."""
 
-import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,14 +12,16 @@ from typing import Any
 import click
 
 from nlbus.cli.render.view import ViewOptions
-from nlbus.cli.shared.options import flat
+from nlbus.cli.shared.options import Count, Seconds, flat
 from nlbus.cli.shared.shutdown import ending_signals
+from nlbus.cli.shared.stderr import log_to_stderr, report
 from nlbus.cli.shared.subscribe import SubscribeOptions, announce, trusted_uids
 from nlbus.listener.command import TIMEOUT, Command
+from nlbus.listener.dispatch import MAX_QUEUE, MAX_WORKERS
 from nlbus.listener.engine import Engine
 from nlbus.listener.rule import Rule
 
-ALWAYS = ("handled", "failed", "lost")  # told even where it is 0
+ALWAYS = ("handled", "failed", "lost")  # counters that are shown even if they are 0
 
 
 @dataclass(frozen=True)
@@ -29,39 +30,47 @@ class ProgramOptions:
 
     command: str | None
     initial: bool
-    limits: dict[str, Any]  # those that were given
+    limits: dict[str, Any]  # only those that were passed
 
     def __post_init__(self) -> None:
         if self.command is None and self.limits:
-            raise click.UsageError(f"--{next(iter(self.limits))} is about --exec")
+            raise click.UsageError(f"--{next(iter(self.limits))} requires --exec")
 
 
 OPTIONS = (
-    click.option("-x", "--exec", "program", metavar="COMMAND", help="Run this for each event; no shell."),
-    click.option("--shell", is_flag=True, help="COMMAND is a script of /bin/sh."),
+    click.option(
+        "-x", "--exec", "program", metavar="COMMAND",
+        help="Run COMMAND for each event, without a shell.",
+    ),
+    click.option("--shell", is_flag=True, help="Run COMMAND as a script of /bin/sh."),
     click.option(
         "--initial", is_flag=True,
-        help="First all that is there (devices, links, connections ...), and again after a loss.",
+        help="Deliver current objects (devices, links, connections ...) first, and again after a loss.",
     ),
     click.option(
-        "--debounce", type=click.FloatRange(0), metavar="S",
-        help="Only the last event of a device or key, once it was quiet for S seconds.",
+        "--debounce", type=Seconds(), metavar="S",
+        help="Wait until a device or key was quiet for S seconds, then handle its last event only.",
     ),
     click.option(
-        "--timeout", type=click.FloatRange(0, min_open=True), metavar="S",
-        help=f"End a program, and all it has started, after S seconds (without it {TIMEOUT:g}).",
+        "--timeout", type=Seconds(positive=True), metavar="S",
+        help=f"End a program, and everything it started, after S seconds. Default: {TIMEOUT:g}.",
     ),
-    click.option("--workers", type=click.IntRange(1), metavar="N", help="Programs at a time (without it 4)."),
-    click.option("--queue", type=click.IntRange(1), metavar="N", help="Events that wait (without it 1024)."),
+    click.option(
+        "--workers", type=Count(most=MAX_WORKERS), metavar="N", help="Programs at a time. Default: 4."
+    ),
+    click.option(
+        "--queue", type=Count(most=MAX_QUEUE), metavar="N", help="Events that may wait. Default: 1024."
+    ),
     click.option(
         "--overflow", type=click.Choice(["block", "drop"]),
-        help="If more come: leave them in the kernel's buffer (without it), or drop them. Both are counted.",
+        help="When the queue is full, leave further events in the kernel's buffer (block, the default) or "
+        "drop them. Both count what is lost.",
     ),
 )  # fmt: skip
 
 
 def add_program_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command these options; it is called with a `program_options`."""
+    """Add these options to a command, which receives them as `program_options`."""
 
     @wraps(command)
     def with_program_options(*, program: str | None, initial: bool, **others: Any) -> None:
@@ -82,12 +91,14 @@ def run_program(
     seconds: float | None,
     subscription: SubscribeOptions,
 ) -> bool:
-    """Run the program for each event that fits; whether anything was lost."""
+    """Run the program for each matching event. Return whether anything was lost."""
     assert program_options.command is not None
     if view_options.columns or view_options.raw or view_options.everything or view_options.output != "text":
-        raise click.UsageError("--exec prints nothing of an event: no -o, --columns, -v, --raw")
+        raise click.UsageError(
+            "--exec cannot be combined with -o, --columns, -v or --raw: it prints no events"
+        )
     if subscription["all_nsid"]:
-        raise click.UsageError("--exec is of one network namespace: no --all-nsid")
+        raise click.UsageError("--exec cannot be combined with --all-nsid: it covers one network namespace")
     limits = dict(program_options.limits)
     command = Command(
         program_options.command, shell=limits.pop("shell", False), timeout=limits.pop("timeout", TIMEOUT)
@@ -111,7 +122,7 @@ def run_program(
     )
     engine = Engine([rule], **limits)
     announce(rule.resolved_source, rule.joined_groups, subscription["netns"])
-    with logged():
+    with log_to_stderr():
         return serve(engine, count, seconds)
 
 
@@ -121,9 +132,9 @@ def serve(
     seconds: float | None = None,
     at_end: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Run it until it ends, or a signal ends it. Says what was done; whether anything was lost.
+    """Run the engine until it ends or a signal ends it, and report totals. Return whether anything was lost.
 
-    at_end: called before handlers are waited for.
+    at_end: called before waiting for handlers.
     """
     try:
         with ended_by_signals(engine):
@@ -134,13 +145,13 @@ def serve(
         total = engine.counts() | {"lost": engine.lost, "not handled": forgotten}
         words = [f"{total.pop('matched')} events"]
         words += [f"{number} {name}" for name, number in total.items() if number or name in ALWAYS]
-        click.echo(f"nlbus: {', '.join(words)}", err=True)
+        report(", ".join(words))
     return bool(total["lost"] or total["dropped"])
 
 
 @contextmanager
 def ended_by_signals(engine: Engine) -> Iterator[None]:
-    """Signals stop it; programs in sessions of their own do not hear of Ctrl-C but through us."""
+    """Let signals stop the engine. Ctrl-C does not reach the programs, which have sessions of their own."""
 
     def end(number: int, frame: FrameType | None) -> None:
         engine.stop()
@@ -154,19 +165,3 @@ def ended_by_signals(engine: Engine) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def logged() -> Iterator[None]:
-    """What the library logs goes to stderr, as lines of ours."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("nlbus: %(message)s"))
-    logger = logging.getLogger("nlbus")
-    level = logger.level
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)

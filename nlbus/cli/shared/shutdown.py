@@ -1,4 +1,4 @@
-"""Ending well: a signal or a closed pipe ends a command between two writes, never within one."""
+"""Orderly shutdown: a signal or a closed pipe ends a command between two writes, never within one."""
 
 import os
 import select
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 class Shutdown:
-    """While entered, the signals that `ending_signals` names set `over`; so does a closed stdout.
+    """While entered, the signals of `ending_signals` set `requested`; so does a stdout that loses its reader.
 
-    The same signal once more kills (not SIGHUP), as somebody must be able to whose reader has stopped
-    reading. Signals are taken in the main thread only; elsewhere they stay as they are.
+    A second signal of the same kind kills (except SIGHUP), so that a stalled reader cannot trap the user.
+    Handlers are installed in the main thread only.
     """
 
     def __init__(self, subscriber: Subscriber | None = None) -> None:
@@ -34,15 +34,15 @@ class Shutdown:
     def __enter__(self) -> Self:
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll.register(self._wake, select.POLLIN)
-        stdout = _pipe_of_stdout()
+        stdout = _stdout_pipe()
         if stdout is not None:
-            # No events asked for: what is told is POLLERR, when nobody is left to read.
+            # Without a mask poll still reports POLLERR, which means that the reader is gone.
             self._poll.register(stdout, 0)
         if threading.current_thread() is threading.main_thread():
-            # Written to at once, even by a signal that comes just before poll, where no handler runs yet.
+            # Written at once, even by a signal just before poll, when no Python handler runs yet.
             self._previous_fd = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
             for number in ending_signals():
-                self._previous[number] = signal.signal(number, self._end)
+                self._previous[number] = signal.signal(number, self._request)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -53,15 +53,15 @@ class Shutdown:
         os.close(self._wake)
         os.close(self._waker)
 
-    def _end(self, number: int, frame: FrameType | None) -> None:
+    def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        # Of a terminal's end both the kernel and the shell may tell.
+        # A terminal that closes may cause two SIGHUPs: one from the kernel, one from the shell.
         signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
         if self._raises:
             raise KeyboardInterrupt
 
     def interruptible(self, work: Callable[[], T]) -> T | None:
-        """What `work` returns, which may block; a signal ends it at once, and then it is None."""
+        """Return what `work` returns; it may block. A signal interrupts it, and the result is None."""
         try:
             try:
                 self._raises = True
@@ -72,7 +72,7 @@ class Shutdown:
             return None
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait until the subscriber has news: True; False when time is up or it is over."""
+        """Wait for the subscriber: True when it is readable, False on timeout (seconds) or shutdown."""
         ready = self._poll.poll(None if timeout is None else timeout * 1000)
         fds = {fd for fd, _ in ready}
         if fds - {self._subscriber}:
@@ -81,12 +81,12 @@ class Shutdown:
 
 
 def ending_signals() -> list[signal.Signals]:
-    """Those that end a command: SIGHUP too, of a terminal that closes, unless nohup or a handler wants it."""
+    """SIGINT, SIGTERM, and SIGHUP unless nohup or another handler has claimed it."""
     hangs_up = signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
     return [signal.SIGINT, signal.SIGTERM] + [signal.SIGHUP] * hangs_up
 
 
-def _pipe_of_stdout() -> int | None:
+def _stdout_pipe() -> int | None:
     try:
         fd = sys.stdout.fileno()
         mode = os.fstat(fd).st_mode

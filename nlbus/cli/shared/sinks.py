@@ -1,4 +1,7 @@
-"""Where events go: lines of text, JSON or CSV, or a recording. Losses go there too, or are told on stderr."""
+"""Where events go: lines of text, JSON or CSV on stdout, or a recording.
+
+Losses go to the same place, except with CSV, where they are reported on stderr.
+"""
 
 import sys
 import time
@@ -13,20 +16,21 @@ from nlbus.bus.stream import Feed
 from nlbus.capture import Recorder, Recording
 from nlbus.capture.tablefiles import Target
 from nlbus.capture.tables import TableRecorder, about, checked_roll
-from nlbus.cli.render import records
 from nlbus.cli.render.csv_rows import csv_head, csv_rows
+from nlbus.cli.render.records import Record, as_json, as_text, gap_text, gaps, open_gap
 from nlbus.cli.render.view import OF_ONE_TABLE, View
-from nlbus.cli.shared.stdout import write_all
+from nlbus.cli.shared.stderr import report
+from nlbus.cli.shared.stdout import write_all, write_unaltered
 from nlbus.sources import Source
 
-QUIET = 0.5  # seconds until dropped datagrams that nothing explains are told
-CHUNK = 128  # lines a write, at most
+QUIET = 0.5  # seconds of silence after which unexplained drops are shown
+CHUNK = 128  # lines per write, at most
 
-Viewed = Callable[[Source], View | None]  # None: nothing of this source is to be shown
+ViewOf = Callable[[Source], View | None]  # None: nothing of this source is shown
 
 
 class Sink(Protocol):
-    """Takes batches. BrokenPipeError where nobody reads them any more."""
+    """Takes batches. Raises BrokenPipeError when the reader of its output is gone."""
 
     @property
     def shown(self) -> int:
@@ -34,115 +38,116 @@ class Sink(Protocol):
 
     @property
     def due(self) -> float | None:
-        """When `idle` is to be called, by time.monotonic; None: not before the next batch."""
+        """When to call `idle`, in time.monotonic(); None: not before the next batch."""
 
     def write(self, batch: Batch, source: Source | None, limit: int | None) -> None:
-        """Its losses, and its events, the first `limit` at most."""
+        """Write the batch's losses, then at most `limit` of its events."""
 
     def idle(self) -> None:
         """Do what is due."""
 
     def close(self, still_open: int) -> None:
-        """It is over, with so many dropped datagrams that nothing explains."""
+        """Finish. still_open: dropped datagrams that no gap explains."""
 
 
-class _Open:
-    """Dropped datagrams that no gap explains: told when there was no news of them for a while."""
+class _OpenDrops:
+    """Dropped datagrams that no gap explains yet: shown once no batch changed their number for a while."""
 
-    def __init__(self, tell: Callable[[records.Record], None]) -> None:
+    def __init__(self, show: Callable[[Record], None]) -> None:
         self.due: float | None = None
-        self._tell = tell
-        self._count = self._told = 0
-        self._since = 0  # in ns UTC
+        self._show = show
+        self._count = self._shown = 0
+        self._since = 0  # UTC in ns
 
-    def heard(self, batch: Batch) -> None:
+    def update(self, batch: Batch) -> None:
         if batch.time_ns - self._since > QUIET * 1e9:
-            self.tell()
+            self.show()
         if batch.loss.open != self._count:
             self._since = batch.time_ns
             self.due = time.monotonic() + QUIET
         self._count = batch.loss.open
-        self._told = min(self._told, self._count)
+        self._shown = min(self._shown, self._count)
 
     def idle(self) -> None:
         if self.due is not None and time.monotonic() >= self.due:
-            self.tell()
+            self.show()
 
-    def tell(self, count: int | None = None) -> None:
+    def show(self, count: int | None = None) -> None:
         self._count = self._count if count is None else count
         self.due = None
-        if self._count > self._told:
-            self._tell(records.open_gap(self._count))
-            self._told = self._count
+        if self._count > self._shown:
+            self._show(open_gap(self._count))
+            self._shown = self._count
 
 
 class _Lines:
-    """Lines on stdout: what both kinds of them have in common."""
+    """Lines on stdout: the common part of LineSink and CsvSink."""
 
     def __init__(self) -> None:
         self.shown = 0
-        self._open = _Open(lambda gap: self._gaps([gap]))
+        self._open = _OpenDrops(lambda gap: self._gaps([gap]))
 
     @property
     def due(self) -> float | None:
-        """When what is open is to be told."""
+        """When unexplained drops are to be shown."""
         return self._open.due
 
     def write(self, batch: Batch, source: Source | None, limit: int | None) -> None:
-        """What was lost, then a line an event."""
-        self._open.heard(batch)
-        self._gaps(records.gaps(batch.loss))
+        """Write a line per loss, then a line per event."""
+        self._open.update(batch)
+        self._gaps(gaps(batch.loss))
         if batch and source is not None:
-            self.shown += write_lines(self._events(batch, source, limit))
+            self.shown += self._events(batch, source, limit)
 
     def idle(self) -> None:
-        """Tell what is open, if it is time."""
+        """Show unexplained drops if it is time."""
         self._open.idle()
 
     def close(self, still_open: int) -> None:
-        """Tell what is open in the end."""
-        self._open.tell(still_open)
+        """Show the drops that stay unexplained."""
+        self._open.show(still_open)
 
-    def _gaps(self, gaps: Iterable[records.Record]) -> None:
+    def _gaps(self, gaps: Iterable[Record]) -> None:
         raise NotImplementedError
 
-    def _events(self, batch: Batch, source: Source, limit: int | None) -> Iterable[str]:
+    def _events(self, batch: Batch, source: Source, limit: int | None) -> int:
         raise NotImplementedError
 
 
 class LineSink(_Lines):
-    """Text or JSON, an event a line; losses are lines, too."""
+    """Text or JSON: one line per event, and one per loss."""
 
-    def __init__(self, output: str, viewed: Viewed) -> None:
+    def __init__(self, output: str, view_of: ViewOf) -> None:
         super().__init__()
-        self._viewed = viewed
-        self._gap = records.as_json if output == "json" else records.as_text
+        self._view_of = view_of
+        self._gap = as_json if output == "json" else as_text
 
-    def _gaps(self, gaps: Iterable[records.Record]) -> None:
+    def _gaps(self, gaps: Iterable[Record]) -> None:
         write_lines(map(self._gap, gaps))
 
-    def _events(self, batch: Batch, source: Source, limit: int | None) -> Iterable[str]:
-        view = self._viewed(source)
-        return () if view is None else map(view.line, view.records(batch, limit))
+    def _events(self, batch: Batch, source: Source, limit: int | None) -> int:
+        view = self._view_of(source)
+        return 0 if view is None else write_lines(map(view.line, view.records(batch, limit)))
 
 
 class CsvSink(_Lines):
-    """The rows of one table, a line each, after their names. Losses are told on stderr."""
+    """The rows of one table as CSV, with a header. Losses are reported on stderr."""
 
     def __init__(self, view: View) -> None:
         super().__init__()
         self._view = view
-        write_lines([csv_head(view.only)])
+        write_csv([csv_head(view.only)])
 
-    def _gaps(self, gaps: Iterable[records.Record]) -> None:
+    def _gaps(self, gaps: Iterable[Record]) -> None:
         for gap in gaps:
-            click.echo(f"nlbus: {records.as_text(gap)}", err=True)
+            report(f"--- gap: {gap_text(gap)} ---", color="red")
 
-    def _events(self, batch: Batch, source: Source, limit: int | None) -> Iterable[str]:
+    def _events(self, batch: Batch, source: Source, limit: int | None) -> int:
         if source.name != self._view.source.name:
-            return ()
+            return 0
         table = self._view.table(batch)
-        return csv_rows(self._view.source, table if limit is None else table.head(limit))
+        table = table if limit is None else table.head(limit)
+        return write_csv(csv_rows(self._view.source, table, terminal=sys.stdout.isatty()))
 
 
 class RecordingSink:
@@ -154,7 +159,7 @@ class RecordingSink:
 
     @property
     def shown(self) -> int:
-        """Messages, or rows."""
+        """Messages or rows so far."""
         return self.recording.messages
 
     @property
@@ -163,7 +168,7 @@ class RecordingSink:
         return self.recording.due
 
     def write(self, batch: Batch, source: Source | None, limit: int | None) -> None:
-        """Into the recording; of one source, where it is a table."""
+        """Write to the recording; a table takes the batches of its own source only."""
         if self._only is None or (source is not None and source.name == self._only):
             self.recording.write(batch, limit)
 
@@ -183,7 +188,7 @@ def table_sink(
     roll_bytes: int | None = None,
     roll_seconds: float | None = None,
 ) -> RecordingSink:
-    """The one table of a view, into a file or several. UsageError if there are more tables; MissingExtra."""
+    """Write the one table of a view to one or several files. UsageError for several tables; MissingExtra."""
     numbered = checked_roll(roll_bytes, roll_seconds)
     recorder = TableRecorder(
         Target(file, format, numbered=numbered),
@@ -196,24 +201,29 @@ def table_sink(
     return RecordingSink(recorder, view.source.name)
 
 
-def stdout_sink(output: str, feed: Feed, view: View | None, viewed: Viewed) -> Sink:
-    """What writes to stdout in this format."""
+def stdout_sink(output: str, feed: Feed, view: View | None, view_of: ViewOf) -> Sink:
+    """The sink that writes this format to stdout."""
     if output == "pcapng":
         return RecordingSink(Recorder(sys.stdout.buffer, feed, "stdout"))
     if output not in OF_ONE_TABLE:
-        return LineSink(output, viewed)
+        return LineSink(output, view_of)
     if view is None:
         raise click.UsageError(
-            f"{output} has the rows of one table: nothing says of which source; give --source"
+            f"{output} has the rows of one table, and the source is unknown: pass --source"
         )
     return CsvSink(view) if output == "csv" else table_sink(sys.stdout.buffer, output, view)
 
 
-def write_lines(lines: Iterable[str]) -> int:
-    """Write and flush them, many at a time if they are there already. How many it were. BrokenPipeError."""
+def write_lines(lines: Iterable[str], write: Callable[[str], None] = write_all) -> int:
+    """Write and flush lines, up to CHUNK at a time. Return their number. BrokenPipeError."""
     lines = iter(lines)
     written = 0
     while some := list(islice(lines, CHUNK)):
-        write_all("\n".join(some) + "\n")
+        write("\n".join(some) + "\n")
         written += len(some)
     return written
+
+
+def write_csv(lines: Iterable[str]) -> int:
+    """Like `write_lines`, for lines of CSV: unaltered, except on a terminal."""
+    return write_lines(lines, write_all if sys.stdout.isatty() else write_unaltered)

@@ -1,4 +1,4 @@
-"""What goes on just now, as a line on stderr that changes: only where that is a terminal."""
+"""A status line on stderr that is overwritten in place; only on a terminal."""
 
 import contextlib
 import sys
@@ -6,9 +6,11 @@ from typing import Any, Self
 
 import click
 
+from nlbus._text import escape
+
 
 class StatusLine:
-    """The line. With a spinner where rich is installed (the extra `progress`), else plain."""
+    """The line; with a spinner if rich is installed (the extra `progress`)."""
 
     def __init__(self) -> None:
         self.shown = sys.stderr.isatty()
@@ -18,33 +20,35 @@ class StatusLine:
     def __enter__(self) -> Self:
         if self.shown:
             with contextlib.suppress(ImportError):
-                self._begin()
+                self._start_spinner()
         return self
 
-    def _begin(self) -> None:
+    def _start_spinner(self) -> None:
         from rich.console import Console  # noqa: PLC0415 - an extra
         from rich.live import Live  # noqa: PLC0415
         from rich.spinner import Spinner  # noqa: PLC0415
 
         console = Console(stderr=True, markup=False, highlight=False)
         self._spinner = Spinner("dots")
-        # Its hands are kept off stdout, where results go.
+        # Results go to stdout, which rich must not capture.
         self._live = Live(
             self._spinner, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
         )
         self._live.start()
 
     def __exit__(self, *_: object) -> None:
-        # What it is about must be ended, even if the terminal is gone.
+        # The command must end cleanly even if its terminal is gone.
         with contextlib.suppress(OSError):
             if self._live is not None:
                 self._live.stop()
             elif self.shown:
                 click.echo("\r\x1b[K", err=True, nl=False)
 
-    def tell(self, text: str) -> None:
-        """Show this until the next."""
+    def show(self, text: str) -> None:
+        """Replace the line."""
         if self._live is not None:
-            self._spinner.update(text=text)
+            from rich.text import Text  # noqa: PLC0415
+
+            self._spinner.update(text=Text(escape(text)))  # a str would be parsed as markup
         elif self.shown:
-            click.echo(f"\r\x1b[K{text}", err=True, nl=False)
+            click.echo(f"\r\x1b[K{escape(text)}", err=True, nl=False)

@@ -1,22 +1,39 @@
-"""Writing to stdout: whole lines, colour on terminals only, errors as NlbusError."""
+"""Writing to stdout: all of a text at once, colour on terminals only, errors as NlbusError."""
 
 import contextlib
 import os
+import re
 import sys
 
 import click
 
+from nlbus._text import escape
 from nlbus.errors import kernel_error
+
+# What a line for a terminal may hold beside printable characters: its end, and the styles of `click.style`.
+LINE_ENDS_AND_STYLES = re.compile(r"((?:\n|\x1b\[[0-9;]*m)+)")
 
 
 def write_all(text: str) -> None:
-    """Write and flush, whole, whatever interrupts; with colour on a terminal. BrokenPipeError, KernelError.
+    """Write and flush lines of text, with their colours on a terminal only. BrokenPipeError, KernelError.
 
-    With PYTHONUNBUFFERED, sys.stdout.write would forget the rest of a write that a signal cut short.
+    Values in `text` are escaped already. On a terminal, whatever else is not printable is escaped here.
     """
     if not sys.stdout.isatty() or no_color():
         text = click.unstyle(text)
-    rest = text.encode(sys.stdout.encoding, "backslashreplace")
+    if sys.stdout.isatty():
+        parts = LINE_ENDS_AND_STYLES.split(text)
+        text = "".join(part if i % 2 else escape(part) for i, part in enumerate(parts))
+    _write(text.encode(sys.stdout.encoding, "backslashreplace"))
+
+
+def write_unaltered(text: str) -> None:
+    """Write and flush text as UTF-8, unchecked: not for terminals. BrokenPipeError, KernelError."""
+    _write(text.encode(errors="backslashreplace"))
+
+
+def _write(rest: bytes) -> None:
+    # With PYTHONUNBUFFERED, sys.stdout.write would drop the rest of a write that a signal interrupts.
     try:
         while rest:
             rest = rest[sys.stdout.buffer.write(rest) :]
@@ -29,12 +46,12 @@ def write_all(text: str) -> None:
 
 
 def no_color() -> bool:
-    """Whether the environment asks for text without colour: https://no-color.org."""
+    """Whether the environment requests text without colour: https://no-color.org."""
     return bool(os.environ.get("NO_COLOR"))
 
 
 def discard_stdout() -> None:
-    """Nothing more can be written: what the interpreter still flushes goes nowhere, without a complaint."""
+    """Send what the interpreter still flushes to /dev/null: stdout cannot be written any more."""
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())

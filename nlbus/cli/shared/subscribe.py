@@ -1,4 +1,4 @@
-"""What every command that listens is asked: where, and how. And doing so."""
+"""The options of commands that subscribe, and `subscribe`, which opens the subscriber."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,7 +9,17 @@ import click
 from nlbus import Groups, Subscriber
 from nlbus.bus.transport import Transport
 from nlbus.cli.shared.completion import group_words, source_names
-from nlbus.cli.shared.options import flat, group_list, namespace, setting, transport_option, uid
+from nlbus.cli.shared.options import (
+    Count,
+    Seconds,
+    flat,
+    group_list,
+    namespace,
+    setting,
+    transport_option,
+    uid,
+)
+from nlbus.cli.shared.stderr import report
 from nlbus.kernel.netns import inside
 from nlbus.sources import Source, find, group_names
 
@@ -29,40 +39,41 @@ class SubscribeOptions(TypedDict):
     transport: Transport
 
 
+count_option = click.option("-c", "--count", type=Count(), metavar="N", help="End after exactly N events.")
 OPTIONS = (
     click.argument("source", shell_complete=source_names),
     click.option(
         "-g", "--group", "--groups", "groups", type=group_list, multiple=True, metavar="G,...",
         shell_complete=group_words,
-        help="Groups by name or number; may be given several times. Without it, the source's default groups.",
+        help="Join these groups, by name or number; repeatable. Default: the default groups of SOURCE.",
     ),
-    click.option("-c", "--count", type=click.IntRange(1), metavar="N", help="End after exactly N events."),
-    click.option("-s", "--seconds", type=click.FloatRange(0), metavar="S", help="End after S seconds."),
+    count_option,
+    click.option("-s", "--seconds", type=Seconds(), metavar="S", help="End after S seconds."),
     click.option(
-        "--buffer-events", type=click.IntRange(1), metavar="N",
-        help="Let the kernel's receive buffer hold N events sent one by one (64 MB without it).",
+        "--buffer-events", type=Count(), metavar="N",
+        help="Size the kernel's receive buffer for N events sent one by one. Default: 64 MB.",
     ),
     click.option(
         "--trust", type=uid, multiple=True, metavar="UID|any",
-        help="Where processes publish, believe these users instead of ourselves and root; repeatable.",
+        help="On the bus, accept events of these users instead of your own and root; repeatable.",
     ),
     click.option(
         "--option", "options", type=setting, multiple=True, metavar="NAME=VALUE",
-        help="An option of the source (`nlbus sources` lists them), a number; repeatable.",
+        help="Set a numeric option of the source (`nlbus sources` lists them); repeatable.",
     ),
     click.option(
         "--netns", type=namespace, metavar="NAME|PATH|PID", help="Listen in this network namespace.",
     ),
     click.option(
         "--all-nsid", is_flag=True,
-        help="Hear the namespaces that have an id there, too (`ip netns list-id`).",
+        help="Also receive from the namespaces that have an id there (`ip netns list-id`).",
     ),
     transport_option,
 )  # fmt: skip
 
 
 def add_subscribe_options(command: Command) -> Command:
-    """Give a command the argument SOURCE, the options of SubscribeOptions, --count and --seconds."""
+    """Add the argument SOURCE, the options of SubscribeOptions, --count and --seconds to a command."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command
@@ -80,17 +91,17 @@ def subscribe(
     otherwise: Sequence[str] = (),
     snapshot: bool | Sequence[str] = False,
 ) -> Subscriber:
-    """A subscriber; stderr says that it listens, and what warnings there were. UsageError without groups.
+    """Open a subscriber, and report on stderr that it listens. UsageError if there is no group to join.
 
-    otherwise: the groups to join where none are given, instead of the default.
+    otherwise: the groups to join instead of the default, if `groups` is empty.
     """
-    where = inside(netns, lambda: find(source))
-    if not groups and not where.default and not otherwise:
-        raise click.UsageError(f"{where.name} has no default groups: give some, as in --group 1,7")
+    found = inside(netns, lambda: find(source))
+    if not groups and not found.default and not otherwise:
+        raise click.UsageError(f"{found.name} has no default groups: pass --group, such as --group 1,7")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         subscriber = Subscriber(
-            where.name,
+            found.name,
             flat(groups) or list(otherwise) or None,
             trust=trusted_uids(trust),
             buffer_events=buffer_events,
@@ -102,23 +113,23 @@ def subscribe(
             on_loss="ignore",
         )
     for warning in caught:
-        click.echo(f"nlbus: {warning.message}", err=True)
-    announce(where, subscriber.groups, netns)
+        report(str(warning.message))
+    announce(found, subscriber.groups, netns)
     return subscriber
 
 
 def trusted_uids(trust: tuple[int | None, ...]) -> Any:
-    """What --trust says, as a Subscriber wants it."""
+    """The value of --trust as a Subscriber takes it."""
     if not trust:
         return None
     return "any" if None in trust else trust
 
 
 def announce(source: Source, groups: Groups, netns: str | int | None) -> None:
-    """Say on stderr that it has begun, and of devices, at which end of udev."""
+    """Report on stderr that listening has begun; for uevent, also whether before or after udev's rules."""
     place = "" if netns is None else f", in network namespace {netns}"
     moment = ""
     if source.name == "uevent":
         moment = " (after udev's rules)" if 2 in groups else " (before udev's rules; -g udev: after them)"
     names = ", ".join(group_names(source, groups))
-    click.echo(f"nlbus: listening to {source.name}, groups {names}{place}{moment}", err=True)
+    report(f"listening to {source.name}, groups {names}{place}{moment}")

@@ -1,4 +1,4 @@
-"""The options that select what is shown, and how: --output, --table, --columns, --where, --match."""
+"""The options that select what is shown and how: --output, --table, --columns, --where, --match."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -14,59 +14,56 @@ from nlbus.cli.shared.options import condition, flat, key_glob, name_list
 Command = TypeVar("Command", bound=Callable[..., None])
 
 FORMATS = {
-    "auto": "as FILE ends",
-    "text": "a line for people",
-    "json": "an object a line",
+    "auto": "by the suffix of FILE",
+    "text": "one line per event, for people",
+    "json": "one JSON object per line",
     "csv": "rows of one table",
-    "arrow": "the same, as Arrow's stream",
-    "parquet": "the same, as Parquet",
+    "arrow": "the same as an Arrow IPC stream",
+    "parquet": "the same as Parquet",
     "pcapng": "a capture of all messages",
 }
 
 
 def add_view_options(*formats: str, of_table: bool = False) -> Callable[[Command], Callable[..., None]]:
-    """Give a command these options; it is called with `view_options`.
+    """Add these options to a command, which receives them as `view_options`.
 
-    of_table: the command knows the table already.
+    of_table: the command has an argument for the table.
     """
-    lines = "text" in formats
     options = [
         click.option(
             "-o", "--output", type=click.Choice(formats), default=formats[0], show_default=True,
             help="; ".join(f"{name}: {FORMATS[name]}" for name in formats) + ".",
         ),
         click.option(
-            "--columns", type=name_list, multiple=True, metavar="C,...",
-            shell_complete=column_words,
-            help="Only these columns, in this order (`nlbus sources SOURCE TABLE` lists them), and only "
+            "--columns", type=name_list, multiple=True, metavar="C,...", shell_complete=column_words,
+            help="Show only these columns, in this order (`nlbus sources SOURCE TABLE` lists them), and only "
             "events that have them.",
         ),
         click.option(
             "-w", "--where", type=condition, metavar="CONDITION",
-            help="Only those for which this is true: 'mtu > 1500 and ifname ~ \"eth*\"'.",
+            help="Show only rows that meet CONDITION, such as 'mtu > 1500 and ifname ~ \"eth*\"'.",
         ),
     ]  # fmt: skip
     if not of_table:
         options.insert(1, click.option(
             "-t", "--table", "--tables", "tables", type=name_list, multiple=True, metavar="T,...",
             shell_complete=table_words,
-            help="Only these tables (`nlbus sources SOURCE` lists them); without --group, their groups.",
+            help="Show only these tables (`nlbus sources SOURCE` lists them); without --group, join their "
+            "groups.",
         ))  # fmt: skip
-    if lines:
+    if "text" in formats:
         options.append(
-            click.option(
-                "-v", "--all-columns", "everything", is_flag=True, help="Text with all that is known."
-            )
+            click.option("-v", "--all-columns", "everything", is_flag=True, help="Show all columns in text.")
         )
-    if lines and not of_table:
+    if "text" in formats and not of_table:
         options.append(
             click.option(
                 "-m", "--match", type=key_glob, multiple=True, metavar="KEY=GLOB",
-                help="Only those of which this key fits a glob, as SUBSYSTEM=net or ifname='eth*|wlan*'; all "
-                "must, if given several times.",
+                help="Show only events whose KEY matches the glob, such as SUBSYSTEM=net or "
+                "ifname='eth*|wlan*'. Repeat it to require several matches.",
             )
         )  # fmt: skip
-        options.append(click.option("--raw", is_flag=True, help="Messages as they come, in hex."))
+        options.append(click.option("--raw", is_flag=True, help="Show messages undecoded, in hex."))
 
     def decorate(command: Command) -> Callable[..., None]:
         @wraps(command)

@@ -119,7 +119,7 @@ def test_a_comparison_says_of_which_runs_it_is(tmp_path: Path) -> None:
     result = invoke("compare", old, new)
     assert "before: nlbus 0.1.0, commit abc, 2026" in result.stdout
     assert "compiler: 'unknown' and 'cc 12'" in result.stdout
-    assert "The spread is within a run." in result.stdout
+    assert "The spread is that within one run." in result.stdout
 
 
 DAMAGES: list[tuple[str, Any]] = [

@@ -207,7 +207,7 @@ def test_on_a_terminal_there_is_progress_while_a_file_is_written(
                 said += more
     os.close(ours)
     assert process.returncode == 0
-    assert re.search(rb"nlbus: \d events, 0 lost, 0 dropped, 0 open, \d+ events a second", said)
+    assert re.search(rb"nlbus: \d events, 0 lost, 0 dropped, 0 open, \d+ events per second", said)
     assert said.endswith(b"nlbus: 5 events, 0 lost, 0 dropped, 0 open\r\n")
     assert (said.count(b"\r\x1b[Knlbus: ") >= 2) is not rich
     assert out.read_bytes().count(b"\n") == 5
