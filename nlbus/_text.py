@@ -28,6 +28,15 @@ def escape_value(text: str) -> str:
     return escape(text.replace("\\", r"\\"))
 
 
+def is_utf8(text: str) -> bool:
+    """Whether it can be encoded: a lone surrogate cannot, which stands for a byte that is not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _written_out(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 

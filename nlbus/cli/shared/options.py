@@ -6,6 +6,7 @@ from typing import Any, get_args
 import click
 
 from nlbus import Expression, SchemaError
+from nlbus._text import is_utf8
 from nlbus.bus.transport import Transport
 from nlbus.kernel.arguments import MAX_SECONDS
 from nlbus.table.conditions import parse
@@ -86,10 +87,8 @@ def key_glob(value: str) -> tuple[str, str]:
 
 def utf8(value: str) -> str:
     """The text, if it is UTF-8. An argument with other bytes has lone surrogates."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise click.BadParameter(f"{value!r} is not UTF-8") from None
+    if not is_utf8(value):
+        raise click.BadParameter(f"{value!r} is not UTF-8")
     return value
 
 

@@ -271,7 +271,7 @@ def test_rules_run_and_are_read_again(
         both = RULES.format(name="three") + 'groups = ["kernel", "udev"]\n'
         rules.write_text(RULES.format(name="two") + both)
         here.process.send_signal(signal.SIGHUP)
-        here.until("read again: 2 rules")
+        here.until("reloaded: 2 rules")
         told("RELOADING=1")
         told("READY=1\nSTATUS=2 rules")
         ip("link add ve type veth peer name vf")

@@ -265,7 +265,7 @@ def test_a_terminal_gets_no_bytes(args: list[str]) -> None:
     os.close(theirs)
     os.close(ours)
     assert done.returncode == 2
-    assert b" is no text: redirect it, or name a file" in done.stderr
+    assert b" is not text: redirect it, or name a file" in done.stderr
 
 
 # -- tables -------------------------------------------------------------------------------------------
@@ -325,10 +325,10 @@ def test_many_files_of_a_table(start: Start, tmp_path: Path) -> None:
     [
         (["x.parquet"], "parquet has the rows of one table: --table addr or "),
         (["x.parquet", "-t", "link,addr"], "--table addr or link"),
-        (["x.pcapng", "--roll-size", "1M"], "--roll-size and --roll-seconds are for tables"),
+        (["x.pcapng", "--roll-size", "1M"], "--roll-size and --roll-seconds require a table"),
         (["x.pcapng", "--where", "mtu > 1"], "a capture has all messages"),
         (["x.arrows", "-t", "link", "--roll-size", "big"], "bytes, such as 1000000, 64M or 1G"),
-        (["-", "-o", "arrow", "-t", "link", "--roll-size", "1M"], "stdout is one file"),
+        (["-", "-o", "arrow", "-t", "link", "--roll-size", "1M"], "cannot be combined with stdout, which is one file"),
     ],
 )
 def test_wrong_usage_joins_nothing(args: list[str], words: str, tmp_path: Path) -> None:

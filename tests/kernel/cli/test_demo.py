@@ -87,7 +87,7 @@ def test_where_it_may_not_make_namespaces_it_says_so(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     assert "unshare failed: Operation not permitted" in done.stderr
-    assert "Run it as root, or have user namespaces enabled" in done.stderr
+    assert "Run it as root, or enable user namespaces" in done.stderr
 
 
 def test_without_unshare_it_says_so(tmp_path: Path) -> None:

@@ -1,0 +1,180 @@
+"""Comparisons of a column's values with what a user wrote: numbers, names, text, addresses, times."""
+
+from __future__ import annotations
+
+import ipaddress
+import operator
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from fnmatch import translate
+from functools import reduce
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+
+import numpy as np
+
+from nlbus.errors import SchemaError
+from nlbus.table.chunks import Mask
+from nlbus.table.values import MAPPED, is_ipv4, is_ipv6, time_dtype
+
+if TYPE_CHECKING:
+    from nlbus._typing import Array
+    from nlbus.schema.types import Column
+
+Number = (int, float, np.number, np.bool_)
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Comparison = Callable[[Any, Any], Any]
+_PAIRS = re.compile("([0-9a-fA-F]{2}:?)*")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Cells(NamedTuple):
+    """A column of a table: its type, its array, and the address family of each row where that matters."""
+
+    column: Column
+    array: Array
+    families: Array | None
+
+
+def compare(comparison: Comparison, value: object, cells: Cells) -> Mask:
+    """The rows whose value compares so. SchemaError if the column cannot be tested so."""
+    column, array, _ = cells
+    wanted = fitting(column, value)
+    if not isinstance(wanted, bytes):
+        return np.asarray(comparison(array, wanted), np.bool_)
+    if comparison not in (operator.eq, operator.ne):
+        raise SchemaError(f"{column.name} is {column.type}: it has no order, only == and !=")
+    same = _same(array, wanted)
+    if column.display == "address" and isinstance(value, str | Address):
+        same &= _may_be(ipaddress.ip_address(value), cells)
+    return same if comparison is operator.eq else ~same
+
+
+def is_in(values: list[object], cells: Cells) -> Mask:
+    """The rows whose value is one of these. SchemaError if the column cannot be tested so."""
+    none = np.zeros(len(cells.array), np.bool_)
+    return reduce(operator.or_, (compare(operator.eq, value, cells) for value in values), none)
+
+
+def has_flags(names: tuple[str, ...], cells: Cells) -> Mask:
+    """The rows that have all these flags. SchemaError if the column cannot be tested so."""
+    column, array, _ = cells
+    if column.flags is None or column.list:
+        raise SchemaError(f"{column.name} is {column.type}{'[]' * column.list}: it has no flags")
+    bits = sum(_number(column, column.flags, name) for name in set(names))
+    return np.asarray(array & array.dtype.type(bits) == bits, np.bool_)
+
+
+def matches_glob(pattern: str, cells: Cells) -> Mask:
+    """The rows whose text matches a glob. SchemaError if the column cannot be tested so."""
+    column, array, _ = cells
+    if column.storage != "text" or column.list:
+        raise SchemaError(f"{column.name} is {column.type}{'[]' * column.list}, not text")
+    fits = re.compile(translate(pattern)).match
+    return np.fromiter((fits(text) is not None for text in array.tolist()), np.bool_, len(array))
+
+
+def is_within(network: str, cells: Cells) -> Mask:
+    """The rows whose address is in a network. SchemaError if the column cannot be tested so."""
+    column, array, _ = cells
+    if column.display != "address" or column.list:
+        raise SchemaError(f"{column.name} is {column.type}{'[]' * column.list}, not an address")
+    try:
+        parsed = ipaddress.ip_network(network, strict=False)
+    except ValueError as error:
+        raise SchemaError(f"{column.name}: {error}") from None
+    host_bits = parsed.max_prefixlen - parsed.prefixlen
+    mask = (1 << 128) - (1 << host_bits)
+    same = _same(array, _mapped(parsed.network_address), mask.to_bytes(16, "big"))
+    return same & _may_be(parsed.network_address, cells)
+
+
+def _may_be(address: Address, cells: Cells) -> Mask:
+    """Which values are not known to be of the other version of IP."""
+    known = is_ipv6 if address.version == 4 else is_ipv4
+    return ~known(cells.column, cells.families, len(cells.array))
+
+
+def _same(array: Array, wanted: bytes, mask: bytes = b"") -> Mask:
+    """Which values are these bytes, where the mask has bits; values of fixed size in words of eight bytes."""
+    if array.dtype == object:
+        return np.fromiter((cell == wanted for cell in array.tolist()), np.bool_, len(array))
+    word = np.dtype("u8" if array.itemsize % 8 == 0 else "u1")
+    words = array.view(word).reshape(len(array), array.itemsize // word.itemsize)
+    masks = np.frombuffer(mask or b"\xff" * array.itemsize, word)
+    same = np.ones(len(array), np.bool_)
+    for i, (value, bits) in enumerate(zip(np.frombuffer(wanted, word), masks, strict=True)):
+        same &= words[:, i] & bits == value
+    return same
+
+
+# -- what a column is compared with -----------------------------------------------------------------
+
+
+def fitting(column: Column, value: object) -> Any:
+    """The value as the column's array has it: bytes for addresses and all else that is bytes."""
+    fitted = None if column.list else _fitted(column, value)
+    if fitted is None:
+        hint = " (is_null() tells whether there is a value)" if value is None else ""
+        what = f"a list of {column.type}" if column.list else column.type
+        raise SchemaError(f"{column.name} is {what}: it cannot be compared with {value!r}{hint}")
+    return fitted
+
+
+def _fitted(column: Column, value: object) -> Any:
+    if column.storage == "text":
+        return value if isinstance(value, str) else None
+    if column.storage == "bytes" or column.dtype.kind == "V":
+        raw = _raw(column, value)
+        fits = column.storage == "bytes" or (raw is not None and len(raw) == column.dtype.itemsize)
+        return raw if fits else None
+    if column.display == "time":
+        return _time(column, value)
+    if column.enum is not None and isinstance(value, str):
+        return _number(column, column.enum, value)
+    return value if isinstance(value, Number) else None
+
+
+def _raw(column: Column, value: object) -> bytes | None:
+    if isinstance(value, bytes):
+        return value
+    try:
+        if column.display == "address" and isinstance(value, str | Address):
+            return _mapped(ipaddress.ip_address(value))
+        if column.display == "lladdr" and _is_of_ip(value):
+            return ipaddress.ip_address(value).packed
+        if isinstance(value, str):
+            return bytes.fromhex(value.replace(":", ""))
+    except ValueError:
+        pass
+    return None
+
+
+def _is_of_ip(value: object) -> TypeGuard[str | Address]:
+    """Whether it is no hardware address in pairs of digits, which may be all that IPv6 has as well."""
+    return isinstance(value, Address) or (isinstance(value, str) and not _PAIRS.fullmatch(value))
+
+
+def _mapped(address: Address) -> bytes:
+    return address.packed if address.version == 6 else MAPPED + address.packed
+
+
+def _time(column: Column, value: object) -> np.datetime64 | None:
+    dtype = time_dtype(column)
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return np.datetime64((value - _EPOCH) // timedelta(microseconds=1), "us").astype(dtype)
+    if isinstance(value, np.datetime64):
+        return value.astype(dtype)
+    if isinstance(value, int | np.integer) and abs(int(value)) < 1 << 63:
+        return np.int64(value).view(dtype)
+    return None
+
+
+def _number(column: Column, names: Mapping[int, str], name: str) -> int:
+    for number, known in names.items():
+        if known == name:
+            return number
+    close = get_close_matches(name, names.values(), 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names.values())}"
+    raise SchemaError(f"{column.name} has no value named {name!r}: {hint}")
