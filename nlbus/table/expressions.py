@@ -267,14 +267,17 @@ class Operand:
 
     def has(self, *names: str) -> Expression:
         """All of these flags are set."""
+        _check_text(f"{self}.has", *names)
         return _Test(self.name, f"{self}.has({', '.join(map(repr, names))})", has_flags, names)
 
     def matches(self, pattern: str) -> Expression:
         """Text that fits a glob, as of a shell: `field("ifname").matches("eth*")`."""
+        _check_text(f"{self}.matches", pattern)
         return _Test(self.name, f"{self}.matches({pattern!r})", matches_glob, pattern)
 
     def within(self, network: str) -> Expression:
         """An address in this network: `field("dst").within("10.0.0.0/8")`."""
+        _check_text(f"{self}.within", network)
         return _Test(self.name, f"{self}.within({network!r})", is_within, network)
 
     def _precedence(self, _: object) -> NoReturn:
@@ -287,3 +290,9 @@ class Operand:
 
     def __repr__(self) -> str:
         return f"field({self.name!r})"
+
+
+def _check_text(method: str, *values: object) -> None:
+    for value in values:
+        if not isinstance(value, str):
+            raise SchemaError(f"{method}: text, not {value!r}")

@@ -17,19 +17,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlbus import Batch
-from nlbus.bench.comparing import Comparison
+from nlbus.bench.report.comparing import Comparison
 from nlbus.cli.main import commands
 from nlbus.cli.render.bench import show_comparison
 from nlbus.cli.render.csv_rows import csv_head, csv_rows
 from nlbus.cli.render.view import View, ViewOptions
 from nlbus.cli.shared.stderr import log_to_stderr, report
 from nlbus.sources import find
-from tests.support.captures import cooked, interface, packet, section, told
+from tests.support.captures import comment, cooked, interface, packet, section
 from tests.support.reference import attribute, kernel_chain, message
 from tests.support.terminals import on_a_terminal
 
 ROOT = Path(__file__).resolve().parents[3]
-ROUTE = told("nlbus source=route protocol=0 group=1 portid=0 uid=0 nsid=-1")
+ROUTE = comment("nlbus source=route protocol=0 group=1 portid=0 uid=0 nsid=-1")
 # Three links whose names differ in an escape sequence only, and what breaks rows and lines.
 NAMES = [
     "a\x1b[31mb", "a\x1b[32mb", "ab", "n\nl", "c\rr", "c\r\nl", "q\"'q", "x,y", "t\tb", "d\x7f", "c\x9b2J",
