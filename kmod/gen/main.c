@@ -111,48 +111,44 @@ static int gen_run_get(char *buffer, const struct kernel_param *kp)
 
 static const struct kernel_param_ops gen_run_ops = { .set = gen_run_set, .get = gen_run_get };
 
-static int gen_context_set(const char *value, const struct kernel_param *kp)
-{
-	int at = sysfs_match_string(gen_contexts, value);
-
-	if (at < 0)
-		return at;
-	gen_set.context = at;
-	return 0;
-}
-
-static int gen_context_get(char *buffer, const struct kernel_param *kp)
-{
-	return scnprintf(buffer, PAGE_SIZE, "%s\n", gen_contexts[gen_set.context]);
-}
-
-static const struct kernel_param_ops gen_context_ops = {
-	.set = gen_context_set,
-	.get = gen_context_get,
+/* A parameter that is one of several names. */
+struct gen_choice {
+	const char *const *names;
+	size_t count;
+	unsigned int *at;
 };
 
-static int gen_call_set(const char *value, const struct kernel_param *kp)
+static int gen_choice_set(const char *value, const struct kernel_param *kp)
 {
-	int at = sysfs_match_string(gen_calls, value);
+	const struct gen_choice *choice = kp->arg;
+	int at = __sysfs_match_string(choice->names, choice->count, value);
 
 	if (at < 0)
 		return at;
-	gen_set.call = at;
+	*choice->at = at;
 	return 0;
 }
 
-static int gen_call_get(char *buffer, const struct kernel_param *kp)
+static int gen_choice_get(char *buffer, const struct kernel_param *kp)
 {
-	return scnprintf(buffer, PAGE_SIZE, "%s\n", gen_calls[gen_set.call]);
+	const struct gen_choice *choice = kp->arg;
+
+	return scnprintf(buffer, PAGE_SIZE, "%s\n", choice->names[*choice->at]);
 }
 
-static const struct kernel_param_ops gen_call_ops = { .set = gen_call_set, .get = gen_call_get };
+static const struct kernel_param_ops gen_choice_ops = {
+	.set = gen_choice_set,
+	.get = gen_choice_get,
+};
+
+static struct gen_choice gen_context = { gen_contexts, ARRAY_SIZE(gen_contexts), &gen_set.context };
+static struct gen_choice gen_call = { gen_calls, ARRAY_SIZE(gen_calls), &gen_set.call };
 
 module_param_cb(run, &gen_run_ops, NULL, 0600);
 MODULE_PARM_DESC(run, "write: publish; read: the outcomes");
-module_param_cb(context, &gen_context_ops, NULL, 0600);
+module_param_cb(context, &gen_choice_ops, &gen_context, 0600);
 MODULE_PARM_DESC(context, "process, timer, softirq, hardirq, tracepoint (sched_switch), nmi");
-module_param_cb(call, &gen_call_ops, NULL, 0600);
+module_param_cb(call, &gen_choice_ops, &gen_call, 0600);
 MODULE_PARM_DESC(call, "publish, reserve, broadcast (process only), listeners, nothing");
 module_param_named(count, gen_set.count, ulong, 0600);
 MODULE_PARM_DESC(count, "events per thread (1000)");

@@ -3,6 +3,7 @@
  * Internals of nlbus.ko: the path of an event.
  *
  *	ring.c		a publisher copies it into the ring of its CPU and namespace
+ *	rings.c		the rings of a namespace are allocated and freed
  *	worker.c	the namespace's worker takes it out of the ring
  *	stream.c	its stream numbers it
  *	pending.c	the stream's pending datagram packs it behind others
@@ -258,7 +259,7 @@ static inline unsigned int nlbus_next_group(u32 *groups)
 /* main.c */
 struct sock *nlbus_sock(struct net *net);
 
-/* ring.c */
+/* rings.c */
 int nlbus_rings_alloc(struct nlbus_net *nn);
 void nlbus_rings_sync(struct nlbus_net *nn);
 void nlbus_rings_free(struct nlbus_net *nn);

@@ -7,30 +7,27 @@
 #define PACKET_HOOKS	GENMASK(NF_INET_POST_ROUTING, NF_INET_PRE_ROUTING)
 
 const struct nla_policy packet_policy[NLBUS_PACKET_A_MAX + 1] = {
-	[NLBUS_PACKET_A_HANDLE]		= NLA_POLICY_MIN(NLA_U32, 1),
-	[NLBUS_PACKET_A_BEFORE]		= NLA_POLICY_MIN(NLA_U32, 1),
-	[NLBUS_PACKET_A_ACTION]		= NLA_POLICY_RANGE(NLA_U8,
-							   NLBUS_PACKET_ACCEPT,
-							   NLBUS_PACKET_SAMPLE),
-	[NLBUS_PACKET_A_SAMPLE]		= NLA_POLICY_MIN(NLA_U32, 1),
-	[NLBUS_PACKET_A_HOOKS]		= NLA_POLICY_MASK(NLA_U32, PACKET_HOOKS),
-	[NLBUS_PACKET_A_FAMILY]		= { .type = NLA_U8 },
-	[NLBUS_PACKET_A_PROTOCOL]	= { .type = NLA_U8 },
-	[NLBUS_PACKET_A_SRC]		= NLA_POLICY_EXACT_LEN(16),
-	[NLBUS_PACKET_A_SRC_LEN]	= NLA_POLICY_MAX(NLA_U8, 128),
-	[NLBUS_PACKET_A_DST]		= NLA_POLICY_EXACT_LEN(16),
-	[NLBUS_PACKET_A_DST_LEN]	= NLA_POLICY_MAX(NLA_U8, 128),
-	[NLBUS_PACKET_A_SPORT]		= { .type = NLA_U16 },
-	[NLBUS_PACKET_A_SPORT_LAST]	= { .type = NLA_U16 },
-	[NLBUS_PACKET_A_DPORT]		= { .type = NLA_U16 },
-	[NLBUS_PACKET_A_DPORT_LAST]	= { .type = NLA_U16 },
-	[NLBUS_PACKET_A_IIF]		= { .type = NLA_NUL_STRING,
-					    .len = IFNAMSIZ - 1 },
-	[NLBUS_PACKET_A_OIF]		= { .type = NLA_NUL_STRING,
-					    .len = IFNAMSIZ - 1 },
-	[NLBUS_PACKET_A_PACKETS]	= { .type = NLA_REJECT },
-	[NLBUS_PACKET_A_BYTES]		= { .type = NLA_REJECT },
-	[NLBUS_PACKET_A_EVENTS]		= { .type = NLA_REJECT },
+	[NLBUS_PACKET_A_HANDLE] = NLA_POLICY_MIN(NLA_U32, 1),
+	[NLBUS_PACKET_A_BEFORE] = NLA_POLICY_MIN(NLA_U32, 1),
+	[NLBUS_PACKET_A_ACTION] = NLA_POLICY_RANGE(NLA_U8, NLBUS_PACKET_ACCEPT,
+						   NLBUS_PACKET_SAMPLE),
+	[NLBUS_PACKET_A_SAMPLE] = NLA_POLICY_MIN(NLA_U32, 1),
+	[NLBUS_PACKET_A_HOOKS] = NLA_POLICY_MASK(NLA_U32, PACKET_HOOKS),
+	[NLBUS_PACKET_A_FAMILY] = { .type = NLA_U8 },
+	[NLBUS_PACKET_A_PROTOCOL] = { .type = NLA_U8 },
+	[NLBUS_PACKET_A_SRC] = NLA_POLICY_EXACT_LEN(16),
+	[NLBUS_PACKET_A_SRC_LEN] = NLA_POLICY_MAX(NLA_U8, 128),
+	[NLBUS_PACKET_A_DST] = NLA_POLICY_EXACT_LEN(16),
+	[NLBUS_PACKET_A_DST_LEN] = NLA_POLICY_MAX(NLA_U8, 128),
+	[NLBUS_PACKET_A_SPORT] = { .type = NLA_U16 },
+	[NLBUS_PACKET_A_SPORT_LAST] = { .type = NLA_U16 },
+	[NLBUS_PACKET_A_DPORT] = { .type = NLA_U16 },
+	[NLBUS_PACKET_A_DPORT_LAST] = { .type = NLA_U16 },
+	[NLBUS_PACKET_A_IIF] = { .type = NLA_NUL_STRING, .len = IFNAMSIZ - 1 },
+	[NLBUS_PACKET_A_OIF] = { .type = NLA_NUL_STRING, .len = IFNAMSIZ - 1 },
+	[NLBUS_PACKET_A_PACKETS] = { .type = NLA_REJECT },
+	[NLBUS_PACKET_A_BYTES] = { .type = NLA_REJECT },
+	[NLBUS_PACKET_A_EVENTS] = { .type = NLA_REJECT },
 };
 
 static int packet_get_action(struct packet_rule *rule, struct genl_info *info)
@@ -38,21 +35,13 @@ static int packet_get_action(struct packet_rule *rule, struct genl_info *info)
 	struct nlattr *action = info->attrs[NLBUS_PACKET_A_ACTION];
 	struct nlattr *sample = info->attrs[NLBUS_PACKET_A_SAMPLE];
 
-	if (!action) {
-		GENL_SET_ERR_MSG(info, "a rule needs an action");
-		return -EINVAL;
-	}
+	if (!action)
+		return packet_refuse(info, NULL, "a rule needs an action");
 	rule->action = nla_get_u8(action);
-	if (sample && rule->action != NLBUS_PACKET_SAMPLE) {
-		NL_SET_ERR_MSG_ATTR(info->extack, sample,
-				    "a sampling rate needs the action sample");
-		return -EINVAL;
-	}
-	if (!sample && rule->action == NLBUS_PACKET_SAMPLE) {
-		NL_SET_ERR_MSG_ATTR(info->extack, action,
-				    "the action sample needs a sampling rate");
-		return -EINVAL;
-	}
+	if (sample && rule->action != NLBUS_PACKET_SAMPLE)
+		return packet_refuse(info, sample, "a sampling rate needs the action sample");
+	if (!sample && rule->action == NLBUS_PACKET_SAMPLE)
+		return packet_refuse(info, action, "the action sample needs a sampling rate");
 	rule->sample = sample ? nla_get_u32(sample) : 1;
 	return 0;
 }
@@ -64,19 +53,13 @@ static int packet_get_prefix(struct in6_addr *address, u8 *length, struct genl_i
 	struct nlattr *bits = info->attrs[length_attr];
 	struct in6_addr prefix;
 
-	if (!where) {
-		if (!bits)
-			return 0;
-		NL_SET_ERR_MSG_ATTR(info->extack, bits, "a prefix length without an address");
-		return -EINVAL;
-	}
+	if (!where)
+		return bits ? packet_refuse(info, bits, "a prefix length without an address") : 0;
 	*address = nla_get_in6_addr(where);
 	*length = bits ? nla_get_u8(bits) : 128;
 	ipv6_addr_prefix(&prefix, address, *length);
-	if (!ipv6_addr_equal(&prefix, address)) {
-		NL_SET_ERR_MSG_ATTR(info->extack, where, "the address has bits beyond its prefix");
-		return -EINVAL;
-	}
+	if (!ipv6_addr_equal(&prefix, address))
+		return packet_refuse(info, where, "the address has bits beyond its prefix");
 	return 0;
 }
 
@@ -86,21 +69,15 @@ static int packet_get_ports(struct packet_ports *ports, struct genl_info *info, 
 	struct nlattr *first = info->attrs[first_attr];
 	struct nlattr *last = info->attrs[last_attr];
 
-	if (!first) {
-		if (!last)
-			return 0;
-		NL_SET_ERR_MSG_ATTR(info->extack, last,
-				    "the last port of a range without its first");
-		return -EINVAL;
-	}
+	if (!first && last)
+		return packet_refuse(info, last, "the last port of a range without its first");
+	if (!first)
+		return 0;
 	ports->set = true;
 	ports->first = nla_get_u16(first);
 	ports->last = last ? nla_get_u16(last) : ports->first;
-	if (ports->last < ports->first) {
-		NL_SET_ERR_MSG_ATTR(info->extack, last,
-				    "the last port of a range is below its first");
-		return -EINVAL;
-	}
+	if (ports->last < ports->first)
+		return packet_refuse(info, last, "the last port of a range is below its first");
 	return 0;
 }
 
@@ -111,8 +88,7 @@ static int packet_get_device(char *name, struct genl_info *info, int attr)
 	nla_strscpy(name, info->attrs[attr], IFNAMSIZ);
 	if (dev_valid_name(name))
 		return 0;
-	NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[attr], "no interface can have this name");
-	return -EINVAL;
+	return packet_refuse(info, info->attrs[attr], "no interface can have this name");
 }
 
 static bool packet_has_ports(u8 protocol)
@@ -134,18 +110,14 @@ static int packet_get_protocol(struct packet_rule *rule, struct genl_info *info)
 	struct nlattr *protocol = info->attrs[NLBUS_PACKET_A_PROTOCOL];
 
 	rule->family = family ? nla_get_u8(family) : 0;
-	if (family && rule->family != AF_INET && rule->family != AF_INET6) {
-		NL_SET_ERR_MSG_ATTR(info->extack, family, "the family is AF_INET or AF_INET6");
-		return -EINVAL;
-	}
+	if (family && rule->family != AF_INET && rule->family != AF_INET6)
+		return packet_refuse(info, family, "the family is AF_INET or AF_INET6");
 	if (!protocol)
 		return 0;
 	rule->protocol_set = true;
 	rule->protocol = nla_get_u8(protocol);
-	if ((rule->sport.set || rule->dport.set) && !packet_has_ports(rule->protocol)) {
-		NL_SET_ERR_MSG_ATTR(info->extack, protocol, "this protocol has no ports");
-		return -EINVAL;
-	}
+	if ((rule->sport.set || rule->dport.set) && !packet_has_ports(rule->protocol))
+		return packet_refuse(info, protocol, "this protocol has no ports");
 	return 0;
 }
 
@@ -156,8 +128,7 @@ static int packet_get_hooks(struct packet_rule *rule, struct genl_info *info)
 	rule->hooks = hooks ? nla_get_u32(hooks) : PACKET_HOOKS;
 	if (rule->hooks)
 		return 0;
-	NL_SET_ERR_MSG_ATTR(info->extack, hooks, "a rule needs a hook");
-	return -EINVAL;
+	return packet_refuse(info, hooks, "a rule needs a hook");
 }
 
 /**

@@ -77,10 +77,8 @@ static int packet_cmd_del(struct sk_buff *skb, struct genl_info *info)
 	struct nlattr *handle = info->attrs[NLBUS_PACKET_A_HANDLE];
 	struct packet_rule *rule;
 
-	if (!handle) {
-		GENL_SET_ERR_MSG(info, "a handle is required");
-		return -EINVAL;
-	}
+	if (!handle)
+		return packet_refuse(info, NULL, "a handle is required");
 	mutex_lock(&pn->lock);
 	rule = packet_rule_find(pn, nla_get_u32(handle));
 	if (rule)
@@ -140,37 +138,21 @@ static int packet_cmd_get(struct sk_buff *skb, struct netlink_callback *cb)
 }
 
 static const struct genl_small_ops packet_ops[] = {
-	{
-		.cmd	= NLBUS_PACKET_CMD_ADD,
-		.flags	= GENL_UNS_ADMIN_PERM,
-		.doit	= packet_cmd_add,
-	},
-	{
-		.cmd	= NLBUS_PACKET_CMD_DEL,
-		.flags	= GENL_UNS_ADMIN_PERM,
-		.doit	= packet_cmd_del,
-	},
-	{
-		.cmd	= NLBUS_PACKET_CMD_FLUSH,
-		.flags	= GENL_UNS_ADMIN_PERM,
-		.doit	= packet_cmd_flush,
-	},
-	{
-		.cmd	= NLBUS_PACKET_CMD_GET,
-		.flags	= GENL_UNS_ADMIN_PERM,
-		.dumpit	= packet_cmd_get,
-	},
+	{ .cmd = NLBUS_PACKET_CMD_ADD, .flags = GENL_UNS_ADMIN_PERM, .doit = packet_cmd_add },
+	{ .cmd = NLBUS_PACKET_CMD_DEL, .flags = GENL_UNS_ADMIN_PERM, .doit = packet_cmd_del },
+	{ .cmd = NLBUS_PACKET_CMD_FLUSH, .flags = GENL_UNS_ADMIN_PERM, .doit = packet_cmd_flush },
+	{ .cmd = NLBUS_PACKET_CMD_GET, .flags = GENL_UNS_ADMIN_PERM, .dumpit = packet_cmd_get },
 };
 
 static struct genl_family packet_family __ro_after_init = {
-	.name		= NLBUS_PACKET_FAMILY,
-	.version	= NLBUS_PACKET_VERSION,
-	.maxattr	= NLBUS_PACKET_A_MAX,
-	.policy		= packet_policy,
-	.netnsok	= true,
-	.module		= THIS_MODULE,
-	.small_ops	= packet_ops,
-	.n_small_ops	= ARRAY_SIZE(packet_ops),
+	.name = NLBUS_PACKET_FAMILY,
+	.version = NLBUS_PACKET_VERSION,
+	.maxattr = NLBUS_PACKET_A_MAX,
+	.policy = packet_policy,
+	.netnsok = true,
+	.module = THIS_MODULE,
+	.small_ops = packet_ops,
+	.n_small_ops = ARRAY_SIZE(packet_ops),
 };
 
 int __init packet_genl_init(void)

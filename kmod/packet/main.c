@@ -50,10 +50,10 @@ static unsigned int packet_hook(void *priv, struct sk_buff *skb, const struct nf
 /* After connection tracking, so that its state is known. */
 #define PACKET_HOOK(number)				\
 	{						\
-		.hook		= packet_hook,		\
-		.pf		= NFPROTO_INET,		\
-		.hooknum	= (number),		\
-		.priority	= NF_IP_PRI_CONNTRACK + 1,	\
+		.hook = packet_hook,			\
+		.pf = NFPROTO_INET,			\
+		.hooknum = (number),			\
+		.priority = NF_IP_PRI_CONNTRACK + 1,	\
 	}
 
 static const struct nf_hook_ops packet_hooks[] = {
@@ -90,11 +90,11 @@ static void __net_exit packet_net_exit(struct net *net)
 }
 
 static struct pernet_operations packet_net_ops = {
-	.init		= packet_net_init,
-	.pre_exit	= packet_net_pre_exit,
-	.exit		= packet_net_exit,
-	.id		= &packet_net_id,
-	.size		= sizeof(struct packet_net),
+	.init = packet_net_init,
+	.pre_exit = packet_net_pre_exit,
+	.exit = packet_net_exit,
+	.id = &packet_net_id,
+	.size = sizeof(struct packet_net),
 };
 
 static int __init packet_init(void)

@@ -25,6 +25,13 @@
 
 #include "../uapi/nlbus_packet.h"
 
+/* The error of a refused request; @attr is the attribute at fault, or NULL. */
+#define packet_refuse(info, attr, why)				\
+({								\
+	NL_SET_ERR_MSG_ATTR((info)->extack, attr, why);		\
+	-EINVAL;						\
+})
+
 /**
  * struct packet_counters - what a rule has matched on one CPU
  * @sync:	for 32-bit readers

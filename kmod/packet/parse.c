@@ -17,9 +17,11 @@
 /* Extension headers to walk: an attacker could put thousands into one packet. */
 #define PACKET_MAX_EXTENSIONS	16
 
-static void packet_truncated(struct nlbus_packet *packet)
+/* Mark a packet whose headers are missing. Returns -1, for lack of an offset. */
+static int packet_truncated(struct nlbus_packet *packet)
 {
 	packet->flags |= NLBUS_PACKET_F_TRUNCATED;
+	return -1;
 }
 
 /* Returns the offset of the transport header; -1 if there is none. */
@@ -30,10 +32,8 @@ static int packet_parse_ipv4(struct nlbus_packet *packet, const struct sk_buff *
 	u16 fragment;
 
 	ip = skb_header_pointer(skb, at, sizeof(copy), &copy);
-	if (!ip) {
-		packet_truncated(packet);
-		return -1;
-	}
+	if (!ip)
+		return packet_truncated(packet);
 	ipv6_addr_set_v4mapped(ip->saddr, (struct in6_addr *)packet->src);
 	ipv6_addr_set_v4mapped(ip->daddr, (struct in6_addr *)packet->dst);
 	packet->protocol = ip->protocol;
@@ -49,10 +49,8 @@ static int packet_parse_ipv4(struct nlbus_packet *packet, const struct sk_buff *
 		packet->frag_offset = (fragment & IP_OFFSET) * 8;
 	}
 	/* Raw sockets may send any header length. */
-	if (ip->ihl * 4 < sizeof(copy) || ip->ihl * 4 > packet->length) {
-		packet_truncated(packet);
-		return -1;
-	}
+	if (ip->ihl * 4 < sizeof(copy) || ip->ihl * 4 > packet->length)
+		return packet_truncated(packet);
 	at += ip->ihl * 4;
 	packet->payload = packet->length - ip->ihl * 4;
 	return packet->frag_offset ? -1 : at;
@@ -109,10 +107,8 @@ static int packet_parse_ipv6(struct nlbus_packet *packet, const struct sk_buff *
 	struct ipv6hdr copy;
 
 	ip = skb_header_pointer(skb, at, sizeof(copy), &copy);
-	if (!ip) {
-		packet_truncated(packet);
-		return -1;
-	}
+	if (!ip)
+		return packet_truncated(packet);
 	memcpy(packet->src, &ip->saddr, sizeof(packet->src));
 	memcpy(packet->dst, &ip->daddr, sizeof(packet->dst));
 	packet->protocol = ip->nexthdr;
@@ -126,10 +122,8 @@ static int packet_parse_ipv6(struct nlbus_packet *packet, const struct sk_buff *
 		size = -1;
 		if (i < PACKET_MAX_EXTENSIONS)
 			size = packet_parse_extension(packet, skb, at);
-		if (size < 0 || size > start + packet->length - at) {
-			packet_truncated(packet);
-			return -1;
-		}
+		if (size < 0 || size > start + packet->length - at)
+			return packet_truncated(packet);
 		at += size;
 	}
 	packet->payload = start + packet->length - at;
