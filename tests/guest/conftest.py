@@ -18,7 +18,7 @@ collect_ignore_glob = [] if GUEST else ["test_*.py"]
 
 @pytest.fixture(scope="session", autouse=True)
 def modules() -> Iterator[None]:
-    """nlbus.ko and what the tests steer, as they load without parameters."""
+    """nlbus.ko, nlbus_gen.ko and nlbus_probe.ko, loaded without parameters."""
     helpers.load_all()
     yield
     helpers.unload_all()
@@ -26,7 +26,7 @@ def modules() -> Iterator[None]:
 
 @pytest.fixture
 def reload(netns: int) -> Iterator[Callable[..., None]]:  # noqa: F811
-    """reload(linger_us=5): the modules once more, with parameters of nlbus.ko; as before after the test."""
+    """reload(linger_us=5): reload the modules with parameters of nlbus.ko; undone after the test."""
 
     def with_parameters(**parameters: object) -> None:
         helpers.unload_all()
@@ -39,7 +39,7 @@ def reload(netns: int) -> Iterator[Callable[..., None]]:  # noqa: F811
 
 @pytest.fixture
 def tap(netns: int) -> Iterator[Callable[..., Tap]]:  # noqa: F811
-    """Tap(...), closed at the end, before a module that it keeps is unloaded."""
+    """Tap(...), closed after the test, so that modules can be unloaded."""
     opened: list[Tap] = []
 
     def make(*groups: int, **keywords: Any) -> Tap:

@@ -1,4 +1,4 @@
-"""Requests to the module, as uapi/nlbus.h says, by nothing but sockets and struct."""
+"""Requests to the module by uapi/nlbus.h, with sockets and struct alone."""
 
 import socket
 import struct
@@ -20,7 +20,7 @@ COUNTERS = {
 
 
 class Answer(NamedTuple):
-    """An NLMSG_ERROR: 0 or the error, what it says, where, and the nlmsg_seq of the message meant."""
+    """An NLMSG_ERROR: 0 or the error, its message, the offset of the fault, and the request's nlmsg_seq."""
 
     errno: int
     text: str
@@ -29,7 +29,7 @@ class Answer(NamedTuple):
 
 
 class Asker:
-    """A socket that sends to the module and hears its answers."""
+    """A socket that sends requests to the module and receives its answers."""
 
     def __init__(self) -> None:
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol())
@@ -49,7 +49,7 @@ class Asker:
         self.socket.sendto(data, (0, groups))
 
     def answer(self, timeout: float = 5) -> Answer | None:
-        """The next NLMSG_ERROR; None where none comes."""
+        """The next NLMSG_ERROR; None after the timeout."""
         self.socket.settimeout(timeout)
         try:
             data = self.socket.recv(1 << 16)
@@ -72,7 +72,7 @@ class Asker:
         return Answer(-errno, text, offset, struct.unpack_from("=I", data, 28)[0])
 
     def ask(self, data: bytes) -> Answer:
-        """Send, and the NLMSG_ERROR that answers."""
+        """Send a request and return the NLMSG_ERROR that answers it."""
         self.send(data)
         answer = self.answer()
         assert answer is not None, "no answer"
@@ -102,7 +102,7 @@ def change(**values: int) -> Answer:
 
 
 def all_stats() -> list[dict[str, int]]:
-    """NLBUS_MSG_STATS: of the namespace, then of each group."""
+    """NLBUS_MSG_STATS: counters of the namespace, then of each group."""
     found = []
     with Asker() as asker:
         asker.send(reference.message(STATS, flags=REQUEST | DUMP, seq=3))

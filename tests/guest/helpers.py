@@ -1,4 +1,4 @@
-"""What the guest tests share: modules, orders to publish, and listeners that know nothing of nlbus."""
+"""Shared by guest tests: loading modules, publishing from the kernel, and listeners independent of nlbus."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tests.support import reference
 
 BUILT = Path(os.environ.get("NLBUS_KMOD", ""))
-DEBUG = os.environ.get("NLBUS_GUEST") == "debug"  # a kernel that is ten times as slow
+DEBUG = os.environ.get("NLBUS_GUEST") == "debug"  # ten times slower
 SLOW = 5 if DEBUG else 1
 SYS = Path("/sys/module/nlbus/parameters")
 PROBE = Path("/sys/kernel/debug/nlbus_probe")
@@ -31,7 +31,7 @@ MAX_EVENT = MAX_DATAGRAM - HEAD
 
 
 def load(name: str, **parameters: object) -> None:
-    """Insert a module; AssertionError with what insmod says where it fails."""
+    """Insert a module; AssertionError with insmod's message if that fails."""
     path = BUILT / ("probe" if name == "nlbus_probe" else "") / f"{name}.ko"
     settings = [f"{key}={value}" for key, value in parameters.items()]
     done = subprocess.run(["insmod", path, *settings], check=False, capture_output=True, text=True)
@@ -71,7 +71,7 @@ def kernel_log() -> str:
 
 
 class Outcome(NamedTuple):
-    """How often nlbus_publish() and its like took an event, found nobody, were full, or refused."""
+    """Events that were accepted, had no listener, met a full buffer, or were refused."""
 
     accepted: int
     skipped: int
@@ -85,7 +85,7 @@ def mask(groups: Iterable[int]) -> int:
 
 
 def order(how: str, *groups: int, type: int = 0, size: int = 8, count: int = 1, first: int = 0) -> Outcome:
-    """Have nlbus_probe.ko publish into this namespace: each event is its number, repeated."""
+    """Publish by nlbus_probe.ko in this namespace: each event is its number, repeated."""
     PROBE.write_text(f"{how} {mask(groups):#x} {type:#x} {size} {count} {first}")
     *counts, wrong = map(int, PROBE.read_text().split())
     assert wrong == 0
@@ -93,7 +93,7 @@ def order(how: str, *groups: int, type: int = 0, size: int = 8, count: int = 1, 
 
 
 def generate(**settings: object) -> Outcome:
-    """Have nlbus_gen.ko publish into this namespace."""
+    """Publish by nlbus_gen.ko in this namespace."""
     defaults = {
         "context": "process", "call": "publish", "count": 1000, "rate": 0, "burst": 1, "size": 64,
         "groups": 1, "type": 0, "threads": 1,
@@ -106,7 +106,7 @@ def generate(**settings: object) -> Outcome:
 
 
 def event(number: int, size: int = 8) -> bytes:
-    """What order() publishes."""
+    """An event as order() publishes it."""
     return (struct.pack("=Q", number) * (size // 8 + 1))[:size]
 
 
@@ -114,7 +114,7 @@ def event(number: int, size: int = 8) -> bytes:
 
 
 class Datagram(NamedTuple):
-    """One, and what the kernel says of it."""
+    """A datagram, with its group and sender as the kernel reports them."""
 
     data: bytes
     group: int
@@ -123,7 +123,7 @@ class Datagram(NamedTuple):
 
     @property
     def batches(self) -> list[reference.Batch]:
-        """All that is in it, which must be well formed."""
+        """All batches, which must be well formed."""
         batches, malformed = reference.parse_chain(self.data)
         assert not malformed
         assert [batch.fault for batch in batches] == [0] * len(batches)
@@ -131,14 +131,14 @@ class Datagram(NamedTuple):
 
     @property
     def header(self) -> dict[str, int]:
-        """Of the first batch."""
+        """The header of the first batch."""
         header = self.batches[0].header
         assert header is not None
         return header
 
 
 class Tap:
-    """A netlink socket that belongs to groups of the module."""
+    """A netlink socket that is a member of groups of the module."""
 
     def __init__(self, *groups: int, buffer: int = 1 << 27, error: bool = False) -> None:
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol())
@@ -150,7 +150,7 @@ class Tap:
         self.portid: int = self.socket.getsockname()[0]
 
     def join(self, groups: Iterable[int], buffer: int, error: bool) -> None:
-        # Who may not force it, does not need it either.
+        # Tests without this privilege do not need the buffer.
         with contextlib.suppress(PermissionError):
             self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, buffer)
         self.socket.setsockopt(socket.SOL_SOCKET, SO_PASSCRED, 1)
@@ -165,7 +165,7 @@ class Tap:
         self.socket.close()
 
     def receive(self, timeout: float = 0.0) -> Datagram | None:
-        """The next datagram; None where none comes in time."""
+        """The next datagram; None after the timeout."""
         self.socket.settimeout(timeout)
         try:
             data, ancillary, _, (portid, groups) = self.socket.recvmsg(1 << 16, 64)
@@ -175,7 +175,7 @@ class Tap:
         return Datagram(data, groups.bit_length(), portid, struct.unpack("=3i", credentials)[1])
 
     def until(self, events: int, timeout: float = 10.0) -> list[Datagram]:
-        """Datagrams until they have so many events, copies of one counting once."""
+        """Receive datagrams until they contain so many events, not counting copies."""
         found, seen, give_up = [], Ledger(), time.monotonic() + timeout * SLOW
         while seen.events < events:
             got = self.receive(0.2)
@@ -186,23 +186,23 @@ class Tap:
         return found
 
     def drain(self, timeout: float = 0.3) -> list[Datagram]:
-        """All datagrams until none comes for so long. With the default, heartbeats have come, too."""
+        """All datagrams until none arrives for `timeout`. The default includes heartbeats."""
         return list(iter(lambda: self.receive(timeout * SLOW), None))
 
     def dropped(self) -> int:
-        """Datagrams that did not fit into the buffer, as the kernel counts them."""
+        """Datagrams dropped for lack of buffer, counted by the kernel."""
         return int(struct.unpack("=9I", self.socket.getsockopt(socket.SOL_SOCKET, 55, 36))[8])
 
 
 class Ledger:
-    """The rules of uapi/nlbus.h for readers, in a few lines: what is a copy, what was lost."""
+    """The reader's rules of uapi/nlbus.h in a few lines: copies and losses."""
 
     def __init__(self) -> None:
         self.streams: dict[tuple[int, int, int], list[int]] = {}  # next dgram_seq, next seq
         self.events = self.lost = self.copies = 0
 
     def take(self, datagram: Datagram) -> list[reference.Batch]:
-        """Its batches, or nothing where it is a copy."""
+        """The batches of a datagram; none if it is a copy."""
         batches = datagram.batches
         header = datagram.header
         stream = (datagram.portid, header["instance"], header["groups"])
@@ -221,11 +221,11 @@ class Ledger:
 
 
 def payloads(datagrams: Iterable[Datagram]) -> list[bytes]:
-    """All events once, in the order of their coming."""
+    """All events without copies, in order of arrival."""
     ledger = Ledger()
     return [one for datagram in datagrams for batch in ledger.take(datagram) for one in batch.events]
 
 
 def numbers(datagrams: Iterable[Datagram]) -> Iterator[int]:
-    """The numbers of order()."""
+    """The event numbers of order()."""
     return (struct.unpack_from("=Q", one)[0] for one in payloads(datagrams))

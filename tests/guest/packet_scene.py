@@ -1,4 +1,4 @@
-"""Traffic for the tests of nlbus_packet.ko, and what others see of it: packet sockets, and tshark."""
+"""Traffic for the tests of nlbus_packet.ko, and its capture by packet sockets and tshark."""
 
 import csv
 import os
@@ -111,7 +111,7 @@ def talk() -> None:
     with udp() as sock:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0x48)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 3)
-        sock.sendto(b"t", ("127.0.0.1", 10))  # answered by ICMP, as nobody is there
+        sock.sendto(b"t", ("127.0.0.1", 10))  # answered by ICMP, as no socket is there
     with udp(socket.AF_INET6) as sock:
         options = bytes([0, 0, 1, 4, 0, 0, 0, 0])  # PadN
         sock.sendmsg([b"o"], [(socket.IPPROTO_IPV6, IPV6_DSTOPTS, options)], 0, ("::1", 10))
@@ -241,7 +241,7 @@ def router() -> Iterator[None]:
             run(f"ip -n {name} link set lo up")
             run(f"ip -n {name} route add default via 10.0.{net}.1")
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
-        time.sleep(0.5)  # veth tells of its carrier
+        time.sleep(0.5)  # until veth reports its carrier
         yield
     finally:
         for name in ("left", "right"):

@@ -1,4 +1,4 @@
-"""Sequences, order and packing of what the kernel publishes, byte for byte as uapi/nlbus.h says."""
+"""Sequence, order and packing of kernel events, byte for byte by uapi/nlbus.h."""
 
 import struct
 import time

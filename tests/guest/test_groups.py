@@ -1,4 +1,4 @@
-"""An event goes to each group of its mask and to no other, once to whoever is in several of them."""
+"""An event reaches each group of its mask and no other; a member of several groups counts it once."""
 
 import random
 from collections.abc import Callable

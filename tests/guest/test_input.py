@@ -1,4 +1,4 @@
-"""Publishing from user space: who may, what is taken, what is refused and what is said of it."""
+"""Publishing from user space: privileges, accepted and refused datagrams, and the answers."""
 
 import os
 import random
@@ -95,7 +95,7 @@ def second(**fields: int) -> bytes:
     return reference.chain(GOOD, one_batch(**{"first_seq": 11, "nlmsg_seq": 2, **fields}))
 
 
-# What is sent, a part of the answer, and the place in the message at fault; None: in its nlmsghdr.
+# A datagram, a part of the answer, and the offset of the fault in its message; None: in the nlmsghdr.
 MALFORMED: dict[str, tuple[bytes, str, int | None]] = {
     "magic": (one_batch(magic=1), "magic", at("magic")),
     "version": (one_batch(version=2), "version", at("version")),
@@ -155,7 +155,7 @@ def test_each_malformed_input_is_refused_with_its_own_words_and_place(
 
 
 def test_no_two_faults_share_their_words(asker: Asker) -> None:
-    """What is refused in the same words is the same field's fault."""
+    """Each message names one field."""
     words: dict[str, set[int | None]] = {}
     for data, _, offset in MALFORMED.values():
         words.setdefault(asker.ask(data).text, set()).add(offset if offset and offset < HEAD else None)
@@ -205,7 +205,7 @@ def test_random_damage_is_refused_or_is_what_the_oracle_allows(tap: Open, asker:
 
 
 def attempt(data: bytes, groups: int = 0) -> tuple[int, str]:
-    """(errno, text) of a datagram sent by whoever calls: of the send, else of the answer."""
+    """(errno, text) of sending a datagram as the caller: of the send, else of the answer."""
     with Asker() as mine:
         try:
             mine.send(data, groups)
@@ -231,7 +231,7 @@ def test_another_user_cannot_multicast_past_the_module(tap: Open, child: Fork) -
 
 
 def test_root_that_multicasts_past_the_module_has_no_stamp(tap: Open, asker: Asker) -> None:
-    """So subscribers do not believe it: origin_portid is not what the kernel says of the sender."""
+    """Subscribers do not believe it: origin_portid differs from the sender that the kernel reports."""
     one = tap(1)
     asker.send(one_batch(), groups=1)
     for datagram in one.drain():

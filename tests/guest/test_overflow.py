@@ -1,4 +1,4 @@
-"""A full buffer loses events; each is counted, and is missing in the stream that it was for."""
+"""A full buffer loses events: each is counted, and leaves a gap in its stream."""
 
 import subprocess
 import sys
@@ -87,7 +87,7 @@ def test_each_of_many_masks_loses_its_own_in_one_burst(reload: Reload, tap: Open
 
 
 def test_a_loss_before_anything_was_heard_is_told_too(reload: Reload, tap: Open) -> None:
-    """The first thing that a subscriber sees of a stream is where it counts from."""
+    """A subscriber counts from the first datagram of a stream that it sees."""
     reload(buffer_bytes=65536)
     one = tap(1, 2)
     outcome = generate(context="hardirq", count=2000, burst=2000, size=1000, groups=0b11)

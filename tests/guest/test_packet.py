@@ -1,4 +1,4 @@
-"""nlbus_packet.ko: what it tells, beside what tshark reads in a pcap of the same packets."""
+"""nlbus_packet.ko: its events compared with tshark's view of the same packets."""
 
 import random
 import socket
@@ -221,7 +221,7 @@ def test_any_bytes_are_told_once(injector: socket.socket, subscribe: Callable[..
         inject(data, injector)
         expected[len(data)] += 1
     found = Counter(row["length"] for row in rows(ours) if row["src"] in ("127.0.0.1", "::1"))
-    # Some are answered by ICMP, which is told as well.
+    # ICMP answers some, and is published as well.
     assert all(found[length] >= count for length, count in expected.items())
 
 

@@ -1,4 +1,4 @@
-"""The rules of nlbus_packet.ko: what they match, what becomes of packets, what is refused and why."""
+"""The rules of nlbus_packet.ko: matching, verdicts, and refused requests."""
 
 import errno
 import json

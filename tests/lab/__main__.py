@@ -1,10 +1,10 @@
-"""The laboratory: boots kernels in which nlbus.ko is loaded, and runs tests or a command there.
+"""The laboratory: boots kernels in QEMU, loads nlbus.ko and runs tests or a command there.
 
     python -m tests.lab test [--kernel 6.1 --kernel 6.12] [PYTEST ARGUMENTS]
     python -m tests.lab run [--kernel 6.1] COMMAND...
     python -m tests.lab lint [--kernel 6.1]
 
-A kernel is a series of Debian's, fetched into ~/.cache/nlbus, or "debug", one that accuses, built there.
+A kernel is a series of Debian's, fetched into ~/.cache/nlbus, or "debug", with KASAN, lockdep and more.
 """
 
 import argparse
@@ -28,7 +28,7 @@ BUS = (
     "bus/test_publisher", "bus/test_publisher_linger", "bus/test_membership", "bus/test_ledger",
     "bus/test_ledger_publishers", "bus/test_trust", "core/test_fork",
 )  # fmt: skip
-# Its own tests, and those of the bus, on each transport.
+# The guest tests, and those of the bus, on each transport.
 TESTS = ("tests/guest", *(f"tests/kernel/{name}.py" for name in BUS))
 
 
@@ -36,14 +36,14 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.lab", description=(__doc__ or "").partition("\n")[0])
     actions = parser.add_subparsers(required=True)
     for name, action, what in (
-        ("test", test, "run the guest tests; more arguments are pytest's"),
-        ("lint", check, "what sparse, gcc -W1, checkpatch and coccinelle say of the modules"),
-        ("run", run, "run one command as root, nlbus.ko being loaded; its files vanish but for /run/lab"),
+        ("test", test, "run the guest tests; further arguments go to pytest"),
+        ("lint", check, "check the modules by sparse, W=1, checkpatch and coccinelle"),
+        ("run", run, "load nlbus.ko and run one command as root; only files in /run/lab persist"),
     ):
         one = actions.add_parser(name, help=what, description=what)
         one.add_argument("--kernel", action="append", help='a series of Debian\'s kernels, or "debug"')
-        one.add_argument("--timeout", type=float, default=1200, help="seconds until the guest is ended")
-        one.add_argument("--or-skip", action="store_true", help="succeed where there can be no guest")
+        one.add_argument("--timeout", type=float, default=1200, help="seconds until the guest is stopped")
+        one.add_argument("--or-skip", action="store_true", help="succeed if no guest can run here")
         one.set_defaults(action=action)
     known, rest = parser.parse_known_args()
     known.rest = rest
@@ -51,9 +51,9 @@ def arguments() -> argparse.Namespace:
 
 
 def boot(kernel: Kernel, command: list[str], options: argparse.Namespace, *, tests: bool) -> int:
-    """The command's status; that of a kernel which reports a fault is a failure, too. Tests load the modules
-    themselves, and must not meet what ails emulators; what people run may be a measurement, which needs two
-    processors at a time.
+    """The command's exit status; not 0 either if the kernel reports a fault. Tests load the modules
+    themselves and run on one thread, which avoids a fault of the emulator. Other commands may be benchmarks,
+    which need two processors in parallel.
     """
     built = modules.build(kernel)
     results = RESULTS / kernel.name
@@ -65,7 +65,7 @@ def boot(kernel: Kernel, command: list[str], options: argparse.Namespace, *, tes
         kernel, command, results=results, timeout=options.timeout, parallel=not tests, environment=environment
     )
     if status >= guest.FAILED:
-        how = f"was ended after {options.timeout:g} seconds" if status == guest.TIMED_OUT else "failed"
+        how = f"was stopped after {options.timeout:g} seconds" if status == guest.TIMED_OUT else "failed"
         print(f"the guest {how}; {log} ends:", *guest.lines(log)[-80:], sep="\n", file=sys.stderr)
     if found := guest.accusations(log):
         print(f"the kernel reports, in {log}:", *found[:20], sep="\n    ", file=sys.stderr)
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """1 where one of the kernel's tools complains."""
+    """1 if one of the kernel's tools complains."""
     complaints = lint.lint(get_kernel((options.kernel or ["6.1"])[0]))
     print(*complaints, sep="\n", end="\n" if complaints else "")
     return int(bool(complaints))
@@ -109,7 +109,7 @@ def test(options: argparse.Namespace) -> int:
 
 
 def together(names: list[str], options: argparse.Namespace) -> int:
-    """Several kernels at the same time: an emulated one keeps less than a core busy. Their logs follow."""
+    """Several kernels in parallel, each of which keeps less than a core busy; print their logs in the end."""
     running = []
     with ExitStack() as stack:
         for name in names:
@@ -124,7 +124,7 @@ def together(names: list[str], options: argparse.Namespace) -> int:
             stack.callback(process.wait)
             stack.callback(process.terminate)
             running.append((process, path))
-        # Those that failed last, where a reader looks first.
+        # Failures come last, where a reader looks first.
         running.sort(key=lambda guest: guest[0].wait() != 0)
         for _, path in running:
             print(path.read_text(), flush=True)
@@ -134,7 +134,7 @@ def together(names: list[str], options: argparse.Namespace) -> int:
 def main() -> int:
     """The process's exit status."""
     options = arguments()
-    # So that guests end with us.
+    # Exit by SystemExit, which stops the guests.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     os.chdir(ROOT)
     try:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# In the guest with a debug kernel: run a command, then look for leaks and save GCOV's counters.
+# In a guest with the debug kernel: run a command, check for leaks, save GCOV's counters.
 leaks=/sys/kernel/debug/kmemleak
 echo scan >$leaks
 echo clear >$leaks
@@ -8,7 +8,7 @@ status=$?
 for module in nlbus_probe nlbus_packet nlbus_gen nlbus; do
 	rmmod $module 2>/dev/null
 done
-# A leak is told when it is five seconds old and was found twice.
+# kmemleak reports a leak that is five seconds old and was found twice.
 sleep 6
 echo scan >$leaks
 echo scan >$leaks

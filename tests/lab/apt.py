@@ -1,4 +1,4 @@
-"""Debian's packages without installing them: looked up, fetched and unpacked into a folder, as any user."""
+"""Look up, fetch and unpack Debian's packages into a folder, without installing them, as any user."""
 
 import re
 import subprocess
@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 class Unavailable(Exception):  # noqa: N818
-    """What this machine lacks, and what would help."""
+    """This machine lacks something; the message says how to get it."""
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
-    """The output of a command that must succeed."""
+    """Run a command and return its output. Unavailable if it fails."""
     try:
         done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -23,24 +23,24 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 
 
 def report(what: str) -> None:
-    """Tell the user what is waited for, beside the output of a guest's command."""
+    """Progress on stderr, apart from the output of a guest's command."""
     print(f"lab: {what}", file=sys.stderr, flush=True)
 
 
 def numbers(name: str) -> list[int]:
-    """To sort names by the versions in them."""
+    """A sort key: the numbers in a name."""
     return [int(part) for part in re.findall(r"\d+", name)]
 
 
 def newest(start: str, pattern: str, options: Sequence[str] = ()) -> str | None:
-    """The newest package whose name begins so and matches as a whole, or None."""
+    """The newest package whose name starts with `start` and matches `pattern` as a whole, or None."""
     names = run("apt-cache", *options, "pkgnames", start)
     found = [name for name in names.split() if re.fullmatch(pattern, name)]
     return max(found, key=numbers, default=None)
 
 
 def with_dependencies(package: str, wanted: str, options: Sequence[str] = ()) -> list[str]:
-    """`package` and what it depends on, as far as the names match `wanted`."""
+    """`package` and its dependencies whose names match `wanted`."""
     found, ahead = [], [package]
     while ahead:
         name = ahead.pop()
@@ -55,7 +55,7 @@ def with_dependencies(package: str, wanted: str, options: Sequence[str] = ()) ->
 
 
 def unpack(packages: Sequence[str], into: Path, options: Sequence[str] = ()) -> None:
-    """Fetch packages and lay their files below `into`, which is made."""
+    """Fetch packages and extract their files into `into`, which is created."""
     into.mkdir(parents=True)
     report(f"fetching {' '.join(packages)}")
     run("apt-get", *options, "--quiet", "download", *packages, cwd=into)

@@ -1,4 +1,4 @@
-"""Which lines of the modules the tests ran, by GCOV: the guest leaves its counters in /run/lab/gcov."""
+"""Coverage of the modules by GCOV, from the counters that a guest leaves in /run/lab/gcov."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ def report(results: Path, built: Path) -> str:
     said, ran, all_lines = [], 0, 0
     gcov = results / "gcov"
     for counters in sorted(gcov.glob("*/*.gcda")):
-        # The kernel's own link to the notes may point anywhere.
+        # The kernel's link to the notes may point anywhere.
         notes = counters.with_suffix(".gcno")
         notes.unlink(missing_ok=True)
         if notes.parent.name == "probe" or not (built / notes.relative_to(gcov)).exists():

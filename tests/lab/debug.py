@@ -1,4 +1,4 @@
-"""A kernel that accuses: built once from Debian's source, kept in the cache."""
+"""A kernel with checkers, built once from Debian's source and cached."""
 
 import hashlib
 import os
@@ -12,13 +12,13 @@ from tests.lab.kernels import Kernel, alone
 
 SERIES = "6.1"
 CONFIG = Path(__file__).parent / "debug.config"
-# Emulated, a stall that RCU reports would be this machine's.
+# In an emulator, RCU stalls are the host's.
 OPTIONS = "rcupdate.rcu_cpu_stall_suppress=1"
 FILTER = "\tdepends on FAULT_INJECTION_DEBUG_FS && STACKTRACE_SUPPORT\n"
 
 
 def kernel() -> Kernel:
-    """Built with what debug.config asks for; takes a while the first time, minutes of two processors."""
+    """The debug kernel, built by debug.config unless it is cached."""
     package = f"linux-source-{SERIES}"
     with alone("debug") as folder:
         tree = folder / package
@@ -43,7 +43,7 @@ def unpack(package: str, folder: Path) -> None:
 
 def make(tree: Path) -> None:
     apt.report(f"building a debug kernel in {tree}, ten minutes of two processors")
-    # So that only our own allocations fail: this kernel has frame pointers, and needs no other proof.
+    # Let failslab filter by stack, so that only our allocations fail; frame pointers suffice for that.
     kconfig = tree / "lib/Kconfig.debug"
     kconfig.write_text(kconfig.read_text().replace(f"{FILTER}\tdepends on !X86_64\n", FILTER))
     environment = {**os.environ, "KCONFIG_ALLCONFIG": str(CONFIG)}
@@ -51,10 +51,10 @@ def make(tree: Path) -> None:
         command = ["nice", "make", "-s", f"-j{os.cpu_count()}", "ARCH=x86_64", *target]
         done = subprocess.run(command, cwd=tree, env=environment, stdout=subprocess.DEVNULL, check=False)
         if done.returncode:
-            raise Unavailable("it does not build; it needs Debian's bc bison flex libelf-dev libssl-dev")
+            raise Unavailable("no debug kernel: it needs Debian's bc bison flex libelf-dev libssl-dev")
     config = (tree / ".config").read_text().splitlines()
     if lost := [line for line in wanted() if line not in config]:
-        raise Unavailable(f"debug.config asks for what this kernel has not: {' '.join(lost)}")
+        raise Unavailable(f"this kernel lacks options of debug.config: {' '.join(lost)}")
     shutil.copy(tree / "vmlinux.symvers", tree / "Module.symvers")
 
 

@@ -1,4 +1,4 @@
-"""One guest: QEMU, the host's files in it, one command, and what came of it."""
+"""One guest: QEMU with the host's files runs one command."""
 
 import os
 import re
@@ -21,8 +21,8 @@ ACCUSED = re.compile(
     r"BUG[: ]|WARNING: |Oops|Kernel panic|Call Trace:|INFO: (possible|suspicious|task|rcu|trying)"
     r"|general protection|KASAN|UBSAN:|soft lockup|kmemleak: [1-9]|unreferenced object"
 )
-# Emulated, a repeated string instruction goes step by step, while ordinary loops are translated. It is what
-# kernels copy and clear by, where they believe it to be fast.
+# The emulator translates loops but interprets repeated string instructions, by which kernels copy and clear
+# memory if the processor claims that they are fast.
 CPU = "max,-erms,-fsrm"
 FAST = "mitigations=off clearcpuid=rep_good"
 VIRTIOFSD = ("/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd")
@@ -37,19 +37,20 @@ def run(
     parallel: bool,
     environment: dict[str, str] | None = None,
 ) -> int:
-    """The command's exit status, run as root in the current folder. `results` gets the kernel's log and
-    is /run/lab in the guest. A guest that fails to boot, panics or hangs has a status of at least 100.
+    """Run a command as root in the current folder and return its exit status. `results` receives the
+    kernel's log and is /run/lab in the guest. If the guest does not boot, panics or hangs, the status is at
+    least 100.
 
-    `parallel`: a thread of the host for each processor. Where one changes code that another is just
-    running (a tracepoint, a static key), QEMU 7.2 may keep the old translation for ever, which then is a
-    breakpoint that nobody knows any more: both spin, interrupts off. One thread that takes turns cannot.
+    `parallel`: one host thread per processor. If a processor then changes code that another is executing (a
+    tracepoint, a static key), QEMU 7.2 may keep the old translation, a breakpoint that is no longer known:
+    both spin with interrupts disabled. One thread for all processors avoids that.
     """
     results.mkdir(parents=True, exist_ok=True)
     script = results / "command.sh"
     script.write_text(preamble(kernel, environment or {}) + f"exec {shlex.join(command)}\n")
     log = results / "console.log"
     log.unlink(missing_ok=True)
-    # The path of a socket has at most 107 bytes.
+    # A short path: that of a socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="nlbus-") as folder:
         image = initramfs(kernel, Path(folder))
         shared, monitor = Path(folder) / "fs", Path(folder) / "monitor"
@@ -60,7 +61,7 @@ def run(
         )
         try:
             await_socket(shared, files, results)
-            # On a busy machine the emulated timer is too late for the check at boot.
+            # On a busy machine the emulated timer fails the check at boot.
             append = f"console=ttyS0 panic=-1 oops=panic unknown_nmi_panic no_timer_check {FAST}"
             append += f" {kernel.options} -- {timeout:.0f} {results} /bin/sh {script}"
             machine = subprocess.Popen(
@@ -85,7 +86,7 @@ def run(
 
 
 def preamble(kernel: Kernel, environment: dict[str, str]) -> str:
-    """The guest's surroundings: the interpreter's, and little of this machine's."""
+    """Shell commands that set up the guest: the interpreter's path and little else of this machine."""
     variables = {
         "PATH": f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": "/root",
@@ -117,7 +118,7 @@ def qemu(shared: Path, memory: int, *, parallel: bool) -> list[str]:
 
 
 def virtiofsd() -> list[str]:
-    """The command that serves files. It wants to be root; in a user namespace of its own is enough."""
+    """The command that serves files. It needs to be root, if only in a user namespace."""
     for path in VIRTIOFSD:
         if Path(path).exists():
             return [path] if os.geteuid() == 0 else ["unshare", "--map-root-user", path]
@@ -133,7 +134,7 @@ def await_socket(path: Path, server: subprocess.Popen[bytes], results: Path) -> 
 
 
 def interrupt(monitor: Path) -> None:
-    """A kernel in which nothing runs any more tells its log where it is, when it gets an NMI."""
+    """Send an NMI: a kernel that hangs writes a stack trace to its log."""
     with socket.socket(socket.AF_UNIX) as to:
         to.connect(str(monitor))
         to.sendall(b"nmi\n")
@@ -141,7 +142,7 @@ def interrupt(monitor: Path) -> None:
 
 
 def accusations(log: Path) -> list[str]:
-    """Lines of the kernel's log that say that it, or our module, is broken."""
+    """Lines of the kernel's log that report a fault."""
     found = lines(log)
     if not any("Linux version" in line for line in found):
         return ["the kernel did not start"]

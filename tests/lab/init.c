@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
- * The first process of a guest: mounts the host's files, which the guest may change for itself only, runs one command
- * and tells QEMU its exit status.
+ * The first process of a guest: mounts the host's files, to which changes stay in the guest, runs one
+ * command and passes its exit status to QEMU.
  *
  *	init SECONDS RESULTS COMMAND...
  *
- * The command has the second serial port as its terminal; the kernel's log has the first. /run/lab is the host's folder
- * RESULTS, and the only one where something stays. After SECONDS the guest ends, whatever hangs.
+ * The kernel's log goes to the first serial port, the second is the command's terminal. /run/lab is the
+ * host's folder RESULTS, where changes persist. After SECONDS the guest ends, even if it hangs.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -49,7 +49,7 @@ static void die(const char *what)
 	power_off(FAILED);
 }
 
-/* Into the kernel's log: where each processor is, and what the tasks wait for that cannot be woken. */
+/* Write the stacks of all processors and of blocked tasks to the kernel's log. */
 static void expire(int signal)
 {
 	int fd = open("/proc/sysrq-trigger", O_WRONLY);
@@ -62,7 +62,7 @@ static void expire(int signal)
 	power_off(TIMED_OUT);
 }
 
-/* Modules lie in the initramfs in the order of loading. */
+/* The names of modules in the initramfs sort in the order of loading. */
 static void load_modules(void)
 {
 	glob_t found;
@@ -86,7 +86,7 @@ static void attach(const char *from, const char *to, const char *type, unsigned 
 		die(to);
 }
 
-/* The host's files below, a tmpfs above; also in /tmp, which may hold the checkout. */
+/* An overlay of a tmpfs on the host's files; also in /tmp, which may hold the checkout. */
 static void mount_root(const char *results)
 {
 	char path[4096];

@@ -1,4 +1,4 @@
-"""The first files of a guest: our init, and the modules it needs to mount the host's files."""
+"""The initramfs of a guest: our init, and the modules to mount the host's files."""
 
 import lzma
 import stat
@@ -12,7 +12,7 @@ NEEDED = ("virtio_pci", "virtiofs", "overlay")
 
 
 def initramfs(kernel: Kernel, folder: Path) -> Path:
-    """Write it into `folder`; modules are named in the order of loading."""
+    """Write the initramfs into `folder`; the names of modules sort in the order of loading."""
     init = folder / "init"
     apt.run("gcc", "-std=gnu11", "-O2", "-static", "-o", init, HERE / "init.c")
     files = {"init": init.read_bytes()}
@@ -27,7 +27,7 @@ def initramfs(kernel: Kernel, folder: Path) -> Path:
 
 
 def modules(kernel: Kernel) -> list[Path]:
-    """The files of NEEDED that are not built in, each behind those it depends on."""
+    """The modules of NEEDED that are not built in, each after its dependencies."""
     root = kernel.modules / kernel.release
     found: list[Path] = []
     if not root.exists():
@@ -40,13 +40,13 @@ def modules(kernel: Kernel) -> list[Path]:
 
 
 def position(line: str) -> int:
-    """Where the module of this line of modules.dep stands in NEEDED."""
+    """The index in NEEDED of the module in a line of modules.dep."""
     name = Path(line.partition(":")[0]).name.partition(".")[0].replace("-", "_")
     return NEEDED.index(name) if name in NEEDED else len(NEEDED)
 
 
 def cpio(files: dict[str, bytes]) -> bytes:
-    """An archive of the format newc, as the kernel unpacks it."""
+    """A cpio archive in the format newc, which the kernel unpacks."""
     folders = sorted({str(Path(name).parent) for name in files} - {"."})
     entries = [(name, stat.S_IFDIR | 0o755, b"") for name in folders]
     entries += [(name, stat.S_IFREG | 0o755, data) for name, data in files.items()]

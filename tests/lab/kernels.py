@@ -1,4 +1,4 @@
-"""Debian's kernels, with the headers to build modules, in a cache outside the work tree."""
+"""Debian's kernels and their headers, in a cache outside the work tree."""
 
 import contextlib
 import fcntl
@@ -20,22 +20,22 @@ PARTS = r"linux-(image|binary|modules|headers|kbuild|compiler|base)-\d\S*"
 
 @dataclass(frozen=True)
 class Kernel:
-    """One kernel that can be booted and built against."""
+    """A kernel to boot and to build modules for."""
 
     name: str  # a series of Debian's, or "debug"
     release: str
-    image: Path  # what QEMU boots
+    image: Path  # for QEMU
     headers: Path  # for make -C
-    modules: Path  # what the guest has as /lib/modules
+    modules: Path  # /lib/modules of the guest
     options: str = ""  # for the kernel's command line
-    settings: tuple[str, ...] = ()  # for make, when modules are built
+    settings: tuple[str, ...] = ()  # for make of modules
     memory: int = 2048  # MiB of a guest
-    shell: tuple[str, ...] = ()  # goes before make
+    shell: tuple[str, ...] = ()  # prefix of make
 
 
 @contextlib.contextmanager
 def alone(name: str) -> Iterator[Path]:
-    """The folder of the cache called `name`; nobody else fills it meanwhile."""
+    """The cache folder `name`, locked against other processes."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -43,7 +43,7 @@ def alone(name: str) -> Iterator[Path]:
 
 
 def kernel(series: str) -> Kernel:
-    """The newest kernel of a series ("6.1") that Debian has; without network, the newest fetched before."""
+    """Debian's newest kernel of a series ("6.1"); without network, the newest in the cache."""
     with alone(f"debian-{series}") as folder:
         try:
             release = fetch(series, folder)
@@ -94,7 +94,7 @@ def load(series: str, release: str, there: Path) -> Kernel:
 
 
 def relocate(there: Path) -> None:
-    """Headers name others by where they would have been installed."""
+    """Headers include others by their installed path: adapt it."""
     for path in there.glob("usr/src/linux-headers-*/**/Makefile"):
         text = path.read_text()
         if "/usr/src/" in text and not path.is_symlink():

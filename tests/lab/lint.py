@@ -1,4 +1,4 @@
-"""What the kernel's own tools say of the modules: sparse, W=1, checkpatch.pl, coccinelle."""
+"""Check the modules by the kernel's tools: sparse, W=1, checkpatch.pl, coccinelle."""
 
 import shutil
 import subprocess
@@ -8,12 +8,12 @@ from tests.lab import apt, modules
 from tests.lab.apt import Unavailable
 from tests.lab.kernels import ROOT, Kernel, alone
 
-# What checkpatch.pl cannot know: versions are compared in compat.h alone, and a test may busy-wait.
+# Exceptions: compat.h compares versions, a test may busy-wait, and there is no MAINTAINERS.
 IGNORED = "LINUX_VERSION_CODE,USLEEP_RANGE,FILE_PATH_CHANGES"
 
 
 def lint(kernel: Kernel) -> list[str]:
-    """All complaints about our files."""
+    """All complaints about our files, one per line."""
     scripts = kernel_scripts()
     folders = [ROOT / "kmod", ROOT / "tests" / "guest" / "probe"]
     sources = [path for folder in folders for path in sorted(folder.rglob("*.[ch]"))]
@@ -21,7 +21,7 @@ def lint(kernel: Kernel) -> list[str]:
 
 
 def kernel_scripts() -> Path:
-    """checkpatch.pl and the semantic patches, of Debian's kernel source."""
+    """scripts/ of Debian's kernel source: checkpatch.pl and the semantic patches."""
     package = "linux-source-6.1"
     with alone("scripts") as folder:
         there = folder / package / "scripts"
@@ -35,7 +35,7 @@ def kernel_scripts() -> Path:
 
 
 def compiled(kernel: Kernel) -> list[str]:
-    """W=1 and sparse, of everything anew."""
+    """Compile everything from scratch with W=1 and sparse."""
     there = modules.folder(kernel).with_name(f"{kernel.name}-lint")
     shutil.rmtree(there, ignore_errors=True)
     need("sparse")
@@ -52,7 +52,7 @@ def checkpatch(scripts: Path, sources: list[Path]) -> list[str]:
 
 
 def coccinelle(scripts: Path, folder: Path) -> list[str]:
-    """Each of the kernel's semantic patches that reports."""
+    """Run all semantic patches of the kernel that have a report mode."""
     need("spatch", "coccinelle")
     apt.report("coccinelle, two minutes")
     options = ["-D", "report", "--very-quiet", "--no-show-diff", "--dir", folder, "--cocci-file"]

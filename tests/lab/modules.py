@@ -1,4 +1,4 @@
-"""The project's modules, built for one kernel in a folder of its own."""
+"""Build the project's modules for one kernel in a folder of its own."""
 
 import os
 import shutil
@@ -11,30 +11,30 @@ from tests.lab.kernels import ROOT, Kernel
 
 
 class BuildError(Exception):
-    """The modules do not compile; with all that was said."""
+    """The modules do not compile; the message is the compiler's output."""
 
 
 def folder(kernel: Kernel) -> Path:
-    """Where they are built for tests."""
+    """The folder where modules are built for tests."""
     return ROOT / "build" / "kmod" / kernel.name
 
 
 def build(kernel: Kernel) -> Path:
-    """The folder with nlbus.ko and the others, and with the tests' own module; compiles what changed."""
+    """Compile what changed, and return the folder with all modules, the tests' own included."""
     apt.report(f"building the modules for {kernel.release}")
     print(make(kernel, folder(kernel), *kernel.settings), end="", file=sys.stderr)
     return folder(kernel)
 
 
 def make(kernel: Kernel, there: Path, *settings: str) -> str:
-    """Build all in one folder. What the compiler says."""
+    """Build all modules in one folder and return the compiler's output."""
     probe = there / "probe"
     copy(ROOT / "kmod", there)
     copy(ROOT / "tests" / "guest" / "probe", probe)
     said = ""
     symbols = f"KBUILD_EXTRA_SYMBOLS={there}/Module.symvers"
     for where, more in ((there, []), (probe, [f"NLBUS={there}", symbols])):
-        # Without this setting kernels with BTF want pahole.
+        # Without this setting, kernels with BTF require pahole.
         make = ["make", "-s", "-C", kernel.headers, f"M={where}", "CONFIG_DEBUG_INFO_BTF_MODULES="]
         command = [*kernel.shell, *make, f"-j{os.cpu_count()}", *more, *settings, "modules"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -45,7 +45,7 @@ def make(kernel: Kernel, there: Path, *settings: str) -> str:
 
 
 def copy(source: Path, there: Path) -> None:
-    """What has changed since the last time, so that make compiles no more than that."""
+    """Copy changed files, so that make compiles only those."""
     there.mkdir(parents=True, exist_ok=True)
     for path in source.rglob("*"):
         target = there / path.relative_to(source)

@@ -1,4 +1,4 @@
-"""Kernels newer than this machine's Debian has, and the compiler that built them, by lists of our own."""
+"""Kernels newer than this machine's Debian, and their compiler, by package lists of our own."""
 
 import os
 import time
@@ -8,7 +8,7 @@ from tests.lab import apt
 from tests.lab.apt import Unavailable
 
 SUITES = ("trixie", "trixie-backports")
-# What a build of modules runs; libelf is objtool's.
+# Tools to build modules; objtool needs libelf.
 TOOLS = (
     "gcc-14",
     "make",
@@ -25,7 +25,7 @@ TOOLS = (
 KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 DAY = 86400
 
-# The root of the tools, then folders of this machine that are needed there, "--" and a command.
+# Arguments: the root of the tools, folders of this machine to bind there, "--" and a command.
 ENTER = """
 root=$1; shift
 while [ "$1" != -- ]; do
@@ -39,7 +39,7 @@ exec chroot "$root" "$@"
 
 
 def lists(folder: Path) -> list[str]:
-    """Options with which apt knows those suites, wherever this machine has Debian from."""
+    """Options for apt to use these suites from this machine's mirror."""
     folder = folder / "apt"
     sources = folder / "sources.list"
     (folder / "lists/partial").mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def lists(folder: Path) -> list[str]:
 
 
 def tools(folder: Path, options: list[str]) -> Path:
-    """A root with the compiler."""
+    """A root file system with the compiler."""
     root = folder / "root"
     if (root / ".complete").exists():
         return root
@@ -84,7 +84,7 @@ def tools(folder: Path, options: list[str]) -> Path:
 
 
 def within(root: Path, *folders: Path) -> tuple[str, ...]:
-    """What goes before a command to run it with those tools, and with these folders."""
+    """The prefix that runs a command with these tools and folders."""
     user = () if os.geteuid() == 0 else ("--map-root-user",)
     needed = ("/dev", "/proc", *map(str, folders))
     return ("unshare", "--mount", *user, "sh", "-ec", ENTER, "sh", str(root), *needed, "--")
