@@ -230,6 +230,9 @@ static noinline int ring_publish(struct nlbus_net *nn, u32 groups, u32 type, con
  *
  * Context: Any, NMI included.
  *
+ * Subscribers see the exact losses of each mask, unless a CPU loses events for more than 1024 masks
+ * before the worker runs: those of further masks then count in every stream.
+ *
  * Return: 0; -ESRCH if nobody listens; -ENOBUFS if the buffer is full, which subscribers see as
  * lost events; -EINVAL if @groups is 0; -EMSGSIZE if @len is too large. The module counts events
  * that return -ESRCH or -ENOBUFS.

@@ -117,7 +117,7 @@ static int packet_dump_rule(struct sk_buff *skb, struct netlink_callback *cb,
 	return 0;
 }
 
-/* cb->args[0]: next place to dump; the reader is told if the rules change meanwhile. */
+/* cb->args[0]: next place to dump. NLM_F_DUMP_INTR tells the reader of changes meanwhile. */
 static int packet_cmd_get(struct sk_buff *skb, struct netlink_callback *cb)
 {
 	struct packet_net *pn = packet_net(sock_net(skb->sk));

@@ -155,7 +155,7 @@ enum nlbus_packet_action {
  * @NLBUS_PACKET_A_BEFORE:	u32, ADD: insert it before the rule with this handle,
  *				not at the end
  * @NLBUS_PACKET_A_ACTION:	u8, enum nlbus_packet_action
- * @NLBUS_PACKET_A_SAMPLE:	u32, publish the first of every so many packets
+ * @NLBUS_PACKET_A_SAMPLE:	u32, N: publish the first of every N packets
  * @NLBUS_PACKET_A_HOOKS:	u32, bit n is hook n (NF_INET_*)
  * @NLBUS_PACKET_A_FAMILY:	u8, AF_INET or AF_INET6
  * @NLBUS_PACKET_A_PROTOCOL:	u8, IPPROTO_*
