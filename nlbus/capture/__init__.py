@@ -1,4 +1,4 @@
-"""Floor 5: capture files, written and read."""
+"""Capture files, written and read."""
 
 from nlbus.capture.reader import Capture, open_capture
 from nlbus.capture.recorded import Recorded, Recording

@@ -36,7 +36,7 @@ class Described(NamedTuple):
 
 
 class Batches:
-    """What a file holds, batch after batch. Opening reads all before the first packet or loss.
+    """The batches of a file. Opening reads everything before the first packet or loss.
 
     CaptureError, KernelError, UnknownSource.
     """
@@ -44,7 +44,7 @@ class Batches:
     def __init__(self, file: str | os.PathLike[str] | BinaryIO, source: str | None) -> None:
         self.scan = Scanner()
         self.wrote = ""  # the program that made the capture
-        self._joined: set[int] = set()  # groups that the recorder was in
+        self._joined: set[int] = set()  # groups that the recorder had joined
         self._groups: Groups | None = None  # the same
         self._sources = Sources(self.scan, source)
         self._newest = self._sources.only  # the number of a source
@@ -55,7 +55,7 @@ class Batches:
         self._linktypes: set[int] = set()  # of all sections
         self._rows: list[LossRow] = []  # losses of the batch that is being gathered
         self._open = (0, False)
-        self._dropped: dict[int, int] = {}  # by interface, as others count: since the capture began
+        self._dropped: dict[int, int] = {}  # by interface, as other programs count: since the capture began
         self.input = Input(file)
         try:
             self._begin()
@@ -66,12 +66,12 @@ class Batches:
 
     @property
     def source(self) -> Source | None:
-        """That of the newest batch; before the first, of the file, or None where it does not say."""
+        """The source of the newest batch; before the first, that of the file, or None if unknown."""
         return None if self._newest is None else self._sources[self._newest]
 
     @property
     def groups(self) -> Groups:
-        """The groups that the recorder was in, as far as read."""
+        """The groups that the recorder had joined, as far as read."""
         if self._groups is None:
             self._groups = Groups(*self._joined)
         return self._groups
@@ -79,7 +79,7 @@ class Batches:
     # -- batches ----------------------------------------------------------------------------------
 
     def next(self) -> Batch | None:
-        """The next batch that says something; None at the end. CaptureError."""
+        """The next batch with events or losses; None at the end. CaptureError."""
         while True:
             try:
                 more = self._gather()
@@ -225,10 +225,10 @@ class Batches:
         number, origin = SKIPPED, Origin()
         if described.linktype == pcapng.LINKTYPE_NETLINK:
             number = BY_PROTOCOL
-            told = described.origin()
-            if described.told is not None and told is not None:
-                origin = told
-                number = self._sources.told(described.told)
+            found = described.origin()
+            if described.note is not None and found is not None:
+                origin = found
+                number = self._sources.of_note(described.note)
                 self._ours = True
         if number >= 0:
             if self._newest is None:
@@ -246,7 +246,7 @@ class Batches:
             self._groups = None
 
     def _statistics(self, found: Statistics) -> bool:
-        """Take the loss that they tell, if any. False: it belongs to the next batch."""
+        """Take their loss, if any. False: it belongs to the next batch."""
         if found.interface >= len(self._interfaces):
             raise Malformed("statistics of an interface that was not described")
         interface, number = self._interfaces[found.interface]
@@ -274,7 +274,7 @@ class Batches:
         return True
 
     def _others_dropped(self, found: Statistics, interface: Interface) -> LossRow | None:
-        """What dumpcap says that the kernel dropped; it counts from the start of the capture."""
+        """The kernel's drops as dumpcap reports them, counted from the start of the capture."""
         before = self._dropped.get(found.interface, 0)
         if found.dropped <= before:
             return None

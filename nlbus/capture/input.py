@@ -1,4 +1,4 @@
-"""The bytes of a capture, a window at a time."""
+"""The bytes of a capture, one window at a time."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ COMPRESSED = {  # by name: how a file begins (the first four bytes), and what de
 
 
 class Input:
-    """What was read of a file and not used yet: `data` from `at` on. It may be a pipe.
+    """A file, possibly a pipe. `data` from `at` on is read and not used yet.
 
-    Not a mapping: a mapped file that shrinks would kill its reader.
+    It is not mapped into memory: a mapped file that shrinks kills its reader.
     """
 
     def __init__(self, file: str | os.PathLike[str] | BinaryIO) -> None:
@@ -44,7 +44,7 @@ class Input:
         else:
             self.name = str(getattr(file, "name", "a file"))
         self._file: BinaryIO = file
-        # A buffered pipe would wait until it has all that was asked for.
+        # read() of a buffered pipe would wait for all requested bytes.
         self._read: Callable[[int], bytes] = getattr(file, "read1", file.read)
         self._gzip: _Gzip | None = None
 
@@ -54,23 +54,23 @@ class Input:
         return self._gzip is not None
 
     def decompress(self) -> None:
-        """From here on the file is gzip, of which nothing was used yet."""
+        """Decompress the file as gzip from here on. Nothing of it may have been used."""
         self._gzip = _Gzip(self._read, self.data)
         self._read = self._gzip.read
         self.data = b""
 
     @property
     def offset(self) -> int:
-        """Where `at` is in the file."""
+        """The offset of `at` in the file."""
         return self._before + self.at
 
     @property
     def left(self) -> int:
-        """Bytes from `at` on that are there."""
+        """The number of bytes read from `at` on."""
         return len(self.data) - self.at
 
     def has(self, wanted: int) -> bool:
-        """Read until `wanted` bytes are there from `at` on; False if the file ends before. KernelError."""
+        """Read until `data` has `wanted` bytes from `at` on; False if the file ends first. KernelError."""
         while self.left < wanted:
             if self._ended:
                 return False
@@ -87,18 +87,18 @@ class Input:
         return True
 
     def ready(self) -> bool:
-        """Whether a read would not wait; True where that cannot be known."""
+        """Whether a read would not wait; True if unknown."""
         if self._gzip is not None and (self._gzip.pending or self._gzip.begin):
             return True
         try:
             poll = select.poll()
             poll.register(self._file.fileno(), select.POLLIN)
             return bool(poll.poll(0))
-        except (OSError, ValueError):  # no file of the system's
+        except (OSError, ValueError):  # not a file of the system
             return True
 
     def close(self) -> None:
-        """Nothing more will be read."""
+        """Stop reading."""
         self.data = b""
         self.at = 0
         self._end()
@@ -110,7 +110,7 @@ class Input:
 
 
 class _Gzip:
-    """Decompresses a stream of gzip members, at most as much at a time as is asked for."""
+    """Decompresses a stream of gzip members, never more at a time than requested."""
 
     def __init__(self, read: Callable[[int], bytes], begin: bytes) -> None:
         self.pending = b""  # read, not decompressed yet

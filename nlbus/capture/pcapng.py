@@ -1,9 +1,9 @@
-"""pcapng: the blocks between the packets, and what nlbus says in their comments.
+"""pcapng: the blocks between the packets, and the comments of nlbus in them.
 
 https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html
 
-Of a source, a group and a sender pcapng knows nothing, so there is an interface for each combination of them
-that occurs, with a comment of the form `nlbus source=route protocol=0 group=1 portid=0 uid=0 nsid=-1`. A
+pcapng has no notion of source, group and sender, so each combination of them that occurs has an interface,
+with a comment of the form `nlbus source=route protocol=0 group=1 portid=0 uid=0 nsid=-1`. A
 section's first interface stands for the recording itself (group 0); it also names the `groups` that were
 joined. A loss is an Interface Statistics Block of that interface before the packets it became known with, at
 their time: isb_starttime and isb_endtime are earliest and latest, isb_osdrop is the count, and the comment
@@ -51,7 +51,7 @@ class Malformed(ValueError):  # noqa: N818 - a finding; what the user gets is a 
 
 
 class Origin(NamedTuple):
-    """By whom, and by which group, the messages of an interface came."""
+    """The sender and group of the messages of an interface."""
 
     group: int = 0
     portid: int = 0
@@ -138,34 +138,34 @@ def _block(kind: int, head: bytes, *options: tuple[int, bytes]) -> bytes:
 
 
 class Interface(NamedTuple):
-    """What an Interface Description Block tells; told is None where nlbus did not write it."""
+    """An Interface Description Block; note is the comment of nlbus, if any."""
 
     linktype: int
     snaplen: int
-    units: int  # a second, of its timestamps
-    offset_ns: int  # to be added to them
-    told: dict[str, str] | None
+    units: int  # of its timestamps, per second
+    offset_ns: int  # added to its timestamps
+    note: dict[str, str] | None
     name: str = ""
 
     def origin(self) -> Origin | None:
-        """Whom it stands for; None where the comment does not tell, or not well."""
+        """The sender and group it stands for; None without a valid comment of nlbus."""
         try:
-            told = self.told or {}
-            origin = Origin(*(int(told[field]) for field in Origin._fields))
+            note = self.note or {}
+            origin = Origin(*(int(note[field]) for field in Origin._fields))
         except (KeyError, ValueError):
             return None
         fits = all(0 <= number <= U32 for number in origin[:3]) and -(1 << 31) <= origin.nsid < 1 << 31
         return origin if fits else None
 
     def groups(self) -> Groups:
-        """The groups that the recorder had joined, where it says so."""
+        """The groups that the recorder had joined; empty if unknown."""
         try:
-            return Groups(*map(int, (self.told or {}).get("groups", "").split(",")))
+            return Groups(*map(int, (self.note or {}).get("groups", "").split(",")))
         except ValueError:
             return Groups()
 
     def ticks(self) -> tuple[int, int]:
-        """(divisor, units): a timestamp divided by divisor counts units a second, 2**33 at most."""
+        """(divisor, units): a timestamp divided by divisor counts `units` per second, at most 2**33."""
         if self.units <= FINEST:
             return 1, self.units
         units = 10**9 if self.units % 10**9 == 0 else FINEST
@@ -176,36 +176,36 @@ class Interface(NamedTuple):
         return _in_range(ticks * 10**9 // self.units + self.offset_ns, 0)
 
     def offset(self) -> int:
-        """What the scanner adds to its timestamps, in ns. Malformed."""
+        """The offset that the scanner adds to its timestamps, in ns. Malformed."""
         return _in_range(self.offset_ns, -LATEST)
 
 
 class Statistics(NamedTuple):
-    """What an Interface Statistics Block tells."""
+    """An Interface Statistics Block."""
 
     interface: int
     ticks: int
     start: int | None  # ticks, too
     end: int | None
     dropped: int
-    told: dict[str, str] | None
+    note: dict[str, str] | None
 
     def row(self) -> LossRow | None:
         """The loss that nlbus wrote here. Its times are in ns."""
-        told = self.told
-        if told is None or told.get("cause") not in CAUSES or self.start is None or self.end is None:
+        note = self.note
+        if note is None or note.get("cause") not in CAUSES or self.start is None or self.end is None:
             return None
         try:
-            stream = int(told.get("stream", "0"), 16) & U64
+            stream = int(note.get("stream", "0"), 16) & U64
         except ValueError:
             return None
-        exact = told.get("exact") == "1"
-        return told["cause"], stream, self.dropped, exact, _signed(self.start), _signed(self.end)
+        exact = note.get("exact") == "1"
+        return note["cause"], stream, self.dropped, exact, _signed(self.start), _signed(self.end)
 
     def open(self) -> tuple[int, bool] | None:
-        """Dropped datagrams that no gap explains, as nlbus wrote it: how many, and whether they grew."""
+        """The open datagrams that nlbus noted here, and whether their number grew."""
         try:
-            return int((self.told or {})["open"]) & U64, (self.told or {}).get("grew") == "1"
+            return int((self.note or {})["open"]) & U64, (self.note or {}).get("grew") == "1"
         except (KeyError, ValueError):
             return None
 
@@ -219,7 +219,7 @@ def byte_order(magic: bytes) -> str:
 
 
 def parse_section(body: bytes, order: str) -> str:
-    """What wrote this section. Malformed."""
+    """The program that wrote this section. Malformed."""
     major = struct.unpack_from(f"{order}H", body, 4)[0]
     if major != 1:
         raise Malformed(f"a section of pcapng version {major}")
@@ -232,17 +232,17 @@ def parse_interface(body: bytes, order: str) -> Interface:
     if len(body) < 8:
         raise Malformed("an interface description that is too short")
     linktype, _, snaplen = struct.unpack_from(f"{order}HHI", body)
-    units, offset, told, name = 10**6, 0, None, ""
+    units, offset, note, name = 10**6, 0, None, ""
     for code, value in _options(body[8:], order):
         if code == IF_TSRESOL and len(value) == 1:
             units = 2 ** (value[0] & 0x7F) if value[0] & 0x80 else 10 ** value[0]
         elif code == IF_TSOFFSET and len(value) == 8:
             offset = struct.unpack(f"{order}q", value)[0]
         elif code == COMMENT:
-            told = _words(value) or told
+            note = _words(value) or note
         elif code == IF_NAME:
             name = value.decode(errors="replace")
-    return Interface(linktype, snaplen, units, offset * 10**9, told, name)
+    return Interface(linktype, snaplen, units, offset * 10**9, note, name)
 
 
 def parse_statistics(body: bytes, order: str) -> Statistics:
@@ -250,11 +250,11 @@ def parse_statistics(body: bytes, order: str) -> Statistics:
     if len(body) < 12:
         raise Malformed("interface statistics that are too short")
     number, high, low = struct.unpack_from(f"{order}III", body)
-    start = end = told = None
+    start = end = note = None
     dropped = 0
     for code, value in _options(body[12:], order):
         if code == COMMENT:
-            told = _words(value) or told
+            note = _words(value) or note
         elif len(value) == 8:
             if code in (ISB_IFDROP, ISB_OSDROP):
                 dropped += struct.unpack(f"{order}Q", value)[0]
@@ -262,7 +262,7 @@ def parse_statistics(body: bytes, order: str) -> Statistics:
                 halves = struct.unpack(f"{order}II", value)
                 ticks = halves[0] << 32 | halves[1]
                 start, end = (ticks, end) if code == ISB_STARTTIME else (start, ticks)
-    return Statistics(number, high << 32 | low, start, end, dropped & U64, told)
+    return Statistics(number, high << 32 | low, start, end, dropped & U64, note)
 
 
 def _options(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:

@@ -1,4 +1,4 @@
-"""Which source the packets of a capture belong to."""
+"""The sources of a capture's packets."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from nlbus._core.capture.scan import Scanner
     from nlbus.sources import Source
 
-# Instead of a source's number, as the scanner has them:
+# In place of a source's number, as in the scanner:
 BY_PROTOCOL = -1
 SKIPPED = -2
-MAX_UNKNOWN = 64  # names: to look each of a hostile file up would take for ever
+MAX_UNKNOWN = 64  # names looked up at most: a hostile file may have any number
 MAX_GROUP_NAMES = 256  # per source, likewise
 
 
 class Sources:
-    """The sources that occur in a capture, numbered as the scanner knows them; only `name`, if there is one.
+    """The sources in a capture, with the scanner's numbers; only `name`, if given.
 
     UnknownSource.
     """
@@ -49,11 +49,11 @@ class Sources:
 
     @property
     def route(self) -> int:
-        """The number of route, for what tells no protocol."""
+        """The number of route, for packets without a protocol."""
         return self._usual[0]
 
-    def told(self, comment: Mapping[str, str]) -> int:
-        """The number for an interface with this comment of nlbus's, or SKIPPED."""
+    def of_note(self, comment: Mapping[str, str]) -> int:
+        """The number of the source in a comment of nlbus, or SKIPPED."""
         name, protocol = comment.get("source", ""), comment.get("protocol", "")
         if self.only is not None:
             only = self[self.only]

@@ -1,4 +1,4 @@
-"""Reading captures, as one reads from a Subscriber."""
+"""Reading captures like a Subscriber."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def open_capture(
 class Capture(Feed):
     """Batches of a capture file, the same each time: pcapng that nlbus recorded, pcapng or pcap of nlmon.
 
-    What nlbus recorded comes back as it was received: batches, losses, times. Elsewhere the protocol in the
-    packets tells the source, portid and group are 0, for the file does not know them, and what has one
-    timestamp is one batch. nlmon hears both directions and each copy: there requests to the kernel are left
-    out (`requests` of stats), and a message that went to several sockets comes as often.
+    A capture of nlbus returns the batches, losses and times as they were received. In other captures, the
+    protocol in the packets determines the source, portid and group are 0 because the file lacks them, and
+    packets with the same timestamp are one batch. nlmon sees both directions and each copy: requests to the
+    kernel are left out (`requests` of stats), and a message to several sockets appears several times.
 
     source: only packets of this source; a raw source takes all of its protocol. on_loss: as of a Subscriber.
     Messages are in the byte order of the host that recorded them; those of another count as malformed.
-    CaptureError for a file that is no capture, or holds no netlink; a damaged one yields all before the
-    damage first. KernelError, UnknownSource.
+    CaptureError for a file that is not a capture or holds no netlink; a damaged one first yields everything
+    before the damage. KernelError, UnknownSource.
     """
 
     live = False
@@ -90,11 +90,11 @@ class Capture(Feed):
             self._consuming.release()
 
     def fileno(self) -> int:
-        """There is none: a capture has news at all times. NlbusError."""
+        """Raise NlbusError: a capture has no descriptor, its recv never waits."""
         raise NlbusError("a capture has no descriptor to wait for: its recv does not wait, so just call it")
 
     def close(self) -> None:
-        """From any thread. Closing twice is fine."""
+        """Close it, from any thread. Closing twice is fine."""
         self._closed = True
         if self._consuming.acquire(blocking=False):
             self._batches.input.close()
@@ -110,12 +110,12 @@ class Capture(Feed):
 
     @property
     def source(self) -> Source | None:
-        """The source of the newest batch; before the first, of the file, or None where it does not say."""
+        """The source of the newest batch; before the first, that of the file, or None if unknown."""
         return self._batches.source
 
     @property
     def groups(self) -> Groups:
-        """The groups that the recorder was in, as far as read; empty where the file does not say."""
+        """The groups that the recorder had joined, as far as read; empty if unknown."""
         return self._batches.groups
 
     def stats(self) -> dict[str, Any]:
@@ -133,7 +133,7 @@ class Capture(Feed):
         }  # fmt: skip
 
     def explain(self) -> str:
-        """What was opened, in words."""
+        """The file and its source, in words."""
         source = self.source
         lines = [f"capture {self._name}, by {self._batches.wrote or 'an unknown program'}"]
         if source is not None:

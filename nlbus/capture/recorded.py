@@ -1,4 +1,4 @@
-"""What every recording can do, and what it tells of itself."""
+"""The interface of every recording, and its totals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Recorded(NamedTuple):
-    """What a recording holds; lost are events (bus), dropped datagrams, open those that no gap explains."""
+    """The totals of a recording: lost events (bus), dropped datagrams, open ones that no gap explains."""
 
     messages: int  # events on the bus, rows of a table
     batches: int
@@ -28,17 +28,17 @@ class Recording(Protocol):
 
     @property
     def recorded(self) -> Recorded:
-        """What was written so far."""
+        """The totals so far."""
 
     @property
     def due(self) -> float | None:
         """When `idle` is to be called, by time.monotonic; None: not before the next batch."""
 
     def write(self, batch: Batch, limit: int | None = None) -> None:
-        """Write a batch that the feed has just yielded, its first `limit` messages at most."""
+        """Write a batch that the feed has just yielded, at most its first `limit` messages."""
 
     def idle(self) -> None:
         """Do what is due."""
 
     def close(self) -> None:
-        """Write the end, where the format has one."""
+        """Write the end, if the format has one."""

@@ -1,4 +1,4 @@
-"""Recording: what a feed yields, as a pcapng file that tshark reads too, or one of its tables."""
+"""Recording the batches of a feed: as pcapng, which tshark reads, too, or as the rows of one table."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def record(
     roll_bytes: int | None = None,
     roll_seconds: float | None = None,
 ) -> Recorded:
-    """Record what `subscriber` receives from now on, until it is closed or ends.
+    """Record everything that `subscriber` receives from now on, until it is closed or ends.
 
-    A path that ends in .arrows or .parquet gets the rows of `table`, which the subscriber's tables= may tell
-    instead, by pyarrow; any other file all messages, as pcapng. seconds: for so long. count: exactly so many
-    rows, or messages (events on the bus). file: a path, which is overwritten, or a file open for writing
-    bytes, of pcapng.
+    A path that ends in .arrows or .parquet gets the rows of `table`, by pyarrow; without `table`, the
+    subscriber's tables= must name one. Any other file gets all messages, as pcapng. seconds: the duration.
+    count: the exact number of rows, or of messages (events on the bus). file: a path, which is overwritten,
+    or, for pcapng, a file open for writing bytes.
 
-    pcapng: each batch is written at once, and whatever ends the process, the file can be read up to its last
-    whole block. .arrows: rows are there after a second at most, and the file can be read at all times.
-    .parquet: a file gets its name once it is whole; until then it is called NAME.part. roll_bytes,
-    roll_seconds: tables go to many files, NAME-000001.parquet and so on, each of about so many bytes, or
-    ended so long after its first row.
+    pcapng: each batch is written at once; whatever ends the process, the file is readable up to its last
+    whole block. .arrows: rows are written within a second, and the file is always readable. .parquet: a file
+    gets its name once it is complete; until then it is called NAME.part. roll_bytes, roll_seconds: a table
+    goes to numbered files, NAME-000001.parquet and so on, each of about that many bytes, or ended that long
+    after its first row.
 
-    Batches of a subscriber with on_loss="raise" that lost something end the recording by LossError.
+    A loss of a subscriber with on_loss="raise" ends the recording with LossError.
     KernelError, SchemaError, MissingExtra, and what recv raises.
     """
     count = None if count is None else whole(count, "count", 0, sys.maxsize)
@@ -77,13 +77,15 @@ def record(
 def _recording(
     file: File, feed: Feed, table: str | Topic | None, roll_bytes: int | None, roll_seconds: float | None
 ) -> Iterator[Recording]:
-    """What writes to this file, by the end of its name; closed at the end."""
+    """The recording for this file, by its suffix; closed at the end."""
     numbered = checked_roll(roll_bytes, roll_seconds)
     path = os.fspath(file) if isinstance(file, (str, os.PathLike)) else None
     format = None if path is None else SUFFIXES.get(Path(path).suffix)
     if format is None:
         if table is not None or numbered:
-            raise SchemaError("a table, and many files: of .arrows and .parquet only, pcapng has all in one")
+            raise SchemaError(
+                "a table, and numbered files, need .arrows or .parquet: pcapng has all messages in one file"
+            )
         with _writable(file) as out:
             yield Recorder(out, feed, path or str(getattr(file, "name", "a file")))
         return
@@ -103,7 +105,7 @@ def _recording(
 
 
 class Recorder:
-    """Writes batches to a file, which is begun at once: it is a capture even without packets."""
+    """Writes batches to a pcapng file. The header is written at once, so the file is always a capture."""
 
     def __init__(self, file: BinaryIO, feed: Feed, name: str) -> None:
         self.messages = self.waiting = 0
@@ -120,12 +122,12 @@ class Recorder:
 
     @property
     def recorded(self) -> Recorded:
-        """What was written so far."""
+        """The totals so far."""
         return Recorded(self.messages, self._batches, self._bytes, self._lost, self._dropped, self._open)
 
     @property
     def due(self) -> float | None:
-        """Nothing waits: each batch is written at once."""
+        """None: each batch is written at once."""
         return None
 
     def idle(self) -> None:
@@ -135,7 +137,7 @@ class Recorder:
         """A capture has no end of its own."""
 
     def write(self, batch: Batch, limit: int | None = None) -> None:
-        """Write a batch that the feed has just yielded, its first `limit` messages at most; flushed.
+        """Write and flush a batch that the feed has just yielded, at most its first `limit` messages.
 
         A batch without messages and losses leaves no trace. KernelError.
         """
@@ -158,7 +160,7 @@ class Recorder:
             out += [pcapng.interface(source, pcapng.Origin(*origin)) for origin in new]
             out.append(self._packer.pack(block, selected, start, stop))
             if stop < rows:
-                # More senders than a section can name.
+                # More senders than one section can name.
                 self._packer.begin_section()
                 out += [pcapng.section(), self._interface(source)]
             start = stop

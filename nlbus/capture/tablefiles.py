@@ -1,7 +1,7 @@
-"""Files of a table: an Arrow stream can be read while it grows, a Parquet file is there when it is whole.
+"""Files of a table: an Arrow stream is readable while it grows, a Parquet file once it is complete.
 
-What a killed process leaves under a file's name is always whole. A new file lies beside it as `NAME.part`,
-and gets its name by a rename: an Arrow stream once its schema is written, a Parquet file at its end.
+A killed process never leaves a partial file under the final name. A new file is called `NAME.part` and is
+renamed later: an Arrow stream once its schema is written, a Parquet file at its end.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Any, BinaryIO, Protocol
 from nlbus.errors import MissingExtra, kernel_error
 
 SUFFIXES = {".arrows": "arrow", ".parquet": "parquet"}
-PREFIX = 8  # bytes before a message of Arrow's IPC: its begin, and the length of what describes it
+PREFIX = 8  # bytes before an Arrow IPC message: the marker, and the length of the metadata
 DIGITS = 6  # of a numbered file
 
 Notes = Mapping[str, str]
 
 
 def need_pyarrow(what: str) -> Any:
-    """The package. MissingExtra."""
+    """The package pyarrow. MissingExtra."""
     try:
         return import_module("pyarrow")
     except ImportError as error:
@@ -34,24 +34,23 @@ def need_pyarrow(what: str) -> Any:
 
 
 class TableFile(Protocol):
-    """A file that rows are added to. The rows are a pyarrow.Table; OSError."""
+    """A file to which rows, a pyarrow.Table, are added. OSError."""
 
     @property
     def size(self) -> int:
         """Bytes written so far."""
 
     def write(self, rows: Any, notes: Notes) -> None:
-        """Add rows, and what is to be noted with them."""
+        """Add rows with their notes."""
 
     def close(self, notes: Notes) -> None:
-        """End it, with what is to be noted about all of it."""
+        """End it, with the notes for the whole file."""
 
 
 class ArrowFile:
-    """A stream of Arrow's IPC. Each write is there at once, and wholly or not at all.
+    """An Arrow IPC stream. Each write is readable at once, and wholly or not at all.
 
-    For the eight bytes with which a message begins are written last. Until then zeros stand there, and zeros
-    end a stream.
+    The first eight bytes of a message are written last. Until then they are zeros, which end a stream.
     """
 
     def __init__(self, file: BinaryIO, schema: Any, path: Path | None) -> None:
@@ -103,7 +102,7 @@ class ArrowFile:
 
 
 class ParquetFile:
-    """A Parquet file, a row group a write. It can be read once it is closed; then it gets its name."""
+    """A Parquet file, one row group per write. It is readable once closed; then it gets its name."""
 
     def __init__(self, file: BinaryIO, schema: Any, path: Path | None) -> None:
         self._file = file
@@ -117,7 +116,7 @@ class ParquetFile:
         return self._to.size
 
     def write(self, rows: Any, _: Notes) -> None:
-        """A row group: a note a group is none of Parquet's."""
+        """Write a row group; Parquet has no notes per group."""
         if rows.num_rows:
             self._writer.write_table(rows)
 
@@ -160,7 +159,7 @@ class _Made:
 
 
 class _Counted:
-    """A file that counts what is written to it, for a pipe does not tell."""
+    """A file that counts the bytes written to it; a pipe has no position."""
 
     closed = False
 
@@ -187,9 +186,9 @@ class _Counted:
 
 
 class Target:
-    """Where the files of a recording go: to one path, or to numbered ones beside it, or to an open file.
+    """The destination of a recording: one path, numbered paths beside it, or an open file.
 
-    Numbers go on after those that are there. KernelError.
+    Numbers continue after those of existing files. KernelError.
     """
 
     def __init__(self, file: str | os.PathLike[str] | BinaryIO, format: str, *, numbered: bool) -> None:
@@ -207,7 +206,7 @@ class Target:
             self._number = _last(self._path)
 
     def begin(self, schema: Any) -> TableFile:
-        """The next file."""
+        """Begin the next file."""
         kind: Callable[[BinaryIO, Any, Path | None], TableFile]
         kind = ArrowFile if self.format == "arrow" else ParquetFile
         self.files += 1
@@ -226,13 +225,13 @@ class Target:
             raise self.failed(error) if isinstance(error, OSError) else error from None
 
     def end(self) -> None:
-        """The file that was begun is finished, or given up."""
+        """Close the current file, finished or given up."""
         if self._path is not None and self._open is not None:
             self._open.close()
             self._open = None
 
     def failed(self, error: OSError) -> Exception:
-        """What is raised for it."""
+        """The error to raise for an OSError."""
         help = ""
         if isinstance(error, BlockingIOError):
             help = "another recording writes it"
@@ -246,9 +245,9 @@ def _part(path: Path) -> Path:
 
 
 def _beside(path: Path) -> BinaryIO:
-    """The file that will be `path`, empty and ours. One that a killed recording left is taken over."""
+    """The file that will become `path`, empty and locked. One that a killed recording left is reused."""
     part = _part(path)
-    # Not through a link: whoever may write to the folder could let it truncate somebody else's file.
+    # Do not follow a link: it could make us truncate another user's file.
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(part, flags, 0o666)
     try:
@@ -271,7 +270,7 @@ def _beside(path: Path) -> BinaryIO:
 
 
 def _last(path: Path) -> int:
-    """The highest number of the files that are numbered so."""
+    """The highest number of existing numbered files."""
     fits = re.compile(rf"{re.escape(path.stem)}-(\d{{{DIGITS},}}){re.escape(path.suffix)}")
     try:
         found = [fits.fullmatch(there.name) for there in path.parent.iterdir()]

@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from nlbus.schema.topic import Topic
     from nlbus.sources import Source
 
-# Rows wait for others so long, in rows and in seconds. A row group of Parquet helps nobody before the end.
+# How many rows may wait for others, and for how many seconds. Parquet is unreadable before its end anyway.
 WAIT_ROWS = {"arrow": 1 << 13, "parquet": 1 << 15}
 WAIT_SECONDS = {"arrow": 1.0, "parquet": None}
-JOINED = 64  # tables that are joined at once: of thousands, with hundreds of columns, it takes seconds
+JOINED = 64  # tables joined at a time: joining thousands with hundreds of columns takes seconds
 
 
 class TableRecorder:
-    """Writes the rows of a table as batches bring them.
+    """Writes the rows of a table, batch by batch.
 
-    empty: the table without rows. read: makes the table of a batch. A new file is begun once one has
-    `roll_bytes`, about, or `roll_seconds` after its first row. What was lost is noted as JSON by the name
-    nlbus.loss: with the rows that came with it (Arrow: custom metadata), or about the file (Parquet).
+    empty: the table without rows. read: returns the table of a batch. A new file begins once the current one
+    has about `roll_bytes`, or `roll_seconds` after its first row. Losses are noted as JSON under the key
+    nlbus.loss: with the rows they came with (Arrow: custom metadata), or for the whole file (Parquet).
     MissingExtra, KernelError.
     """
 
@@ -58,8 +58,8 @@ class TableRecorder:
         self._lost = _Lost()
         self._file: TableFile | None = None
         self._file_lost = _Lost()
-        self._tables: list[Table] = []  # that wait, of few rows
-        self._joined: list[Any] = []  # those before them, as pyarrow's
+        self._tables: list[Table] = []  # waiting, with few rows each
+        self._joined: list[Any] = []  # earlier ones, joined, as pyarrow tables
         self.waiting = 0
         self._waiting_lost = _Lost()
         self._write_at: float | None = None  # by time.monotonic
@@ -69,7 +69,7 @@ class TableRecorder:
 
     @property
     def recorded(self) -> Recorded:
-        """What was written so far; messages are rows."""
+        """The totals so far; messages are rows."""
         size = self._bytes + (0 if self._file is None else self._file.size)
         lost = self._lost
         return Recorded(
@@ -82,8 +82,8 @@ class TableRecorder:
         return min((at for at in (self._write_at, self._roll_at) if at is not None), default=None)
 
     def write(self, batch: Batch, limit: int | None = None) -> None:
-        """The rows of a batch, its first `limit` at most. KernelError, and what reading raises."""
-        self.idle()  # before it: a row that comes late belongs to the next file
+        """Write the rows of a batch, at most its first `limit`. KernelError, and what reading raises."""
+        self.idle()  # first: a row that arrives after the deadline belongs to the next file
         table = self._read(batch)
         if limit is not None and len(table) > limit:
             table = table.head(limit)
@@ -114,7 +114,7 @@ class TableRecorder:
             self._flush()
 
     def close(self) -> None:
-        """Write what waits, and end the file. KernelError."""
+        """Write the waiting rows, and end the file. KernelError."""
         self._end()
 
     def _begin(self) -> TableFile:
@@ -162,7 +162,7 @@ class TableRecorder:
 
 
 class _Lost:
-    """How much was lost, and between which times (ns UTC): not more memory for more losses."""
+    """The sum of losses and the span of their times (ns UTC), in constant memory."""
 
     def __init__(self) -> None:
         self.events = self.datagrams = self.unbuilt = self.open = 0
@@ -191,7 +191,7 @@ class _Lost:
 
 
 def checked_roll(size: int | None, seconds: float | None) -> bool:
-    """Whether there will be many files. SchemaError for bounds that are none."""
+    """Whether there will be numbered files. SchemaError for invalid bounds."""
     if size is not None:
         whole(size, "roll_bytes", 1, sys.maxsize)
     if seconds is not None:
@@ -200,7 +200,7 @@ def checked_roll(size: int | None, seconds: float | None) -> bool:
 
 
 def chosen_table(feed: Feed, table: str | Topic | None) -> str | Topic:
-    """The table to record: the one that was named, or the only one that there is. SchemaError."""
+    """The table to record: the named one, or the only one. SchemaError."""
     if table is not None:
         return table
     names = feed.tables
@@ -211,6 +211,6 @@ def chosen_table(feed: Feed, table: str | Topic | None) -> str | Topic:
 
 
 def about(source: Source | None, table: str | Topic) -> dict[str, str]:
-    """What stands in the schema of a file."""
+    """The metadata in the schema of a file."""
     name = table if isinstance(table, str) else table.name
     return {"nlbus.source": "" if source is None else source.name, "nlbus.table": name}

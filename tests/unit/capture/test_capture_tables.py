@@ -215,8 +215,8 @@ def test_a_file_is_about_so_large(tmp_path: Path) -> None:
         ("x.arrows", {"table": "lnk"}, "did you mean 'link'"),
         ("x.arrows", {"table": "link", "roll_bytes": 0}, "roll_bytes=0"),
         ("x.arrows", {"table": "link", "roll_seconds": 0.0}, "roll_seconds=0.0"),
-        ("x.pcapng", {"table": "link"}, "pcapng has all in one"),
-        ("x.pcapng", {"roll_seconds": 1.0}, "pcapng has all in one"),
+        ("x.pcapng", {"table": "link"}, "pcapng has all messages in one"),
+        ("x.pcapng", {"roll_seconds": 1.0}, "pcapng has all messages in one"),
     ],
 )
 def test_what_does_not_fit_is_refused(file: str, more: Any, words: str, tmp_path: Path) -> None:

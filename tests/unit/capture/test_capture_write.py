@@ -221,7 +221,7 @@ def test_names_of_sources_may_hold_anything() -> None:
     source = replace(find("route"), name="genl:odd =name")
     ((_, _, body),) = captures.blocks(pcapng.interface(source, pcapng.Origin(5, 1, 2, 3), Groups(5, 9)))
     described = pcapng.parse_interface(body, "<")
-    assert described.told is not None
-    assert described.told["source"] == source.name
+    assert described.note is not None
+    assert described.note["source"] == source.name
     assert described.origin() == (5, 1, 2, 3)
     assert described.groups() == Groups(5, 9)
