@@ -1,15 +1,15 @@
-"""Every error that nlbus raises. Each is also the builtin error that a caller would expect."""
+"""Every error that nlbus raises. Each one is also the builtin error that a caller expects."""
 
 import errno as _errno
 import os
 
 
 class NlbusError(Exception):
-    """The root of all errors of nlbus."""
+    """The base of all errors."""
 
 
 class PermissionDenied(NlbusError, PermissionError):  # noqa: N818 - the public name
-    """The kernel refuses for lack of a privilege: `.errno` is EPERM or EACCES."""
+    """A privilege is missing: `.errno` is EPERM or EACCES."""
 
 
 class UnknownSource(NlbusError, LookupError):  # noqa: N818 - the public name
@@ -17,7 +17,7 @@ class UnknownSource(NlbusError, LookupError):  # noqa: N818 - the public name
 
 
 class KernelError(NlbusError, OSError):
-    """Any other refusal: `.errno`, the kernel's words (`.extack`), the bad attribute's `.offset` in bytes."""
+    """Any other refusal: `.errno`, the kernel's text (`.extack`), the bad attribute's `.offset` in bytes."""
 
     def __init__(self, errno: int, message: str, extack: str = "", offset: int | None = None) -> None:
         super().__init__(errno, message)
@@ -36,7 +36,7 @@ class UnknownColumn(SchemaError, KeyError):  # noqa: N818 - beside UnknownSource
 
 
 class LossError(NlbusError):
-    """Events were lost and `on_loss="raise"` was set: `.loss` has the losses."""
+    """Events were lost, and on_loss is "raise": `.loss` has the details."""
 
     def __init__(self, message: str, loss: object = None) -> None:
         super().__init__(message)
@@ -52,11 +52,11 @@ class BusyError(NlbusError, RuntimeError):
 
 
 class ArenaFull(NlbusError, MemoryError):  # noqa: N818 - the public name
-    """Batches still in use hold `max_memory` bytes: let some go."""
+    """Batches in use hold `max_memory` bytes: release some."""
 
 
 class CaptureError(NlbusError, ValueError):
-    """A capture file is damaged at byte `.offset` of `.path`, or none; all before that was delivered."""
+    """A capture is damaged, or is none: `.path`, `.offset` of the damage. Earlier records were delivered."""
 
     def __init__(self, message: str, path: str, offset: int) -> None:
         super().__init__(message)
@@ -79,10 +79,10 @@ _HELP = {
 def kernel_error(
     errno: int, action: str, help: str = "", *, extack: str = "", offset: int | None = None
 ) -> NlbusError:
-    """Return the error for `errno` (positive) met while doing `action`: PermissionDenied or KernelError.
+    """Return the error for `errno` (positive) of `action`: PermissionDenied or KernelError.
 
-    The message reads "<action>: <the kernel's words>; <help>", so `action` names source and group
-    ("joining group 3 of bus") and `help` says what would make it work.
+    The message is "<action>: <the kernel's text>; <help>": `action` names source and group ("joining group 3
+    of bus"), `help` a way to make it work.
     """
     message = f"{action}: {os.strerror(errno)}"
     if extack:

@@ -1,1 +1,1 @@
-"""Talking to the kernel: constants, requests, network namespaces, /proc, groups, what a datagram costs."""
+"""Talking to the kernel: constants, requests, network namespaces, /proc, groups, the cost of a datagram."""

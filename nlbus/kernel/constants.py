@@ -4,7 +4,7 @@ from enum import IntEnum, IntFlag
 
 
 class Protocol(IntEnum):
-    """A `NETLINK_*` number: the third argument of socket(). 17 was never given away."""
+    """A `NETLINK_*` number: the third argument of socket(). 17 was never assigned."""
 
     ROUTE = 0
     UNUSED = 1
@@ -40,8 +40,7 @@ class MessageType(IntEnum):
     MIN_TYPE = 0x10
 
 
-# From 0x100 on the kernel gives the same bits a second and third meaning, by the kind of message: hence
-# one class a meaning. All are `NLM_F_*`.
+# From 0x100 on, a bit's meaning depends on the kind of message: hence a class per kind. All are `NLM_F_*`.
 class MessageFlag(IntFlag):
     """Flags of any message."""
 
@@ -63,7 +62,7 @@ class GetFlag(IntFlag):
 
 
 class NewFlag(IntFlag):
-    """Flags of a request to make, and of the notification that something was made."""
+    """Flags of a request to create, and of the notification of a new object."""
 
     REPLACE = 0x100
     EXCL = 0x200

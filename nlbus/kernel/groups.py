@@ -21,7 +21,7 @@ def _number(value: object) -> int:
 
 
 def _is_integer(value: object) -> bool:
-    """Whether it is one to Python: also an array of numpy without dimensions."""
+    """Whether Python takes it for one; numpy's arrays without dimensions count."""
     try:
         operator.index(value)  # type: ignore[arg-type]
     except TypeError:
@@ -64,14 +64,14 @@ class Groups(Set[int]):
 
     @classmethod
     def of(cls, value: "int | Iterable[int] | Groups") -> "Groups":
-        """Return one group, or an iterable of them, as Groups."""
+        """Return a group, or an iterable of groups, as Groups."""
         if isinstance(value, Groups):
             return value
         return cls(*listed(value))
 
     @classmethod
     def _from_iterable(cls, it: Iterable[Any]) -> "Groups":  # type: ignore[override]
-        return cls(*it)  # what the algebra of Set builds its results with
+        return cls(*it)  # builds the results of set algebra
 
     def __and__(self, other: Set[Any]) -> "Groups":
         return cast(Groups, super().__and__(other))

@@ -1,4 +1,4 @@
-"""Network namespaces: doing something in another one."""
+"""Network namespaces: work in another one."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ Netns = str | os.PathLike[str] | int | HasFileno | None
 
 
 def inside(netns: Netns, work: Callable[[], T]) -> T:
-    """Return `work()`, done in this network namespace; None is where the caller is.
+    """Return `work()`, called in this network namespace; None means the caller's own.
 
     netns: a name of `ip netns`, a path (with a slash), an open file or its descriptor, or a pid. An integer
-    is a descriptor if it is one of a network namespace, else a pid. A socket stays in the namespace where it
-    was made, so this is needed to open things only. It is done in a thread that ends with it: whatever goes
-    wrong, the caller stays where it is. PermissionDenied (entering needs CAP_SYS_ADMIN), KernelError.
+    that is a descriptor of a network namespace counts as one, any other as a pid. A socket stays in the
+    namespace where it was opened, so only opening needs this. The work runs in a thread of its own, so the
+    caller never changes its namespace. PermissionDenied (entering needs CAP_SYS_ADMIN), KernelError,
+    SchemaError for any other value.
     """
     if netns is None:
         return work()
@@ -62,7 +63,7 @@ def inside(netns: Netns, work: Callable[[], T]) -> T:
             except OSError as error:
                 raise kernel_error(error.errno or 0, action, _help(error)) from error
             finally:
-                os.close(fd)  # here, for the caller may be interrupted and not wait for us
+                os.close(fd)  # here, since an interrupted caller does not wait for us
             result.append(work())
         except BaseException as error:
             failure.append(error)
@@ -72,7 +73,7 @@ def inside(netns: Netns, work: Callable[[], T]) -> T:
         visitor.start()
     except RuntimeError as error:
         os.close(fd)
-        raise kernel_error(errno.EAGAIN, action, f"it is done in a thread: {error}") from error
+        raise kernel_error(errno.EAGAIN, action, f"this takes a thread: {error}") from error
     visitor.join()
     if failure:
         raise failure.pop()  # our frame, in its traceback, must not hold it: what it holds would stay open
@@ -80,7 +81,7 @@ def inside(netns: Netns, work: Callable[[], T]) -> T:
 
 
 def home_of(socket: int) -> int | None:
-    """A new descriptor of the network namespace of a socket; None where it is ours, or we may not know."""
+    """A new descriptor of a socket's network namespace; None if it is ours, or if we may not know it."""
     try:
         ours = Path("/proc/thread-self/ns/net").stat()
         fd = fcntl.ioctl(socket, SIOCGSKNS)
@@ -131,9 +132,7 @@ def _help(error: OSError) -> str:
     if error.errno == errno.EPERM:
         return "needs CAP_SYS_ADMIN here and over that namespace: run as root"
     if error.errno == errno.EACCES:
-        return (
-            "that process belongs to somebody else, or has more rights: give a name, a path or a descriptor"
-        )
+        return "the process belongs to another user or has more rights: give a name, a path or a descriptor"
     if error.errno in (errno.ENOENT, errno.ESRCH):
         return "a name of `ip netns list`, a path with a slash, an open descriptor or a running process's pid"
     if error.errno in (errno.EINVAL, errno.ENOTTY):

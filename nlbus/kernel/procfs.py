@@ -1,4 +1,4 @@
-"""What only /proc tells: who holds a socket, and which network namespaces there are."""
+"""Facts that only /proc has: the processes that hold a socket, and the network namespaces."""
 
 import os
 from collections.abc import Container, Iterator
@@ -13,7 +13,7 @@ HERE = "/proc/thread-self/ns/net"
 
 
 class Process(NamedTuple):
-    """A process: pid, and the first 15 bytes of its command's name."""
+    """A process: its pid and the first 15 bytes of its command name."""
 
     pid: int
     command: str
@@ -45,7 +45,7 @@ def all_uids_are_mapped() -> bool:
 
 
 def owners(inodes: Container[int]) -> tuple[dict[int, list[Process]], int]:
-    """The processes that hold these sockets, by inode, and how many we may not look at."""
+    """The processes that hold these sockets, by inode, and how many processes we may not inspect."""
     found: dict[int, list[Process]] = {}
     hidden = 0
     for pid in _numbers("/proc"):
@@ -66,8 +66,8 @@ def owners(inodes: Container[int]) -> tuple[dict[int, list[Process]], int]:
 def places() -> tuple[dict[int, Place], int]:
     """The network namespaces of threads and of `ip netns`, by inode, and how many processes hide theirs.
 
-    The caller's own comes first. Not found is one that only an open descriptor, or a socket, keeps
-    alive. KernelError.
+    The caller's own comes first. A namespace that only an open descriptor or a socket keeps alive is missing.
+    KernelError.
     """
     here = _own()
     found = {here.st_ino: Place(here.st_ino, "", [HERE])}
@@ -77,7 +77,7 @@ def places() -> tuple[dict[int, Place], int]:
             there = os.stat(path)  # noqa: PTH116
         except OSError:
             continue
-        if there.st_dev == here.st_dev:  # else it is a plain file, nothing is mounted on it
+        if there.st_dev == here.st_dev:  # otherwise a plain file without a mount
             paths = found[there.st_ino].paths if there.st_ino in found else []
             found[there.st_ino] = Place(there.st_ino, name, [*paths, path])
     hidden = 0
@@ -116,7 +116,7 @@ def _namespaces(pid: int) -> dict[int, str]:
 
 
 def _inode(link: str, kind: str) -> int | None:
-    """The number in a link such as `socket:[123]`; None if it is another kind's, or gone. PermissionError."""
+    """The number in a link such as `socket:[123]`; None for links of other kinds or gone. PermissionError."""
     try:
         target = os.readlink(link)  # noqa: PTH115
     except PermissionError:

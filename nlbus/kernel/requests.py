@@ -1,4 +1,4 @@
-"""Asking the kernel: requests, acks and dumps, for what must be found out or set up before listening."""
+"""Requests to the kernel, with their acks and dumps: what a source needs before it can listen."""
 
 import errno
 import socket
@@ -12,7 +12,7 @@ from nlbus.kernel.constants import GetFlag, MessageFlag, MessageType
 
 NLMSGHDR = struct.Struct("=IHHII")
 NLATTR = struct.Struct("=HH")
-NFGENMSG = struct.Struct("=BBH")  # what NETLINK_NETFILTER's messages begin with: family, version, res_id
+NFGENMSG = struct.Struct("=BBH")  # the header of NETLINK_NETFILTER messages: family, version, res_id
 SOL_NETLINK = 270
 NETLINK_EXT_ACK = 11
 NLA_TYPE_MASK = 0x3FFF
@@ -33,10 +33,10 @@ class Reply(NamedTuple):
 
 
 class Requests:
-    """A socket for requests on one protocol, each answered before the next.
+    """A socket for requests on one protocol; each request waits for its answer.
 
-    It belongs to the network namespace of the thread that made it. Only the kernel is believed, not what
-    processes may send us. KernelError or PermissionDenied, with the kernel's own words where it has any.
+    It belongs to the network namespace of the thread that made it. Only messages of the kernel count.
+    KernelError or PermissionDenied, with the kernel's own text if there is one.
     """
 
     def __init__(self, protocol: int) -> None:
@@ -54,16 +54,16 @@ class Requests:
         self._socket.close()
 
     def ask(self, kind: int, body: bytes, action: str, flags: int = 0) -> list[Reply]:
-        """Send one request and return the answers before its ack. `action` begins the words of an error."""
+        """Send one request; return the messages before its ack. `action` begins the text of an error."""
         return self._exchange(kind, body, action, MessageFlag.REQUEST | MessageFlag.ACK | flags)[0]
 
     def dump(self, kind: int, body: bytes, action: str) -> list[Reply]:
-        """Return all objects of a kind; asked again where they changed meanwhile."""
+        """Return all objects of a kind. If they change meanwhile, dump them again."""
         for _ in range(RETRIES):
             replies, whole = self._exchange(kind, body, action, MessageFlag.REQUEST | GetFlag.DUMP)
             if whole:
                 return replies
-        raise kernel_error(errno.EINTR, action, "what is dumped changes all the time: try again")
+        raise kernel_error(errno.EINTR, action, "the objects change all the time: try again")
 
     def _exchange(self, kind: int, body: bytes, action: str, flags: int) -> tuple[list[Reply], bool]:
         self._seq += 1
@@ -123,7 +123,7 @@ def messages(datagram: bytes) -> Iterator[tuple[Reply, int]]:
 
 
 def refusal(reply: Reply, action: str, help: str = "") -> Exception | None:
-    """The error that an ack (NLMSG_ERROR, or the NLMSG_DONE of a dump) tells; None if it tells of none."""
+    """The error in an ack (NLMSG_ERROR, or the NLMSG_DONE of a dump); None for success."""
     if len(reply.body) < 4:
         return None
     (number,) = struct.unpack_from("=i", reply.body)
@@ -132,7 +132,7 @@ def refusal(reply: Reply, action: str, help: str = "") -> Exception | None:
     text, offset = "", None
     if reply.flags & ACK_TLVS:
         skip = 4
-        if reply.type == MessageType.ERROR:  # the request, or its header alone, stands before the words
+        if reply.type == MessageType.ERROR:  # the request, or only its header, comes before the attributes
             (length,) = struct.unpack_from("=I", reply.body, 4)
             skip += NLMSGHDR.size if reply.flags & CAPPED else length + -length % 4
         words = attributes(reply.body[skip:])
@@ -151,7 +151,7 @@ def attribute(kind: int, data: bytes) -> bytes:
 
 
 def attributes(data: bytes) -> dict[int, bytes]:
-    """The attributes in `data` by number, the last of each; nothing behind one that lies about its length."""
+    """The attributes in `data` by number, the last of each; parsing stops at an invalid length."""
     found = {}
     at = 0
     while len(data) - at >= NLATTR.size:

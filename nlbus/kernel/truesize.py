@@ -1,4 +1,4 @@
-"""What a datagram costs the receive buffer: the kernel charges memory, not bytes."""
+"""The cost of a datagram in the receive buffer: the kernel charges memory, not bytes."""
 
 SMALL_PAYLOAD = 256
 SMALL = 832
@@ -11,7 +11,7 @@ def truesize(length: int) -> int:
     """Return the bytes of receive buffer that a datagram of `length` bytes takes.
 
     Linux: __alloc_skb() rounds up to a slab (a power of two); up to 256 bytes come from a slab of their own.
-    Exact for what processes send; the kernel's own messages may be charged more.
+    Exact for datagrams of processes; the kernel may charge more for its own.
     """
     if length <= SMALL_PAYLOAD:
         return SMALL

@@ -1,4 +1,4 @@
-"""From a schema to the tables that the decoder reads, and to the columns that it fills."""
+"""Compiles a schema of attributes to the tables that the decoder reads and the columns that it fills."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HAPPENED = {name: number for number, name in OPS.items()}
 
 
 class Compiled(NamedTuple):
-    """A schema, and the columns asked for: `cells` has the number of the decoder's cell for each of them."""
+    """A schema compiled for some columns; `cells` has the number of the decoder's cell for each of them."""
 
     schema: Schema
     columns: tuple[Column, ...]  # with the nl_ columns, which have no cell (-1)
@@ -38,7 +38,7 @@ class Compiled(NamedTuple):
 
 
 def compiled(schema: Schema, wanted: frozenset[str] | None = None) -> Compiled:
-    """Return the schema compiled for these columns, None for all. SchemaError for one that it lacks."""
+    """Return the schema compiled for these columns, None for all. SchemaError for an unknown one."""
     builder = _Builder(schema, wanted)
     return builder.build()
 
@@ -65,14 +65,14 @@ class _Builder:
             cells.append(FAMILY)
         self.cell = {name: number for number, name in enumerate(cells)}
 
-    # -- which columns there are --------------------------------------------------------------------
+    # -- the columns --------------------------------------------------------------------------------
 
     def _fields(
         self, lead: str, fields: Sequence[Field], *, header: bool = False, listed: bool = False
     ) -> None:
         for field in fields:
             if field.absent is not None and "INT" not in field.type.kind:
-                raise self._wrong(f"{field.name} is no integer that may stand for none")
+                raise self._wrong(f"{field.name} is no integer, so no value of it can mean absence")
             if field.name:
                 always = header and field.absent is None
                 name = _joined(lead, field.name)
@@ -85,31 +85,31 @@ class _Builder:
             name = _name(lead, prefix, entry)
             if isinstance(entry, Attr):
                 if entry.selects and entry.type.kind != "TEXT":
-                    raise self._wrong(f"{entry.kernel} is no text to select by")
+                    raise self._wrong(f"{entry.kernel} selects, but is no text")
                 self._column(name, entry, entry.type, listed=listed, attribute=entry.kernel)
             elif isinstance(entry, List):
                 if not entry.repeated and not entry.type.size:
-                    raise self._wrong(f"{entry.kernel} is an array of items of no size")
+                    raise self._wrong(f"{entry.kernel} is an array of items without a size")
                 self._column(name, entry, entry.type, listed=True, attribute=entry.kernel)
             elif isinstance(entry, Struct):
                 self._fields(name, entry.fields)
             elif isinstance(entry, Structs):
                 if not sum(field.type.size for field in entry.fields):
-                    raise self._wrong(f"{entry.kernel} has structs of no size")
+                    raise self._wrong(f"{entry.kernel} has structs without a size")
                 self._fields(name, entry.fields, listed=True)
             elif isinstance(entry, Nest):
                 self._entries(name, entry.prefix, entry.entries)
             elif isinstance(entry, Elements):
                 if not entry.fields or entry.fields[0].type is not U16:
                     raise self._wrong(
-                        f"{entry.kernel} has structs that do not begin with their length, a u16"
+                        f"{entry.kernel} has structs that do not begin with a u16, their length"
                     )
                 self._fields(name, entry.fields, listed=True)
                 self._entries(name, entry.prefix, entry.entries, listed=True)
             else:
                 for text, (inner, cases) in entry.cases.items():
                     if not 0 < len(text.encode()) <= CASE_TEXT:
-                        raise self._wrong(f"{entry.kernel} has a case of no, or more than {CASE_TEXT}, bytes")
+                        raise self._wrong(f"{entry.kernel} has a case of 0 or more than {CASE_TEXT} bytes")
                     self._entries(_joined(lead, text), inner, cases)
 
     def _wrong(self, what: str) -> SchemaError:
@@ -135,7 +135,7 @@ class _Builder:
         before = self.columns.get(name)
         if before is not None:
             if _kind(before) != _kind(column):
-                raise self._wrong(f"column {name} is of two kinds")
+                raise self._wrong(f"column {name} has two types")
             wider = max(before.dtype, column.dtype, key=lambda dtype: dtype.itemsize)
             column = replace(
                 column,
@@ -149,13 +149,13 @@ class _Builder:
             )
         self.columns[name] = column
 
-    # -- what to do with each byte ------------------------------------------------------------------
+    # -- the program --------------------------------------------------------------------------------
 
     def build(self) -> Compiled:
         schema = self.schema
         columns = [self.columns[name] for name in self.cell]
         fields = self._field_ops("", schema.header, header=True)
-        # Texts last: they are filled row by row, together with attributes of the same column.
+        # Texts come last: the decoder fills them row by row, together with attributes of the same column.
         texts = [op for op in fields if columns[op["cell"]].storage != "fixed"]
         first = self._add([op for op in fields if op not in texts] + texts)
         root = self._level("", schema.prefix, schema.entries) if schema.entries else NOWHERE
@@ -234,7 +234,7 @@ class _Builder:
             ops = self._field_ops(name, entry.fields)
             whole = sum(field.type.size for field in entry.fields)
             return (
-                _op("STRUCT", size=entry.least or whole, first=self._add(ops), count=len(ops))
+                _op("STRUCT", size=entry.min_size or whole, first=self._add(ops), count=len(ops))
                 if ops
                 else _op("SKIP")
             )
@@ -250,7 +250,7 @@ class _Builder:
         return _op("SELECT", first=len(self.cases) - len(levels), count=len(levels))
 
     def _side_by_side(self, name: str, entry: Elements | Structs) -> dict[str, int]:
-        """Of lists that get an item each at a time."""
+        """The op of lists that grow together, an item each per struct."""
         names = [_joined(name, field.name) for field in entry.fields if field.name]
         if isinstance(entry, Elements):
             names += [_name(name, entry.prefix, inner) for inner in entry.entries]
@@ -288,13 +288,13 @@ def _op(kind: str, **fields: int) -> dict[str, int]:
 
 
 def _fastest(type: Type, column: Column) -> str:
-    """The kind by which the decoder stores such a value."""
+    """The fastest kind that stores such a value."""
     straight = column.dtype.itemsize == type.dtype.itemsize and not column.list
     return PLAIN.get((type.kind, type.size), type.kind) if straight else type.kind
 
 
 def _kind(column: Column) -> tuple[str, bool, str]:
-    """Entries that share a column agree in this; integers may differ in width."""
+    """What entries of one column must have in common; integers may differ in width."""
     dtype = column.dtype
     return column.storage, column.list, dtype.str if dtype.kind == "V" else dtype.kind
 
@@ -309,7 +309,7 @@ def _array(rows: list[Any], dtype: np.dtype[Any]) -> Any:
 
 
 def _name(lead: str, prefix: str, entry: Entry) -> str:
-    """The column of an entry, or what begins those of a nested one."""
+    """The column of an entry; for a nest, the prefix of its columns."""
     if isinstance(entry, Select):
         return lead
     own = entry.column or entry.kernel.removeprefix(prefix).lower()

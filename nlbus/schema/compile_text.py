@@ -1,4 +1,4 @@
-"""From a schema of text to the tables that its decoder reads, and to the columns that it fills."""
+"""Compiles a schema of text to the tables that its decoder reads and the columns that it fills."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HAPPENED = {name: number for number, name in OPS.items()}
 
 
 class CompiledText(NamedTuple):
-    """A schema, and the columns asked for: `cells` has the number of the decoder's cell for each of them."""
+    """A schema compiled for some columns; `cells` has the number of the decoder's cell for each of them."""
 
     schema: TextSchema
     columns: tuple[Column, ...]  # with the nl_ columns, which have no cell (-1)
@@ -29,7 +29,7 @@ class CompiledText(NamedTuple):
 
 @cache
 def compiled_text(schema: TextSchema, wanted: frozenset[str] | None = None) -> CompiledText:
-    """Return the schema compiled for these columns, None for all. SchemaError for one that it lacks."""
+    """Return the schema compiled for these columns, None for all. SchemaError for an unknown one."""
     every = _columns(schema)
     if lacking := sorted(set(wanted or ()) - {column.name for column in (*NL_COLUMNS, *every)}):
         known = ", ".join(column.name for column in every)

@@ -26,24 +26,24 @@ class Attr:
     enum: Mapping[int, str] | None = None
     flags: Mapping[int, str] | None = None
     display: Display = ""
-    column: str = ""  # where the kernel's name does not do
-    selects: bool = False  # a later Select goes by this text
+    column: str = ""  # instead of the kernel's name
+    selects: bool = False  # later Selects depend on this text
 
 
 @dataclass(frozen=True, slots=True)
 class Struct:
-    """An attribute that is a struct: a column a field. A shorter struct, of an older kernel, has fewer."""
+    """An attribute that is a struct: a column per field. Older kernels may send a shorter struct."""
 
     kernel: str
     number: int
     fields: Sequence[Field]
-    column: str = ""  # begins the names of the fields' columns; "-": nothing does
-    least: int = 0  # bytes without which it is no such struct; 0: all
+    column: str = ""  # prefix of the fields' columns; "-": none
+    min_size: int = 0  # in bytes; shorter is damaged; 0: the whole struct
 
 
 @dataclass(frozen=True, slots=True)
 class List:
-    """A list: an attribute that is an array, or (repeated) one that may come several times."""
+    """A list: an attribute that is an array, or (repeated) an attribute that may come several times."""
 
     kernel: str
     number: int
@@ -63,12 +63,12 @@ class Nest:
     number: int
     prefix: str  # of the kernel's names within
     entries: Sequence[Entry]
-    column: str = ""  # begins the names of the columns; "-": nothing does
+    column: str = ""  # prefix of the columns; "-": none
 
 
 @dataclass(frozen=True, slots=True)
 class Elements:
-    """Structs of explicit length (u16, their first field), each with attributes: a list a column."""
+    """Structs of explicit length (u16, the first field), each with attributes: a list per column."""
 
     kernel: str
     number: int
@@ -80,21 +80,23 @@ class Elements:
 
 @dataclass(frozen=True, slots=True)
 class Structs:
-    """Structs one after the other, in one attribute or in several of this number: a list a column."""
+    """Structs side by side, in one attribute or in several of this number: a list per column."""
 
     kernel: str
     number: int
     fields: Sequence[Field]
-    column: str = ""  # begins the names of the columns; "-": nothing does
+    column: str = ""  # prefix of the columns; "-": none
 
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """A nest whose attributes depend on a text that came before: on the one that `selects`."""
+    """A nest whose attributes depend on an earlier text, the last Attr that `selects`."""
 
     kernel: str
     number: int
-    cases: Mapping[str, tuple[str, Sequence[Entry]]]  # the text: prefix, entries. It begins the column names
+    cases: Mapping[
+        str, tuple[str, Sequence[Entry]]
+    ]  # text to (prefix, entries); the text begins the column names
 
 
 Entry = Attr | Struct | List | Nest | Elements | Structs | Select
@@ -107,7 +109,7 @@ def ignored(prefix: str, **numbers: int) -> tuple[Struct, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """What a message says has happened: `mask` and `value` are about nlmsg_flags."""
+    """The event that a message reports, by its type and (flags & mask == value)."""
 
     type: int
     op: Literal["new", "change", "del"]
@@ -144,10 +146,10 @@ class Dump:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Schema:
-    """The messages of one kind: how to know them, their columns, the key of a row.
+    """The messages of one kind: how to recognize them, their columns, the key of a row.
 
-    `ops`: the first that fits a message's type and flags counts; none: it is not of this kind. `selector`:
-    (offset, size, value) of an unsigned integer in the payload that must stand there, too.
+    `ops`: the first one that matches a message's type and flags counts; without a match it is another kind.
+    `selector`: (offset, size, value) of an unsigned integer that the payload must have as well.
     """
 
     name: str
@@ -156,19 +158,21 @@ class Schema:
     prefix: str = ""
     entries: Sequence[Entry] = ()
     key: Sequence[str] = ()
-    groups: Sequence[str] = ()  # where such messages come
-    partial: bool = False  # "change" tells the key and what has changed; else all that there is
+    groups: Sequence[str] = ()  # that carry these messages
+    partial: bool = False  # "change" has the key and the changed columns only
     selector: tuple[int, int, int] | None = None
-    unless: tuple[int, int, int] | None = None  # instead of it: that must not stand there
-    dump: Dump | Callable[[], Iterator[bytes]] | None = None  # the latter makes datagrams of what is there
+    unless: tuple[int, int, int] | None = None  # (offset, size, value) that the payload must not have
+    dump: Dump | Callable[[], Iterator[bytes]] | None = (
+        None  # a callable yields datagrams of the current objects
+    )
     about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What stands before the text of a datagram that begins with `begin`: binary, if so with `magic` behind.
+    """The binary header of datagrams that begin with `begin` and then `magic`.
 
-    At the offsets `start` and `length` it has two u32: where the text begins, and its bytes.
+    It has two u32, at the offsets `start` and `length`: the offset of the text, and its length in bytes.
     """
 
     begin: bytes
@@ -180,11 +184,11 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TextSchema:
-    """Datagrams that are text: KEY=VALUE, each ended by NUL.
+    """Datagrams of text: KEY=VALUE pairs, each with a NUL at its end.
 
-    The column of a key bears its name in lower case: integers are decimal, and absent where they are no such
-    number or do not fit. Text is the kernel's bytes. Without a value for each key of `required` a datagram is
-    malformed. What a row says has happened goes by the value of `op`: as in `ops`, else "change".
+    The column of a key has its name in lower case. Integers are decimal; values that are none, or do not fit,
+    are absent. Text is the kernel's bytes. A datagram that lacks a key of `required` is malformed. `ops` maps
+    the value of the key `op` to nl_op; other values mean "change".
     """
 
     name: str
@@ -192,20 +196,20 @@ class TextSchema:
     required: Sequence[str] = ()
     op: str = ""
     ops: Mapping[str, Literal["new", "change", "del"]] = field(default_factory=dict)
-    env: str = ""  # the column with all of it: a list of KEY=VALUE; none: it is not told
-    title: bool = False  # the first string is a title, where no envelope says what comes first
+    env: str = ""  # the column with all pairs, a list of KEY=VALUE; "": none
+    title: bool = False  # the first string is a title, unless there is an envelope
     envelope: Envelope | None = None
     key: Sequence[str] = ()
     groups: Sequence[str] = ()
-    dump: Callable[[], Iterator[bytes]] | None = None  # datagrams, as if all that is there were news
+    dump: Callable[[], Iterator[bytes]] | None = None  # datagrams of the current objects, as if they were new
     about: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RecordSchema:
-    """Events of the bus that are a struct, each of this event type: a column a field.
+    """Events of the bus with this event type, each a struct: a column per field.
 
-    `needs`: of a field, the bits of the field `flags` without which it has no value.
+    `needs`: field to the bits of the field `flags` without which it has no value.
     """
 
     name: str
@@ -222,7 +226,7 @@ AnySchema = Schema | TextSchema | RecordSchema
 
 
 def walk(entries: Sequence[Entry]) -> Iterator[Entry]:
-    """All entries, nested ones after what holds them."""
+    """Yield all entries, each before the entries in it."""
     for entry in entries:
         yield entry
         if isinstance(entry, Nest | Elements):

@@ -1,4 +1,4 @@
-"""Topic: what the events of one kind look like, which both ends import, and the same as a C struct."""
+"""Topic: the fields of one kind of event, which both ends import; and the same as a C struct."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -24,13 +24,14 @@ _Dtype = np.dtype[Any]
 class Topic:
     """One kind of event: its name, fields, groups and type number.
 
-    `fields` is a structured dtype or what numpy makes one of; a record is at most 32,352 bytes.
+    `fields` is a structured dtype, or whatever numpy turns into one; a record has at most 32,352 bytes.
     `fingerprint` (64 bits, never 0) depends on the fields alone, the same on every machine.
     SchemaError names the field that does not fit.
 
     In a table, each field is a column: S and U are text, datetime64 is a time in UTC, timedelta64 an integer
     with its unit (NaT is null), float16 wider, an array of u1 bytes, any other array a list, flat if it has
-    more dimensions. Fields of a struct in the record have its name and `_` before theirs. nl_ begins none.
+    several dimensions. A nested struct's name and `_` come before the names of its fields. No name begins
+    with nl_.
     """
 
     name: str
@@ -77,7 +78,7 @@ def fingerprint(dtype: _Dtype) -> int:
 
 
 def _canonical(dtype: _Dtype) -> str:
-    """Return the text that is hashed. It is on the wire for ever: tests pin it."""
+    """Return the text to hash. The hash is part of the wire format: tests pin it."""
     base, shape = _unshaped(dtype)
     text = base.str  # with the byte order, "<" or ">", of this dtype whatever the host's
     if base.names is not None:
@@ -138,7 +139,7 @@ def _is_name(name: str) -> bool:
     return bool(name) and "\0" not in name and not any("\ud800" <= c <= "\udfff" for c in name)
 
 
-# What a record may hold: kind -> sizes (None: any). Long doubles and complex numbers have no fixed layout.
+# The types of fields: kind -> sizes (None: any). Long doubles and complex numbers have no fixed layout.
 _KINDS: dict[str, tuple[int, ...] | None] = {
     "b": (1,),
     "i": (1, 2, 4, 8),
@@ -152,7 +153,7 @@ _KINDS: dict[str, tuple[int, ...] | None] = {
 
 
 def _check(topic: str, path: str, dtype: _Dtype) -> None:
-    """Refuse a dtype that cannot be sent; `path` is the field's, dotted."""
+    """Refuse a dtype that cannot be sent; `path` is the dotted name of the field."""
     where = f"topic {topic!r}: field {path!r}" if path else f"topic {topic!r}"
     base, _ = _unshaped(dtype)
     if base.hasobject and base.names is None:
@@ -180,16 +181,16 @@ def _check(topic: str, path: str, dtype: _Dtype) -> None:
 
 
 class Leaf(NamedTuple):
-    """A field that is no struct: the column it makes, and where it is."""
+    """A field that is no struct: its column, and its place."""
 
     name: str
     path: tuple[str, ...]
     dtype: _Dtype  # of one value; V: an array of bytes
-    dims: tuple[int, ...]  # where it is an array, or within one
+    dims: tuple[int, ...]  # of the array that it is or lies in
 
 
 def leaves(dtype: _Dtype) -> Iterator[Leaf]:
-    """Yield all of a structured dtype, in declared order."""
+    """Yield the leaves of a structured dtype in declared order."""
     return _leaves(dtype, (), ())
 
 
@@ -265,7 +266,7 @@ def _c_header(topic: Topic) -> str:
 
 
 def _c_struct(dtype: _Dtype, path: str, indent: str) -> list[str]:
-    """Return the members' lines, every gap of numpy's filled by a member."""
+    """Return the lines of the members; padding fills numpy's gaps."""
     lines: list[str] = []
     taken = set(dtype.names or ())
     end = 0
@@ -305,7 +306,7 @@ def _c_member(name: str, dtype: _Dtype, path: str, indent: str) -> list[str]:
 
 
 def _c_type(base: _Dtype) -> tuple[str, str]:
-    """Return the C type of a scalar (of one character for text), and what to say of it."""
+    """Return the C type of a scalar (of one character of text), and a comment."""
     size = 4 if base.kind == "U" else base.itemsize
     bits = 8 * size
     comment = {
@@ -327,7 +328,7 @@ def _c_type(base: _Dtype) -> tuple[str, str]:
 
 
 def _alignment(dtype: _Dtype) -> int:
-    """Return the natural alignment in C of what `_c_member` declares."""
+    """Return the natural alignment in C of a member."""
     base, _ = _unshaped(dtype)
     if base.names is not None:
         return 1 if _packed(base) else max(_alignment(member) for _, member, _ in _members(base))
@@ -337,7 +338,7 @@ def _alignment(dtype: _Dtype) -> int:
 
 
 def _packed(dtype: _Dtype) -> bool:
-    """Whether numpy's offsets or size are other than C would give the struct, its gaps filled."""
+    """Whether numpy's offsets or size differ from those of the C struct with its gaps filled."""
     members = [(_alignment(member), offset) for _, member, offset in _members(dtype)]
     widest = max(alignment for alignment, _ in members)
     return dtype.itemsize % widest != 0 or any(offset % alignment for alignment, offset in members)

@@ -13,14 +13,14 @@ import numpy as np
 
 Storage = Literal["fixed", "text", "bytes"]
 Display = Literal["", "address", "hex", "mac", "lladdr", "time", "dotted", "labels"]
-# What says whether an address that looks like a mapped IPv4 one is one: the column `family` of its row, or
-# nothing. "inet6": it never is.
+# Whether an address that looks like a mapped IPv4 address is one. "family": the column of this name says so.
+# "inet6": never. "": always.
 Family = Literal["", "family", "inet6"]
 
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """How a value stands on the wire, and in a column."""
+    """The form of a value on the wire and in a column."""
 
     name: str
     kind: str  # of enum kind in _core/columns/program.pxd
@@ -41,7 +41,7 @@ U8, U16, U32, U64 = (_integer(f"u{8 * n}", n) for n in (1, 2, 4, 8))
 S8, S16, S32, S64 = (_integer(f"s{8 * n}", n, signed=True) for n in (1, 2, 4, 8))
 BE16, BE32, BE64 = (_integer(f"be{8 * n}", n, swap=True) for n in (2, 4, 8))
 SBE32 = _integer("sbe32", 4, signed=True, swap=True)
-UINT = Type("uint", "VARINT", 4, np.dtype("u8"))  # of 4 or 8 bytes, as the kernel pleases
+UINT = Type("uint", "VARINT", 4, np.dtype("u8"))  # 4 or 8 bytes, by the kernel's choice
 FLAG = Type("flag", "FLAG", 0, np.dtype("?"))  # its presence is its value
 TEXT = Type("string", "TEXT", 0, storage="text")  # ends at its first NUL
 BYTES = Type("binary", "BYTES", 0, storage="bytes")
@@ -55,12 +55,12 @@ WEIGHT = Type("weight", "WEIGHT", 2, np.dtype("u2"))  # less 1: its lower byte, 
 
 
 def fixed(size: int, display: Display = "hex") -> Type:
-    """So many bytes."""
+    """Exactly `size` bytes."""
     return Type(f"binary[{size}]", "FIXED", size, np.dtype(f"V{size}"), display=display)
 
 
 def text(size: int) -> Type:
-    """Text in so many bytes, NUL where it is shorter."""
+    """Text in `size` bytes, filled with NUL."""
     return Type(f"string[{size}]", "TEXT", size, storage="text")
 
 
@@ -69,7 +69,7 @@ def text(size: int) -> Type:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A member of a struct. No name: padding of `size` bytes, or a member that is not told."""
+    """A member of a struct. Without a name: padding, or a member that makes no column."""
 
     name: str
     type: Type
@@ -77,11 +77,11 @@ class Field:
     enum: Mapping[int, str] | None = None
     flags: Mapping[int, str] | None = None  # mask of one bit to name
     display: Display = ""
-    absent: int | None = None  # this value means that there is none
+    absent: int | None = None  # this value means absence
 
 
 def pad(size: int) -> Field:
-    """Bytes that mean nothing."""
+    """Padding of `size` bytes."""
     return Field("", fixed(size))
 
 
@@ -90,7 +90,7 @@ def pad(size: int) -> Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column: `dtype` of one value in numpy, unit, names of values or bits, whether it may be absent."""
+    """A column: numpy's `dtype` of one value, unit, names of values or bits, whether values may be absent."""
 
     name: str
     dtype: np.dtype[Any]
@@ -106,12 +106,12 @@ class Column:
     family: Family = ""  # of addresses
 
 
-@dataclass(slots=True, eq=False)  # not frozen: that would take as long as all else of a small column
+@dataclass(slots=True, eq=False)  # not frozen: freezing would double the cost of a small column
 class Values:
-    """The values of a column, as Arrow has them.
+    """The values of a column in Arrow's layout.
 
-    fixed: `values` has one a row. text, bytes: row i is values[offsets[i]:offsets[i+1]] (uint8). A list: row
-    i is items offsets[i] to offsets[i+1] of `items`. `valid` is None where every row has a value.
+    fixed: `values` has one value per row. text, bytes: row i is values[offsets[i]:offsets[i+1]] (uint8). A
+    list: row i is items offsets[i] to offsets[i+1] of `items`. `valid` is None if every row has a value.
     """
 
     values: np.ndarray[Any, Any] | None

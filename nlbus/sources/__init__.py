@@ -1,4 +1,4 @@
-"""Floor 3: the table of sources, and what can be asked of it."""
+"""The table of sources: find one, resolve its groups, probe them all."""
 
 import errno
 from collections.abc import Iterable
@@ -49,7 +49,7 @@ GroupsLike = int | str | Groups | Iterable[int | str]
 def find(name: str) -> Source:
     """Return the source of this name: one of the table, `genl:<family>`, or `raw:<protocol number or name>`.
 
-    Families are those of the caller's network namespace; asking for one may make the kernel load its module.
+    Families are those of the caller's network namespace; looking one up may make the kernel load its module.
     UnknownSource, KernelError.
     """
     word = str(name)
@@ -67,9 +67,9 @@ def find(name: str) -> Source:
 
 
 def located(source: Source, action: str) -> Source:
-    """Return the source with the protocol that its module has now; of those without one, as it is.
+    """Return the source with the protocol that its module has now; a source without a module as it is.
 
-    KernelError where the module is not there; `action` begins its words. The kernel may load it.
+    KernelError if the module is missing; `action` begins its text. The kernel may load the module.
     """
     if not source.family:
         return source
@@ -95,9 +95,9 @@ def _not_loaded(source: Source) -> str:
 
 
 def resolve_groups(source: Source, groups: GroupsLike | None) -> Groups:
-    """Return numbers, names (or a mixture) as the source's groups, never empty; None is the source's default.
+    """Return numbers, names or both as groups of the source, never empty; None means the source's default.
 
-    A name the source lacks is UnknownSource; no group at all, or one above the source's highest, SchemaError.
+    UnknownSource for an unknown name; SchemaError for no group, or one above the source's highest.
     """
     if groups is None:
         if not source.default:
@@ -115,13 +115,13 @@ def resolve_groups(source: Source, groups: GroupsLike | None) -> Groups:
 
 
 def group_names(source: Source, groups: Iterable[int]) -> tuple[str, ...]:
-    """Return the groups' names on this source, the number as text where there is none."""
+    """Return the names of groups on this source; the number as text for a group without a name."""
     names = {number: name for name, number in source.groups.items()}
     return tuple(names.get(number, str(number)) for number in groups)
 
 
 def sources() -> list[Source]:
-    """Try what can be heard here: the sources with a name, then generic netlink families, then raw protocols.
+    """Probe what can be heard here: the named sources, then generic netlink families, then raw protocols.
 
     `genl:` stands for each family that has groups, `raw:` for each protocol that the kernel answers to.
     Opens and closes sockets, which may make the kernel load a protocol's module; changes nothing else.
@@ -144,7 +144,7 @@ def _probed(source: Source) -> Source:
 
 
 def _typed(raw: Source) -> Source:
-    """With the names of message types that the other sources of its protocol know."""
+    """The source with the names of message types that other sources of its protocol have."""
     types = {
         number: name
         for source in SOURCES.values()

@@ -22,7 +22,7 @@ MODULE_PROTOCOL = Path("/sys/module/nlbus/parameters/protocol")
 
 
 def module_protocol() -> int | None:
-    """The netlink protocol of nlbus.ko; None where it is not loaded, or /sys is not to be seen."""
+    """The netlink protocol of nlbus.ko; None if it is not loaded, or /sys is not visible."""
     try:
         return int(MODULE_PROTOCOL.read_text())
     except (OSError, ValueError):
@@ -30,7 +30,7 @@ def module_protocol() -> int | None:
 
 
 def module_note() -> str:
-    """Whether the kernel publishes here, too."""
+    """Whether the kernel publishes here as well."""
     protocol = module_protocol()
     if protocol is None:
         return "nlbus.ko is not loaded: processes alone publish (`make kmod`)"

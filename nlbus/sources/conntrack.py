@@ -1,9 +1,9 @@
 """conntrack: connections as netfilter tracks them, and those that it expects.
 
-Columns bear the kernel's names but for two liberties, which conntrack(8) takes as well. What belongs to one
-direction begins with `orig` or `reply` and leaves out the nests between: CTA_TUPLE_ORIG > CTA_TUPLE_IP >
-CTA_IP_V4_SRC is `orig_src`, CTA_COUNTERS_REPLY > CTA_COUNTERS_BYTES is `reply_bytes`. And what IPv4 and IPv6
-number apart is one column: `orig_src`, `orig_icmp_type`.
+Columns have the kernel's names, with two exceptions that conntrack(8) makes as well. Names of one direction
+begin with `orig` or `reply` and leave out the nests between: CTA_TUPLE_ORIG > CTA_TUPLE_IP > CTA_IP_V4_SRC is
+`orig_src`, CTA_COUNTERS_REPLY > CTA_COUNTERS_BYTES is `reply_bytes`. Attributes with one number for IPv4
+and another for IPv6 share a column: `orig_src`, `orig_icmp_type`.
 """
 
 from nlbus.kernel.constants import MessageFlag, NewFlag
@@ -63,7 +63,7 @@ TCP_FLAGS = _bits(  # IP_CT_TCP_FLAG_*
 )
 EXPECT_FLAGS = _bits("PERMANENT INACTIVE USERSPACE")  # NF_CT_EXPECT_*
 
-# -- what a message is made of ------------------------------------------------------------------------
+# -- messages -----------------------------------------------------------------------------------------
 
 HEADER = (
     Field("family", U8, enum=FAMILY),
@@ -73,7 +73,7 @@ HEADER = (
 
 
 def _tuple(kernel: str, number: int, column: str) -> Nest:
-    """One direction of a connection; what GRE has for ports are its keys."""
+    """One direction of a connection; for GRE, the ports are its keys."""
     ip = (
         Attr("CTA_IP_V4_SRC", 1, ADDRESS, column="src"),
         Attr("CTA_IP_V4_DST", 2, ADDRESS, column="dst"),
@@ -94,7 +94,7 @@ def _tuple(kernel: str, number: int, column: str) -> Nest:
     entries = (
         Nest("CTA_TUPLE_IP", 1, "CTA_IP_", ip, column="-"),
         Nest("CTA_TUPLE_PROTO", 2, "CTA_PROTO_", proto, column="-"),
-        Attr("CTA_TUPLE_ZONE", 3, BE16),  # where zones differ by direction
+        Attr("CTA_TUPLE_ZONE", 3, BE16),  # if zones differ by direction
     )
     return Nest(kernel, number, "CTA_TUPLE_", entries, column=column)
 
@@ -111,7 +111,7 @@ def _counters(kernel: str, number: int, column: str) -> Nest:
 
 
 def _seqadj(kernel: str, number: int, column: str) -> Nest:
-    """How far sequence numbers of TCP are moved, before and after a place where data grew or shrank."""
+    """The shift of TCP sequence numbers, before and after a position where data grew or shrank."""
     entries = (
         Attr("CTA_SEQADJ_CORRECTION_POS", 1, BE32),
         Attr("CTA_SEQADJ_OFFSET_BEFORE", 2, SBE32, unit="bytes"),
@@ -121,7 +121,7 @@ def _seqadj(kernel: str, number: int, column: str) -> Nest:
 
 
 def _tcp_flags(kernel: str, number: int, column: str) -> Struct:
-    """A struct nf_ct_tcp_flags, of which the kernel fills the flags only."""
+    """A struct nf_ct_tcp_flags; the kernel fills only its flags."""
     return Struct(kernel, number, (Field(column, U8, flags=TCP_FLAGS), pad(1)), column="-")
 
 
@@ -167,7 +167,7 @@ PROTOINFO = Nest(
     column="-",
 )
 
-# What only requests have is left out: CTA_NAT_SRC, CTA_NAT_DST, CTA_FILTER and the masks.
+# Attributes of requests only are left out: CTA_NAT_SRC, CTA_NAT_DST, CTA_FILTER and the masks.
 CONNECTION = (
     _tuple("CTA_TUPLE_ORIG", 1, "orig"),
     _tuple("CTA_TUPLE_REPLY", 2, "reply"),
@@ -189,7 +189,7 @@ CONNECTION = (
     _counters("CTA_COUNTERS_REPLY", 10, "reply"),
     Attr("CTA_USE", 11, BE32),
     Attr("CTA_ID", 12, BE32),
-    _tuple("CTA_TUPLE_MASTER", 14, "master"),  # by whose expectation it came
+    _tuple("CTA_TUPLE_MASTER", 14, "master"),  # the connection that expected it
     _seqadj("CTA_SEQ_ADJ_ORIG", 15, "orig_seqadj"),
     _seqadj("CTA_SEQ_ADJ_REPLY", 16, "reply_seqadj"),
     Attr("CTA_ZONE", 18, BE16),
@@ -218,7 +218,7 @@ CONNECTION = (
     Attr("CTA_TIMESTAMP_EVENT", 27, BE64, unit="ns", display="time"),  # since Linux 6.14
 )
 
-# As the kernel knows them apart. CTA_ID is a hash of 32 bits, which two of a hundred thousand may well share.
+# As the kernel tells them apart. CTA_ID is a hash of 32 bits: among 100,000 connections two may share one.
 CONNECTION_KEY = (
     "family", "zone", "orig_zone", "orig_src", "orig_dst", "orig_proto", "orig_sport", "orig_dport",
     "orig_icmp_type", "orig_icmp_code", "orig_icmp_id",
@@ -248,7 +248,7 @@ EXPECTATION = (
 
 
 def _ops(subsystem: int) -> tuple[Op, ...]:
-    """Nothing but the flags tells a new one from one that changed; what a dump lists is of neither's."""
+    """Only the flags tell a new object from a changed one; rows of a dump have neither's flags."""
     new, delete = subsystem << 8 | CONNECTIONS.index("NEW"), subsystem << 8 | CONNECTIONS.index("DELETE")
     return (
         Op(new, "new", NewFlag.CREATE, NewFlag.CREATE),

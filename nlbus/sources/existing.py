@@ -1,6 +1,6 @@
-"""What is there already, told as if it were news: processes as /proc shows them, devices as /sys does.
+"""Current objects as events: processes from /proc, devices from /sys.
 
-Nothing is written and nobody else hears of it. What goes while it is looked at is left out.
+This only reads, and no other listener hears it. Objects that vanish meanwhile are left out.
 """
 
 import os
@@ -13,7 +13,7 @@ NS = 10**9
 
 
 class Process(NamedTuple):
-    """A process, by its first thread."""
+    """A process, as its first thread."""
 
     pid: int
     ppid: int
@@ -25,14 +25,14 @@ class Process(NamedTuple):
 
 
 def processes() -> Iterator[Process]:
-    """All processes that /proc shows, by pid."""
+    """Yield all processes of /proc, by pid."""
     for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):  # noqa: PTH208
         try:
             stat = Path(f"/proc/{pid}/stat").read_bytes()
             status = Path(f"/proc/{pid}/status").read_text(errors="replace")
         except OSError:
             continue
-        # The name stands in parentheses, and may hold some itself.
+        # The name is in parentheses and may have parentheses itself.
         comm = stat[stat.index(b"(") + 1 : stat.rindex(b")")]
         fields = stat[stat.rindex(b")") + 2 :].split()
         ids = {line.split(":")[0]: line.split()[1:3] for line in status.splitlines() if line[1:4] == "id:"}
@@ -48,7 +48,7 @@ def processes() -> Iterator[Process]:
 
 
 def devices() -> Iterator[bytes]:
-    """A uevent `add` for each device with a subsystem, parents first; without SEQNUM: only news have one."""
+    """Yield a uevent `add` per device with a subsystem, parents first. Only real events have a SEQNUM."""
     seen = set()
     for folder in ("bus", "class"):
         for link in sorted(Path("/sys", folder).glob("*/devices/*" if folder == "bus" else "*/*")):

@@ -1,4 +1,4 @@
-"""genl:<family>: any generic netlink family, its number and groups as nlctrl tells them in this namespace."""
+"""genl:<family>: any generic netlink family, with its number and groups from nlctrl in this namespace."""
 
 import errno
 import struct
@@ -18,12 +18,12 @@ GENL_NAMSIZ = 16
 CTRL_CMD_GETFAMILY = 3
 CTRL_VERSION = 2
 FAMILY_ID, FAMILY_NAME, MCAST_GROUPS = 1, 2, 7
-NO_SUCH_FAMILY = (errno.ENOENT, errno.EINVAL, errno.ERANGE)  # the last two: not even a name
+NO_SUCH_FAMILY = (errno.ENOENT, errno.EINVAL, errno.ERANGE)  # the last two: an invalid name
 MCAST_GRP_NAME, MCAST_GRP_ID = 1, 2
 
 
 class Family(NamedTuple):
-    """What nlctrl says of one family."""
+    """A family, as nlctrl describes it."""
 
     name: str
     number: int
@@ -31,7 +31,7 @@ class Family(NamedTuple):
 
 
 def genl_source(name: str) -> Source:
-    """Return the source `genl:<name>`. Asks the kernel, which may load the family's module."""
+    """Return the source `genl:<name>`. The kernel may load the family's module."""
     try:
         family = find_family(name)
         if family is None:
@@ -52,7 +52,7 @@ def recorded_source(name: str) -> Source:
 
 
 def genl_sources() -> list[Source]:
-    """Return one source for every family here that has groups; none if nlctrl cannot be asked."""
+    """Return a source per family of this namespace that has groups; none if nlctrl does not answer."""
     try:
         with Requests(NETLINK_GENERIC) as nlctrl:
             return [_source(family) for family in _families(nlctrl) if family.groups]
@@ -61,7 +61,7 @@ def genl_sources() -> list[Source]:
 
 
 def find_family(name: str) -> Family | None:
-    """Return what nlctrl says of a family, None where there is none; the kernel may load its module."""
+    """Return a family, None if it does not exist; the kernel may load its module."""
     with Requests(NETLINK_GENERIC) as nlctrl:
         try:
             return _family(nlctrl, name)

@@ -1,8 +1,7 @@
 """nflog: packets that a rule logs to a group, as in `nft add rule ... log group 5`.
 
-Its groups are no multicast groups: one socket at a time binds a group and gets what is logged to it. They
-are numbered from 0, which is what iptables, ulogd and tcpdump take if nobody says otherwise; here it has the
-number 65536 and the name "0".
+Its groups are no multicast groups: one socket at a time binds a group and receives its packets. Their numbers
+begin with 0, the default of iptables, ulogd and tcpdump. Here group 0 has the number 65536 and the name "0".
 """
 
 import struct
@@ -19,19 +18,19 @@ NFULNL_MSG_PACKET, NFULNL_MSG_CONFIG = (NFNL_SUBSYS_ULOG << 8 | n for n in (0, 1
 CFG_CMD, CFG_MODE, CFG_NLBUFSIZ, CFG_TIMEOUT, CFG_QTHRESH, CFG_FLAGS = range(1, 7)
 CMD_BIND, CMD_UNBIND = 1, 2
 COPY_META, COPY_PACKET = 1, 2
-F_SEQ = 1  # packets are numbered: what is missing shows
+F_SEQ = 1  # packets are numbered, so that gaps show
 COPY_RANGE_MAX = 0xFFFF - 4
 GROUP_0 = 1 << 16
 UNUSED = 65535
 
-# The kernel gathers packets in a buffer of this size at most, 4 KiB if not told: a slab of 32 KiB, as a
-# larger one would cost the receive buffer twice as much.
+# The kernel collects packets in a buffer of up to this size; its default is 4 KiB. This fills a slab of
+# 32 KiB; a larger buffer would cost the receive buffer twice as much.
 NLBUFSIZ = 32448
 
 
 def _bind(group: int, options: Mapping[str, float], seq: int) -> bytes:
     copy_range, threshold = int(options["copy_range"]), int(options["threshold"])
-    # A range of 0 means all to the kernel; nothing at all is a mode of its own.
+    # To the kernel, a range of 0 means everything; copying nothing is a mode of its own.
     mode = COPY_PACKET if copy_range else COPY_META
     body = attribute(CFG_CMD, bytes([CMD_BIND]))
     body += attribute(CFG_MODE, struct.pack(">IBx", copy_range, mode))
@@ -52,11 +51,11 @@ def _config(group: int, body: bytes, flags: int, seq: int) -> bytes:
 
 
 def _answer(reply: Reply, seq: int) -> int | None:
-    # An ack: the errno, then the header of the request.
+    # An ack has the errno and then the header of the request.
     if reply.type != MessageType.ERROR or len(reply.body) < 20:
         return None
-    error, _, _, _, asked = struct.unpack_from("=iIHHI", reply.body)
-    return -error if asked == seq else None
+    error, _, _, _, acked = struct.unpack_from("=iIHHI", reply.body)
+    return -error if acked == seq else None
 
 
 NFLOG = Source(
@@ -80,7 +79,7 @@ NFLOG = Source(
     "and a group that no other socket has bound",
     option="CONFIG_NETFILTER_NETLINK_LOG",
     module="nfnetlink_log",
-    # About a group that nobody has: no such device, if there is an nflog at all.
+    # A request about an unused group: "no such device" if the kernel has nflog.
     ask=(NFULNL_MSG_CONFIG, NFGENMSG.pack(0, 0, htons(UNUSED))),
     note="groups 0 to 65535, one listener each, as named in rules: `log group 5`, `-j NFLOG --nflog-group 5`",
     example="nlbus listen nflog -g 5 --option copy_range=96",

@@ -1,4 +1,4 @@
-"""nftables: tables, chains, rules and sets as they change, and packets as the rules judge them (trace)."""
+"""nftables: changes of tables, chains, rules and sets; and the way of packets through the rules (trace)."""
 
 from nlbus.kernel.groups import Groups
 from nlbus.kernel.requests import NFGENMSG
@@ -27,6 +27,6 @@ NFTABLES = Source(
     option="CONFIG_NF_TABLES",
     module="nf_tables",
     ask=(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, NFGENMSG.pack(0, 0, 0)),
-    note="trace tells of packets for which a rule says `meta nftrace set 1`",
+    note="trace reports packets for which a rule says `meta nftrace set 1`",
     example="nlbus listen nftables",
 )

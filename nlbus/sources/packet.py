@@ -1,6 +1,6 @@
-"""packet: IP packets at netfilter's hooks, told by the kernel module nlbus_packet through nlbus.
+"""packet: IP packets at netfilter's hooks, reported by the kernel module nlbus_packet through nlbus.
 
-kmod/uapi/nlbus_packet.h is the document. Columns are the fields of struct nlbus_packet.
+kmod/uapi/nlbus_packet.h documents the records. Columns are the fields of struct nlbus_packet.
 """
 
 from nlbus.kernel.groups import Groups
@@ -82,11 +82,11 @@ GROUPS = {"drop": DROP} | {name: 28 + hook for hook, name in HOOKS.items()}
 
 PACKET = Source(
     name="packet",
-    protocol=31,  # unless the module nlbus was told another
+    protocol=31,  # unless the module nlbus has another
     kernel_name="nlbus.ko",
     framing="bus",
     groups=GROUPS,
-    # Each packet once where it comes in, once where it goes out, and wherever a rule drops it.
+    # Each packet once on its way in, once on its way out, and wherever a rule drops it.
     default=Groups(GROUPS["pre_routing"], GROUPS["post_routing"], DROP),
     highest=32,
     schemas=(
@@ -104,6 +104,6 @@ PACKET = Source(
     privileged=True,
     needs=NEEDS_ADMIN,
     probe=Groups(DROP),
-    note="`nlbus packet rules` drops packets, or thins out what is told of them.",
+    note="`nlbus packet rules` drops packets, or reports fewer of them.",
     example="nlbus listen packet --where 'dport == 53'",
 )

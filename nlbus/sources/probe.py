@@ -1,4 +1,4 @@
-"""Trying whether a source can be heard here: a real socket, a real membership, closed at once."""
+"""Probes a source: a real socket and a real membership, closed at once."""
 
 import errno
 import gzip
@@ -22,7 +22,7 @@ KINDS = {"net": "network", "pid": "pid", "user": "user"}
 
 
 def probe(source: Source) -> Source | None:
-    """Return the source with `available` and `reason` filled in; None where the kernel lacks the protocol."""
+    """Return the source with `available` and `reason` filled in; None if the kernel lacks the protocol."""
     try:
         sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, source.protocol)
     except OSError as error:
@@ -36,12 +36,12 @@ def probe(source: Source) -> Source | None:
 
 
 def absent(source: Source) -> Source:
-    """Return the source marked as one whose protocol this kernel lacks."""
+    """Return the source as unavailable: this kernel lacks its protocol."""
     return replace(source, available=False, reason=_lacks(source.kernel_name, source))
 
 
 def help_with(source: Source, number: int) -> str:
-    """Return what would help where listening to the source was refused with this errno; "" for no idea."""
+    """Return what would help if listening to the source fails with this errno; "" if unknown."""
     if number in (errno.EPERM, errno.EACCES):
         return source.needs
     if number in (errno.EMFILE, errno.ENFILE):
@@ -53,7 +53,7 @@ def help_with(source: Source, number: int) -> str:
     return ""
 
 
-# -- what may be in the way; "" if it is not --------------------------------------------------------
+# -- reasons against it; "" for none ---------------------------------------------------------------
 
 
 def _elsewhere(source: Source) -> str:
@@ -90,20 +90,20 @@ def _unanswered(source: Source) -> str:
         with Requests(source.protocol) as kernel:
             kernel.ask(kind, body, f"asking for {source.name}")
     except KernelError as error:
-        # Whatever else it says, somebody is there to say it.
+        # Any other error shows that the kernel has the source.
         return _lacks(source.name, source) if error.errno == errno.EINVAL else ""
     except OSError as error:
         return _refused(error, f"asking for {source.name}")
     return ""
 
 
-# -- what the kernel is and has ---------------------------------------------------------------------
+# -- the kernel -------------------------------------------------------------------------------------
 
 
 def _in_first(kind: str) -> bool:
-    """Whether this thread is in the first namespace of a kind, as far as /proc can tell."""
+    """Whether this thread is in the first namespace of a kind, as far as /proc shows."""
     if kind == "net":
-        core = Path("/proc/sys/net/core")  # of the namespace of whoever looks
+        core = Path("/proc/sys/net/core")  # of the reader's namespace
         return (core / "netdev_budget").exists() or not core.exists()
     try:
         return Path(f"/proc/thread-self/ns/{kind}").stat().st_ino == FIRST[kind]
@@ -112,7 +112,7 @@ def _in_first(kind: str) -> bool:
 
 
 def _lacks(what: str, source: Source) -> str:
-    """That this kernel has no such thing, and what would bring it."""
+    """That this kernel lacks it, and what would bring it."""
     if not source.option:
         return f"this kernel has no {what}"
     built = _built(source.option)
@@ -123,7 +123,7 @@ def _lacks(what: str, source: Source) -> str:
 
 
 def _built(option: str) -> str:
-    """ "y", "m" or "n" as this kernel was configured; "" if it does not tell."""
+    """ "y", "m" or "n" as this kernel was configured; "" if unknown."""
     config = _config()
     found = re.search(rf"^{option}=(\w)", config, re.MULTILINE)
     return found[1] if found else "n" if config and option else ""

@@ -1,7 +1,7 @@
-"""proc: processes that fork, exec, change who they are, dump core and exit, by the process event connector.
+"""proc: processes that fork, exec, change their ids, dump core and exit, from the process event connector.
 
-The kernel counts who wants them (`LISTEN`) and has to be told that one no longer does (`IGNORE`): it does not
-notice a socket that is merely closed, and goes on making events for nobody.
+The kernel counts its listeners: `LISTEN` adds one, `IGNORE` removes one. It does not notice a closed socket:
+without `IGNORE` it makes events forever.
 """
 
 import struct
@@ -22,13 +22,13 @@ PROC_EVENT = struct.Struct("=IIQ")  # what, cpu, timestamp_ns; what follows is E
 PROC_CN_MCAST_LISTEN, PROC_CN_MCAST_IGNORE = 1, 2
 PROC_EVENT_NONE, PROC_EVENT_SID = 0, 0x80
 
-# A process is a tgid; a pid is a thread of it, as the kernel speaks of them.
+# In the kernel's words, a tgid is a process and a pid is one of its threads.
 PROCESS = (Field("process_pid", S32), Field("process_tgid", S32))
 PARENT = (Field("parent_pid", S32), Field("parent_tgid", S32))
 # The kernel writes 0 for a thread that has no parent of its own.
 PARENT_OR_NONE = (Field("parent_pid", S32, absent=0), Field("parent_tgid", S32, absent=0))
 
-# PROC_EVENT_*: the kind of event, its own part of the union in struct proc_event, and what it tells.
+# PROC_EVENT_*: the kind of event, its part of the union in struct proc_event, its meaning.
 EVENTS: dict[int, tuple[str, tuple[Field, ...], str]] = {
     PROC_EVENT_NONE: ("none", (Field("err", U32),), "the answer to a request: errno"),
     0x0000_0001: (
@@ -60,7 +60,7 @@ NUMBERS = {
 
 
 def process_event(body: bytes) -> tuple[str, dict[str, int]] | None:
-    """The kind and the numbers of a process event, from a message's payload; None if it is none."""
+    """The kind and the numbers of a process event, from a message's payload; None for other messages."""
     start = CN_MSG.size + PROC_EVENT.size
     if len(body) < start or CN_MSG.unpack_from(body)[:2] != (CN_IDX_PROC, CN_VAL_PROC):
         return None
@@ -72,10 +72,10 @@ def process_event(body: bytes) -> tuple[str, dict[str, int]] | None:
 
 
 def _present(what: int) -> Iterator[bytes]:
-    """The events of a kind that led to the processes there are, as if all were from when they started."""
+    """Yield the events that led to the current processes, dated when each process started."""
     for process in processes():
         pid, parent = process.pid, process.ppid
-        told = {
+        numbers = {
             "fork": (parent, parent, pid, pid),
             "exec": (pid, pid),
             "uid": (pid, pid, *process.uids),
@@ -85,7 +85,7 @@ def _present(what: int) -> Iterator[bytes]:
         }[EVENTS[what][0]]
         if what == PROC_EVENT_SID and process.sid != pid:
             continue
-        own = b"".join(n.ljust(16, b"\0") if isinstance(n, bytes) else struct.pack("=I", n) for n in told)
+        own = b"".join(n.ljust(16, b"\0") if isinstance(n, bytes) else struct.pack("=I", n) for n in numbers)
         body = CN_MSG.pack(CN_IDX_PROC, CN_VAL_PROC, 0, 0, PROC_EVENT.size + len(own), 0)
         body += PROC_EVENT.pack(what, 0, process.started_ns) + own
         yield message(MessageType.DONE, body, 0, 0)
@@ -100,24 +100,24 @@ def _ignore(group: int, seq: int) -> bytes:
 
 
 def _control(operation: int, seq: int) -> bytes:
-    # The longer form, with a choice of events, is of Linux 6.6; older kernels ignore it without a word.
+    # The longer form, with a choice of events, came with Linux 6.6; older kernels silently ignore it.
     body = CN_MSG.pack(CN_IDX_PROC, CN_VAL_PROC, seq, seq, 4, 0) + struct.pack("=I", operation)
     return message(MessageType.DONE, body, 0, seq)
 
 
 def _answer(reply: Reply, seq: int) -> int | None:
-    # All listeners hear it. The kernel numbers it as any event: only `ack`, ours and one, is ours.
-    told = process_event(reply.body)
-    if told is None or told[0] != "none" or CN_MSG.unpack_from(reply.body)[3] != seq + 1 & 0xFFFF_FFFF:
+    # All listeners receive it, and its seq is the kernel's: only `ack`, our seq plus 1, says it is ours.
+    event = process_event(reply.body)
+    if event is None or event[0] != "none" or CN_MSG.unpack_from(reply.body)[3] != seq + 1 & 0xFFFF_FFFF:
         return None
-    return told[1]["err"]
+    return event[1]["err"]
 
 
 # struct cn_msg, and struct proc_event up to its union.
 HEADER = (
     pad(4),  # idx
     pad(4),  # val
-    Field("seq", U32),  # one up with each event of a cpu
+    Field("seq", U32),  # increases by 1 per event of a cpu
     pad(4),  # ack
     pad(2),  # len
     pad(2),  # flags

@@ -1,4 +1,4 @@
-"""raw:<protocol>: the messages of any netlink protocol as they are, its groups by number."""
+"""raw:<protocol>: the raw messages of any netlink protocol, its groups by number."""
 
 from typing import NamedTuple
 
@@ -8,20 +8,20 @@ from nlbus.sources.source import ALL_GROUPS, NEEDS_ADMIN, Source, did_you_mean
 
 PREFIX = "raw:"
 MAX_LINKS = 32  # the kernel's bound on protocol numbers
-TELL_ERRORS = (0, 12, 16)  # route, netfilter, generic: who calls netlink_set_err()
+REPORT_ERRORS = (0, 12, 16)  # route, netfilter, generic: they call netlink_set_err()
 
 _AUDIT = "joining needs CAP_AUDIT_READ in the first user namespace: run as root"
 _ANYONE = "no privilege"
 
 
 class Protocol(NamedTuple):
-    """What is known of one NETLINK_* number."""
+    """The facts about one NETLINK_* number."""
 
     name: str  # of <linux/netlink.h>, lower case
     option: str = ""
     needs: str = NEEDS_ADMIN
     # Joining may load a module or change what the kernel does (XFRM acquire, conntrack events, socket
-    # destruction): trying a group that nobody uses asks for the same privilege and changes nothing.
+    # destruction): an unused group needs the same privilege and changes nothing.
     probe: int = 32
 
 
@@ -80,7 +80,7 @@ def raw_source(protocol: str) -> Source:
         framing="nlmsg",
         user_groups=ALL_GROUPS,
         trust_self=True,
-        sentinel=number in TELL_ERRORS,
+        sentinel=number in REPORT_ERRORS,
         probe=Groups(known_as.probe),
         privileged=not known_as.needs.startswith(_ANYONE),
         needs=known_as.needs,

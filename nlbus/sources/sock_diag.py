@@ -1,4 +1,4 @@
-"""sock_diag: TCP and UDP sockets as they are destroyed, with the last that is known of each."""
+"""sock_diag: TCP and UDP sockets that are destroyed, with the last facts about each."""
 
 from nlbus.kernel.groups import Groups
 from nlbus.sources.source import Source

@@ -1,4 +1,4 @@
-"""What a source is: a named place to listen. The sources themselves are one file each, beside this one."""
+"""A source: a named place to listen. Each source has a file beside this one."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ _CONTROL = {kind.value: f"NLMSG_{kind.name}" for kind in MessageType if kind < M
 
 
 class Option(NamedTuple):
-    """What can be set when listening to a source."""
+    """A setting of a listener to a source."""
 
     default: float
     lowest: float
@@ -29,11 +29,11 @@ class Option(NamedTuple):
 
 
 class Handshake(NamedTuple):
-    """What the kernel wants to be told, on the socket that listens, before it sends events of a group.
+    """The requests on the listening socket that make the kernel send the events of a group.
 
     `join` and `leave` build a whole netlink message from the group, the options (join only) and a sequence
-    number. `answer` gives the errno (positive) or 0 that a message tells about the request of this sequence
-    number, None if it is not the answer. `silence` says why there may be none.
+    number. `answer` returns the errno (positive) or 0 of the answer to the request with this sequence number,
+    None for any other message. `silence` explains a missing answer.
     """
 
     join: Callable[[int, Mapping[str, float], int], bytes]
@@ -44,7 +44,7 @@ class Handshake(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A protocol, its named groups, how its datagrams are framed, and who is believed on it.
+    """A protocol, its named groups, the framing of its datagrams, and its trusted senders.
 
     `framing`: "bus" = nlbus batches, "nlmsg" = chains of nlmsghdr, "datagram" = one opaque message each.
     `available` is None until `nlbus.sources()` has tried; `reason` then says why not.
@@ -55,36 +55,36 @@ class Source:
     kernel_name: str  # NETLINK_*
     framing: Framing
     groups: Mapping[str, int] = field(default_factory=dict, hash=False)  # in kernel order; may be empty
-    default: Groups = _NO_GROUPS  # joined when no group is asked for; empty = groups must be given
+    default: Groups = _NO_GROUPS  # joined if no group is given; empty = groups must be given
     highest: int = ALL_GROUPS  # group number
     schemas: tuple[AnySchema, ...] = field(default=(), compare=False)
-    # Groups 1..32 (a mask) on which processes may send too, believed by uid: root, and with trust_self our
-    # own. On all others, and above 32, only the kernel (portid 0) is believed.
+    # Groups 1..32 (a mask) on which processes may send as well: root is trusted and, with trust_self, our own
+    # uid. On all others, and above 32, only the kernel (portid 0) is trusted.
     user_groups: int = 0
     trust_self: bool = False
-    membership: bool = True  # groups are multicast groups; False: the handshake alone asks for them
+    membership: bool = True  # groups are multicast groups; False: only the handshake joins them
     handshake: Handshake | None = None
     options: Mapping[str, Option] = field(default_factory=dict, hash=False)
-    sentinel: bool = False  # the kernel tells of events that it could not build, by netlink_set_err()
+    sentinel: bool = False  # the kernel reports events that it could not build, by netlink_set_err()
     types: Mapping[int, str] = field(default_factory=dict, hash=False)  # nlmsg_type to the kernel's name
-    # What `nlbus.sources()` tries: groups to join, and a request that changes nothing (nlmsg_type, body),
-    # which the kernel calls invalid where nobody answers it.
+    # For `nlbus.sources()`: groups to join, and a harmless request (nlmsg_type, body), which the kernel calls
+    # invalid if it lacks the source.
     probe: Groups = _UNUSED_GROUP
     ask: tuple[int, bytes] | None = None
     privileged: bool = False  # an ordinary user may not join `probe`
-    namespaces: tuple[str, ...] = ()  # heard only in the first one of these kinds: "net", "pid", "user"
-    needs: str = ""  # the privilege that joining takes, a sentence
-    option: str = ""  # the kernel option that brings the source
-    module: str = ""  # the module that it may be built as
-    family: str = ""  # of generic netlink, which is there when a module of nlbus's makes the source's events
-    note: str = ""  # why nothing may come though all is well, and what else a listener must know
+    namespaces: tuple[str, ...] = ()  # heard only in the first namespace of these kinds: "net", "pid", "user"
+    needs: str = ""  # the privilege that joining needs, a sentence
+    option: str = ""  # the kernel option that enables the source
+    module: str = ""  # the module with it
+    family: str = ""  # of generic netlink: exists if nlbus's module with this source is loaded
+    note: str = ""  # reasons for silence, and other advice to listeners
     example: str = ""  # a command
     available: bool | None = None
     reason: str = ""
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The names of its tables."""
+        """The names of the tables."""
         return tuple(schema.name for schema in self.schemas)
 
     def type_name(self, number: int) -> str | None:

@@ -1,4 +1,4 @@
-"""xfrm: IPsec, its states (SA) and policies as they come, expire, move and go."""
+"""xfrm: IPsec: states (SA) and policies that are added, expire, move and are removed."""
 
 from nlbus.kernel.groups import Groups
 from nlbus.sources.source import NEEDS_ADMIN, Source
@@ -28,14 +28,14 @@ XFRM = Source(
     kernel_name="NETLINK_XFRM",
     framing="nlmsg",
     groups=GROUPS,
-    # A listener on acquire is a key manager to the kernel, which then makes half a state for each packet
-    # that wants keys, and keeps it until somebody completes it.
+    # To the kernel, a listener on acquire is a key manager: for each packet without keys it makes an
+    # incomplete state, and keeps it until a key manager completes it.
     default=Groups(*GROUPS.values()) - Groups(GROUPS["acquire"]),
     types={number: f"XFRM_MSG_{name}" for number, name in enumerate(MESSAGES, XFRM_MSG_BASE)},
     privileged=True,
     needs=NEEDS_ADMIN,
     option="CONFIG_XFRM_USER",
     module="xfrm_user",
-    note="whoever joins acquire passes for a key manager: the kernel keeps unfinished states for it",
+    note="a listener on acquire counts as a key manager: the kernel keeps incomplete states for it",
     example="nlbus listen xfrm -g sa,policy",
 )

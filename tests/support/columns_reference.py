@@ -113,8 +113,8 @@ class Message:
                     self.text = value
         elif isinstance(entry, Struct):
             if any(each.name for each in entry.fields):
-                self.damaged |= len(data) < (entry.least or size_of(entry.fields))
-                if len(data) >= (entry.least or size_of(entry.fields)):
+                self.damaged |= len(data) < (entry.min_size or size_of(entry.fields))
+                if len(data) >= (entry.min_size or size_of(entry.fields)):
                     self.fields(name, entry.fields, data)
         elif isinstance(entry, List):
             self.list(name, entry, data)

@@ -127,7 +127,7 @@ def _entry(rng: Random, number: int, depth: int) -> Entry:
     if what == 0:
         fields = _fields(rng, rng.randint(1, 5), absent=True)
         size = sum(field.type.size for field in fields)
-        return Struct(kernel, number, fields, rng.choice(("", f"c{number}")), least=rng.randint(0, size))
+        return Struct(kernel, number, fields, rng.choice(("", f"c{number}")), min_size=rng.randint(0, size))
     if what == 1:
         repeated = rng.random() < 0.5
         return List(kernel, number, rng.choice((*IN_LISTS, TEXT, BYTES) if repeated else IN_LISTS), repeated)

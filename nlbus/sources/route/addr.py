@@ -1,4 +1,4 @@
-"""addr: the addresses of links; multicast and anycast: those that a link has joined."""
+"""addr: the addresses of links; multicast, anycast: the groups that a link has joined."""
 
 from nlbus.schema.schema import Attr, Dump, Filter, Op, Schema, Struct, ignored
 from nlbus.schema.types import ADDRESS, S32, TEXT, U8, U32, Field
@@ -26,10 +26,10 @@ CACHEINFO = Struct(
     "IFA_CACHEINFO",
     6,
     (
-        Field("prefered", U32, "s"),  # 0xffffffff: for ever
+        Field("prefered", U32, "s"),  # 0xffffffff: forever
         Field("valid", U32, "s"),
-        Field("cstamp", U32, CLOCK),  # since the machine's start: created
-        Field("tstamp", U32, CLOCK),  # and changed
+        Field("cstamp", U32, CLOCK),  # created, since boot
+        Field("tstamp", U32, CLOCK),  # changed, since boot
     ),
 )
 
@@ -43,7 +43,7 @@ ADDR = Schema(
     header=HEADER,
     prefix="IFA_",
     entries=(
-        Attr("IFA_ADDRESS", 1, ADDRESS),  # of the peer, where there is one
+        Attr("IFA_ADDRESS", 1, ADDRESS),  # the peer's, if there is a peer
         Attr("IFA_LOCAL", 2, ADDRESS),
         Attr("IFA_LABEL", 3, TEXT),
         Attr("IFA_BROADCAST", 4, ADDRESS),
@@ -60,7 +60,7 @@ ADDR = Schema(
 MULTICAST = Schema(
     name="multicast",
     about="multicast groups that network interfaces have joined",
-    ops=(*ops(56), Op(58, "new")),  # RTM_NEWMULTICAST; a dump answers with the type that asked
+    ops=(*ops(56), Op(58, "new")),  # RTM_NEWMULTICAST; rows of a dump have the type of the request
     key=("ifindex", "family", "multicast"),
     groups=("ipv4_mcaddr", "ipv6_mcaddr"),
     dump=Dump(58, (b"\x02" + bytes(7), b"\x0a" + bytes(7))),  # of IPv4 since Linux 6.15

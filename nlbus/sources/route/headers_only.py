@@ -1,4 +1,4 @@
-"""The other messages of rtnetlink: their headers, and little else. The rest is in the messages themselves."""
+"""The other messages of rtnetlink: their headers and few attributes."""
 
 import struct
 
@@ -82,7 +82,7 @@ NDUSEROPT = Schema(
 DCB = Schema(
     name="dcb",
     about="data centre bridging",
-    ops=(Op(78, "new"), Op(79, "new")),  # RTM_GETDCB and SETDCB are all there is
+    ops=(Op(78, "new"), Op(79, "new")),  # only RTM_GETDCB and RTM_SETDCB exist
     groups=("dcb",),
     header=(FAMILY, Field("cmd", U8), pad(2)),  # struct dcbmsg
 )
@@ -90,7 +90,7 @@ DCB = Schema(
 MDB = Schema(
     name="mdb",
     about="multicast databases of bridges",
-    ops=(*ops(84), Op(86, "new")),  # RTM_NEWMDB; asked for all, bridges answer with RTM_GETMDB
+    ops=(*ops(84), Op(86, "new")),  # RTM_NEWMDB; rows of a dump have RTM_GETMDB
     groups=("mdb",),
     dump=Dump(86, (b"\x07" + bytes(7),)),
     header=(FAMILY, pad(3), Field("ifindex", IFINDEX)),  # struct br_port_msg
@@ -115,7 +115,7 @@ NSID = Schema(
     ),
 )
 
-LINK_64 = 1  # IFLA_STATS_LINK_64; attribute n is asked for by bit n - 1
+LINK_64 = 1  # IFLA_STATS_LINK_64; bit n - 1 requests attribute n
 
 STATS = Schema(
     name="stats",
@@ -127,7 +127,7 @@ STATS = Schema(
     header=(FAMILY, pad(3), Field("ifindex", IFINDEX), Field("filter_mask", U32, display="hex")),
     prefix="IFLA_STATS_",  # struct if_stats_msg
     entries=(
-        Struct("IFLA_STATS_LINK_64", LINK_64, STATS64, least=OLDEST_STATS64),
+        Struct("IFLA_STATS_LINK_64", LINK_64, STATS64, min_size=OLDEST_STATS64),
         *ignored("IFLA_STATS_", UNSPEC=0),  # padding
         *ignored("IFLA_STATS_", LINK_XSTATS=2, LINK_XSTATS_SLAVE=3, LINK_OFFLOAD_XSTATS=4, AF_SPEC=5),
     ),

@@ -1,7 +1,7 @@
-"""link: the network interfaces, with statistics and what their kind has to say.
+"""link: network interfaces, with statistics and the attributes of their kind.
 
-Family bridge tells of it as a port of a bridge (`brport`), family inet6 of IPv6 on it (`ipv6_ifinfo`): other
-facts in the same messages, hence other tables.
+The same messages have other facts with family bridge (`brport`: ports of bridges) and family inet6
+(`ipv6_ifinfo`: IPv6 of an interface): hence three tables.
 """
 
 import struct
@@ -23,7 +23,7 @@ from nlbus.sources.route.names import (
     ops,
 )
 
-# struct ifinfomsg. The family is what tells the three tables apart.
+# struct ifinfomsg. The family tells the three tables apart.
 HEADER = (
     Field("", U8),
     pad(1),
@@ -121,7 +121,7 @@ LINK = Schema(
         ),
         Attr("IFLA_IFALIAS", 20, TEXT),
         Attr("IFLA_NUM_VF", 21, U32),
-        Struct("IFLA_STATS64", 23, STATS64, least=OLDEST_STATS64),
+        Struct("IFLA_STATS64", 23, STATS64, min_size=OLDEST_STATS64),
         Nest(
             "IFLA_AF_SPEC",
             26,

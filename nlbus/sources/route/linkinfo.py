@@ -1,6 +1,6 @@
-"""What a link of a kind says of itself (IFLA_INFO_DATA), and one that is a port of such a link (SLAVE_DATA).
+"""The attributes of links by their kind (IFLA_INFO_DATA), and of their ports (IFLA_INFO_SLAVE_DATA).
 
-A kind that is not here has its name in linkinfo_kind, and no columns: veth, dummy and wireguard tell nothing.
+Other kinds, such as veth, dummy and wireguard, have no attributes: only their name in linkinfo_kind.
 """
 
 from collections.abc import Mapping
@@ -216,7 +216,7 @@ TARGETS = 16  # BOND_MAX_ARP_TARGETS, BOND_MAX_NS_TARGETS
 
 
 def _targets(kernel: str, number: int, address: Type) -> Nest:
-    """Addresses; the numbers within are places in a list."""
+    """A list of addresses: the numbers in the nest are positions in it."""
     places = [List(kernel, i, address, repeated=True) for i in range(TARGETS)]
     return Nest(kernel, number, "IFLA_BOND_", places, column="-")
 
@@ -351,7 +351,7 @@ OVPN: Entries = (Attr("IFLA_OVPN_MODE", 1, U8, enum=numbered("p2p mp")),)  # OVP
 VRF: Entries = (Attr("IFLA_VRF_TABLE", 1, U32),)
 VRF_PORT: Entries = (Attr("IFLA_VRF_PORT_TABLE", 1, U32),)
 
-# A kind, the prefix of its attributes, and these.
+# Kind to (prefix of its attributes, attributes).
 KINDS: Mapping[str, tuple[str, Entries]] = {
     "vlan": ("IFLA_VLAN_", VLAN),
     "vxlan": ("IFLA_VXLAN_", VXLAN),

@@ -1,4 +1,4 @@
-"""What the numbers of rtnetlink are called: the kernel's names, lower case, without their prefix."""
+"""Names of rtnetlink's numbers: the kernel's names in lower case, without prefix."""
 
 from collections.abc import Mapping
 
@@ -8,12 +8,12 @@ from nlbus.schema.types import S32
 NLM_F_REPLACE = 0x100
 NEW_LINK, NEW_ADDR, NEW_ROUTE, NEW_NEIGH, NEW_RULE = 16, 20, 24, 28, 32  # RTM_NEW*; each RTM_DEL* is one more
 
-IFINDEX = S32  # an int to the kernel, though some headers say u32: one type, so that tables join
-CLOCK = "10ms"  # clock_t: USER_HZ is 100 on every architecture that is left
+IFINDEX = S32  # some headers say u32; one type, so that tables join
+CLOCK = "10ms"  # clock_t: USER_HZ is 100 on every architecture in use
 
 
 def ops(new: int) -> tuple[Op, ...]:
-    """What RTM_NEWx, of this number, and RTM_DELx say."""
+    """The events of RTM_NEWx, with this number, and of RTM_DELx."""
     return Op(new, "change", NLM_F_REPLACE, NLM_F_REPLACE), Op(new, "new"), Op(new + 1, "del")
 
 
@@ -176,7 +176,7 @@ TABLES = {0: "unspec", 252: "compat", 253: "default", 254: "main", 255: "local"}
 
 # RTNH_F_*
 HOP_FLAGS = bits("dead pervasive onlink offload linkdown unresolved trap")
-# RTM_F_* beside them; three have the names of others, and get ip's
+# and RTM_F_*; three names are taken already, so these have the names of ip
 ROUTE_FLAGS = {
     **HOP_FLAGS,
     **bits("notify cloned equalize prefix lookup_table fib_match rt_offload rt_trap", 8),
@@ -201,7 +201,7 @@ RULE_FLAGS = {
     **bits("permanent invert unresolved iif_detached oif_detached"),
     0x1_0000: "find_saddr",
 }
-# IPPROTO_*, those that rules and lookups know
+# IPPROTO_* of rules and lookups
 IP_PROTOCOLS = {
     1: "icmp",
     2: "igmp",

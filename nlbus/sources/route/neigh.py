@@ -1,4 +1,4 @@
-"""neigh: who is reached by which hardware address; fdb: who is behind which port of a bridge."""
+"""neigh: hardware addresses of neighbours; fdb: hardware addresses behind the ports of a bridge."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ NEIGH = Schema(
     name="neigh",
     about="neighbours",
     unless=(0, 1, 7),  # AF_BRIDGE: of fdb
-    ops=ops(NEW_NEIGH),  # the kernel also asks here for a resolver: RTM_GETNEIGH, of no table
+    ops=ops(NEW_NEIGH),  # the group also has requests for a resolver, RTM_GETNEIGH: no table
     key=("ifindex", "family", "dst"),
     groups=("neigh",),
     dump=Dump(
@@ -48,7 +48,7 @@ NEIGH = Schema(
             "NDA_CACHEINFO",
             3,
             (
-                Field("confirmed", U32, CLOCK),  # so long ago
+                Field("confirmed", U32, CLOCK),  # the time since
                 Field("used", U32, CLOCK),
                 Field("updated", U32, CLOCK),
                 Field("refcnt", U32),
@@ -58,7 +58,9 @@ NEIGH = Schema(
         Attr("NDA_VLAN", 5, U16),
         Attr("NDA_PORT", 6, BE16),
         Attr("NDA_VNI", 7, U32),
-        Attr("NDA_IFINDEX", 8, IFINDEX, column="dst_ifindex"),  # dst is reached by it; ndm_ifindex is ours
+        Attr(
+            "NDA_IFINDEX", 8, IFINDEX, column="dst_ifindex"
+        ),  # the interface to dst; ndm_ifindex is the device itself
         Attr("NDA_MASTER", 9, IFINDEX),
         Attr("NDA_LINK_NETNSID", 10, S32),
         Attr("NDA_SRC_VNI", 11, U32),

@@ -1,4 +1,4 @@
-"""netconf: how the protocols of a link are set, as in /proc/sys/net/*/conf/."""
+"""netconf: settings of protocols per link, as in /proc/sys/net/*/conf/."""
 
 from nlbus.schema.schema import Attr, Dump, Schema
 from nlbus.schema.types import S32, U8, Field
@@ -14,7 +14,7 @@ NETCONF = Schema(
     header=(Field("family", U8, enum=FAMILIES),),  # struct netconfmsg
     prefix="NETCONFA_",
     entries=(
-        Attr("NETCONFA_IFINDEX", 1, IFINDEX),  # -1: all, -2: default, as among the files
+        Attr("NETCONFA_IFINDEX", 1, IFINDEX),  # -1: all, -2: default, as the files are named
         Attr("NETCONFA_FORWARDING", 2, S32),
         Attr("NETCONFA_RP_FILTER", 3, S32),
         Attr("NETCONFA_MC_FORWARDING", 4, S32),

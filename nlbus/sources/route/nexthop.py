@@ -1,4 +1,4 @@
-"""nexthop: next hops that routes refer to, and groups of them; nexthop_bucket: of the resilient groups."""
+"""nexthop: next hops of routes, and groups of them; nexthop_bucket: the buckets of resilient groups."""
 
 from nlbus.schema.schema import Attr, Dump, Filter, Nest, Schema, Structs, ignored
 from nlbus.schema.types import ADDRESS, BYTES, FLAG, U8, U16, U32, U64, WEIGHT, Field, pad
@@ -63,7 +63,7 @@ NEXTHOP = Schema(
 
 NEXTHOP_BUCKET = Schema(
     name="nexthop_bucket",
-    about="which next hop the buckets of a resilient group lead to",
+    about="buckets of resilient groups, with their next hops",
     ops=ops(116),  # RTM_NEWNEXTHOPBUCKET
     key=("id", "res_bucket_index"),
     groups=("nexthop",),

@@ -56,18 +56,18 @@ HEADER = (
 
 # struct rtnexthop
 HOP = (
-    Field("", U16),  # its length
+    Field("", U16),  # length
     Field("flags", U8, flags=HOP_FLAGS),
-    Field("hops", U8),  # the weight less 1
+    Field("hops", U8),  # weight - 1; of multicast routes the TTL threshold
     Field("ifindex", IFINDEX),
 )
 
 ROUTES = Schema(
     name="route",
-    about="routes, but those of MPLS",
+    about="routes, except those of MPLS",
     ops=ops(NEW_ROUTE),
     unless=(0, 1, AF_MPLS),
-    # IPv6 has routes that differ by their next hop alone: fe80::/64 on every link.
+    # Routes of IPv6 may differ only by their next hop: fe80::/64 on every link.
     key=("family", "table", "dst", "dst_len", "src", "src_len", "tos", "priority", "oif", "gateway"),
     groups=("ipv4_route", "ipv6_route", "ipv4_mroute", "ipv6_mroute", "phonet_route"),
     dump=Dump(
@@ -77,7 +77,7 @@ ROUTES = Schema(
             # Not the family: of one alone, the kernel ends the dump as if it were complete before a route
             # of more than 32 KiB. Of all, it refuses.
             Filter("table", 4, number=15),
-            # Rows of multicast routing have protocols that the kernel's filter does not know of.
+            # The kernel's filter never lists multicast routes, which have these protocols.
             Filter("protocol", 1, at=5, unless=(RTPROT_STATIC, RTPROT_MROUTED)),
             # A route whose nexthop object is a blackhole has another type in the kernel's table.
             Filter("type", 1, at=7, unless=(RTN_BLACKHOLE,)),
@@ -160,7 +160,7 @@ ROUTES = Schema(
         Attr("RTA_VIA", 18, VIA),
         Attr("RTA_PREF", 20, U8, enum=ROUTER_PREFERENCES),
         Attr("RTA_ENCAP_TYPE", 21, U16, enum=ENCAPSULATIONS),
-        Attr("RTA_ENCAP", 22, BYTES, display="hex"),  # attributes of this kind of encapsulation
+        Attr("RTA_ENCAP", 22, BYTES, display="hex"),  # attributes, depending on the type
         Attr("RTA_EXPIRES", 23, UINT, CLOCK),
         Attr("RTA_UID", 25, U32),
         Attr("RTA_IP_PROTO", 27, U8, enum=IP_PROTOCOLS),
@@ -174,7 +174,7 @@ ROUTES = Schema(
 
 MPLS_ROUTE = Schema(
     name="mpls_route",
-    about="routes of MPLS: from a label to others",
+    about="routes of MPLS: from a label to labels",
     ops=ops(NEW_ROUTE),
     selector=(0, 1, AF_MPLS),
     key=("dst",),

@@ -1,4 +1,4 @@
-"""rule: which routing table is asked for which packet."""
+"""rule: policy routing, the choice of a routing table per packet."""
 
 from nlbus.schema.schema import Attr, Dump, Filter, Schema, Struct, ignored
 from nlbus.schema.types import ADDRESS, BE32, BE64, TEXT, U8, U16, U32, Field, pad
@@ -45,7 +45,7 @@ RULE = Schema(
         Attr("FRA_FLOW", 11, U32),
         Attr("FRA_TUN_ID", 12, BE64),
         Attr("FRA_SUPPRESS_IFGROUP", 13, U32),
-        # The kernel always says it, and means nothing by -1.
+        # The kernel always sends it; -1 means none.
         Struct("FRA_SUPPRESS_PREFIXLEN", 14, (Field("suppress_prefixlen", U32, absent=-1),), column="-"),
         Attr("FRA_TABLE", 15, U32, enum=TABLES),
         Attr("FRA_FWMASK", 16, U32, display="hex"),

@@ -1,4 +1,4 @@
-"""What tunnels say of themselves: the older kinds, which share their attributes."""
+"""Attributes of the older kinds of tunnels, which share them."""
 
 from nlbus.schema.schema import Attr
 from nlbus.schema.types import ADDRESS, BE16, BE32, FLAG, IPV6, U8, U16, U32, Type

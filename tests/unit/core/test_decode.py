@@ -231,7 +231,7 @@ def test_columns_that_nobody_asked_for() -> None:
 
 @pytest.mark.parametrize(
     "entry",
-    [MTU, HOPS, Attr("P_A", 1, ADDRESS), Struct("P_S", 1, (Field("a", U32), Field("b", U32)), least=4)],
+    [MTU, HOPS, Attr("P_A", 1, ADDRESS), Struct("P_S", 1, (Field("a", U32), Field("b", U32)), min_size=4)],
     ids=lambda entry: type(entry).__name__,
 )
 def test_shorter_than_its_type(entry: Entry) -> None:
@@ -247,7 +247,7 @@ def test_an_attribute_that_is_cut_marks_the_row_and_those_before_it_count() -> N
 
 
 def test_a_struct_of_an_older_kernel_has_fewer_fields() -> None:
-    kind = schema(Struct("P_S", 1, (Field("a", U32), Field("b", U32)), least=4))
+    kind = schema(Struct("P_S", 1, (Field("a", U32), Field("b", U32)), min_size=4))
     found = agree(kind, [(KIND, 0, attribute(1, bytes(size))) for size in (4, 7, 8, 100)])
     assert [row["s_b"] for row in found.rows] == [None, None, 0, 0]
     assert not any(found.damaged)

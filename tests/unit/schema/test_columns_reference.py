@@ -22,7 +22,7 @@ SCHEMA = Schema(
         Attr("X_VIA", 4, VIA),
         Attr("X_N", 5, UINT),
         Attr("X_ON", 6, FLAG),
-        Struct("X_S", 7, FIELDS, least=2),
+        Struct("X_S", 7, FIELDS, min_size=2),
         List("X_L", 8, U16),
         List("X_NAME", 9, TEXT, repeated=True),
         Nest("X_NEST", 10, "XN_", (Attr("XN_ID", 1, U8), Attr("XN_RAW", 2, fixed(3)))),
