@@ -6,6 +6,9 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/.tools
 ASAN := build/asan
+FUZZ := build/fuzz
+SECONDS ?= 600
+TARGET ?= all
 STARTERS := bench cli demo examples instructions packaging pytest_plugin doc_examples recipes
 
 # An ordinary user gets a user namespace, in which tests may make network namespaces, and one to come back to.
@@ -14,7 +17,7 @@ UNSHARE = $(shell test "$$(id -u)" = 0 || { unshare -Urn true && echo unshare -U
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo kmod install-kmod test test-kmod test-kmod-debug guest lint lint-kmod format bench bench-gate soak \
-	test-asan clean
+	test-asan fuzz clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -101,6 +104,23 @@ test-asan: build $(TOOLS) ## Unit and kernel tests under ASan and UBSan
 		UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONMALLOC=malloc \
 		../../$(PY) -m pytest $(STARTERS:%=--ignore-glob='*/test_%*.py') \
 		tests/sanitize/instrumented.py tests/unit tests/kernel
+
+# clang counts edges of the compiled modules, atheris those of Python. Its runtime is preloaded: no other is linked.
+$(FUZZ)/packages/.ready: pyproject.toml
+	@mkdir -p $(@D) && $(PY) -m pip install --quiet --upgrade --target $(@D) --group fuzz
+	@touch $@
+
+# TARGET: some of tests/fuzz/targets.py, or all; SECONDS: of all together.
+fuzz: build $(TOOLS) $(FUZZ)/packages/.ready ## Coverage-guided fuzzing: make fuzz SECONDS=600 TARGET="route bus"
+	@mkdir -p $(FUZZ)/tree && rm -rf $(FUZZ)/tree/tests
+	@tar -c --exclude-vcs --exclude=./build --exclude=./.venv --exclude='*.so' --exclude=__pycache__ . | \
+		tar -x -C $(FUZZ)/tree
+	cd $(FUZZ)/tree && CC="clang -fsanitize=address,fuzzer-no-link -fno-omit-frame-pointer -g1" LDSHARED="clang -shared" \
+		../../../$(PY) setup.py --quiet build_ext --inplace 2>build.log || { cat build.log >&2; exit 1; }
+	cd $(FUZZ)/tree && OPENBLAS_NUM_THREADS=1 PYTHONPATH="$$PWD:$$PWD/../packages" \
+		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=16 \
+		LD_PRELOAD="$$PWD/../packages/asan_with_fuzzer.so" \
+		../../../$(PY) -m tests.fuzz $(TARGET) --seconds $(SECONDS) --to ..
 
 clean: ## Remove whatever was made here, .venv too
 	rm -rf $(VENV) build dist .pytest_tmp *.egg-info .*_cache .hypothesis .benchmarks
