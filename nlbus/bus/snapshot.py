@@ -6,6 +6,7 @@ import errno
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from itertools import count, islice
 from threading import Event
 from time import time_ns
@@ -70,7 +71,7 @@ def _snapshot(source: str, table: str, where: Expression | None, columns: Iterab
     def decoded(batches: Iterable[Batch]) -> list[Table]:
         return pipelined(lambda batch: query.table(batch, table), batches)
 
-    return Table.concat([query.empty(table), *_all(query, table, SNAPSHOT, decoded)])
+    return Table.concat([query.empty(table), *_all(query, table, SNAPSHOT, decoded, lean=True)])
 
 
 class Snapshots:
@@ -125,12 +126,21 @@ class Snapshots:
         return [batch for batches in every for batch in batches if batch]
 
 
-def _all(query: Query, table: str, origin: int, take: Callable[[Iterable[Batch]], list[T]]) -> list[T]:
-    """The results of `take` for the batches of a dump."""
+def _all(
+    query: Query,
+    table: str,
+    origin: int,
+    take: Callable[[Iterable[Batch]], list[T]],
+    *,
+    lean: bool = False,
+) -> list[T]:
+    """The results of `take` for the batches of a dump. lean: without attributes that `query` does not read."""
     dump = _dump_of(query, table)
     if not isinstance(dump, Dump):
         datagrams = dump()
         return take(_made(query, some, origin) for some in iter(lambda: [*islice(datagrams, MANY)], []))
+    if lean and dump.lean and not query.reads(table, dump.lean.prefix):
+        dump = replace(dump, headers=dump.lean.headers)
     filters = _filters(query, table, dump)
     for _ in range(RETRIES):
         try:

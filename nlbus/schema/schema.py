@@ -133,6 +133,14 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
+class Lean:
+    """Headers for a dump that leaves out the columns with this prefix: sent if nobody reads them."""
+
+    prefix: str
+    headers: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Dump:
     """The requests that together list all objects of a kind: NLM_F_DUMP, strictly checked.
 
@@ -142,6 +150,7 @@ class Dump:
     type: int
     headers: Sequence[bytes]
     filters: Sequence[Filter] = ()
+    lean: Lean | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

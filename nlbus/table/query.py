@@ -93,6 +93,11 @@ class Query:
             return wanted
         return wanted | self.where.columns
 
+    def reads(self, name: str, prefix: str) -> bool:
+        """Whether the decoder fills a column of this table whose name begins so."""
+        decoded = self._decoded(name)
+        return decoded is None or any(column.startswith(prefix) for column in decoded)
+
     def empty(self, name: str | Topic) -> Table:
         """The table without rows. SchemaError."""
         if isinstance(name, Topic):

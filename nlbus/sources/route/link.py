@@ -7,7 +7,7 @@ The same messages have other facts with family bridge (`brport`: ports of bridge
 import struct
 from dataclasses import replace
 
-from nlbus.schema.schema import Attr, Dump, Entry, Filter, List, Nest, Schema, Select, Struct, ignored
+from nlbus.schema.schema import Attr, Dump, Entry, Filter, Lean, List, Nest, Schema, Select, Struct, ignored
 from nlbus.schema.types import BYTES, LLADDR, S32, TEXT, U8, U16, U32, U64, UINT, Field, fixed, pad
 from nlbus.sources.route.linkinfo import BRIDGE_PORT, KINDS, PORT_KINDS
 from nlbus.sources.route.names import (
@@ -62,6 +62,8 @@ STATS64 = (
     Field("rx_otherhost_dropped", U64, "packets"),  # since 5.19
 )
 OLDEST_STATS64 = 23 * 8
+IFLA_EXT_MASK = 29
+SKIP_STATS, MRP = 1 << 3, 1 << 4  # RTEXT_FILTER_*
 
 INET6: tuple[Entry, ...] = (
     Attr("IFLA_INET6_FLAGS", 1, U32, display="hex"),
@@ -82,7 +84,11 @@ INET6: tuple[Entry, ...] = (
     *ignored("IFLA_INET6_", STATS=3, MCAST=4, ICMP6STATS=6),
 )
 
-EXT_MASK = struct.pack("=HHI", 8, 29, 1 << 4)  # IFLA_EXT_MASK: RTEXT_FILTER_MRP
+
+def _header(mask: int) -> bytes:
+    """A struct ifinfomsg for all links, and IFLA_EXT_MASK."""
+    return bytes(16) + struct.pack("=HHI", 8, IFLA_EXT_MASK, mask)
+
 
 LINK = Schema(
     name="link",
@@ -93,7 +99,12 @@ LINK = Schema(
     groups=("link",),
     # Without a mask the kernel ends the dump, as if it were complete, before a link of more than 32 KiB. With
     # one it makes room first; this bit adds nothing to such a dump.
-    dump=Dump(18, (bytes(16) + EXT_MASK,), (Filter("master", 4, number=10),)),
+    dump=Dump(
+        18,
+        (_header(MRP),),
+        (Filter("master", 4, number=10),),
+        Lean("stats64_", (_header(MRP | SKIP_STATS),)),
+    ),
     header=HEADER,
     prefix="IFLA_",
     entries=(

@@ -1,6 +1,8 @@
 """Conditions that the kernel checks give the rows that filtering afterwards gives: alone, and in pairs."""
 
 import socket
+import struct
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -14,6 +16,7 @@ from nlbus.bus import snapshot as dumping
 from nlbus.kernel.requests import Requests
 from nlbus.schema.schema import Dump, Filter
 from nlbus.sources import find
+from nlbus.sources.route.link import SKIP_STATS
 from nlbus.table.conditions import parse
 from nlbus.table.query import Query
 from nlbus.table.received import SNAPSHOT
@@ -21,7 +24,7 @@ from tests.support.multicast_routing import multicast_routes
 from tests.support.route_scene import Scene
 from tests.support.sockets import drain, ip, run, track_connections
 
-RTM_GETMULTICAST = 58
+RTM_GETMULTICAST, RTA_TABLE = 58, 15
 # These change while nothing happens.
 RESTLESS = ("nl_row", "nl_time", "cacheinfo_", "timeout", "expires", "stats")
 MORE = (
@@ -170,3 +173,32 @@ def test_requests_that_the_kernel_does_not_support_add_nothing() -> None:
     assert dumped(supported, unsupported) == dumped(unsupported, supported) == dumped(supported) > 0
     with pytest.raises(KernelError, match="dumping route multicast: Operation not supported"):
         dumped(unsupported, unsupported)
+
+
+def test_statistics_that_nobody_reads_are_not_dumped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def body(header: bytes, filters: Mapping[Filter, bytes]) -> bytes:
+        skipped.append(bool(int.from_bytes(header[-4:], sys.byteorder) & SKIP_STATS))
+        return plain_body(header, filters)
+
+    ip("link set lo up", "link add va type veth peer name vb", "link set va up", "link set vb up")
+    skipped: list[bool] = []
+    plain_body = dumping._body
+    monkeypatch.setattr(dumping, "_body", body)
+    whole = snapshot("route", "link")
+    assert skipped == [False]
+    names = [each.name for each in whole.columns if not each.name.startswith(("nl_", "stats64_"))]
+    assert [*snapshot("route", "link", columns=names).select(names).iter_rows()] == [
+        *whole.select(names).iter_rows()
+    ]
+    received = field("stats64_rx_packets") >= 0
+    assert len(snapshot("route", "link", columns=["ifname"], where=received)) == len(whole)
+    assert len(snapshot("route", "link", columns=["ifname", "stats64_tx_bytes"])) == len(whole)
+    assert skipped == [False, True, False, False]
+
+
+def test_a_refused_dump_is_an_error_with_the_kernels_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = struct.pack("=HHI", 8, RTA_TABLE, 7777)
+    monkeypatch.setattr(dumping, "_body", lambda *_: bytes([socket.AF_INET]) + bytes(11) + table)
+    with pytest.raises(KernelError, match="dumping route route: No such file or directory") as caught:
+        snapshot("route", "route")
+    assert caught.value.extack.endswith("table does not exist")
