@@ -85,11 +85,11 @@ struct gen_tally {
 
 extern struct gen_settings gen_set;
 
-/* gen_call.c */
+/* call.c */
 void gen_publish(struct gen *g, struct gen_event *event, struct gen_tally *tally);
 void gen_add_up(struct gen *g, const struct gen_tally *tally);
 
-/* gen_context.c */
+/* context.c */
 int gen_run(struct gen *g);
 
 #endif /* _NLBUS_GEN_H */

@@ -29,8 +29,8 @@ struct input_chain {
 };
 
 /*
- * Not NL_SET_ERR_MSG_ATTR(), for the fault is in no attribute. @at is NULL or points into the
- * message behind its nlmsghdr: netlink_ack() can report no other place.
+ * Not NL_SET_ERR_MSG_ATTR(), because the fault is not in an attribute. @at is NULL or points into
+ * the message behind its nlmsghdr: netlink_ack() can report no other place.
  */
 static int input_refuse(const struct input_chain *c, const void *at, const char *why)
 {

@@ -131,8 +131,8 @@ static bool pending_differs(const struct nlbus_pending *p, const struct nlbus_re
 }
 
 /*
- * Append one event. @room: size of the datagram, if one must be allocated. Returns -ENOSPC if the
- * datagram has no room left: send it, then retry; never if nothing is pending. Or -ENOMEM.
+ * Append one event. @room: size of the datagram, if one must be allocated. Returns 0; -ENOSPC if
+ * the pending datagram has no room left: send it, then retry; or -ENOMEM.
  */
 int nlbus_pending_add(struct nlbus_pending *p, const struct nlbus_record *event, u32 room,
 		      u32 chain_bytes, bool timed)

@@ -59,7 +59,7 @@ static void worker_take_lost(struct nlbus_net *nn, struct nlbus_ring *ring)
 	ring->other_seen = other;
 }
 
-/* Have publishers wake us for more than @ahead bytes. Returns false if there are, or losses. */
+/* Have publishers wake us for more than @ahead bytes. False if so many, or losses, wait already. */
 static bool worker_sleep(struct nlbus_ring *ring, unsigned long ahead)
 {
 	WRITE_ONCE(ring->wake_at, ring->tail + ahead);

@@ -1,4 +1,4 @@
-"""What of the events is shown, and how: as rows of tables, some of them, or as they come."""
+"""Views: the selected rows of tables, or undecoded messages, as records and lines."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,15 +17,15 @@ from nlbus.sources.uevent import variables
 from nlbus.table.query import Query, tables_with
 
 OF_ONE_TABLE = ("csv", "arrow", "parquet")
-COMMON = ("nl_time", "nl_op")  # beside the columns that were chosen, where rows come as time goes on
+COMMON = ("nl_time", "nl_op")  # precede the selected columns of live events
 
-# Told by the rest of a record, or of no use outside of the batch.
+# Redundant in a record, or meaningless outside the batch.
 LEFT_OUT = ("nl_row", "nl_time", "nl_origin", "nl_group")
 
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """The values of the options that say what is shown."""
+    """The values of the options that select what is shown."""
 
     output: str
     tables: list[str]
@@ -47,17 +47,17 @@ class ViewOptions:
 
     @property
     def chooses(self) -> bool:
-        """Whether there is more to it than the source's messages as they come."""
+        """Whether the options select tables, columns or rows."""
         return bool(self.tables or self.columns or self.where is not None or self.match)
 
     @property
     def complete(self) -> bool:
-        """Whether all columns are wanted, where none are named."""
+        """Whether all columns are shown if none are named."""
         return self.everything or self.output != "text"
 
 
 class View:
-    """Makes records of the batches of a source, and lines of these. SchemaError, UnknownColumn."""
+    """Turns batches of a source into records, and records into lines. SchemaError, UnknownColumn."""
 
     def __init__(
         self, source: Source, view_options: ViewOptions, names: InterfaceNames | None = None
@@ -72,26 +72,26 @@ class View:
             or view_options.output in OF_ONE_TABLE
             or (source.schemas and not view_options.raw)
         ):
-            looked_at = sorted(() if view_options.where is None else view_options.where.columns)
+            conditions = sorted(() if view_options.where is None else view_options.where.columns)
             keys = ["env"] if view_options.match and source.name == "uevent" else list(view_options.match)
-            found = tables_with(source, view_options.tables, [*view_options.columns, *looked_at, *keys])
+            found = tables_with(source, view_options.tables, [*view_options.columns, *conditions, *keys])
             columns = {
                 name: wanted_columns(source, name, view_options.columns, view_options.complete, keys)
                 for name in found
             }
             self._query = Query(source, columns, view_options.where)
-        # Where tables were asked for, those that bring them.
+        # The groups of the selected tables; none: the default.
         self.groups = list(self._query.groups) if view_options.chooses and self._query else []
         self._words = RowText(
             source, view_options.columns, view_options.everything, names or InterfaceNames()
         )
 
     def present(self, wanted: bool) -> bool | list[str]:
-        """What to ask for of that which is there: the tables that are shown, or all of the groups'."""
+        """The value of snapshot= for `wanted`: the shown tables, or True for all tables of the groups."""
         return self._query.order if wanted and self.groups and self._query else wanted
 
     def records(self, batch: Batch, limit: int | None = None) -> Iterator[Record]:
-        """A record an event, in the order of arrival, `limit` at most."""
+        """One record per event, in the order of arrival, at most `limit`."""
         rows: dict[int, tuple[str, dict[str, Any]]] = {}
         if self._query is not None:
             for name, row in self._query.rows(batch):
@@ -102,7 +102,7 @@ class View:
 
     @property
     def only(self) -> Table:
-        """The table, without rows, where there is but one. UsageError."""
+        """The one table, without rows. UsageError if there are several."""
         assert self._query is not None
         if len(self._query.tables) != 1:
             raise click.UsageError(
@@ -113,12 +113,12 @@ class View:
 
     @property
     def table_name(self) -> str:
-        """The name of that table."""
+        """The name of the one table."""
         assert self._query is not None
         return self._query.tables[0]
 
     def table(self, batch: Batch) -> Table:
-        """Its rows."""
+        """The rows of the one table in this batch."""
         assert self._query is not None
         table = self._query.table(batch, self.table_name)
         if self._options.match:
@@ -150,7 +150,7 @@ class View:
 
 
 def prepared(source: Source, row: dict[str, Any]) -> dict[str, Any]:
-    """A row as it is shown: the variables of a uevent by their names."""
+    """A row as shown: a uevent has its variables by name."""
     if source.name == "uevent" and "env" in row:
         row["env"] = variables(row["env"])
     return row
@@ -159,7 +159,7 @@ def prepared(source: Source, row: dict[str, Any]) -> dict[str, Any]:
 def wanted_columns(
     source: Source, table: str, columns: list[str], every: bool, keys: Sequence[str] = ()
 ) -> list[str] | None:
-    """What is decoded of a table, `keys` in any case; None: all."""
+    """The columns of a table to decode, `keys` always included; None: all."""
     if not columns and every:
         return None
     names = [column.name for column in Query(source).empty(table).columns if column.name not in NL_NAMES]
