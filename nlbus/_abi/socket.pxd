@@ -236,6 +236,7 @@ cdef extern from "<unistd.h>" nogil:
         F_OK
 
     int access(const char *path, int mode)
+    uint32_t geteuid()
     int close(int fd)
     ssize_t read(int fd, void *buffer, size_t length)
     ssize_t write(int fd, const void *buffer, size_t length)

@@ -7,6 +7,7 @@ while anything views it: the next receive takes another from the pool.
 """
 
 cimport cython
+from libc.errno cimport ENOMEM
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, realloc
 
@@ -27,7 +28,7 @@ cdef class Pool:
         self.close()
 
     cdef Block arena(self):
-        """An arena to receive into: a used one if there is any, for its pages are backed already."""
+        """An arena to receive into: a used one if there is any, for its pages are backed already. OSError."""
         cdef Block block = Block.__new__(Block)
         if self.count:
             self.count -= 1
@@ -37,7 +38,7 @@ cdef class Pool:
         else:
             block.base = <uint8_t *> reserve(ARENA_SIZE)
             if block.base == NULL:
-                raise MemoryError(f"no address space for an arena of {ARENA_SIZE} bytes")
+                raise OSError(ENOMEM, "mmap")
             block.touched = 0
         block.mapped = True
         block.pool = self

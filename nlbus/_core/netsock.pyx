@@ -30,6 +30,13 @@ cdef int set_option(int fd, int level, int option, int value) noexcept nogil:
     return setsockopt(fd, level, option, &value, sizeof(value))
 
 
+cdef int need_option(int fd, int level, int option, int value, str name) except -1:
+    """Set an option that we cannot do without. OSError that says its name."""
+    if set_option(fd, level, option, value) < 0:
+        raise OSError(errno, name)
+    return 0
+
+
 cdef int open_netlink(int protocol) except -1:
     """A socket that is not bound yet. OSError."""
     cdef int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)

@@ -33,7 +33,8 @@ cdef class Arrival:
         self.where = path
         if uevents:
             self.fd = open_netlink(NETLINK_KOBJECT_UEVENT)
-            fcntl(self.fd, F_SETFL, O_NONBLOCK)
+            if fcntl(self.fd, F_SETFL, O_NONBLOCK) < 0:
+                raise OSError(errno, "fcntl")
             keep_only(self.fd, b"add@/module/" + module + b"\0")
             bind_netlink(self.fd, 0, 1)
         else:
@@ -89,10 +90,14 @@ cdef int keep_only(int fd, bytes start) except -1:
 cdef int every_second() except -1:
     """A timer that is readable each second. OSError."""
     cdef itimerspec when
+    cdef int error
     cdef int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
     if fd < 0:
         raise OSError(errno, "timerfd_create")
     memset(&when, 0, sizeof(when))
     when.it_value.tv_sec = when.it_interval.tv_sec = 1
-    timerfd_settime(fd, 0, &when, NULL)
+    if timerfd_settime(fd, 0, &when, NULL) < 0:
+        error = errno
+        close(fd)
+        raise OSError(error, "timerfd_settime")
     return fd

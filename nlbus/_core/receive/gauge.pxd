@@ -18,7 +18,7 @@ cdef class Gauge:
 
     cdef watch(self, int protocol, uint32_t groups)
     cdef uint32_t used(self) noexcept nogil
-    cdef uint32_t read_drops(self, uint64_t charge) noexcept nogil
+    cdef uint32_t read_drops(self, uint64_t charge, bint ours) noexcept nogil
     cdef bint read_error(self) noexcept nogil
     cdef void grow(self) noexcept nogil
     cdef void release(self) noexcept

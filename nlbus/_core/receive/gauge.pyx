@@ -41,15 +41,18 @@ cdef class Gauge:
     cdef uint32_t used(self) noexcept nogil:
         """Bytes of truesize that are queued now."""
         cdef uint32_t info[SK_MEMINFO_VARS]
-        read_meminfo(self.fd, info)
+        if not read_meminfo(self.fd, info):
+            return self.granted  # which is no less
         self.granted = info[SK_MEMINFO_RCVBUF]
         return info[SK_MEMINFO_RMEM_ALLOC]
 
-    cdef uint32_t read_drops(self, uint64_t charge) noexcept nogil:
-        """Datagrams dropped since the last time; at least `charge` bytes were received since."""
+    cdef uint32_t read_drops(self, uint64_t charge, bint ours) noexcept nogil:
+        """Datagrams dropped since the last time; at least `charge` bytes were received since. ours: whether
+        what filled the buffer was mostly of those whom we believe: then it grows."""
         cdef uint32_t info[SK_MEMINFO_VARS]
         cdef uint32_t news
-        read_meminfo(self.fd, info)
+        if not read_meminfo(self.fd, info):
+            return 0
         self.granted = info[SK_MEMINFO_RCVBUF]
         self.peak = max(self.peak, info[SK_MEMINFO_RMEM_ALLOC] + charge)
         news = info[SK_MEMINFO_DROPS] - self.drops_seen
@@ -57,7 +60,7 @@ cdef class Gauge:
             self.drops_seen = info[SK_MEMINFO_DROPS]
             self.dropped += news
             self.peak = max(self.peak, self.granted)
-            if self.granted < self.limit:
+            if ours and self.granted < self.limit:
                 self.grow()
         return news
 
@@ -90,9 +93,9 @@ cdef class Gauge:
         self.sentinel = -1
 
 
-cdef void read_meminfo(int fd, uint32_t *info) noexcept nogil:
+cdef bint read_meminfo(int fd, uint32_t *info) noexcept nogil:
     cdef uint32_t length = SK_MEMINFO_VARS * sizeof(uint32_t)
-    getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &length)
+    return getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &length) == 0
 
 
 cdef bint set_buffer(int fd, size_t size) noexcept nogil:

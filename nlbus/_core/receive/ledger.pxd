@@ -46,7 +46,6 @@ cdef class Ledger:
     cdef stream *streams
     cdef uint32_t *index          # open addressing; 0 is empty, else position + 1
     cdef uint32_t count
-    cdef uint32_t slots           # of index, a power of two
     cdef uint64_t serial
     cdef uint32_t members         # groups joined now
     cdef uint32_t stable          # groups joined since before anything that is still queued was sent
@@ -54,8 +53,7 @@ cdef class Ledger:
     cdef loss_row *rows
     cdef size_t row_count
     cdef size_t row_room
-    cdef bint overflow            # no memory for a row: the totals still count it
-    cdef readonly uint64_t lost   # events, ever
+    cdef readonly uint64_t lost   # events, ever; never wraps
     cdef readonly uint64_t lost_datagrams
     cdef readonly uint64_t explained      # drops of the socket that gaps and missing copies explain
     cdef readonly uint64_t evicted        # streams
@@ -67,7 +65,10 @@ cdef class Ledger:
     cdef void drained(self) noexcept nogil
     cdef void add_row(self, cause why, uint64_t stream, uint64_t count, bint exact,
                       int64_t earliest, int64_t latest) noexcept nogil
+    cdef loss_row *row_for(self, cause why) noexcept nogil
+    cdef size_t move_rows(self, loss_row *to) noexcept nogil
     cdef bytes take_rows(self)
+    cdef bint may_be_copy(self, uint32_t groups, uint32_t by) noexcept nogil
     cdef stream *find(self, uint32_t portid, uint64_t instance, uint32_t groups) noexcept nogil
     cdef stream *open(self, uint32_t portid, uint32_t uid, uint64_t instance, uint32_t groups) noexcept nogil
     cdef void begin(self, stream *s, const nlbus_batch *head, uint32_t by) noexcept nogil

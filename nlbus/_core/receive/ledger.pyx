@@ -12,21 +12,41 @@ may have joined while it was on its way from group to group, as with a stream's 
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memset
+from libc.errno cimport ENOMEM
+from libc.stdint cimport UINT64_MAX, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memset
 
 from nlbus._abi.bits cimport popcount
 from nlbus._abi.nlbus cimport nlbus_batch
+from nlbus._abi.socket cimport CLOCK_REALTIME, clock_ns, geteuid, getrandom, munmap, reserve
 
 cdef enum:
     MAX_STREAMS = 16384
+    SLOTS = 2 * MAX_STREAMS       # of the index, a power of two
+    CAUSES = 3
+    FIRST_ROWS = 16
     ALL = 32                      # copies: more than a datagram can miss
 
 
+# Of this process: whoever chooses instances and groups shall not know which streams collide.
+cdef uint64_t[4] secrets
+if getrandom(secrets, sizeof(secrets), 0) != sizeof(secrets):
+    secrets[0] = <uint64_t> clock_ns(CLOCK_REALTIME) * 0x9E3779B97F4A7C15ULL
+    secrets[1] = secrets[0] * 0xD1342543DE82EF95ULL
+
+
 cdef inline uint32_t hash_stream(uint32_t portid, uint64_t instance, uint32_t groups) noexcept nogil:
-    cdef uint64_t mixed = (instance ^ (<uint64_t> portid << 32 | groups)) * 0x9E3779B97F4A7C15ULL
+    cdef uint64_t mixed = (instance ^ secrets[3]) * (secrets[0] | 1)
+    mixed += (<uint64_t> portid << 32 | groups) * (secrets[1] | 1)
+    mixed ^= mixed >> 32
+    mixed *= secrets[2] | 1
     return <uint32_t> (mixed >> 32)
+
+
+cdef inline uint64_t saturated(uint64_t total, uint64_t more) noexcept nogil:
+    """The sum, or what is largest: numbers may lie so far that it would wrap."""
+    return total + more if total + more >= total else UINT64_MAX
 
 
 cdef inline uint32_t repeated(const stream *s, uint32_t repeats) noexcept nogil:
@@ -39,15 +59,19 @@ cdef inline uint32_t repeated(const stream *s, uint32_t repeats) noexcept nogil:
 cdef class Ledger:
     def __cinit__(self, uint32_t members=0):
         self.members = self.stable = members
-        self.slots = 64
-        self.streams = <stream *> malloc(self.slots // 2 * sizeof(stream))
-        self.index = <uint32_t *> calloc(self.slots, sizeof(uint32_t))
-        if self.streams == NULL or self.index == NULL:
-            raise MemoryError("no memory for a ledger")
+        self.row_room = FIRST_ROWS
+        self.rows = <loss_row *> malloc(FIRST_ROWS * sizeof(loss_row))
+        # Room for all from the start, backed by memory only as far as it is used: later, nothing can fail.
+        self.streams = <stream *> reserve(MAX_STREAMS * sizeof(stream))
+        self.index = <uint32_t *> reserve(SLOTS * sizeof(uint32_t))
+        if self.rows == NULL or self.streams == NULL or self.index == NULL:
+            raise OSError(ENOMEM, "malloc")
 
     def __dealloc__(self):
-        free(self.streams)
-        free(self.index)
+        if self.streams != NULL:
+            munmap(self.streams, MAX_STREAMS * sizeof(stream))
+        if self.index != NULL:
+            munmap(self.index, SLOTS * sizeof(uint32_t))
         free(self.rows)
 
     def set_members(self, uint32_t members):
@@ -88,9 +112,9 @@ cdef class Ledger:
         cdef uint32_t again
         cdef uint64_t gap
         if s == NULL:
+            if self.evicted and self.may_be_copy(head.groups, by):
+                return COPY
             s = self.open(portid, uid, head.instance, head.groups)
-            if s == NULL:
-                return STRAY
             self.begin(s, head, by)
         elif s.left and head.dgram_seq >= s.next_dgram:
             self.begin(s, head, by)
@@ -112,14 +136,14 @@ cdef class Ledger:
             if head.first_seq < s.next_seq:
                 return STRAY
             self.missed(s, head.dgram_seq - s.next_dgram + repeated(s, head.repeats), by)
-            self.lost_datagrams += head.dgram_seq - s.next_dgram
+            self.lost_datagrams = saturated(self.lost_datagrams, head.dgram_seq - s.next_dgram)
             s.repeats = head.repeats
             s.next_dgram = head.dgram_seq + 1
             s.serial = self.serial
         gap = head.first_seq - s.next_seq
         if gap:
-            s.lost += gap
-            self.lost += gap
+            s.lost = saturated(s.lost, gap)
+            self.lost = saturated(self.lost, gap)
             self.add_row(GAP, s.instance, gap, True, s.time_ns, <int64_t> head.time_ns)
         s.next_seq = head.first_seq + head.count
         s.delivered += head.count
@@ -137,34 +161,57 @@ cdef class Ledger:
         s.seen = ALL if held & ~s.held else 1
         s.held |= held
 
-    cdef void add_row(self, cause why, uint64_t stream, uint64_t count, bint exact,
-                      int64_t earliest, int64_t latest) noexcept nogil:
+    cdef loss_row *row_for(self, cause why) noexcept nogil:
+        """An empty row; where there is no memory for one, the newest of this cause, or one set aside for it."""
         cdef loss_row *grown
-        cdef size_t room
-        if self.row_count == self.row_room:
-            room = 2 * self.row_room if self.row_room else 16
+        cdef size_t room, at = self.row_count
+        if self.row_count + CAUSES >= self.row_room:
+            room = 2 * self.row_room
             grown = <loss_row *> realloc(self.rows, room * sizeof(loss_row))
             if grown == NULL:
-                self.overflow = True
-                return
-            self.rows = grown
-            self.row_room = room
-        cdef loss_row *row = &self.rows[self.row_count]
+                while at:
+                    at -= 1
+                    if self.rows[at].cause == why:
+                        return &self.rows[at]
+            else:
+                self.rows = grown
+                self.row_room = room
         self.row_count += 1
-        memset(row, 0, sizeof(loss_row))
+        memset(&self.rows[self.row_count - 1], 0, sizeof(loss_row))
+        return &self.rows[self.row_count - 1]
+
+    cdef void add_row(self, cause why, uint64_t stream, uint64_t count, bint exact,
+                      int64_t earliest, int64_t latest) noexcept nogil:
+        cdef loss_row *row = self.row_for(why)
+        if row.count:
+            # There was no memory for one more: together they are losses of several streams.
+            row.stream = row.stream if row.stream == stream else 0
+            row.count = saturated(row.count, count)
+            row.earliest = min(row.earliest, earliest)
+            row.latest = max(row.latest, latest)
+            row.exact &= exact
+            return
         row.stream = stream
         row.count = count
         row.earliest = earliest
-        row.latest = latest
+        row.latest = max(earliest, latest)  # clocks may be set back, and publishers lie
         row.cause = <unsigned char> why
         row.exact = exact
 
+    cdef size_t move_rows(self, loss_row *to) noexcept nogil:
+        """Move the rows since the last call to `to`; how many they are."""
+        cdef size_t count = self.row_count
+        memcpy(to, self.rows, count * sizeof(loss_row))
+        self.row_count = 0
+        return count
+
     cdef bytes take_rows(self):
         """The rows since the last call, as bytes of struct loss_row."""
+        cdef bytes rows
         if not self.row_count:
             return b""
-        rows = PyBytes_FromStringAndSize(<char *> self.rows, self.row_count * sizeof(loss_row))
-        self.row_count = 0
+        rows = PyBytes_FromStringAndSize(NULL, self.row_count * sizeof(loss_row))
+        self.move_rows(<loss_row *> <char *> rows)
         return rows
 
     def stream_rows(self):
@@ -184,7 +231,7 @@ cdef class Ledger:
         cdef uint32_t at = hash_stream(portid, instance, groups)
         cdef stream *s
         while True:
-            at &= self.slots - 1
+            at &= SLOTS - 1
             if self.index[at] == 0:
                 return NULL
             s = &self.streams[self.index[at] - 1]
@@ -192,25 +239,19 @@ cdef class Ledger:
                 return s
             at += 1
 
+    cdef bint may_be_copy(self, uint32_t groups, uint32_t by) noexcept nogil:
+        """Whether a datagram of an unknown stream, that came by the group `by`, may have come before.
+
+        Publishers send to the lowest group first. A stream that was evicted begins anew with a datagram that
+        came by the lowest of those that we are in.
+        """
+        cdef uint32_t ours = groups & self.stable
+        return by != 0 and (ours & (by - 1)) != 0
+
     cdef stream *open(self, uint32_t portid, uint32_t uid, uint64_t instance, uint32_t groups) noexcept nogil:
-        """Room for a new stream; NULL if there is no memory."""
-        cdef stream *grown
-        cdef uint32_t *index
-        if 2 * self.count == self.slots:
-            if self.count == MAX_STREAMS:
-                self.evict()
-            else:
-                index = <uint32_t *> calloc(2 * self.slots, sizeof(uint32_t))
-                grown = <stream *> realloc(self.streams, self.slots * sizeof(stream))
-                if grown != NULL:
-                    self.streams = grown
-                if grown == NULL or index == NULL:
-                    free(index)
-                    return NULL
-                free(self.index)
-                self.index = index
-                self.slots *= 2
-                self.reindex()
+        """Room for a new stream."""
+        if self.count == MAX_STREAMS:
+            self.evict()
         cdef stream *s = &self.streams[self.count]
         self.count += 1
         memset(s, 0, sizeof(stream))
@@ -234,30 +275,41 @@ cdef class Ledger:
 
     cdef void reindex_last(self) noexcept nogil:
         cdef stream *s = &self.streams[self.count - 1]
-        cdef uint32_t at = hash_stream(s.portid, s.instance, s.groups) & (self.slots - 1)
+        cdef uint32_t at = hash_stream(s.portid, s.instance, s.groups) & (SLOTS - 1)
         while self.index[at]:
-            at = (at + 1) & (self.slots - 1)
+            at = (at + 1) & (SLOTS - 1)
         self.index[at] = self.count
 
     cdef void reindex(self) noexcept nogil:
         cdef uint32_t count = self.count
-        memset(self.index, 0, self.slots * sizeof(uint32_t))
+        memset(self.index, 0, SLOTS * sizeof(uint32_t))
         self.count = 0
         while self.count < count:
             self.count += 1
             self.reindex_last()
 
     cdef void evict(self) noexcept nogil:
-        """Forget about the half that was silent longest, so that this is rarely done."""
-        cdef uint32_t i, kept = 0
-        cdef uint64_t oldest = self.serial, limit
+        """Forget about half of the streams of strangers, those that were silent longest; of all where there are
+        no strangers. Half, so that this is rarely done."""
+        cdef uint32_t i, kept = 0, own = geteuid()
+        cdef uint64_t oldest = UINT64_MAX, newest = 0, limit
+        cdef bint strangers = False
         for i in range(self.count):
-            oldest = min(oldest, self.streams[i].serial)
-        limit = oldest + (self.serial - oldest) // 2
+            strangers |= stranger(&self.streams[i], own)
         for i in range(self.count):
-            if self.streams[i].serial > limit:
+            if stranger(&self.streams[i], own) or not strangers:
+                oldest = min(oldest, self.streams[i].serial)
+                newest = max(newest, self.streams[i].serial)
+        limit = oldest + (newest - oldest) // 2
+        for i in range(self.count):
+            if self.streams[i].serial > limit or (strangers and not stranger(&self.streams[i], own)):
                 self.streams[kept] = self.streams[i]
                 kept += 1
         self.evicted += self.count - kept
         self.count = kept
         self.reindex()
+
+
+cdef inline bint stranger(const stream *s, uint32_t own) noexcept nogil:
+    """Whether it is of another user than root and ourselves."""
+    return s.uid != 0 and s.uid != own

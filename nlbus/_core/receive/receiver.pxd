@@ -27,6 +27,8 @@ cdef class Receiver:
     cdef readonly Pool pool
     cdef Waker waker              # set when closed, or when somebody called `signal`
     cdef Block arena
+    cdef Block spare              # for the copy of a small batch
+    cdef list drained             # blocks that an interrupted `drain` could not return
     cdef bint may_pin             # the pool allows to give the arena away
     cdef uint64_t reported        # `open` of the last block
     cdef object parked            # Event: a consumer left while paused
@@ -44,5 +46,8 @@ cdef class Receiver:
     cdef Block nothing(self)
     cdef int enter(self) except -1
     cdef leave(self)
-    cdef report(self, Block block)
+    cdef void report(self, Block block, bytes losses) noexcept
+    cdef bytes take_losses(self)
+    cdef bint unclaimed(self) noexcept
+    cdef Block claim(self)
     cdef void release(self) noexcept

@@ -1,9 +1,10 @@
 """The receive core: poll, recvmmsg and walk in one stretch without the GIL."""
 
 cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.errno cimport EAGAIN, EINTR
+from libc.errno cimport EAGAIN, EINTR, ENOMEM
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t
 
@@ -12,6 +13,7 @@ from nlbus._abi.socket cimport CLOCK_MONOTONIC, CLOCK_REALTIME, MSG_DONTWAIT, PO
 from nlbus._core.block cimport ROWS_AT, Block, Pool, block_describe, block_finish, row_size
 from nlbus._core.receive.arrival cimport Arrival
 from nlbus._core.netsock cimport forks, set_option
+from nlbus._core.receive.ledger cimport loss_row
 from nlbus._core.receive.socket cimport Socket
 from nlbus._core.receive.waker cimport CALLED, FIRST_SLEEP, Waker
 
@@ -35,6 +37,7 @@ cdef class Receiver:
         self.parked = parked
         self.goodbye = ()
         self.sockets = ()
+        self.drained = []
         self.opened_after = forks()
         self.waker = Waker()
         if socket.gauge.sentinel >= 0:
@@ -90,6 +93,8 @@ cdef class Receiver:
         self.enter()
         self.overtaken = self.arrived = False
         try:
+            if self.unclaimed():
+                return self.claim()
             if self.pool.pinned >= self.pool.limit:
                 raise ArenaFull(
                     f"batches hold {self.pool.pinned} bytes, max_memory is {self.pool.limit}: "
@@ -133,20 +138,26 @@ cdef class Receiver:
     def drain(self):
         """All that is queued now, as a list of blocks, without waiting and whatever max_memory says.
 
-        Also from a signal handler that interrupts `receive`.
+        Also from a signal handler that interrupts `receive`. OSError, MemoryError: what was received until then
+        comes with the next `drain` or `receive`.
         """
         cdef bint within = self.busy and self.consumer == PyThread_get_thread_ident()
-        blocks = []
+        cdef list blocks = self.drained, none = []
+        cdef int count
         if within:
             self.check()
         else:
             self.enter()
         try:
+            if self.at(self.last).w.found.rows:
+                blocks.append(self.harvest())
             self.mark()
-            while self.behind():
+            while self.behind() or self.at(self.turn).unwalked:
                 self.prepare()
                 with nogil:
                     count = self.fill()
+                if count < 0 and count != -EAGAIN and count != -EINTR:
+                    raise OSError(-count, "recvmmsg")
                 if count <= 0:
                     break
                 if self.at(self.last).w.found.rows:
@@ -154,6 +165,7 @@ cdef class Receiver:
                 elif self.has_losses():
                     blocks.append(self.nothing())
                 self.discard()
+            self.drained = none
         finally:
             if within:
                 self.discard()
@@ -183,9 +195,21 @@ cdef class Receiver:
                 return True
         return False
 
+    cdef bint unclaimed(self) noexcept:
+        """Whether something was received that nobody has got, for want of memory."""
+        return len(self.drained) != 0 or self.at(self.last).w.found.rows != 0
+
+    cdef Block claim(self):
+        if self.drained:
+            return self.drained.pop(0)
+        return self.harvest()
+
     cdef prepare(self):
+        """Get all the memory that a receive and its block need, as far as that can be known. OSError."""
         if self.arena is None:
             self.arena = self.pool.arena()
+        if self.spare is None:
+            self.spare = Block.__new__(Block)
         self.may_pin = self.pool.room(self.arena.touched)
 
     cdef Socket at(self, int i):
@@ -197,10 +221,12 @@ cdef class Receiver:
         cdef int _, count = -EAGAIN
         for _ in range(self.count):
             self.last = self.turn
-            self.turn = (self.turn + 1) % self.count
             count = (<Socket> self.socket[self.last]).fill(self.arena.base, self.may_pin)
             if count > 0:
                 self.arena.touched = max(self.arena.touched, (<Socket> self.socket[self.last]).scatter.reach)
+            if count == -ENOMEM:
+                break  # it may have kept something in the arena
+            self.turn = (self.turn + 1) % self.count
             if count != -EAGAIN:
                 break
         return count
@@ -209,8 +235,10 @@ cdef class Receiver:
         """The block of the last walk; the arena is given away with it, or kept for the next receive."""
         cdef Block block
         cdef Socket s = self.at(self.last)
+        cdef bytes losses = self.take_losses()  # which may fail: then all is as it was
         if s.copied != NULL:
-            block = Block.__new__(Block)
+            block = self.spare
+            self.spare = None
             block.pool = self.pool
             block_finish(block, s.copied, self.kind, s.rows_at, &s.w.found, s.now)
             s.copied = NULL
@@ -220,20 +248,35 @@ cdef class Receiver:
             block.lease(s.extent + s.w.found.rows * row_size(self.kind))
             block_describe(block, self.kind, s.extent, ROWS_AT, &s.w.found, s.now)
         s.delivered += s.w.found.events
-        self.report(block)
+        s.w.found.rows = 0
+        self.report(block, losses)
         return block
 
-    cdef report(self, Block block):
+    cdef bytes take_losses(self):
+        """The rows of all ledgers since the last call, as bytes of struct loss_row."""
+        cdef size_t rows = 0
+        cdef bytes taken
+        cdef loss_row *to
+        cdef int i
+        for i in range(self.count):
+            rows += self.at(i).ledger.row_count
+        if rows == 0:
+            return b""
+        taken = PyBytes_FromStringAndSize(NULL, rows * sizeof(loss_row))
+        to = <loss_row *> <char *> taken
+        for i in range(self.count):
+            to += self.at(i).ledger.move_rows(to)
+        return taken
+
+    cdef void report(self, Block block, bytes losses) noexcept:
         """Give the block the losses that became known with it."""
         cdef uint64_t before = self.reported
         cdef int i
-        block.losses = self.at(0).ledger.take_rows()
-        block.open = self.at(0).open_drops()
-        for i in range(1, self.count):
-            block.losses += self.at(i).ledger.take_rows()
-            block.open += self.at(i).open_drops()
+        block.losses = losses
+        for i in range(self.count):
+            block.open += self.at(i).open_now()
         block.grew = block.open > before
-        block.lossy = block.open != 0 or before != 0 or len(block.losses) != 0
+        block.lossy = block.open != 0 or before != 0 or len(losses) != 0
         self.reported = block.open
 
     cdef void discard(self) noexcept:
@@ -245,10 +288,11 @@ cdef class Receiver:
     cdef Block nothing(self):
         """A block without rows."""
         cdef Block block = Block.__new__(Block)
+        cdef bytes losses = self.take_losses()
         block.kind = self.kind
         block.first = -1
         block.time_ns = clock_ns(CLOCK_REALTIME)
-        self.report(block)
+        self.report(block, losses)
         return block
 
     @property

@@ -10,7 +10,7 @@ Who sent a datagram is decided here too, by the kernel's word, and who is not be
 """
 
 cimport cython
-from libc.errno cimport errno
+from libc.errno cimport ENOMEM, errno
 from libc.stdint cimport UINT32_MAX, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memmove
@@ -66,7 +66,7 @@ cdef class Scatter:
         self.datagrams = <datagram *> calloc(SLOTS, sizeof(datagram))
         if (self.spill == NULL or self.slots == NULL or self.vectors == NULL or self.names == NULL
                 or self.controls == NULL or self.datagrams == NULL):
-            raise MemoryError("no memory for a receiver")
+            raise OSError(ENOMEM, "malloc")
         for i in range(SLOTS):
             self.slots[i].msg_hdr.msg_name = &self.names[i]
             self.slots[i].msg_hdr.msg_control = self.controls + i * self.control

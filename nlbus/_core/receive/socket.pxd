@@ -20,6 +20,7 @@ cdef class Socket:
     cdef uint64_t end             # of what was queued at `mark`
     # Of the last receive:
     cdef walk w
+    cdef int unwalked             # datagrams for which there was no memory yet
     cdef uint8_t *copied          # from malloc, when the batch was copied
     cdef size_t rows_at
     cdef size_t extent
@@ -32,9 +33,11 @@ cdef class Socket:
     cdef void mark(self) noexcept nogil
     cdef bint behind(self) noexcept nogil
     cdef int fill(self, uint8_t *base, bint may_pin) noexcept nogil
+    cdef int walk(self, uint8_t *base, bint may_pin, uint64_t size, bint unharmed) noexcept nogil
     cdef bint unharmed(self, uint64_t size, int count) noexcept nogil
     cdef void look(self, uint64_t size) noexcept nogil
     cdef void discard(self) noexcept
+    cdef uint64_t open_now(self) noexcept nogil
     cdef int change(self, uint32_t group, bint join) except -1
     cdef int request(self, bytes message, int flags) noexcept
     cdef void release(self) noexcept

@@ -15,7 +15,7 @@ from nlbus._abi.socket cimport (
 from nlbus._core.block cimport BUS, ROWS_AT
 from nlbus._core.receive.gauge cimport Gauge
 from nlbus._core.receive.ledger cimport OVERRUN, UNBUILT, Ledger
-from nlbus._core.netsock cimport bind_netlink, open_netlink, set_option
+from nlbus._core.netsock cimport bind_netlink, need_option, open_netlink, set_option
 from nlbus._core.receive.scatter cimport Scatter
 from nlbus._core.receive.walk cimport walk_any, walk_start
 
@@ -58,13 +58,14 @@ cdef class Socket:
         self.w.stamped = stamped
         self.fd = open_netlink(protocol)
         self.gauge = Gauge(self.fd, buffer_bytes, buffer_limit)
-        set_option(self.fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)
+        need_option(self.fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1, "NETLINK_NO_ENOBUFS")
         if reliable:
-            set_option(self.fd, SOL_NETLINK, NETLINK_BROADCAST_ERROR, 1)
-        if all_nsid and set_option(self.fd, SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, 1) < 0:
-            raise OSError(errno, "NETLINK_LISTEN_ALL_NSID")
+            need_option(self.fd, SOL_NETLINK, NETLINK_BROADCAST_ERROR, 1, "NETLINK_BROADCAST_ERROR")
+        if all_nsid:
+            need_option(self.fd, SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, 1, "NETLINK_LISTEN_ALL_NSID")
         if user_groups:
-            set_option(self.fd, SOL_SOCKET, SO_PASSCRED, 1)
+            # Without it, no process would be believed.
+            need_option(self.fd, SOL_SOCKET, SO_PASSCRED, 1, "SO_PASSCRED")
         self.portid = bind_netlink(self.fd, 0, mask)
         if sentinel:
             self.gauge.watch(protocol, mask)
@@ -95,6 +96,8 @@ cdef class Socket:
         cdef bint unharmed
         cdef int count
         self.w.found.rows = 0
+        if self.unwalked:
+            return self.walk(base, may_pin, 0, False)
         count = self.scatter.receive(self.fd, base)
         self.now = clock_ns(CLOCK_REALTIME)
         size = self.charged() - before
@@ -109,6 +112,12 @@ cdef class Socket:
                 self.ledger.drained()
                 self.end = 0
             return count
+        self.unwalked = count
+        return self.walk(base, may_pin, size, unharmed)
+
+    cdef int walk(self, uint8_t *base, bint may_pin, uint64_t size, bint unharmed) noexcept nogil:
+        """Walk what was received. Datagrams; -ENOMEM: it stays where it is, for the next `fill`."""
+        cdef int count = self.unwalked
         if self.scatter.spilled or self.scatter.seam or self.scatter.total <= SMALL or not may_pin:
             self.misses += self.scatter.spilled
             self.copied = self.scatter.copy(&self.rows_at)
@@ -122,6 +131,7 @@ cdef class Socket:
                 self.extent = self.scatter.close_gaps(base)
             self.rows_at = ROWS_AT
             walk_start(&self.w, base, base + ROWS_AT)
+        self.unwalked = 0
         walk_any(&self.w, self.kind, self.scatter.datagrams, self.scatter.believed, self.ledger)
         if self.scatter.cut and self.kind != BUS:
             # On the bus, the next datagram of the stream shows the gap.
@@ -148,7 +158,7 @@ cdef class Socket:
 
     cdef void look(self, uint64_t size) noexcept nogil:
         """Read the gauge: after receiving, so that it is never behind what the datagrams themselves tell."""
-        cdef uint32_t drops = self.gauge.read_drops(size)
+        cdef uint32_t drops = self.gauge.read_drops(size, 2 * self.scatter.believed >= self.scatter.soiled)
         cdef int64_t now = clock_ns(CLOCK_REALTIME)
         if drops and self.kind != BUS:
             self.ledger.add_row(OVERRUN, 0, drops, False, self.gauge.time, now)
@@ -157,12 +167,16 @@ cdef class Socket:
         self.gauge.time = now
 
     cdef void discard(self) noexcept:
-        """Forget a receive that brought no rows."""
-        free(self.copied)
-        self.copied = NULL
+        """Forget a receive that brought no rows; others wait for `harvest`."""
+        if self.w.found.rows == 0:
+            free(self.copied)
+            self.copied = NULL
 
     def open_drops(self):
         """Dropped datagrams that no gap explains: on the bus only; elsewhere each drop is a loss at once."""
+        return self.open_now()
+
+    cdef uint64_t open_now(self) noexcept nogil:
         if self.kind != BUS or self.gauge.dropped <= self.ledger.explained:
             return 0
         return self.gauge.dropped - self.ledger.explained
@@ -181,17 +195,18 @@ cdef class Socket:
             "untrusted": self.scatter.untrusted + self.w.unstamped, "truncated": self.scatter.truncated,
             "dropped": self.gauge.dropped, "unbuilt": self.gauge.unbuilt, "copied_batches": self.misses,
             "buffer_peak": self.gauge.peak, "buffer_grown": self.gauge.grown, "lost": self.ledger.lost,
-            "open": self.open_drops(),
+            "open": self.open_drops(), "evicted": self.ledger.evicted,
         }
 
     cdef int change(self, uint32_t group, bint join) except -1:
         """Join or leave one group while running. OSError."""
         cdef int what = NETLINK_ADD_MEMBERSHIP if join else NETLINK_DROP_MEMBERSHIP
         if join and group > 32:
-            set_option(self.fd, SOL_NETLINK, NETLINK_PKTINFO, 1)
-        if set_option(self.fd, SOL_NETLINK, what, <int> group) < 0:
-            raise OSError(errno, "setsockopt")
-        if self.gauge.sentinel >= 0:
+            need_option(self.fd, SOL_NETLINK, NETLINK_PKTINFO, 1, "NETLINK_PKTINFO")
+        if self.gauge.sentinel >= 0 and join:
+            need_option(self.gauge.sentinel, SOL_NETLINK, what, <int> group, "setsockopt")
+        need_option(self.fd, SOL_NETLINK, what, <int> group, "setsockopt")
+        if self.gauge.sentinel >= 0 and not join:
             set_option(self.gauge.sentinel, SOL_NETLINK, what, <int> group)
         return 0
 

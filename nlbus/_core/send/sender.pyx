@@ -6,17 +6,20 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.pythread cimport (
     WAIT_LOCK, PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock,
 )
-from libc.errno cimport EBADF
+from libc.errno cimport EBADF, ENOMEM
 from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from nlbus._abi.socket cimport read
+from nlbus._abi.socket cimport POLLIN, poll, pollfd, read
 from nlbus._core.block cimport HEAD
 from nlbus._core.send.multicast cimport Multicast
 from nlbus._core.netsock cimport forks
 from nlbus._core.send.streams cimport Streams, outgoing
 
 from nlbus.errors import ClosedError, SchemaError
+
+cdef enum:
+    LONGEST_SLEEP = 1000          # milliseconds
 
 
 @cython.final
@@ -34,7 +37,7 @@ cdef class Sender:
         self.opened_after = forks()
         self.lock = PyThread_allocate_lock()
         if self.lock == NULL:
-            raise MemoryError("no memory for a lock")
+            raise OSError(ENOMEM, "malloc")
         self.out = Multicast(protocol, portid, relayed, acked)
         self.portid = self.out.portid
         self.streams = Streams(self.out, limit, <int64_t> (linger * 1e9))
@@ -106,9 +109,14 @@ cdef class Sender:
         """What the timer's thread does until we are closed. Without the GIL, for which it would have to wait
         where the program is busy: 5 ms, again and again."""
         cdef uint64_t fired
+        cdef pollfd timer
+        timer.fd = self.streams.timer
+        timer.events = POLLIN
         with nogil:
             while not self.closed:
-                read(self.streams.timer, &fired, sizeof(fired))
+                # No longer than that: `flush` may fail to set the timer.
+                if poll(&timer, 1, LONGEST_SLEEP) > 0:
+                    read(timer.fd, &fired, sizeof(fired))
                 PyThread_acquire_lock(self.lock, WAIT_LOCK)
                 if not self.closed:
                     self.streams.tick()

@@ -40,7 +40,7 @@ cdef class Streams:
         self.linger_ns = linger_ns
         self.streams = <outgoing *> calloc(MAX_STREAMS, sizeof(outgoing))
         if self.streams == NULL:
-            raise MemoryError("no memory for streams")
+            raise OSError(ENOMEM, "malloc")
         self.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)
         if self.timer < 0:
             raise OSError(errno, "timerfd_create")
@@ -145,7 +145,8 @@ cdef class Streams:
 
     cdef void restart(self, outgoing *s) noexcept nogil:
         """A new instance, from 0: nobody can mistake it for what the old one might still have to say."""
-        getrandom(&s.instance, sizeof(s.instance), 0)
+        if getrandom(&s.instance, sizeof(s.instance), 0) != sizeof(s.instance):
+            s.instance = (s.instance ^ <uint64_t> clock_ns(CLOCK_REALTIME)) * 0x9E3779B97F4A7C15ULL + 1
         s.next_seq = s.next_dgram = s.repeats = 0
         s.dirty = False
 
@@ -297,8 +298,8 @@ cdef class Streams:
         memset(&when, 0, sizeof(when))
         when.it_value.tv_sec = at // 1000000000
         when.it_value.tv_nsec = at % 1000000000
-        self.armed_ns = at
-        timerfd_settime(self.timer, TFD_TIMER_ABSTIME, &when, NULL)
+        # Where that fails, the next event tries again; and the timer's thread sleeps no longer than a second.
+        self.armed_ns = at if timerfd_settime(self.timer, TFD_TIMER_ABSTIME, &when, NULL) == 0 else 0
 
 
 cdef void describe(nlbus_batch *head, uint32_t type, uint64_t fingerprint) noexcept nogil:
