@@ -201,8 +201,15 @@ class Subscriber(Feed):
         """After a loss: first what is queued now, which is older than the snapshot, then the snapshot."""
         assert self._snapshots is not None
         with self._paused():
-            self._inbox.put(map(self._batch, self._receiver.drain()))
+            self._inbox.put(self._drain())
             self._inbox.put_snapshot(self._snapshots.take(resync=True))
+
+    def _drain(self) -> list[Batch]:
+        """What is queued now. KernelError: the next call, or the next recv, has it all."""
+        try:
+            return [*map(self._batch, self._receiver.drain())]
+        except OSError as error:
+            raise kernel_error(error.errno or 0, f"receiving from {self._source.name}") from error
 
     def _batch(self, block: Block) -> Batch:
         return Batch(block, Loss(block.losses, block.open, block.grew), self._query)
@@ -240,7 +247,7 @@ class Subscriber(Feed):
                 self._receiver.set_members(Groups(*(g for g in self.groups if g <= MASK_GROUPS)).mask)
                 if groups and not join and self._source.framing == "bus":
                     # Queued events belong to streams that are about to be forgotten.
-                    self._inbox.put(map(self._batch, self._receiver.drain()))
+                    self._inbox.put(self._drain())
                     self._receiver.forget()
 
     def _join_module(self) -> None:
@@ -298,13 +305,15 @@ class Subscriber(Feed):
         """Counters since the start, by name; of both sockets, where there are two.
 
         delivered: events (messages elsewhere). lost: events, exactly (bus). dropped: datagrams, by the
-        socket's counter. open: dropped datagrams that no gap explains yet. malformed, foreign, untrusted,
-        copies, truncated: messages that were not delivered, by reason. unbuilt: how often the kernel reported
-        events that it could not build (route, netfilter, generic netlink). buffer_used, buffer_size,
-        buffer_peak: bytes of truesize, now, granted, and about the most ever queued; buffer_grown: how often
-        overruns made the buffer larger. memory: bytes that batches hold. streams (bus): portid (0 is the
-        kernel), uid, instance, groups (a mask), delivered, lost, next_seq, next_dgram, time_ns and transport
-        of each. ClosedError.
+        socket's counter, which cannot tell senders apart: datagrams of processes that are not believed count,
+        too. open: dropped datagrams that no gap explains yet. malformed, foreign, untrusted, copies,
+        truncated: messages that were not delivered, by reason. unbuilt: how often the kernel reported events
+        that it could not build (route, netfilter, generic netlink). buffer_used, buffer_size, buffer_peak:
+        bytes of truesize, now, granted, and about the most ever queued; buffer_grown: how often overruns made
+        the buffer larger. memory: bytes that batches hold. streams (bus): portid (0 is the kernel), uid,
+        instance, groups (a mask), delivered, lost, next_seq, next_dgram, time_ns and transport of each.
+        evicted: streams that were forgotten, of strangers first, for there are at most 16,384; one that comes
+        again begins anew. ClosedError.
         """
         with self._paused():
             self._receiver.check()

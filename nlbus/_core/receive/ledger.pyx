@@ -292,15 +292,14 @@ cdef class Ledger:
         """Forget about half of the streams of strangers, those that were silent longest; of all where there are
         no strangers. Half, so that this is rarely done."""
         cdef uint32_t i, kept = 0, own = geteuid()
-        cdef uint64_t oldest = UINT64_MAX, newest = 0, limit
+        cdef uint64_t oldest = self.serial, limit
         cdef bint strangers = False
         for i in range(self.count):
             strangers |= stranger(&self.streams[i], own)
         for i in range(self.count):
             if stranger(&self.streams[i], own) or not strangers:
                 oldest = min(oldest, self.streams[i].serial)
-                newest = max(newest, self.streams[i].serial)
-        limit = oldest + (newest - oldest) // 2
+        limit = oldest + (self.serial - oldest) // 2
         for i in range(self.count):
             if self.streams[i].serial > limit or (strangers and not stranger(&self.streams[i], own)):
                 self.streams[kept] = self.streams[i]

@@ -1,5 +1,6 @@
 """The ledger over datagrams made of bytes."""
 
+import time
 from collections import Counter
 
 import pytest
@@ -281,3 +282,38 @@ def test_delivered_and_lost_are_what_came_and_what_did_not(
         counted[instance] += count
     assert counted == lost
     assert batch.counts["malformed"] == 0
+
+
+# Liars
+
+
+def test_what_was_lost_never_wraps() -> None:
+    batch = read(one(0, 0), one(1, U64_MAX - 10), one(0, 0, instance=2), one(1, U64_MAX - 10, instance=2))
+    assert batch.loss.events == 2 * (U64_MAX - 11)  # a row each
+
+
+def test_loss_rows_end_no_earlier_than_they_begin_whatever_the_clocks() -> None:
+    batch = read(one(0, 0, time_ns=5_000_000_000), one(2, 9, time_ns=4_800_000_000))
+    [row] = batch.loss.rows
+    assert row["earliest"] == row["latest"] == 5_000_000_000
+
+
+@pytest.mark.parametrize("collide", ["as the old hash did", "in their upper bits"])
+def test_chosen_instances_do_not_make_a_datagram_dear(collide: str) -> None:
+    if collide == "in their upper bits":
+        names = [(i << 50, 1) for i in range(8000)]
+    else:
+        # instance ^ groups is the same of all: they fell into one slot.
+        names = [(0x1234 ^ groups, groups) for groups in range(1, 8001)]
+    plain = [(i * 0x9E3779B97F4A7C15 & U64_MAX, 1) for i in range(8000)]
+
+    def seconds(streams: list[tuple[int, int]]) -> float:
+        datagrams = [one(0, 0, instance=instance, groups=groups) for instance, groups in streams]
+        best = 9.0
+        for _ in range(3):
+            begun = time.perf_counter()
+            read(*datagrams)
+            best = min(best, time.perf_counter() - begun)
+        return best
+
+    assert seconds(names) < 5 * seconds(plain)
