@@ -134,7 +134,7 @@ def _all(
     *,
     lean: bool = False,
 ) -> list[T]:
-    """The results of `take` for the batches of a dump. lean: without attributes that `query` does not read."""
+    """The results of `take` for the batches of a dump. lean: without attributes that `query` ignores."""
     dump = _dump_of(query, table)
     if not isinstance(dump, Dump):
         datagrams = dump()
