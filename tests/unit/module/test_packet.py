@@ -144,6 +144,13 @@ def test_ipv6_and_ipv4_addresses() -> None:
     assert row(src=six)["dst"] == "10.0.0.2"
 
 
+def test_addresses_of_ipv6_that_look_like_mapped_ones_stay_ipv6() -> None:
+    six = batch(record(family=10), record()).table("packet").select(["src"])
+    assert [row["src"] for row in six.iter_rows()] == ["::ffff:10.0.0.1", "10.0.0.1"]
+    assert (field("src") == "10.0.0.1").mask(six).tolist() == [False, True]
+    assert field("src").within("::ffff:0:0/96").mask(six).tolist() == [True, False]
+
+
 def test_records_of_another_type_schema_or_size_are_no_packets() -> None:
     assert len(batch(record(), type=1).table("packet")) == 0
     assert len(batch(record(), fingerprint=1).table("packet")) == 0
