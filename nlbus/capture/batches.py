@@ -1,4 +1,7 @@
-"""From the blocks of a capture to batches. Damage is met again at each try, after all before it was taken."""
+"""From the blocks of a capture to batches.
+
+Damage is reported once everything before it has been delivered, and again on each further call.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from nlbus.table.query import Query
 
 PACKETS = (2, 3, 6)  # block types: obsolete, simple and enhanced packet
 PCAP_HEADER = 24
-PCAP_MAGIC = {0xA1B2C3D4: 10**6, 0xA1B23C4D: 10**9}  # units of its timestamps a second
+PCAP_MAGIC = {0xA1B2C3D4: 10**6, 0xA1B23C4D: 10**9}  # units per second of its timestamps
 NATIVE = "<" if struct.pack("=H", 1) == b"\1\0" else ">"
 MAX_HEADER = 1 << 20  # bytes of a section header
 MAX_INTERFACES = 1 << 16
@@ -29,7 +32,7 @@ LINKTYPE_BITS = 0x03FF_FFFF  # of a pcap file's field; those above say how long 
 
 
 class Described(NamedTuple):
-    """An interface of the section, and the number of its source."""
+    """An interface of the section, with the number of its source."""
 
     interface: Interface
     source: int
@@ -43,17 +46,17 @@ class Batches:
 
     def __init__(self, file: str | os.PathLike[str] | BinaryIO, source: str | None) -> None:
         self.scan = Scanner()
-        self.wrote = ""  # the program that made the capture
+        self.wrote = ""  # the program that wrote the capture
         self._joined: set[int] = set()  # groups that the recorder had joined
         self._groups: Groups | None = None  # the same
         self._sources = Sources(self.scan, source)
-        self._newest = self._sources.only  # the number of a source
+        self._newest = self._sources.only  # the number of the newest batch's source
         self._queries: dict[int, Query] = {}  # by the number of a source
         self._order = "<"
         self._interfaces: list[Described] = []  # of this section
-        self._ours = False  # the section is nlbus's
+        self._ours = False  # nlbus wrote the section
         self._linktypes: set[int] = set()  # of all sections
-        self._rows: list[LossRow] = []  # losses of the batch that is being gathered
+        self._rows: list[LossRow] = []  # losses of the next batch
         self._open = (0, False)
         self._dropped: dict[int, int] = {}  # by interface, as other programs count: since the capture began
         self.input = Input(file)
@@ -86,7 +89,7 @@ class Batches:
             except Malformed as harm:
                 if not self.scan.open:
                     raise self._damage(harm) from None
-                more = True  # first what came before; then the harm is met again
+                more = True  # deliver what came before; the next call meets the damage again
             if self.scan.open:
                 batch = self._take()
                 if batch or batch.loss:
@@ -97,7 +100,7 @@ class Batches:
                 return None
 
     def _gather(self) -> bool:
-        """Read as much as belongs to one batch; False: to the end of the file. Malformed, and not read."""
+        """Read the blocks of one batch; False: up to the end of the file. Malformed, at the damaged block."""
         while True:
             self.input.at, why = self.scan.read(self.input.data, self.input.at)
             if why == "next":
@@ -120,20 +123,20 @@ class Batches:
         rows, self._rows = self._rows, []
         (count, grew), self._open = self._open, (0, False)
         loss = Loss.of(rows, count, grew)
-        # Gaps of what nlbus recorded are known already, or were not its to hear.
+        # nlbus recorded its gaps as losses; any other gap is of events that its subscriber had not joined.
         query = self._queries.setdefault(self._newest, Query(self._sources[self._newest]))
         return Batch(block, loss if self._ours else Loss(block.losses) + loss, query)
 
-    # -- what stands between the packets ----------------------------------------------------------
+    # -- blocks between the packets ---------------------------------------------------------------
 
     def _begin(self) -> None:
-        """All before the first packet or loss. Malformed, CaptureError."""
+        """Read everything before the first packet or loss. Malformed, CaptureError."""
         if not self.input.has(4):
-            raise Malformed("a capture cannot be so short" if self.input.left else "an empty file")
+            raise Malformed("too short for a capture" if self.input.left else "an empty file")
         if self.input.data.startswith(GZIP):
             self.input.decompress()
             if not self.input.has(4):
-                raise Malformed("a capture cannot be so short")
+                raise Malformed("too short for a capture")
         for name, (mark, command) in COMPRESSED.items():
             if self.input.data.startswith(mark):
                 raise Malformed(f"compressed with {name}: decompress it first ({command})")
@@ -141,7 +144,7 @@ class Batches:
         if magic != struct.pack("<I", pcapng.SECTION):
             self._begin_pcap(magic)
             return
-        # No further than what a pipe has now: a recorder may have nothing to say for long.
+        # Not beyond what a pipe holds now: its recorder may stay silent for long.
         while (self.input.left or self.input.ready()) and self.input.has(4):
             kind = struct.unpack_from(f"{self._order}I", self.input.data, self.input.at)[0]
             if kind in PACKETS or kind == pcapng.STATISTICS:
@@ -177,10 +180,10 @@ class Batches:
             self.wrote = "libpcap"
             self.input.at = PCAP_HEADER
             return
-        raise Malformed("no capture: neither pcapng nor pcap begins so")
+        raise Malformed("not a capture: neither pcapng nor pcap")
 
     def _other_block(self) -> bool:
-        """Read the block that stands here, which is not a packet. False, and not read: it ends the batch."""
+        """Read the next block, which is not a packet. False: it ends the batch, and was not read."""
         data, at, order = self.input.data, self.input.at, self._order
         kind = struct.unpack_from(f"{order}I", data, at)[0]
         if kind == pcapng.SECTION:
@@ -202,7 +205,7 @@ class Batches:
         return True
 
     def _whole_header(self, order: str) -> None:
-        """Of a section; all other blocks the scanner has checked. Malformed."""
+        """Check and read a section header; the scanner checks all other blocks. Malformed."""
         total = struct.unpack_from(f"{order}I", self.input.data, self.input.at + 4)[0]
         if total % 4 or not 28 <= total <= MAX_HEADER:
             raise Malformed(f"a section header of {total} bytes")
@@ -283,19 +286,19 @@ class Batches:
         )
         return "overrun", 0, found.dropped - before, False, earliest, latest
 
-    # -- what is wrong ----------------------------------------------------------------------------
+    # -- errors -----------------------------------------------------------------------------------
 
     def _damage(self, harm: Malformed) -> CaptureError:
         offset = self.input.offset
-        delivered = "; all before it was delivered" if self.scan.packets else ""
+        delivered = "; everything before it was delivered" if self.scan.packets else ""
         of = " of the decompressed data" if self.input.compressed else ""
         return CaptureError(
             f"{self.input.name}: {harm}, at byte {offset}{of}{delivered}", self.input.name, offset
         )
 
     def _cut(self, wanted: int) -> Malformed:
-        return Malformed(f"the file ends within a block: of {wanted} bytes {self.input.left} are there")
+        return Malformed(f"the file ends within a block: {self.input.left} of {wanted} bytes")
 
     def _no_netlink(self) -> Malformed:
         found = ", ".join(map(str, sorted(self._linktypes)))
-        return Malformed(f"no netlink in it: link types {found}, not {pcapng.LINKTYPE_NETLINK}")
+        return Malformed(f"no netlink packets: link types {found}, not {pcapng.LINKTYPE_NETLINK}")

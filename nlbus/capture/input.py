@@ -12,7 +12,7 @@ from nlbus.capture.pcapng import Malformed
 from nlbus.errors import kernel_error
 
 CHUNK = 1 << 20
-# What zlib leaves of its input is copied each time, for thousands of tiny members too: so it gets less.
+# zlib copies the input that it leaves over on each call, so many tiny members of a large input cost much.
 GZIP_CHUNK = 1 << 14
 GZIP = b"\x1f\x8b"
 COMPRESSED = {  # by name: how a file begins (the first four bytes), and what decompresses it
@@ -113,15 +113,15 @@ class _Gzip:
     """Decompresses a stream of gzip members, never more at a time than requested."""
 
     def __init__(self, read: Callable[[int], bytes], begin: bytes) -> None:
-        self.pending = b""  # read, not decompressed yet
-        self.begin = memoryview(begin)  # read before that
+        self.begin = memoryview(begin)  # what was read of the file before
+        self.pending = b""  # input that zlib has not used
         self._read = read
         self._member = zlib.decompressobj(wbits=31)
-        self._begun = True  # the member; between members zeros may stand
+        self._begun = True  # within a member; zeros may separate members
         self._harm = ""
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes; none at the end. Malformed, again at each call; OSError."""
+        """Up to `size` bytes; none at the end. Malformed, then on each further call; OSError."""
         while not self._harm:
             if not self.pending:
                 self.pending = self._more()

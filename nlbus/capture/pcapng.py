@@ -40,14 +40,14 @@ IF_NAME, IF_TSRESOL, IF_TSOFFSET = 2, 9, 14
 ISB_STARTTIME, ISB_ENDTIME, ISB_IFDROP, ISB_OSDROP = 2, 3, 5, 7
 
 NANOSECONDS = 9  # if_tsresol: 10 ** -9 seconds
-FINEST = 1 << 33  # units a second that the scanner can multiply
+FINEST = 1 << 33  # units per second that the scanner can multiply
 WORD = "nlbus"
 U32, U64 = 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF
 LATEST = (1 << 63) - 1  # ns UTC
 
 
-class Malformed(ValueError):  # noqa: N818 - a finding; what the user gets is a CaptureError
-    """A block contradicts itself."""
+class Malformed(ValueError):  # noqa: N818 - internal; callers get a CaptureError
+    """The file is damaged here, or is not a capture."""
 
 
 class Origin(NamedTuple):
@@ -66,7 +66,7 @@ def section() -> bytes:
     """A Section Header Block."""
     try:
         release = version("nlbus")
-    except (PackageNotFoundError, OSError):  # never installed, or no descriptor left to look
+    except (PackageNotFoundError, OSError):  # not installed, or out of descriptors
         release = ""
     kernel = os.uname()
     return _block(
@@ -79,13 +79,13 @@ def section() -> bytes:
 
 
 def interface(source: Source, origin: Origin, groups: Groups | None = None) -> bytes:
-    """An Interface Description Block; with groups, that of the recording itself."""
+    """An Interface Description Block; with groups, the one of the recording itself."""
     name = source.name
     if origin.group:
         name += f":{group_names(source, [origin.group])[0]}"
     if origin.portid:
         name += f"/{origin.portid}"
-    # As in a URL, for a family of generic netlink may be called anything.
+    # Quoted as in a URL: a generic netlink family may have any name.
     comment = f"{WORD} source={quote(source.name, safe=':')} protocol={source.protocol}"
     comment += "".join(f" {key}={value}" for key, value in origin._asdict().items())
     if groups is not None:
@@ -100,7 +100,7 @@ def interface(source: Source, origin: Origin, groups: Groups | None = None) -> b
 
 
 def losses(loss: Loss, time_ns: int) -> bytes:
-    """Interface Statistics Blocks, one a row, and one for what is open."""
+    """Interface Statistics Blocks: one per loss row, and one for the open datagrams."""
     blocks = [
         _statistics(
             time_ns,
@@ -116,9 +116,9 @@ def losses(loss: Loss, time_ns: int) -> bytes:
     return b"".join(blocks)
 
 
-def _statistics(time_ns: int, words: str, *options: tuple[int, bytes]) -> bytes:
+def _statistics(time_ns: int, comment: str, *options: tuple[int, bytes]) -> bytes:
     head = struct.pack("=I", 0) + _halves(time_ns)
-    return _block(STATISTICS, head, (COMMENT, f"{WORD} {words}".encode()), *options)
+    return _block(STATISTICS, head, (COMMENT, f"{WORD} {comment}".encode()), *options)
 
 
 def _halves(time_ns: int) -> bytes:
@@ -211,7 +211,7 @@ class Statistics(NamedTuple):
 
 
 def byte_order(magic: bytes) -> str:
-    """ "<" or ">" of the section with this byte-order magic. Malformed."""
+    """The byte order, "<" or ">", of a section with this byte-order magic. Malformed."""
     for order in "<>":
         if magic == struct.pack(f"{order}I", ORDER_MAGIC):
             return order
@@ -228,7 +228,7 @@ def parse_section(body: bytes, order: str) -> str:
 
 
 def parse_interface(body: bytes, order: str) -> Interface:
-    """The block's body, in this byte order ("<" or ">"). Malformed."""
+    """Parse the body of an Interface Description Block in this byte order, "<" or ">". Malformed."""
     if len(body) < 8:
         raise Malformed("an interface description that is too short")
     linktype, _, snaplen = struct.unpack_from(f"{order}HHI", body)
@@ -239,14 +239,14 @@ def parse_interface(body: bytes, order: str) -> Interface:
         elif code == IF_TSOFFSET and len(value) == 8:
             offset = struct.unpack(f"{order}q", value)[0]
         elif code == COMMENT:
-            note = _words(value) or note
+            note = _pairs(value) or note
         elif code == IF_NAME:
             name = value.decode(errors="replace")
     return Interface(linktype, snaplen, units, offset * 10**9, note, name)
 
 
 def parse_statistics(body: bytes, order: str) -> Statistics:
-    """The block's body, in this byte order. Malformed."""
+    """Parse the body of an Interface Statistics Block in this byte order. Malformed."""
     if len(body) < 12:
         raise Malformed("interface statistics that are too short")
     number, high, low = struct.unpack_from(f"{order}III", body)
@@ -254,7 +254,7 @@ def parse_statistics(body: bytes, order: str) -> Statistics:
     dropped = 0
     for code, value in _options(body[12:], order):
         if code == COMMENT:
-            note = _words(value) or note
+            note = _pairs(value) or note
         elif len(value) == 8:
             if code in (ISB_IFDROP, ISB_OSDROP):
                 dropped += struct.unpack(f"{order}Q", value)[0]
@@ -278,8 +278,8 @@ def _options(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
         at += length + -length % 4
 
 
-def _words(comment: bytes) -> dict[str, str] | None:
-    """The key=value pairs of a comment of nlbus's; None for other comments."""
+def _pairs(comment: bytes) -> dict[str, str] | None:
+    """The key=value pairs of a comment that nlbus wrote; None for other comments."""
     first, *pairs = comment.decode(errors="replace").split(" ")
     if first != WORD:
         return None

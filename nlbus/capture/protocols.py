@@ -36,11 +36,11 @@ class Sources:
         self._found: list[Source] = []
         self._numbers: dict[str, int] = {}
         self._unknown: set[str] = set()
-        self._usual = [self._number(source) for source in _usual()]  # by protocol
+        self._defaults = [self._number(source) for source in _default_sources()]  # by protocol
         self.only = None if name is None else self._number(_recorded(name))
         for protocol in range(MAX_LINKS):
             if self.only is None:
-                scan.of_protocol(protocol, self._usual[protocol])
+                scan.of_protocol(protocol, self._defaults[protocol])
             elif self[self.only].protocol == protocol:
                 scan.of_protocol(protocol, self.only)
 
@@ -50,7 +50,7 @@ class Sources:
     @property
     def route(self) -> int:
         """The number of route, for packets without a protocol."""
-        return self._usual[0]
+        return self._defaults[0]
 
     def of_note(self, comment: Mapping[str, str]) -> int:
         """The number of the source in a comment of nlbus, or SKIPPED."""
@@ -62,7 +62,7 @@ class Sources:
         source = self._find(name)
         if source is not None and (source.family or str(source.protocol) == protocol):
             return self._number(source)
-        return self._usual[int(protocol)] if protocol in map(str, range(MAX_LINKS)) else SKIPPED
+        return self._defaults[int(protocol)] if protocol in map(str, range(MAX_LINKS)) else SKIPPED
 
     def name_group(self, number: int, group: int, interface: str, portid: int) -> bool:
         """Learn the name of a family's group from its interface (pcapng.interface); False: nothing new."""
@@ -78,7 +78,7 @@ class Sources:
         return True
 
     def _find(self, name: str) -> Source | None:
-        """The source, which may be of a newer nlbus, or of a kernel that has more: then None."""
+        """The source of this name; None if only a newer nlbus knows it."""
         if name in self._numbers:
             return self[self._numbers[name]]
         if name not in self._unknown and len(self._unknown) < MAX_UNKNOWN:
@@ -91,26 +91,26 @@ class Sources:
     def _number(self, source: Source) -> int:
         if source.name not in self._numbers:
             number = self._scan.add_source(FRAMINGS.index(source.framing), not source.user_groups)
-            if number is None:  # nobody has so many
-                return self._usual[source.protocol]
+            if number is None:  # the scanner has no room for more
+                return self._defaults[source.protocol]
             self._found.append(source)
             self._numbers[source.name] = number
         return self._numbers[source.name]
 
 
 def _recorded(name: str) -> Source:
-    """The source of this name. The kernel is not asked: the capture may come from another machine."""
+    """The source of this name, without a request to the kernel: the capture may be of another machine."""
     if name.startswith(GENL_PREFIX):
         return recorded_source(name.removeprefix(GENL_PREFIX))
     return find(name)
 
 
-def _usual() -> list[Source]:
-    """For each protocol the source that has it for itself, or its raw source."""
-    usual = raw_sources()
+def _default_sources() -> list[Source]:
+    """Per protocol: its only source, or its raw source if several share it."""
+    found = raw_sources()
     for protocol in range(MAX_LINKS):
-        # A source of a family shares its protocol with whoever publishes there.
+        # A source of a family shares its protocol with other publishers.
         named = [source for source in SOURCES.values() if source.protocol == protocol and not source.family]
         if len(named) == 1:
-            usual[protocol] = named[0]
-    return usual
+            found[protocol] = named[0]
+    return found

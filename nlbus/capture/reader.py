@@ -20,12 +20,12 @@ from nlbus.sources import Source, group_names
 def open_capture(
     file: str | os.PathLike[str] | BinaryIO, source: str | None = None, *, on_loss: OnLoss = "log"
 ) -> Capture:
-    """Open a capture file, or a pipe of one, to read it like a Subscriber. See Capture."""
+    """Open a capture file or pipe, to read it like a Subscriber. See Capture."""
     return Capture(file, source, on_loss=on_loss)
 
 
 class Capture(Feed):
-    """Batches of a capture file, the same each time: pcapng that nlbus recorded, pcapng or pcap of nlmon.
+    """The batches of a capture file, plain or gzip: pcapng by nlbus, or pcapng or pcap of an nlmon device.
 
     A capture of nlbus returns the batches, losses and times as they were received. In other captures, the
     protocol in the packets determines the source, portid and group are 0 because the file lacks them, and
@@ -57,10 +57,10 @@ class Capture(Feed):
     # -- receiving --------------------------------------------------------------------------------
 
     def recv(self, timeout: float | None = None) -> Batch:
-        """The next batch; never an empty one without losses. It waits for nothing but the file.
+        """The next batch; never an empty one without losses. `timeout` has no effect: only the file is read.
 
-        ClosedError at the end of the capture, or when closed; CaptureError where the file is damaged, after
-        all before was delivered; BusyError, LossError (on_loss="raise").
+        ClosedError at the end of the capture, or once closed; CaptureError at damage, once everything before
+        it was delivered; SchemaError, BusyError, LossError (on_loss="raise").
         """
         optional_seconds(timeout, "timeout")
         with self._consumer():
@@ -79,7 +79,7 @@ class Capture(Feed):
     @contextmanager
     def _consumer(self) -> Iterator[None]:
         if not self._consuming.acquire(blocking=False):
-            raise BusyError("another thread is reading: one consumer a capture")
+            raise BusyError("another thread is reading: one consumer per capture")
         try:
             if self._closed:
                 raise ClosedError("already closed")
@@ -106,7 +106,7 @@ class Capture(Feed):
         """Whether `close` was called."""
         return self._closed
 
-    # -- what is going on -------------------------------------------------------------------------
+    # -- status -----------------------------------------------------------------------------------
 
     @property
     def source(self) -> Source | None:
@@ -119,11 +119,11 @@ class Capture(Feed):
         return self._batches.groups
 
     def stats(self) -> dict[str, Any]:
-        """Counters of what was read so far, by name.
+        """Counters by name, as far as read.
 
         delivered, lost, dropped, open, malformed, foreign, copies, truncated, datagrams (packets) and bytes:
-        as of a Subscriber. requests: packets to the kernel that nlmon heard. skipped: packets of other link
-        types, or of sources that were not asked for.
+        as for a Subscriber. requests: packets to the kernel, which nlmon captures too. skipped: packets of
+        other link types or other sources.
         """
         scan = self._batches.scan
         return self._counts | {

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 class Recorded(NamedTuple):
     """The totals of a recording: lost events (bus), dropped datagrams, open ones that no gap explains."""
 
-    messages: int  # events on the bus, rows of a table
+    messages: int  # or events of the bus, or rows of a table
     batches: int
-    bytes: int  # of the files
+    bytes: int  # of all files
     lost: int
     dropped: int
     open: int
@@ -21,10 +21,10 @@ class Recorded(NamedTuple):
 
 
 class Recording(Protocol):
-    """Writes batches to files, in one format or another."""
+    """Writes batches to files."""
 
     messages: int
-    waiting: int  # of these, not yet written
+    waiting: int  # messages not written yet
 
     @property
     def recorded(self) -> Recorded:
@@ -32,13 +32,13 @@ class Recording(Protocol):
 
     @property
     def due(self) -> float | None:
-        """When `idle` is to be called, by time.monotonic; None: not before the next batch."""
+        """When to call `idle`, by time.monotonic; None: not before the next batch."""
 
     def write(self, batch: Batch, limit: int | None = None) -> None:
         """Write a batch that the feed has just yielded, at most its first `limit` messages."""
 
     def idle(self) -> None:
-        """Do what is due."""
+        """Do the work that is due."""
 
     def close(self) -> None:
         """Write the end, if the format has one."""

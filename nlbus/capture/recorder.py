@@ -64,9 +64,9 @@ def record(
             now = time.monotonic()
             if deadline is not None and now >= deadline:
                 break
-            soon = min((at for at in (deadline, recording.due) if at is not None), default=None)
+            wake_at = min((at for at in (deadline, recording.due) if at is not None), default=None)
             try:
-                batch = subscriber.recv(None if soon is None else max(0.0, soon - now))
+                batch = subscriber.recv(None if wake_at is None else max(0.0, wake_at - now))
             except ClosedError:
                 break
             recording.write(batch, None if count is None else count - recording.messages)
@@ -114,7 +114,7 @@ class Recorder:
         self._feed = feed
         self._name = name
         self._source: Source | None = None
-        self._packer: Packer  # of that source
+        self._packer: Packer  # for that source
         head = pcapng.section()
         if feed.source is not None:
             head += self._describe(feed.source)
@@ -131,10 +131,10 @@ class Recorder:
         return None
 
     def idle(self) -> None:
-        """Nothing is due."""
+        """Nothing is ever due."""
 
     def close(self) -> None:
-        """A capture has no end of its own."""
+        """Nothing to write: pcapng has no end marker."""
 
     def write(self, batch: Batch, limit: int | None = None) -> None:
         """Write and flush a batch that the feed has just yielded, at most its first `limit` messages.
@@ -193,7 +193,7 @@ class Recorder:
 
 
 def _writable(file: File) -> AbstractContextManager[BinaryIO]:
-    """The file, unbuffered if it is opened here: a write then is a whole batch."""
+    """The file; if it is opened here, unbuffered, since a write is a whole batch."""
     if not isinstance(file, (str, os.PathLike)):
         return nullcontext(file)
     try:

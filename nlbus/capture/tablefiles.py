@@ -58,17 +58,17 @@ class ArrowFile:
         self.size = 0
         self._file = file
         self._in_place = path is not None
-        self._made = _Made()
+        self._buffer = _Buffer()
         self._schema = schema
-        self._stream = pyarrow.ipc.new_stream(pyarrow.PythonFile(self._made, mode="w"), schema)
-        # pyarrow's own comes with the first rows only.
+        self._stream = pyarrow.ipc.new_stream(pyarrow.PythonFile(self._buffer, mode="w"), schema)
+        # pyarrow writes the schema only with the first rows.
         self._head = schema.serialize().to_pybytes()
         self._add(self._head)
         if path is not None:
             _part(path).replace(path)
 
     def write(self, rows: Any, notes: Notes) -> None:
-        """Rows; the notes are the custom metadata of their first batch."""
+        """Append rows; the notes become the custom metadata of their first batch."""
         none = import_module("pyarrow").RecordBatch.from_pylist
         for batch in rows.to_batches() or [none([], schema=self._schema)]:
             self._stream.write_batch(batch, custom_metadata=dict(notes) or None)
@@ -76,17 +76,17 @@ class ArrowFile:
             notes = {}
 
     def close(self, notes: Notes) -> None:
-        """End the stream; what is noted comes with no rows."""
+        """End the stream; notes come with an empty batch."""
         if notes:
             self.write(self._schema.empty_table(), notes)
         self._stream.close()
         self._commit()
 
     def _commit(self) -> None:
-        made = self._made.take()
+        written = self._buffer.take()
         if self._head:
-            made, self._head = made.removeprefix(self._head), b""
-        self._add(made)
+            written, self._head = written.removeprefix(self._head), b""
+        self._add(written)
 
     def _add(self, data: bytes) -> None:
         if self._in_place:
@@ -121,7 +121,7 @@ class ParquetFile:
             self._writer.write_table(rows)
 
     def close(self, notes: Notes) -> None:
-        """Write the end, with the notes, and give it its name."""
+        """Write the footer with the notes, and rename the file."""
         if notes:
             self._writer.add_key_value_metadata(dict(notes))
         self._writer.close()
@@ -130,8 +130,8 @@ class ParquetFile:
             _part(self._path).replace(self._path)
 
 
-class _Made:
-    """What pyarrow writes into it, to be taken."""
+class _Buffer:
+    """Collects what pyarrow writes, until `take`."""
 
     closed = False
 
@@ -203,7 +203,7 @@ class Target:
         else:
             self._open = file
         if numbered and self._path is not None:
-            self._number = _last(self._path)
+            self._number = _last_number(self._path)
 
     def begin(self, schema: Any) -> TableFile:
         """Begin the next file."""
@@ -218,7 +218,7 @@ class Target:
             self._number += 1
             path = path.with_name(f"{path.stem}-{self._number:0{DIGITS}}{path.suffix}")
         try:
-            self._open = _beside(path)
+            self._open = _open_part(path)
             return kind(self._open, schema, path)
         except BaseException as error:
             self.end()
@@ -234,9 +234,9 @@ class Target:
         """The error to raise for an OSError."""
         help = ""
         if isinstance(error, BlockingIOError):
-            help = "another recording writes it"
-        elif error.errno == errno.ELOOP:
-            help = "its .part is a link, or no regular file: remove it"
+            help = "another recording writes to it"
+        elif error.errno in (errno.ELOOP, errno.EEXIST):
+            help = "its .part is a link, or not a regular file: remove it"
         return kernel_error(error.errno or 0, f"recording to {self.name}", help)
 
 
@@ -244,7 +244,7 @@ def _part(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
-def _beside(path: Path) -> BinaryIO:
+def _open_part(path: Path) -> BinaryIO:
     """The file that will become `path`, empty and locked. One that a killed recording left is reused."""
     part = _part(path)
     # Do not follow a link: it could make us truncate another user's file.
@@ -253,7 +253,7 @@ def _beside(path: Path) -> BinaryIO:
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-            raise OSError(errno.ELOOP, "another kind of file, or one with several names")
+            raise OSError(errno.EEXIST, "not a regular file, or one with several names")
         file = open(descriptor, "r+b", buffering=0)  # noqa: PTH123, SIM115
     except BaseException:
         os.close(descriptor)
@@ -269,7 +269,7 @@ def _beside(path: Path) -> BinaryIO:
     return file
 
 
-def _last(path: Path) -> int:
+def _last_number(path: Path) -> int:
     """The highest number of existing numbered files."""
     fits = re.compile(rf"{re.escape(path.stem)}-(\d{{{DIGITS},}}){re.escape(path.suffix)}")
     try:

@@ -1,4 +1,4 @@
-"""Recording the rows of one table: as an Arrow stream or as Parquet, in one file or in many."""
+"""Recording the rows of one table as an Arrow stream or as Parquet, in one file or several."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class TableRecorder:
 
     @property
     def due(self) -> float | None:
-        """When `idle` is to be called, by time.monotonic; None: not before the next batch."""
+        """When to call `idle`, by time.monotonic; None: not before the next batch."""
         return min((at for at in (self._write_at, self._roll_at) if at is not None), default=None)
 
     def write(self, batch: Batch, limit: int | None = None) -> None:
@@ -106,7 +106,7 @@ class TableRecorder:
                 self._flush()
 
     def idle(self) -> None:
-        """Do what is due."""
+        """Do the work that is due."""
         now = time.monotonic()
         if self._roll_at is not None and now >= self._roll_at:
             self._end()
@@ -206,7 +206,7 @@ def chosen_table(feed: Feed, table: str | Topic | None) -> str | Topic:
     names = feed.tables
     if len(names) == 1:
         return names[0]
-    source = "a capture of no known source" if feed.source is None else feed.source.name
+    source = "a capture of an unknown source" if feed.source is None else feed.source.name
     raise SchemaError(f"which table of {source}? table= one of {', '.join(names) or 'none'}")
 
 

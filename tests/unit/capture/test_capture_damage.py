@@ -176,7 +176,7 @@ GOOD = section() + interface(NS) + packet(cooked(message(16, b"good")), 1)
         (block(6, bytes(20), length=8), "a block of 8 bytes"),
         (block(6, bytes(20), length=34), "a block of 34 bytes"),
         (block(6, bytes(20), length=0xFFFFFFFC), "a block of 4294967292 bytes"),
-        (block(6, bytes(20), length=64), "of 64 bytes 32 are there"),
+        (block(6, bytes(20), length=64), "32 of 64 bytes"),
         (block(6, bytes(20), last=28), "two lengths differ"),
         (block(99, bytes(20), last=28), "two lengths differ"),
         (block(6, bytes(16)), "too short for what it is"),
@@ -194,8 +194,8 @@ GOOD = section() + interface(NS) + packet(cooked(message(16, b"good")), 1)
         (section(major=2), "pcapng version 2"),
         (block(0x0A0D0D0A, bytes(16)), "no known byte order"),
         (block(0x0A0D0D0A, struct.pack("<I", 0x1A2B3C4D)), "a section header of 16 bytes"),
-        (section()[:20], "of 28 bytes 20 are there"),
-        (b"x" * 11, "of 12 bytes 11 are there"),
+        (section()[:20], "20 of 28 bytes"),
+        (b"x" * 11, "11 of 12 bytes"),
     ],
 )
 def test_damage_is_named(bad: bytes, why: str) -> None:
@@ -204,18 +204,18 @@ def test_damage_is_named(bad: bytes, why: str) -> None:
     assert error is not None
     assert why in str(error)
     assert error.offset == len(GOOD)
-    assert f"at byte {len(GOOD)}; all before it was delivered" in str(error)
+    assert f"at byte {len(GOOD)}; everything before it was delivered" in str(error)
 
 
 @pytest.mark.parametrize(
     ("data", "why"),
     [
         (b"", "an empty file"),
-        (b"\n", "so short"),
-        (b"hello world, this is no capture", "no capture: neither pcapng nor pcap"),
+        (b"\n", "too short"),
+        (b"hello world, this is no capture", "not a capture: neither pcapng nor pcap"),
         (section()[:20], "the file ends within a block"),
         (pcap()[:20], "the file ends within a block"),
-        (section() + interface(linktype=1), "no netlink in it"),
+        (section() + interface(linktype=1), "no netlink packets"),
     ],
 )
 def test_refused_when_opened(data: bytes, why: str, tmp_path: Path) -> None:

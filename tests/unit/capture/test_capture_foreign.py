@@ -65,9 +65,7 @@ def test_gzip_is_read(data: bytes) -> None:
 def test_gzip_that_is_cut_delivers_what_is_whole(cut: int) -> None:
     got, error = heard(gzip.compress(PCAPNG, mtime=0)[:cut])
     assert got == WHOLE[: len(got)]
-    assert (
-        "too short" in error or "ends too early" in error or "an empty file" in error or "so short" in error
-    )
+    assert "too short" in error or "ends too early" in error or "an empty file" in error
 
 
 @given(st.integers(0, len(gzip.compress(PCAPNG)) - 1), st.integers(1, 255))
@@ -96,7 +94,7 @@ def test_gzip_costs_no_more_memory_than_a_plain_file() -> None:
 
 def test_thousands_of_empty_members_take_no_time() -> None:
     began = time.monotonic()
-    assert "so short" in heard(gzip.compress(b"") * 20_000)[1]
+    assert "too short" in heard(gzip.compress(b"") * 20_000)[1]
     assert time.monotonic() - began < 5
 
 

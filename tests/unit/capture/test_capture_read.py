@@ -260,7 +260,7 @@ def test_other_link_types_are_counted() -> None:
 
 
 def test_a_capture_without_netlink_is_refused() -> None:
-    with pytest.raises(CaptureError, match="no netlink in it: link types 1, not 253"):
+    with pytest.raises(CaptureError, match="no netlink packets: link types 1, not 253"):
         opened(pcap((0, b"ethernet"), linktype=1))
     with pytest.raises(CaptureError, match="link types 1, 113"):
         opened(section() + interface(linktype=1) + interface(linktype=113))

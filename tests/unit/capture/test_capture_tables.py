@@ -238,7 +238,7 @@ def test_a_part_that_is_no_file_of_its_own_is_refused(suffix: str, make: Any, tm
     victim = tmp_path / "victim"
     victim.write_bytes(b"keep me")
     make(victim, tmp_path / f"x.{suffix}.part")
-    with pytest.raises(KernelError, match=r"its \.part is a link, or no regular file: remove it"):
+    with pytest.raises(KernelError, match=r"its \.part is a link, or not a regular file: remove it"):
         record(tmp_path / f"x.{suffix}", Given("route", links(1)), table="link")
     assert victim.read_bytes() == b"keep me"
 
@@ -254,7 +254,7 @@ def test_two_at_the_same_file(tmp_path: Path) -> None:
     schema = pa.schema({"a": pa.int32()})
     first = Target(path, "parquet", numbered=False)
     writes = first.begin(schema)
-    with pytest.raises(KernelError, match="another recording writes it"):
+    with pytest.raises(KernelError, match="another recording writes to it"):
         Target(path, "parquet", numbered=False).begin(schema)
     writes.write(pa.table({"a": pa.array([1], pa.int32())}), {})
     writes.close({})

@@ -94,7 +94,7 @@ def test_of_a_damaged_file_all_before_is_printed(lossy: Path) -> None:
     lossy.write_bytes(b"hello, this is no capture at all")
     done = replay(lossy)
     assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr == f"nlbus: {lossy}: no capture: neither pcapng nor pcap begins so, at byte 0\n"
+    assert done.stderr == f"nlbus: {lossy}: not a capture: neither pcapng nor pcap, at byte 0\n"
     assert replay(lossy.parent / "nowhere").exit_code == 1
 
 
