@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Self
 
 from nlbus.errors import NlbusError, kernel_error
-from nlbus.kernel.constants import GetFlag, MessageFlag, MessageType
+from nlbus.kernel.constants import AckFlag, GetFlag, MessageFlag, MessageType
 
 NLMSGHDR = struct.Struct("=IHHII")
 NLATTR = struct.Struct("=HH")
@@ -17,8 +17,6 @@ SOL_NETLINK = 270
 NETLINK_EXT_ACK = 11
 NLA_TYPE_MASK = 0x3FFF
 NLMSGERR_ATTR_MSG, NLMSGERR_ATTR_OFFS = 1, 2
-ACK_TLVS = 0x200
-CAPPED = 0x100
 RECEIVE = 1 << 18
 PATIENCE = 10.0  # seconds until a request counts as unanswered
 RETRIES = 16  # of a dump that changes while it is read
@@ -130,11 +128,11 @@ def refusal(reply: Reply, action: str, help: str = "") -> Exception | None:
     if number >= 0:
         return None
     text, offset = "", None
-    if reply.flags & ACK_TLVS:
+    if reply.flags & AckFlag.ACK_TLVS:
         skip = 4
         if reply.type == MessageType.ERROR:  # the request, or only its header, comes before the attributes
             (length,) = struct.unpack_from("=I", reply.body, 4)
-            skip += NLMSGHDR.size if reply.flags & CAPPED else length + -length % 4
+            skip += NLMSGHDR.size if reply.flags & AckFlag.CAPPED else length + -length % 4
         words = attributes(reply.body[skip:])
         text = words.get(NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(errors="replace")
         if len(place := words.get(NLMSGERR_ATTR_OFFS, b"")) == 4:

@@ -47,7 +47,6 @@ class _Builder:
     def __init__(self, schema: Schema, wanted: Collection[str] | None) -> None:
         self.schema = schema
         self.columns: dict[str, Column] = {}
-        self.from_header: set[str] = set()
         self.ops: list[dict[str, int]] = []
         self.levels: list[dict[int, int]] = []
         self.cases: list[tuple[bytes, int]] = []
