@@ -1,7 +1,7 @@
-"""Columns in memory, for the decoders: a cell each, and what is known of every row's message.
+"""Columns in memory, for the decoders: one cell per column, and each row's message, time, group and nsid.
 
-A column gets memory when its first value comes, so that those which no message has cost nothing. How much the
-batch before needed says how much this one will: few allocations, and hardly ever a copy.
+A column gets memory with its first value: columns without one cost nothing. The size of the previous batch
+predicts that of this one, hence few allocations and rarely a copy.
 """
 
 cimport cython
@@ -27,10 +27,10 @@ cdef extern from *:
     bint SHARES_REGIONS "NLBUS_SHARES_REGIONS"
 
 cdef enum:
-    MOST_AT_FIRST = 1 << 24       # bytes, or items, that are reserved on the word of the batch before
+    MOST_AT_FIRST = 1 << 24       # bytes, or items, that a prediction may reserve
     HUGE_PAGE = 1 << 21
     REGION = 2 * HUGE_PAGE
-    MAPPED = REGION + HUGE_PAGE   # address space in which a region begins with a huge page
+    MAPPED = REGION + HUGE_PAGE   # address space: the region begins at a huge page
     LEAST_SHARED = 1 << 16        # a few rows must not keep a region
 
 
@@ -57,7 +57,7 @@ cdef inline size_t in_lines(size_t size) noexcept nogil:
 
 
 cdef class Plan:
-    """What columns there are, and how much memory they took last time."""
+    """The columns of a schema, and how much memory they took in the previous batch."""
 
     cdef int know(self, specs) except -1:
         """Take over the cells: an array of SPEC."""
@@ -70,10 +70,10 @@ cdef class Plan:
         return 0
 
     cdef Region with_room(self, size_t size):
-        """A region with so much room, where that is worth it; else None."""
+        """A region with `size` bytes of room; None where a region is not worth it."""
         if size < LEAST_SHARED or size > REGION or not SHARES_REGIONS:
             return None
-        # What nobody uses any more is warm, and free.
+        # An unused region is warm.
         if self.region is not None and self.region.users == 0:
             self.region.used = 0
         if self.region is None or self.region.used + size > REGION:
@@ -91,7 +91,7 @@ cdef class Region:
         if self.mapped == NULL:
             raise MemoryError("no memory for the columns of a batch")
         self.base = self.mapped + HUGE_PAGE - (<size_t> self.mapped & (HUGE_PAGE - 1))
-        # To back pages of 4 KiB would take as long as decoding does. Where there are no huge ones, it does.
+        # Backing pages of 4 KiB takes as long as decoding.
         madvise(self.base, REGION, MADV_HUGEPAGE)
 
     def __dealloc__(self):
@@ -108,10 +108,9 @@ cdef class Region:
 # The collector would take away what __dealloc__ still needs; there are no cycles to collect.
 @cython.no_gc
 cdef class Store:
-    """The columns of a batch's messages of one kind, a row each.
+    """The columns of a batch's messages of one kind, one row per message.
 
-    `unknown`: parts of messages that the schema does not have; `malformed`: messages that have no row, though
-    they are of this kind.
+    `unknown`: parts of messages that the schema lacks; `malformed`: messages of this kind without a row.
     """
 
     def __dealloc__(self):
@@ -133,7 +132,7 @@ cdef class Store:
         return self.rows
 
     cdef int begin(self, Plan plan, Py_ssize_t rows, int64_t time_ns) except -1:
-        """Memory for what is known of so many messages, received then; room for their columns."""
+        """Allocate for `rows` messages, received at time_ns, and reserve room for their columns."""
         cdef size_t size = 4 * rows
         cdef Py_ssize_t row
         cdef cell *c
@@ -141,7 +140,7 @@ cdef class Store:
         self.plan = plan
         self.rows = self.begun = rows
         self.cells = <cell *> calloc(plan.cells + 1, sizeof(cell))
-        # As much as the columns of the batch before would need, in one piece: the allocator keeps that.
+        # As much as the columns of the previous batch would need, in one piece, which the allocator keeps.
         self.total = 5 * size + 3 * rows + rows * plan.bytes_before + plan.lines_before * LINE
         self.room = in_lines(self.total + 2 * LINE)
         self.region = plan.with_room(self.room)
@@ -160,7 +159,7 @@ cdef class Store:
         self.damaged = self.nl_op + rows
         self.scratch = self.damaged + rows
         memset(self.damaged, 0, rows)
-        # One for all; but later, and in memory that is new, it would cost more.
+        # The same for all rows. Filled later, in cold memory, it would cost more.
         for row in range(rows):
             self.nl_time[row] = time_ns
         self.used = in_lines(5 * size + 3 * rows)
@@ -174,7 +173,7 @@ cdef class Store:
         return 0
 
     cdef int make(self, int number) noexcept nogil:
-        """Memory for a column, all zeros, if it has none yet: values or offsets, then validity; -1: none."""
+        """Give a column zeroed memory, if it has none: values or offsets, then validity. -1: no memory."""
         cdef const spec *s = &self.plan.specs[number]
         cdef cell *c = &self.cells[number]
         cdef bint fixed = s.width != 0 and not s.list
@@ -184,7 +183,7 @@ cdef class Store:
         if c.offsets != NULL or (fixed and c.data != NULL):
             return 0
         if self.used + size > self.room:
-            # Twice as much as so far, hence few pieces.
+            # Double the total, hence few pieces.
             self.room = max(size, self.total)
             at = <uint8_t *> malloc(self.room)
             if at == NULL:
@@ -205,7 +204,7 @@ cdef class Store:
         return 0
 
     cdef int end(self, int failed) except -1:
-        """All rows are there, or memory failed. The next batch will probably need as much."""
+        """Finish: all rows are decoded, or memory failed. Remember the sizes for the next batch."""
         cdef Plan plan = self.plan
         cdef const spec *s
         cdef cell *c
@@ -231,7 +230,7 @@ cdef class Store:
     # -- as arrays ---------------------------------------------------------------------------------
 
     def absent(self, int i):
-        """Whether no row has a value in cell i: it has got no memory."""
+        """Whether no row has a value in cell i."""
         return self.plan.specs[i].nullable and self.cells[i].data == NULL and self.cells[i].offsets == NULL
 
     def values(self, int i, dtype):
@@ -250,7 +249,7 @@ cdef class Store:
             if c.width:
                 items = self.view(c.data, c.items, dtype), item_valid, None
             else:
-                # No list has ever begun: there are no offsets of items yet.
+                # Without any list there are no offsets of items.
                 item_offsets = (self.view(c.item_offsets, c.items + 1, np.int32)
                                 if c.item_offsets != NULL else np.zeros(1, np.int32))
                 items = self.view(c.data, c.used, np.uint8), item_valid, item_offsets
@@ -261,7 +260,7 @@ cdef class Store:
         return self.view(c.data, n, dtype), valid, None, None
 
     cdef nothing(self, int i, dtype):
-        """The values of a column that no message had: zeros, the same for all of them."""
+        """The values of a column without any: zeros, shared by all such columns."""
         cdef Py_ssize_t n = self.rows
         cdef size_t size = (n + 1) * sizeof(int32_t)
         cdef int j
@@ -293,22 +292,22 @@ cdef class Store:
 
     @property
     def groups(self):
-        """The group that each row's message came by."""
+        """The group by which each row's message arrived."""
         return self.view(self.nl_group, self.rows, np.uint32)
 
     @property
     def nsids(self):
-        """The namespace of each row, -1: this one."""
+        """The namespace of each row; -1: this one."""
         return self.view(self.nl_nsid, self.rows, np.int32)
 
     @property
     def happened(self):
-        """What each row's message says has happened: OPS of nlbus.schema.schema."""
+        """The operation that each row's message reports: a number of OPS."""
         return self.view(self.nl_op, self.rows, np.uint8)
 
     @property
     def marks(self):
-        """Whether something in the row's message was shorter than its type, cut, or no number that fits."""
+        """Whether a value in the row's message was too short, too long, cut, or no number that fits."""
         return self.view(self.damaged, self.rows, np.bool_)
 
     cdef view(self, void *at, Py_ssize_t count, dtype):
