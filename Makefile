@@ -17,7 +17,7 @@ UNSHARE = $(shell test "$$(id -u)" = 0 || { unshare -Urn true && echo unshare -U
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo kmod install-kmod test test-kmod test-kmod-debug guest lint lint-kmod format bench bench-gate soak \
-	test-asan fuzz clean
+	test-faults test-asan fuzz clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -89,6 +89,9 @@ bench-gate: build ## Instructions of the hot loops, beside the committed baselin
 
 soak: build $(TOOLS) ## The long rounds of the loss ledger
 	$(UNSHARE) $(PY) -m pytest -m soak
+
+test-faults: build ## Every system call and allocation of the compiled modules fails once
+	$(UNSHARE) $(PY) -m pytest -m 'soak or not soak' tests/kernel/core/test_fault_injection.py
 
 # A tree of its own, so that instrumented and ordinary modules are never mixed up. The tests measure memory, hence
 # a small quarantine; and they provoke SIGSEGV, which is theirs to see.

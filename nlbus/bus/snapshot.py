@@ -204,7 +204,10 @@ def _dump(query: Query, table: str, kind: int, body: bytes, origin: int) -> Iter
         except OSError as error:
             raise kernel_error(error.errno or 0, action, query.source.needs) from error
         while not ended:
-            block = receiver.receive(PATIENCE)
+            try:
+                block = receiver.receive(PATIENCE)
+            except OSError as error:
+                raise kernel_error(error.errno or 0, action) from error
             if block is not None and block.losses:
                 raise kernel_error(errno.EMSGSIZE, action, TOO_LARGE)
             if block is None or not block.rows:

@@ -1,7 +1,7 @@
 """Waiting for sockets, and being woken from elsewhere."""
 
 cimport cython
-from libc.errno cimport EINTR, EMFILE, errno
+from libc.errno cimport EINTR, EMFILE, ENOMEM, errno
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 
@@ -20,7 +20,7 @@ cdef class Identities:
         self.count = len(objects)
         self.pointers = <void **> malloc(self.count * sizeof(void *) + 1)
         if self.pointers == NULL:
-            raise MemoryError
+            raise OSError(ENOMEM, "malloc")
         for i in range(self.count):
             self.pointers[i] = <void *> objects[i]
 
