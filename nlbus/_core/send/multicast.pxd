@@ -8,16 +8,16 @@ from nlbus._core.block cimport HEAD
 
 cdef enum:
     VECTOR = 64                   # messages in one sendmmsg
-    SHORT = 2048                  # bytes of a datagram that is cheaper copied than told of in two parts
-    ANSWER = 1024                 # bytes of an answer: a header, the header it is about, words
+    SHORT = 2048                  # bytes of a datagram that is cheaper to copy than to pass in two parts
+    ANSWER = 1024                 # bytes of an answer: a header, the refused header, the extack
 
 
 cdef class Multicast:
     cdef int fd
     cdef uint32_t portid
-    cdef bint relayed             # nlbus.ko hands each datagram on to its groups, or answers that it will not
-    cdef bint acked               # and is asked to answer each
-    cdef uint32_t requests        # that were asked to be answered
+    cdef bint relayed             # nlbus.ko passes each datagram to its groups, or answers with a refusal
+    cdef bint acked               # it acknowledges each datagram on request
+    cdef uint32_t requests        # that requested an answer
     cdef mmsghdr vector[VECTOR]
     cdef sockaddr_nl addresses[32]
     # The datagrams to send: a header and a body each, and how many events they hold.
@@ -33,7 +33,7 @@ cdef class Multicast:
                   size_t body_len, uint64_t events) noexcept nogil
     cdef int send(self, uint32_t groups, uint32_t datagrams, uint32_t *taken,
                   uint32_t *repeats) noexcept nogil
-    cdef int told(self, int error, uint32_t *taken) noexcept nogil
+    cdef int settled(self, int error, uint32_t *taken) noexcept nogil
     cdef int push_one(self, uint32_t group) noexcept nogil
     cdef int push(self, uint32_t first, uint32_t count) noexcept nogil
     cdef uint32_t refusals(self, int *error) noexcept nogil

@@ -92,7 +92,7 @@ cdef class Multicast:
         if datagrams == 1 and groups & (groups - 1) == 0:
             error = self.push_one(<uint32_t> ctz(groups))
             taken[0] = error > 0
-            return self.told(error, taken)
+            return self.settled(error, taken)
         for d in range(datagrams):
             rest = groups
             while rest:
@@ -109,14 +109,14 @@ cdef class Multicast:
                 taken[0] = (d + each - 1) // each
                 break
             d += error
-        return self.told(error, taken)
+        return self.settled(error, taken)
 
-    cdef int told(self, int error, uint32_t *taken) noexcept nogil:
-        """What the module has to say of them, too; 0 or -errno."""
+    cdef int settled(self, int error, uint32_t *taken) noexcept nogil:
+        """Subtract the datagrams that the module refused from `taken`; 0 or -errno."""
         cdef uint32_t refused
         if self.relayed:
             refused = self.refusals(&error)
-            # Which ones is not known. That it is the last ones is true for a privilege that was given up.
+            # Which ones is unknown. They are the last ones if a privilege was given up.
             taken[0] -= min(refused, taken[0])
         return min(error, 0)
 
@@ -226,9 +226,9 @@ cdef class Multicast:
                 return error
 
     cdef int read_answer(self, uint8_t *to, uint32_t *request) noexcept nogil:
-        """What the module says to a request: 0 or -errno; -EAGAIN where there is nothing to read.
+        """The module's answer to a request: 0 or -errno; -EAGAIN if there is nothing to read.
 
-        That there was too much to read is a refusal, too.
+        An overrun of answers counts as a refusal.
         """
         cdef sockaddr_nl who
         cdef uint32_t room

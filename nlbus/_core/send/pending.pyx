@@ -43,7 +43,7 @@ cdef void pending_clear(pending *p) noexcept nogil:
 
 cdef inline uint32_t batch_size(const pending *p, uint32_t bytes, uint32_t count,
                                 bint varying) noexcept nogil:
-    """What a batch of so many bytes and events takes, its header included."""
+    """The size of a batch with so many bytes and events, its header included."""
     cdef uint32_t used = bytes + (4 * (count + 1) if varying else 0)
     if p.timed:
         used = align8(used) + 4 * count

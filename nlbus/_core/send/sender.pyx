@@ -106,8 +106,8 @@ cdef class Sender:
         self.finish(error)
 
     def run_timer(self):
-        """What the timer's thread does until we are closed. Without the GIL, for which it would have to wait
-        where the program is busy: 5 ms, again and again."""
+        """Run the timer's thread until the sender is closed. It holds no GIL: in a busy program it would wait
+        5 ms for it each time."""
         cdef uint64_t fired
         cdef pollfd timer
         timer.fd = self.streams.timer

@@ -1,10 +1,10 @@
 """Streams: all events for one exact set of groups each, numbered, coalesced, and sent.
 
-The datagrams of a stream go to every group of the set before its next one goes to any: that order is what
-readers tell copies from news by. Events of arrays go out straight from the caller's memory, two iovecs a
-datagram; single events, and rows that are sorted by mask, are gathered in one pending datagram a stream.
+A datagram of a stream goes to every group of the set before the stream's next one goes to any: by that order,
+readers distinguish copies from new datagrams. Events of arrays are sent from the caller's memory, with two
+iovecs per datagram. Single events, and rows sorted by mask, are gathered in one pending datagram per stream.
 
-Whoever calls holds the sender's lock. Errors are -errno.
+The caller holds the sender's lock. Errors are -errno.
 """
 
 cimport cython
@@ -219,7 +219,7 @@ cdef class Streams:
         cdef uint32_t groups, at
         cdef int error
         memset(recent, 0, sizeof(recent))
-        # What was pending before this call may be of another kind: only `append` knows to go on behind it.
+        # A batch pending since before this call may be of another kind: only `append` may continue it.
         for at in range(self.count):
             self.streams[at].waiting.fast = 0
         for i in range(count):
