@@ -119,7 +119,7 @@ fuzz: build $(TOOLS) $(FUZZ)/packages/.ready ## Coverage-guided fuzzing: make fu
 	@tar -c --exclude-vcs --exclude=./build --exclude=./.venv --exclude='*.so' --exclude=__pycache__ . | \
 		tar -x -C $(FUZZ)/tree
 	cd $(FUZZ)/tree && CC="clang -fsanitize=address,fuzzer-no-link -fno-omit-frame-pointer -g1" LDSHARED="clang -shared" \
-		../../../$(PY) setup.py --quiet build_ext --inplace 2>build.log || { cat build.log >&2; exit 1; }
+		../../../$(PY) setup.py --quiet build_ext --inplace >build.log 2>&1 || { cat build.log >&2; exit 1; }
 	cd $(FUZZ)/tree && OPENBLAS_NUM_THREADS=1 PYTHONPATH="$$PWD:$$PWD/../packages" \
 		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=16 \
 		LD_PRELOAD="$$PWD/../packages/asan_with_fuzzer.so" \

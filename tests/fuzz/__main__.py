@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from hashlib import sha1
 from pathlib import Path
 
@@ -22,8 +23,8 @@ def fuzz(name: str, seconds: int, to: Path) -> None:
     """Fuzz a target for some seconds; atheris ends the process."""
     import atheris
 
-    python = [] if name in COMPILED else ["nlbus"]
-    with atheris.instrument_imports(include=python, exclude=["nlbus._core", "nlbus._wire"]):
+    python = atheris.instrument_imports(include=["nlbus"], exclude=["nlbus._core", "nlbus._wire"])
+    with nullcontext() if name in COMPILED else python:
         from tests.fuzz.targets import TARGETS, run
     corpus, found = to / "corpus" / name, to / "found"
     corpus.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,11 @@ import numpy as np
 cdef extern from *:
     """
     /* A sanitizer watches the ends of what malloc gives, not those of its parts. */
+    #ifdef __has_feature
+    #if __has_feature(address_sanitizer)
+    #define __SANITIZE_ADDRESS__ 1
+    #endif
+    #endif
     #ifdef __SANITIZE_ADDRESS__
     #define NLBUS_SHARES_REGIONS 0
     #else
