@@ -93,9 +93,9 @@ soak: build $(TOOLS) ## The long rounds of the loss ledger
 test-faults: build ## Every system call and allocation of the compiled modules fails once
 	$(UNSHARE) $(PY) -m pytest -m 'soak or not soak' tests/kernel/core/test_fault_injection.py
 
-# A tree of its own, so that instrumented and ordinary modules are never mixed up. The tests measure memory, hence
-# a small quarantine; and they provoke SIGSEGV, which is theirs to see.
-# Without the tests that mostly start programs: that takes long, and what the programs do of nlbus others test.
+# A tree of its own, so that instrumented and ordinary modules never mix. The tests measure memory, so the quarantine
+# is small. They provoke SIGSEGV and handle it themselves.
+# Tests that mostly start programs are left out: they take long, and other tests cover the same code.
 test-asan: build $(TOOLS) ## Unit and kernel tests under ASan and UBSan
 	@mkdir -p $(ASAN) && rm -rf $(ASAN)/tests
 	@tar -c --exclude-vcs --exclude=./build --exclude=./.venv --exclude='*.so' --exclude=__pycache__ . | \
@@ -125,7 +125,7 @@ fuzz: build $(TOOLS) $(FUZZ)/packages/.ready ## Coverage-guided fuzzing: make fu
 		LD_PRELOAD="$$PWD/../packages/asan_with_fuzzer.so" \
 		../../../$(PY) -m tests.fuzz $(TARGET) --seconds $(SECONDS) --to ..
 
-clean: ## Remove whatever was made here, .venv too
+clean: ## Remove everything that was made here, .venv included
 	rm -rf $(VENV) build dist .pytest_tmp *.egg-info .*_cache .hypothesis .benchmarks
 	find nlbus -name '*.so' -delete
 	find . -name __pycache__ -prune -exec rm -rf {} +
