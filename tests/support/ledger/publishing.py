@@ -18,11 +18,12 @@ from tests.support.ledger.truth import NEVER, Call, Sent
 
 CALL = np.dtype(
     [("mask", "<u4"), ("first", "<u4"), ("count", "<u4"), ("per", "<u4"), ("began", "<i8"),
-     ("returned", "<i8"), ("wall_began", "<i8"), ("wall_returned", "<i8")]
+     ("returned", "<i8"), ("wall_began", "<i8"), ("wall_returned", "<i8"), ("coarse", "<i8")]
 )  # fmt: skip
 STREAM = np.dtype(
     [("mask", "<u4"), ("pad", "<u4"), ("instance", "<u8"), ("events", "<u8"), ("datagrams", "<u8")]
 )
+CLOCK_MONOTONIC_COARSE = 6
 CALLS = 8000
 STREAMS = 16
 PORTIDS = 0x40000000
@@ -46,7 +47,8 @@ class Log:
         at = int(self.header[0])
         where = slice(at, at + len(parts))
         for i, part in enumerate(parts, at):
-            self.calls[i] = (*part, time.monotonic_ns(), 0, time.time_ns(), 0)
+            coarse = time.clock_gettime_ns(CLOCK_MONOTONIC_COARSE)
+            self.calls[i] = (*part, time.monotonic_ns(), 0, time.time_ns(), 0, coarse)
         self.header[0] = at + len(parts)
         return where
 
@@ -63,7 +65,9 @@ class Log:
         found: dict[int, Sent] = {}
         flushes: list[tuple[int, int]] = []
         closed = bool(self.header[1])
-        for mask, first, count, per, began, returned, *wall in self.calls[: int(self.header[0])].tolist():
+        for mask, first, count, per, began, returned, *wall, coarse in self.calls[
+            : int(self.header[0])
+        ].tolist():
             if not mask:
                 if returned:
                     flushes.append((began, returned))
@@ -76,7 +80,9 @@ class Log:
             )
             done = returned or NEVER
             sent = done if not plan.linger else NEVER
-            stream.calls.append(Call(first, count, began, done, sent, per, (wall[0], wall[1] or NEVER)))
+            stream.calls.append(
+                Call(first, count, began, done, sent, per, (wall[0], wall[1] or NEVER), coarse)
+            )
         if plan.linger:
             for stream in found.values():
                 for call in stream.calls:

@@ -23,6 +23,7 @@ class Call:
     sent: int  # by then they were surely sent; NEVER: perhaps they were not
     per: int  # most events in a datagram
     wall: tuple[int, int] = (0, NEVER)  # CLOCK_REALTIME before and after
+    coarse: int | None = None  # CLOCK_MONOTONIC_COARSE before, where it was read
 
 
 @dataclass

@@ -18,7 +18,7 @@ def sent(
     calls = []
     for i in range(count):
         returned = NEVER if i == killed_in else (i + 101) * MS - 1
-        calls.append(Call(i, 1, (i + 100) * MS, returned, returned, 1, (i * 1000, i * 1000 + 900)))
+        calls.append(Call(i, 1, (i + 100) * MS, returned, returned, 1, (i * MS, i * MS + MS // 2)))
     return Sent(0, 0, 0b11, calls, 77, closed, 0xABC, datagrams if closed else None)
 
 
@@ -26,17 +26,17 @@ def heard(
     serials: Iterable[int], *, lost: int = 0, next_seq: int = 10, next_dgram: int = 11, **more: Any
 ) -> Heard:
     """A subscriber to group 1 that got these, each in a batch of its own."""
-    events = [Event(i, 0xABC, 77, 0, 0, 0b11, s, s, s * 1000) for i, s in enumerate(serials)]
+    events = [Event(i, 0xABC, 77, 0, 0, 0b11, s, s, s * MS) for i, s in enumerate(serials)]
     gaps = more.pop("gaps", None)
     if gaps is None:
         gaps = []
         at = events[0].serial if events else 0
         for event in events:
             if event.serial > at:
-                gaps.append(Gap(event.batch, 0xABC, event.serial - at, (at - 1) * 1000, event.serial * 1000))
+                gaps.append(Gap(event.batch, 0xABC, event.serial - at, (at - 1) * MS, event.serial * MS))
             at = event.serial + 1
         if next_seq > at:
-            gaps.append(Gap(len(events), 0xABC, next_seq - at, (at - 1) * 1000, NEVER))
+            gaps.append(Gap(len(events), 0xABC, next_seq - at, (at - 1) * MS, NEVER))
     row = {
         "instance": 0xABC, "groups": 0b11, "portid": 77, "delivered": more.pop("since", len(events)),
         "lost": lost, "next_seq": next_seq, "next_dgram": next_dgram,
@@ -101,7 +101,7 @@ WRONG: dict[str, tuple[Sent, Heard, str]] = {
         sent(), heard([0, 1, 5, 6, 7, 8, 9], lost=2), "stats say"
     ),
     "a loss at a wrong time": (
-        sent(), heard([0, 1, 5, 6, 7, 8, 9], lost=3, gaps=[Gap(2, 0xABC, 3, 8000, 9000)]), "published at"
+        sent(), heard([0, 1, 5, 6, 7, 8, 9], lost=3, gaps=[Gap(2, 0xABC, 3, 8 * MS, 9 * MS)]), "published at"
     ),
     "a tail in silence": (
         sent(closed=False), heard(range(6), next_seq=6, next_dgram=6, dropped=4, open=0), "unaccounted"
@@ -187,3 +187,44 @@ def test_the_fewest_datagrams_are_those_that_hold_most_events() -> None:
     assert fewest_datagrams(81, weights) == 5
     # Each was dropped for two groups.
     assert fewest_datagrams(10, [(5.0, 20)]) == 2
+
+
+def paused(gap: int, coarse: int | None) -> Sent:
+    """One event, and `gap` ns after it began another; the coarse clock stood at `coarse` before the first."""
+    first, second = 100 * MS, 100 * MS + gap
+    calls = [
+        Call(0, 1, first, first + MS, first + MS, 1, (first, first + MS), coarse),
+        Call(1, 1, second, second + MS, second + MS, 1, (second, second + MS), coarse),
+    ]
+    return Sent(0, 0, 0b11, calls, 77, True, 0xABC, 3)
+
+
+@pytest.mark.parametrize("gap", [12 * MS, 60 * MS, 110 * MS])
+@pytest.mark.parametrize("late", [0, 90 * MS])
+def test_a_heartbeat_comes_as_early_as_the_coarse_clock_lags_and_no_earlier(gap: int, late: int) -> None:
+    stream = paused(gap, 100 * MS - late)
+    # Only a heartbeat can be the baseline between both.
+    row = {"instance": 0xABC, "groups": 0b11, "portid": 77, "delivered": 0, "lost": 0}
+    stats = {"streams": [row | {"next_seq": 1, "next_dgram": 2}]}
+    only = heard([], gaps=[], next_seq=1, dropped=2, open=2, datagrams=1, early=False, stats=stats)
+    found = verdict(stream, only)
+    assert any("nobody can have told" in one for one in found) == (gap + MS + late < 100 * MS)
+
+
+@pytest.mark.parametrize("step", [-200 * MS, 200 * MS])
+def test_a_step_of_the_wall_clock_is_no_loss_at_a_wrong_time(step: int) -> None:
+    def stepped(after: int) -> Sent:
+        stream = sent()
+        for call in stream.calls[after:]:
+            call.wall = (call.wall[0] + step, call.wall[1] + step)
+        return stream
+
+    gap = Gap(2, 0xABC, 3, MS, 5 * MS)  # as of the old clock
+    for after in range(10):
+        found = verdict(stepped(after), heard([0, 1, 5, 6, 7, 8, 9], lost=3, gaps=[gap]))
+        assert not any("published at" in one for one in found) or after == 0
+    backwards = Gap(2, 0xABC, 3, 5 * MS, MS)
+    assert any(
+        "a loss from" in one
+        for one in verdict(sent(), heard([0, 1, 5, 6, 7, 8, 9], lost=3, gaps=[backwards]))
+    )
