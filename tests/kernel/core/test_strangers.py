@@ -3,6 +3,8 @@
 import itertools
 from collections.abc import Callable
 
+import pytest
+
 from nlbus import Subscriber
 from tests.support.reference import U64_MAX
 from tests.support.sockets import Sender, drain, one_event
@@ -44,3 +46,18 @@ def test_lost_saturates_in_stats(subscribe: Subscribe) -> None:
             liar.send(one_event(b"lie", instance=instance, dgram_seq=dgram, first_seq=seq))
     drain(sub)
     assert sub.stats()["lost"] == U64_MAX
+
+
+def test_a_flood_by_those_who_are_not_believed_does_not_grow_the_buffer(
+    subscribe: Subscribe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nlbus.bus.options.DEFAULT_BUFFER", 1 << 16)
+    sub = subscribe(groups=(1,), trust=[4321], on_loss="ignore")
+    with Sender() as other:
+        for instance in range(300):
+            other.send(one_event(b"flood", instance=instance))
+    drain(sub)
+    stats = sub.stats()
+    assert stats["dropped"] > 0
+    assert stats["untrusted"] > 0
+    assert stats["buffer_grown"] == 0

@@ -17,7 +17,7 @@ from typing import Any
 from tests.support.ledger.truth import NEVER, Call, Event, Gap, Heard, Sent
 
 # A heartbeat comes when a stream was silent for 100 ms, or is closed. Publishers read a coarse clock when
-# they send, which lags where a hypervisor takes away the core that keeps it: so the truth has that clock, too.
+# they send, and it lags where a hypervisor takes away the core that keeps it: so the truth has it, too.
 IDLE = 100_000_000
 
 
