@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import zlib
@@ -41,6 +42,8 @@ class Input:
                 file = open(file, "rb", buffering=0)  # noqa: PTH123, SIM115 - `close` does
             except OSError as error:
                 raise kernel_error(error.errno or 0, f"opening {self.name}") from error
+            except ValueError as error:  # a NUL in the name
+                raise kernel_error(errno.EINVAL, f"opening {self.name}") from error
         else:
             self.name = str(getattr(file, "name", "a file"))
         self._file: BinaryIO = file

@@ -21,11 +21,13 @@ from nlbus.bench.run import run
 from nlbus.bench.transports.transport import load
 from nlbus.cli.commands.bench_kmod import kmod
 from nlbus.cli.render.bench import show_comparison, show_report
+from nlbus.cli.shared.options import Count
 from nlbus.cli.shared.status_line import StatusLine
 from nlbus.errors import NlbusError
 
 FAILED = 1
 BECAME_WORSE = 4
+MAX_ROUNDS = 100_000  # days, already
 BROKEN_OFF = 130
 UNFINISHED = "Broken off: some of it was not measured."
 
@@ -62,7 +64,7 @@ def measuring(command: Command) -> Command:
                          help=f"Measure only {', '.join(each.name for each in SECTIONS)}; repeatable."),
             click.option("--transport", "plugins", multiple=True, metavar="MODULE:CLASS",
                          help="Add a transport; see nlbus.bench.transports.transport. Repeatable."),
-            click.option("--rounds", type=click.IntRange(1), help="Measure this many rounds of each pair."),
+            click.option("--rounds", type=Count(most=MAX_ROUNDS), help="Measure N rounds of each pair."),
         )
     ):  # fmt: skip
         command = option(command)
@@ -154,6 +156,20 @@ def _check(plugins: tuple[str, ...]) -> None:
             raise click.BadParameter(said, param_hint="--transport") from None
 
 
+class ResultsFile(click.Path):
+    """An existing file or pipe: a device may have no end."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path. BadParameter."""
+        path = Path(str(super().convert(value, param, ctx)))
+        if not path.is_file() and not path.is_fifo():
+            self.fail(f"{value!r} is not a file", param, ctx)
+        return path
+
+
 class Share(click.ParamType[float]):
     """A share in per cent: "10%" or "10"."""
 
@@ -171,8 +187,8 @@ class Share(click.ParamType[float]):
 
 
 @bench.command("compare")
-@click.argument("before", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("after", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("before", type=ResultsFile())
+@click.argument("after", type=ResultsFile())
 @click.option("--fail-above", type=Share(), metavar="PERCENT",
               help="Exit with 4 if a figure became worse by more than PERCENT and the spread, or if that "
               "much less was delivered.")  # fmt: skip
@@ -201,7 +217,7 @@ def compare_command(before: Path, after: Path, fail_above: float | None) -> None
 
 
 @bench.command("report")
-@click.argument("results", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("results", type=ResultsFile())
 @click.option(
     "-o",
     "--output",

@@ -13,13 +13,14 @@ from nlbus.bench.native.floor import Ears
 from nlbus.bench.native.ringbuf import NoRingbuf, Ringbuf
 from nlbus.bench.results import spread_of
 from nlbus.bus.publisher import DATAGRAM_BYTES
+from nlbus.cli.shared.options import Count
 from nlbus.sources.bus import module_protocol
 
 CALLS = 300_000  # per round, without a listener
 EVENTS = 400_000  # per round, packed
 ALONE = 40_000  # per round, one per datagram
 DELIVERIES = 200_000  # per round, in the table of groups and listeners
-FEWEST = 15
+FEWEST, MAX_ROUNDS = 15, 100_000
 
 CAVEATS = """\
 One machine, one run: ratios compare, nanoseconds do not. A/A: the same beside itself; in 68 % of the rounds
@@ -35,7 +36,7 @@ Side = Callable[[], Run]
 @click.command()
 @click.option(
     "--rounds",
-    type=click.IntRange(FEWEST),
+    type=Count(FEWEST, MAX_ROUNDS),
     default=FEWEST,
     help="Measure this many rounds of each pair, at least 15.",
 )

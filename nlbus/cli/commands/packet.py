@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nlbus.cli.shared.options import flat, name_list, namespace
+from nlbus.cli.shared.options import Count, flat, name_list, namespace, whole_number
 from nlbus.cli.shared.stdout import discard_stdout, write_all
 from nlbus.packet import ACTIONS, Action, Rule
 from nlbus.packet import add as add_rule
@@ -16,6 +16,7 @@ from nlbus.packet import flush as flush_rules
 from nlbus.packet import rules as all_rules
 
 COUNTERS = ("handle", "packets", "bytes", "events")
+MAX_PORT, MAX_PROTOCOL, MAX_U32 = 0xFFFF, 0xFF, 0xFFFF_FFFF
 in_netns = click.option(
     "--netns", type=namespace, metavar="NAME|PATH|PID", help="Use the rules of this network namespace."
 )
@@ -24,15 +25,21 @@ in_netns = click.option(
 def ports(value: str) -> tuple[int, int]:
     """A port, or a range such as 1024-65535."""
     first, dash, last = value.partition("-")
-    try:
-        return int(first), int(last if dash else first)
-    except ValueError:
-        raise click.BadParameter(f"{value!r}: a port such as 53, or a range such as 1024-65535") from None
+    low = whole_number(first, MAX_PORT)
+    high = whole_number(last, MAX_PORT) if dash else low
+    if low is None or high is None:
+        raise click.BadParameter(f"{value!r}: a port such as 53, or a range such as 1024-65535")
+    return low, high
 
 
 def protocol(value: str) -> str | int:
-    """A name or a number."""
-    return int(value) if value.isascii() and value.isdigit() else value.lower()
+    """A name, or a number from 0 to 255."""
+    if not value.isascii() or not value.lstrip("-").isdigit():
+        return value.lower()
+    number = whole_number(value, MAX_PROTOCOL)
+    if number is None:
+        raise click.BadParameter(f"{value!r}: a name such as tcp, or a number from 0 to {MAX_PROTOCOL}")
+    return number
 
 
 @click.group()
@@ -76,7 +83,7 @@ def rules() -> None:
 @click.argument("action", type=click.Choice(ACTIONS))
 @click.option(
     "--one-in",
-    type=int,
+    type=Count(most=MAX_U32),
     metavar="N",
     help="With sample: accept, and report one packet in N, beginning with the first.",
 )
@@ -104,7 +111,10 @@ def rules() -> None:
 @click.option("--iif", metavar="IFNAME", help="Match this input interface.")
 @click.option("--oif", metavar="IFNAME", help="Match this output interface.")
 @click.option(
-    "--before", type=int, metavar="HANDLE", help="Insert it before this rule instead of at the end."
+    "--before",
+    type=Count(most=MAX_U32),
+    metavar="HANDLE",
+    help="Insert it before this rule instead of at the end.",
 )
 @in_netns
 def add(
@@ -144,7 +154,7 @@ def list_rules(*, output: str, netns: str | int | None) -> None:
 
 
 @rules.command()
-@click.argument("handles", type=int, nargs=-1, required=True, metavar="HANDLE...")
+@click.argument("handles", type=Count(most=MAX_U32), nargs=-1, required=True, metavar="HANDLE...")
 @in_netns
 def delete(*, handles: tuple[int, ...], netns: str | int | None) -> None:
     """Delete the rules of these handles, which `nlbus packet rules list` shows."""

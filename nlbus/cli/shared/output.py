@@ -44,8 +44,6 @@ def new_file(file: str, force: bool, action: str, buffering: int = -1) -> Abstra
         return open(file, "wb" if force else "xb", buffering, opener=_open_nonblocking)
     except OSError as error:
         raise _refused(error, file, action) from error
-    except ValueError as error:  # a NUL in the name
-        raise _refused(OSError(errno.EINVAL, str(error)), file, action) from error
 
 
 def _open_nonblocking(file: str, flags: int) -> int:
