@@ -115,7 +115,7 @@ def setting(value: str) -> tuple[str, float]:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) <= LARGEST:  # nan is not either
         raise click.BadParameter(f"{value!r}: an option and a number, such as copy_range=96")
     return name.strip(), number
 
