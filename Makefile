@@ -17,10 +17,10 @@ UNSHARE = $(shell test "$$(id -u)" = 0 || { unshare -Urn true && echo unshare -U
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo kmod install-kmod test test-kmod test-kmod-debug guest lint lint-kmod format bench bench-gate soak \
-	test-faults test-asan fuzz clean
+	test-faults test-asan fuzz nightly clean
 
 help: ## This list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 build: $(READY) ## Make .venv, install nlbus editable and compile what changed
 	@$(PY) setup.py --quiet build_ext --inplace
@@ -124,6 +124,11 @@ fuzz: build $(TOOLS) $(FUZZ)/packages/.ready ## Coverage-guided fuzzing: make fu
 		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=16 \
 		LD_PRELOAD="$$PWD/../packages/asan_with_fuzzer.so" \
 		../../../$(PY) -m tests.fuzz $(TARGET) --seconds $(SECONDS) --to ..
+
+nightly: ## The long proofs: every fault, ten minutes of fuzzing, the ledger's rounds
+	@$(MAKE) --no-print-directory test-faults
+	@$(MAKE) --no-print-directory fuzz SECONDS=600
+	@$(MAKE) --no-print-directory soak
 
 clean: ## Remove everything that was made here, .venv included
 	rm -rf $(VENV) build dist .pytest_tmp *.egg-info .*_cache .hypothesis .benchmarks
