@@ -28,6 +28,7 @@ cdef class Receiver:
     cdef Waker waker              # set when closed, or when somebody called `signal`
     cdef Block arena
     cdef Block spare              # for the copy of a small batch
+    cdef bint owing               # something received could not be returned yet
     cdef list drained             # blocks that an interrupted `drain` could not return
     cdef bint may_pin             # the pool allows to give the arena away
     cdef uint64_t reported        # `open` of the last block

@@ -377,7 +377,12 @@ cdef class Receiver:
         return 0
 
     cdef leave(self):
+        cdef bint owing = self.unclaimed() or self.at(self.turn).unwalked != 0
         self.busy = False
+        if owing != self.owing:
+            # The sockets may be empty, and yet fileno() must be readable.
+            self.owing = owing
+            self.signal() if owing else self.unsignal()
         self.discard()
         if self.paused:
             self.parked.set()
