@@ -1,4 +1,4 @@
-"""The batch header of the bus: kmod/uapi/nlbus.h defines it, this file checks that senders comply."""
+"""The batch header of the bus: kmod/uapi/nlbus.h says what it means, this file holds others to it."""
 
 from libc.stdint cimport UINT32_MAX, UINT64_MAX, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -26,7 +26,7 @@ cdef enum bus_fault:
     BUS_GROUPS_     # no group
     BUS_COUNT       # above NLBUS_MAX_COUNT
     BUS_SEQ         # the stream's numbers would wrap
-    BUS_SIZE        # surplus bytes, a record_size beside NLBUS_F_VAR, or none without it
+    BUS_SIZE        # bytes that nothing announces, a record_size beside NLBUS_F_VAR, or none without it
     BUS_OFFSETS     # offsets that do not start at 0, fall, or lead out of the body
 
 
@@ -105,7 +105,7 @@ cdef inline int bus_parse(const nlbus_batch *head, const uint8_t *rest, size_t r
         used = <uint64_t> batch.count * batch.record_size
         if used > room:
             return BUS_SHORT
-        # Events without bytes would cost their sender nothing, but us a row per event.
+        # Events without bytes would cost their sender nothing and us a row each.
         if used == 0 and batch.count:
             return BUS_SIZE
         body.data_len = <size_t> used

@@ -30,7 +30,7 @@ cdef inline size_t nlmsg_space(size_t payload) noexcept nogil:
     return nlmsg_align(nlmsg_length(payload))
 
 
-# The header, from any alignment. Sixteen bytes must be readable; the content is not checked.
+# The header, from any alignment. Sixteen bytes must be readable; nothing else is asked.
 cdef inline nlmsghdr nlmsg_load(const uint8_t *at) noexcept nogil:
     cdef nlmsghdr head
     memcpy(&head, at, sizeof(nlmsghdr))

@@ -21,7 +21,7 @@ from tests.support.sockets import Child, Sender, here
 
 libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
-# The module wherever it is loaded, and alone in the laboratory's guests (tests/lab), which are slow.
+# The module wherever it is loaded; the laboratory's slow guests (tests/lab) test the module only.
 TRANSPORTS = ["usersock"] * ("NLBUS_KMOD" not in os.environ) + ["module"] * (
     module_protocol() is not None or "NLBUS_KMOD" in os.environ
 )
@@ -29,7 +29,7 @@ TRANSPORTS = ["usersock"] * ("NLBUS_KMOD" not in os.environ) + ["module"] * (
 
 @pytest.fixture(autouse=True)
 def netns() -> Iterator[int]:
-    """Nobody else on the bus, no link but lo, CAP_NET_ADMIN over it all; a descriptor of that outside."""
+    """A private namespace: empty bus, only lo, CAP_NET_ADMIN; yields a descriptor of the outer one."""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         if libc.unshare(CLONE_NEWNET) < 0:
@@ -45,7 +45,7 @@ def netns() -> Iterator[int]:
 
 @pytest.fixture(params=TRANSPORTS)
 def each_transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Publishers, subscribers and senders that are not told otherwise use this transport."""
+    """Publishers, subscribers and senders use this transport unless a test passes another."""
     if request.param == "module" and module_protocol() is None:
         subprocess.run(["insmod", Path(os.environ["NLBUS_KMOD"], "nlbus.ko")], check=True)
     for made in (Publisher, Subscriber):
@@ -57,14 +57,14 @@ def each_transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def first_netns(netns: int) -> None:
-    """Back in the namespace where the tests began, for sources that only the first one hears."""
+    """Return to the original namespace, for sources that deliver only to the first one."""
     if libc.setns(netns, CLONE_NEWNET) < 0:
         pytest.skip(f"the first network namespace: setns: {os.strerror(ctypes.get_errno())}; run as root")
 
 
 @pytest.fixture
 def process_connector(first_netns: None) -> None:
-    """Where `proc` is heard: not in a user namespace of one's own."""
+    """The original namespace, where `proc` works; skips inside a private user namespace."""
     tried = probe(find("proc"))
     if tried is None or not tried.available:
         pytest.skip("this kernel has no process connector" if tried is None else tried.reason)
@@ -72,7 +72,7 @@ def process_connector(first_netns: None) -> None:
 
 @pytest.fixture
 def subscribe() -> Iterator[Callable[..., Subscriber]]:
-    """Subscriber(...), closed at the end."""
+    """Subscriber(...), closed when the test ends."""
     opened: list[Subscriber] = []
 
     def make(*args: Any, **kwargs: Any) -> Subscriber:
@@ -86,7 +86,7 @@ def subscribe() -> Iterator[Callable[..., Subscriber]]:
 
 @pytest.fixture
 def subscribe_async() -> Iterator[AsyncSubscribe]:
-    """AsyncSubscriber(...), closed at the end; no event loop watches it then."""
+    """AsyncSubscriber(...), closed when the test ends; no event loop may watch it by then."""
     opened: list[AsyncSubscriber] = []
 
     def make(*args: Any, **kwargs: Any) -> AsyncSubscriber:
@@ -107,7 +107,7 @@ def async_sub(subscribe_async: AsyncSubscribe) -> AsyncSubscriber:
 
 @pytest.fixture(params=["asyncio", "uvloop", "trio"])
 def run(request: pytest.FixtureRequest) -> Run:
-    """Run an async function with its arguments to its end, on each library."""
+    """Run an async function with its arguments to completion, once per library."""
     return runner(request.param)
 
 
@@ -119,7 +119,7 @@ def publisher() -> Iterator[Publisher]:
 
 @pytest.fixture
 def child() -> Iterator[Callable[..., Child]]:
-    """Child(...), which has ended when the test has."""
+    """Child(...), killed when the test ends."""
     started: list[Child] = []
 
     def start(*args: Any, **kwargs: Any) -> Child:
@@ -133,7 +133,7 @@ def child() -> Iterator[Callable[..., Child]]:
 
 @pytest.fixture
 def listen() -> Iterator[Callable[..., Listen]]:
-    """Listen(...), which has ended when the test has."""
+    """Listen(...), killed when the test ends."""
     started: list[Listen] = []
 
     def start(*args: str) -> Listen:
@@ -148,7 +148,7 @@ def listen() -> Iterator[Callable[..., Listen]]:
 
 @pytest.fixture
 def others() -> Iterator[Callable[[], str]]:
-    """Makes network namespaces; returns a path to each, which lives as long as a process in it."""
+    """Makes network namespaces; returns a path to each, valid until the test ends."""
     keepers: list[subprocess.Popen[bytes]] = []
 
     def make() -> str:

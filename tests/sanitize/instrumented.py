@@ -1,4 +1,4 @@
-"""Run by `make test-asan` before all else: the sanitizers watch these modules, and they bite."""
+"""Run first by `make test-asan`: the modules are instrumented, and the sanitizers report faults."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ MODULES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted(ROOT.glob("nlbus/_*/**/*.pyx"))
 ]
 
-# events_of trusts selected rows: the times of this one lie behind the memory of its block.
+# events_of trusts selected rows: this row's times lie behind its block's memory.
 OVER_READ = """
 import numpy as np
 from nlbus._core.columns.blocks import from_datagrams

@@ -46,7 +46,7 @@ INTEGERS = (U8, U16, U32, U64, S8, S16, S32, S64, BE16, BE32, BE64, SBE32)
 IN_STRUCTS = (*INTEGERS, U32, LABEL, WEIGHT, fixed(1), fixed(6), text(16), ADDRESS, UINT)
 ALONE = (*IN_STRUCTS, U32, ADDRESS, VIA, FLAG, TEXT, BYTES, LABELS, LLADDR)
 IN_LISTS = (*IN_STRUCTS, U32, VIA)
-# Whatever of one row fills the same column.
+# Types whose values can share one column within a row.
 SHARED = {
     "shared_unsigned": (U8, U16, U32, U64, BE16, BE32, BE64, UINT),
     "shared_signed": (S8, S16, S32, S64, SBE32),
@@ -65,7 +65,7 @@ FLAGS = (0, 1, 0x100, 0x101, 0x400)
 
 
 def any_schema(rng: Random) -> Schema:
-    """A schema with every kind of entry, sooner or later."""
+    """A random schema; over many seeds, every kind of entry occurs."""
     header = _fields(rng, rng.randint(0, 5), shared=True, absent=True)
     size = sum(field.type.size for field in header)
     selector = None
@@ -94,7 +94,7 @@ def _field(rng: Random, number: int, *, shared: bool, absent: bool) -> Field:
 
 def _fields(rng: Random, count: int, *, shared: bool = False, absent: bool = False) -> list[Field]:
     fields = [_field(rng, number, shared=shared, absent=absent) for number in range(count)]
-    # In one struct a name stands once.
+    # A name occurs once per struct.
     before = [{other.name for other in fields[:i] if other.name} for i in range(count)]
     return [field for field, names in zip(fields, before, strict=True) if field.name not in names]
 
@@ -142,7 +142,7 @@ def _entry(rng: Random, number: int, depth: int) -> Entry:
         return Structs(kernel, number, fields)
     lead = "-" if rng.random() < 0.2 and depth == 0 else ""
     inner = _entries(rng, rng.randint(0, 5), depth + 1)
-    if lead:  # these names are ours as well
+    if lead:  # keep the names unique here, too
         inner = [entry for entry in inner if "SHARED" in entry.kernel]
     return Nest(kernel, number, "P_", inner, lead)
 
@@ -151,7 +151,7 @@ def _entry(rng: Random, number: int, depth: int) -> Entry:
 
 
 def fitting(rng: Random, schema: Schema, *, orderly: bool = False) -> Message:
-    """A message of this kind, well-formed. Orderly: each attribute once, in the schema's order."""
+    """A well-formed message of this kind. `orderly`: each attribute once, in the schema's order."""
     op = rng.choice(schema.ops)
     flags = op.value | (rng.choice(FLAGS) & ~op.mask)
     payload = bytearray(_struct(rng, schema.header, orderly))
@@ -199,7 +199,7 @@ def _attributes(rng: Random, entries: Sequence[Entry], orderly: bool) -> bytes:
 
 
 def _word(rng: Random, entries: Sequence[Entry]) -> str:
-    """What the next Select goes by, or not."""
+    """A word that the next Select knows, or one that it does not."""
     cases = next((list(entry.cases) for entry in entries if isinstance(entry, Select)), [])
     return rng.choice((*cases, *WORDS))
 
@@ -249,7 +249,7 @@ def _value(rng: Random, type: Type) -> bytes:
     return rng.choice((rng.randbytes(type.size), b"\xff" * type.size, bytes(type.size)))
 
 
-# -- spoilt ones ------------------------------------------------------------------------------------
+# -- damaged messages ------------------------------------------------------------------------------------
 
 EDGES = (0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 0x7FFF, 0x8000, 0xFFFF)
 
@@ -264,7 +264,7 @@ def _cut(rng: Random, data: bytearray) -> None:
 
 
 def _half(rng: Random, data: bytearray) -> None:
-    """A length, or a number, of anything."""
+    """Overwrite a length or a number with a random value."""
     at = rng.randrange(len(data)) & ~3
     near = len(data) - at + rng.randint(-5, 5)
     data[at : at + 2] = struct.pack("=H", max(rng.choice((*EDGES, near)), 0) & 0xFFFF)
@@ -302,7 +302,7 @@ SPOIL: Sequence[Callable[[Random, bytearray], None]] = (
 
 
 def spoilt(rng: Random, message: Message) -> Message:
-    """The message, with a few wrong bytes."""
+    """The message with a few damaged bytes."""
     kind, flags, payload = message
     data = bytearray(payload)
     for _ in range(rng.randint(1, 4)):

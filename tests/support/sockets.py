@@ -1,4 +1,4 @@
-"""What the kernel tests share: senders that know nothing of nlbus, children, and the kernel's own figures."""
+"""Helpers of the kernel tests: senders independent of nlbus, child processes, and the kernel's figures."""
 
 import ctypes
 import os
@@ -37,11 +37,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Sender:
-    """A netlink socket that multicasts any bytes: without a protocol, that of the bus. What it gets itself, a
-    filter drops.
+    """A netlink socket that multicasts arbitrary bytes, by default on the bus's protocol. A filter drops what
+    it receives.
     """
 
-    bus = USERSOCK  # the fixture each_transport changes it
+    bus = USERSOCK  # replaced by the fixture each_transport
 
     def __init__(self, protocol: int | None = None) -> None:
         self.protocol = self.bus if protocol is None else protocol
@@ -57,14 +57,14 @@ class Sender:
         self.socket.sendto(data, (self.portid, 1 << (group - 1)))
 
     def stamp(self) -> dict[str, int]:
-        """The fields of a batch that nlbus.ko would fill in, had it handed the datagram on."""
+        """The fields of a batch that nlbus.ko would fill in if it forwarded the datagram."""
         return {} if self.protocol == USERSOCK else {"origin_portid": self.portid, "origin_uid": os.geteuid()}
 
     def unicast(self, data: bytes, portid: int) -> None:
         self.socket.sendto(data, (portid, 0))
 
     def room(self, size: int) -> None:
-        """Allow datagrams of `size` bytes; skips where that needs a privilege we lack."""
+        """Allow datagrams of `size` bytes; skips the test without the privilege for that."""
         try:
             self.socket.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, size + 4096)
         except PermissionError:
@@ -80,12 +80,12 @@ class Sender:
 
 
 def payload(length: int, seed: int = 0) -> bytes:
-    """Bytes that tell where they belong."""
+    """Bytes that depend on the seed, so that misplaced ones are noticed."""
     return np.random.default_rng([length, seed]).bytes(length)
 
 
 def plain(*payloads: bytes, type: int = 0x20) -> bytes:
-    """A datagram with one message a payload, numbered by seq."""
+    """A datagram with one message per payload, numbered by seq."""
     return reference.kernel_chain(*(reference.message(type, p, seq=i) for i, p in enumerate(payloads)))
 
 
@@ -98,7 +98,7 @@ def one_event(data: bytes, **fields: int) -> bytes:
 
 
 def drain(subscriber: Subscriber, timeout: float = 0.0, atleast: int = 0) -> list[Batch]:
-    """All batches until none comes for `timeout` seconds; waits up to 10 s for `atleast` so many events."""
+    """All batches until `timeout` seconds pass without one; waits up to 10 s for `atleast` events."""
     batches: list[Batch] = []
     have = 0
     give_up = time.monotonic() + 10
@@ -117,7 +117,7 @@ def payloads(batches: Iterable[Batch]) -> list[bytes]:
 
 
 def events(batches: Iterable[Batch]) -> list[tuple[bytes, int, int]]:
-    """(bytes, type, groups mask) an event of the bus."""
+    """(bytes, type, groups mask) per event of the bus."""
     return [
         (batch.payload(i), int(row["type"]), int(row["groups"]))
         for batch in batches
@@ -132,7 +132,7 @@ def lost(batches: Iterable[Batch]) -> int:
 def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     give_up = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < give_up, "it never happened"
+        assert time.monotonic() < give_up, "the condition never became true"
         time.sleep(0.002)
 
 
@@ -154,7 +154,7 @@ def portid(subscriber: Subscriber) -> int:
 
 
 def proc_netlink(subscriber: Subscriber) -> SocketRow:
-    """The kernel's row for this subscriber's socket: of two, that of nlbus.ko."""
+    """The kernel's row for this subscriber's socket; if it has two, the one of nlbus.ko."""
     socket = subscriber._receiver.sockets[-1]
     for line in Path("/proc/thread-self/net/netlink").read_text().splitlines()[1:]:
         _, protocol, port, groups, rmem, _, _, _, drops, _ = line.split()
@@ -169,7 +169,7 @@ def here() -> str:
 
 
 def ip(*commands: str) -> None:
-    """Run commands of ip(8), in this namespace; skips where there is none."""
+    """Run ip(8) commands in this namespace; skips the test if ip is not installed."""
     tool = shutil.which("ip", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if tool is None:
         pytest.skip("no `ip` command: install iproute2")
@@ -183,7 +183,7 @@ def ip(*commands: str) -> None:
 
 
 def run(tool: str, *args: str, text: str = "") -> str:
-    """What this command says, in this namespace, given `text`; skips where there is no such command."""
+    """The output of this command in this namespace, given `text`; skips the test if it is not installed."""
     path = shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if path is None:
         pytest.skip(f"no `{tool}` command: install it")
@@ -193,14 +193,14 @@ def run(tool: str, *args: str, text: str = "") -> str:
 
 
 def track_connections() -> None:
-    """From now on netfilter knows the connections over lo of this namespace."""
+    """Make netfilter track the connections over lo in this namespace."""
     ip("link set lo up")
     run("nft", "add table ip track; add chain ip track out { type filter hook output priority 0; }")
     run("nft", "add rule ip track out ct state new")
 
 
 def heard(batches: Iterable[Batch]) -> list[tuple[int, int]]:
-    """(group, message type) of each message."""
+    """(group, message type) per message."""
     return [pair for batch in batches for pair in batch.messages[["group", "type"]].tolist()]
 
 
@@ -208,10 +208,10 @@ def heard(batches: Iterable[Batch]) -> list[tuple[int, int]]:
 
 
 class Child:
-    """Runs `work()` in a forked process, as another user if asked; `result()` is what it returned.
+    """Runs `work()` in a forked process, optionally as another user; `result()` returns its value.
 
-    drop_caps: without any capability, as the same user. keep_admin: another user with CAP_NET_ADMIN. It may
-    take so many seconds. An exception in the child fails the test.
+    drop_caps: same user, no capabilities. keep_admin: another user with CAP_NET_ADMIN. The child has a
+    time limit. An exception in the child fails the test.
     """
 
     def __init__(
@@ -226,7 +226,7 @@ class Child:
         self.status: int | None = None
         self.reader, writer = os.pipe()
         with warnings.catch_warnings():
-            # Python 3.12 warns of threads; the child takes no lock of theirs, or the test is about just that.
+            # Python 3.12 warns about threads; the child takes none of their locks, or that is the test.
             warnings.simplefilter("ignore", DeprecationWarning)
             self.pid = os.fork()
         if self.pid:
@@ -260,13 +260,13 @@ class Child:
         return value
 
     def running(self) -> bool:
-        """Whether it is still at work."""
+        """Whether the child is still running."""
         if self.status is None and (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
             self.status = ended[1]
         return self.status is None
 
     def kill(self) -> None:
-        """End it, unless it has ended."""
+        """Kill the child unless it has ended."""
         if self.status is None:
             os.kill(self.pid, signal.SIGKILL)
             self.status = os.waitpid(self.pid, 0)[1]
@@ -276,7 +276,7 @@ class Child:
 
 
 class NotPermitted(Exception):  # noqa: N818
-    """This test's process may not become what the child should be."""
+    """The test process lacks the privilege to change to the child's credentials."""
 
 
 def become(uid: int | None, drop_caps: bool, keep_admin: bool) -> None:
@@ -300,12 +300,12 @@ def become(uid: int | None, drop_caps: bool, keep_admin: bool) -> None:
 
 
 def python(code: str) -> list[str]:
-    """The command that runs this code in a fresh interpreter that finds this nlbus."""
+    """A command that runs this code in a fresh interpreter with this nlbus."""
     return [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}"]
 
 
 def blocked(sub: Subscriber, call: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
-    """A thread that waits in `call`, and what came of it."""
+    """A thread that blocks in `call`, and a list that receives its outcome."""
     outcome: list[object] = []
 
     def run() -> None:

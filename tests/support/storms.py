@@ -1,4 +1,4 @@
-"""Storms of real events, a maker a source. Each runs in a process of its own, and says how many it made."""
+"""Storms of real events, one maker per source. Each runs in its own process and returns its event count."""
 
 import os
 import shutil
@@ -35,21 +35,21 @@ RTM_NEWROUTE, RTM_DELROUTE = 24, 25
 AUDIT_USER_AVC = 1107
 PROC_EVENT_FORK = 1
 NETDEV_CMD_DEV_ADD_NTF, NETDEV_CMD_DEV_DEL_NTF = 2, 3
-MARK = uuid.uuid4()  # of our uevents and audit records
+MARK = uuid.uuid4()  # identifies our uevents and audit records
 NULL = Path("/sys/devices/virtual/mem/null/uevent")
 
 
 class Storm(NamedTuple):
-    """What listens to it, what is made before it, and what makes it: `make` returns how many `mine` finds."""
+    """A storm: its source, preparation and maker; `make` returns how many events `mine` will count."""
 
     source: str
-    groups: tuple[int | str, ...] | None  # of the one who shall lose nothing; None: the default
+    groups: tuple[int | str, ...] | None  # of the subscriber that must lose nothing; None: the default
     prepare: Callable[[], None]
     make: Callable[[], int]
     mine: Callable[[Batch], int]
     other_groups: tuple[int | str, ...] | None = None  # of the one with the tiny buffer; None: the same
-    home: bool = False  # heard in the first network namespace only
-    shared: bool = False  # others on this machine have such events too
+    home: bool = False  # delivered in the first network namespace only
+    shared: bool = False  # other processes on this machine cause such events, too
 
 
 def nothing() -> None:
@@ -85,7 +85,7 @@ def up() -> None:
 
 
 def routes() -> int:
-    """Route requests without acks, a hundred a system call."""
+    """Route requests without acks, a hundred per system call."""
     flags = MessageFlag.REQUEST | NewFlag.CREATE | NewFlag.EXCL
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as rtnetlink:
         for kind, how in ((RTM_NEWROUTE, flags), (RTM_DELROUTE, MessageFlag.REQUEST)):
@@ -113,7 +113,7 @@ def track() -> None:
 
 
 def connect() -> int:
-    """TCP connections over lo, each from another address and port, ended by a reset."""
+    """TCP connections over lo, each from a different address and port, ended by a reset."""
     linger = struct.pack("ii", 1, 0)
     for first in range(0, CONNECTIONS, 1000):
         with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
@@ -129,7 +129,7 @@ def connect() -> int:
 
 
 def connect_and_close() -> int:
-    """The same, by sockets: both ends of each, and those that listened."""
+    """TCP connections made by sockets: both ends of each are destroyed, and the listening sockets."""
     return 2 * connect() + CONNECTIONS // 1000
 
 
@@ -137,7 +137,7 @@ def connect_and_close() -> int:
 
 
 def fork() -> int:
-    """Processes that end at once, made by a shell, which is small and so quicker at it."""
+    """Short-lived processes forked by a shell, which is small and therefore forks faster."""
     signal.alarm(200)  # on a busy machine
     script = f"i=0; while [ $i -lt {FORKS} ]; do (:); i=$((i + 1)); done"
     subprocess.run([tool("sh"), "-c", script], check=True)
@@ -145,7 +145,7 @@ def fork() -> int:
 
 
 class ForksOfOne:
-    """The forks of the process that forked most, of whom nobody knows the pid beforehand."""
+    """The forks of the process that forked most; its pid is not known beforehand."""
 
     def __init__(self) -> None:
         self.forks: Counter[int] = Counter()
@@ -216,7 +216,7 @@ def come_and_gone(batch: Batch) -> int:
 
 
 def change_null() -> int:
-    """The device null is said to have changed; nothing else happens."""
+    """Synthetic change events of /dev/null; nothing else happens."""
     try:
         with NULL.open("wb", buffering=0) as uevent:
             for _ in range(UEVENTS):
@@ -231,7 +231,7 @@ def of_null(batch: Batch) -> int:
 
 
 def audit() -> int:
-    """Records as user space writes them, which the kernel logs and multicasts."""
+    """User-space audit records, which the kernel logs and multicasts."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9) as kernel:
         for number in range(RECORDS):
             flags = MessageFlag.REQUEST | MessageFlag.ACK

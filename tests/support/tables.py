@@ -1,4 +1,4 @@
-"""Tables made by hand, from lists of Python values as Table.iter_rows has them, or nearly."""
+"""Tables built by hand from lists of Python values, close to those of Table.iter_rows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +28,7 @@ def address(name: str, **more: Any) -> Column:
 
 
 def values_of(column: Column, cells: Sequence[Any], *, listed: bool | None = None) -> Values:
-    """None is an absent value; bytes stand for themselves in whatever is no number."""
+    """Cells as Values: None is absent; non-numeric columns also take raw bytes."""
     there = np.array([cell is not None for cell in cells], np.bool_)
     valid = None if there.all() else there
     if column.list if listed is None else listed:

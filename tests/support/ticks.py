@@ -1,4 +1,4 @@
-"""What the tests of publishing and receiving publish: ticks, at once or lingering."""
+"""Ticks to publish, and a publisher that lingers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -6,11 +6,11 @@ from nlbus._core.block cimport message, segment
 from nlbus._core.columns.records cimport Selection
 
 cdef enum:
-    MAX_INTERFACES = 4096         # per section
+    MAX_INTERFACES = 4096         # a section
     INDEX_SIZE = 2 * MAX_INTERFACES
 
 
-cdef struct origin:               # the sender and group of an interface's packets
+cdef struct origin:               # what an interface stands for
     uint32_t group
     uint32_t portid
     uint32_t uid

@@ -1,11 +1,12 @@
-"""Writing captures: rows of a block as packets of a pcapng file, without a Python object per message.
+"""Writing captures: rows of a block as packets of a pcapng file, without a Python object a message.
 
 Each row becomes a packet of its own: a message with its nlmsghdr, a bare datagram, or a batch of the bus.
-A batch is rebuilt: a scatter receive put its parts in several places, and a selection may have cut it.
-pcapng has no fields for group, portid, uid and nsid: each combination is an interface.
+That one is built anew, for a scatter receive has put its parts in several places and a selection may have
+cut it. What pcapng has no field for (group, portid, uid, nsid) is told by the interface: there is one for
+each combination.
 
-The header of a rebuilt batch comes from its row. Rows do not keep dgram_seq: it counts the packets. So it
-rises within each stream, and no reader takes a batch for a copy of another.
+A rebuilt batch says of itself what its row knows. Its dgram_seq, which rows do not keep, counts the packets:
+so it rises within each stream, and readers take none for a copy of another.
 """
 
 cimport cython
@@ -22,7 +23,7 @@ from nlbus._wire.bus cimport bus_put, bus_u32
 
 cdef enum:
     ARPHRD_NETLINK = 824
-    OUTGOING = 4                  # the packet type of libpcap for nlmon
+    OUTGOING = 4                  # the packet type that libpcap gives whatever comes from nlmon
     HASH = 0x9E3779B1
 
 

@@ -21,8 +21,8 @@ from nlbus._core.receive.walk cimport datagram, walk_any, walk_start
 from nlbus._wire.cursor cimport nlmsg_load
 
 cdef enum:
-    BY_PROTOCOL = -1              # the interface names no source: go by the packet's protocol
-    SKIPPED = -2                  # not netlink, or not wanted
+    BY_PROTOCOL = -1              # the interface does not tell the source, but the packet its protocol
+    SKIPPED = -2                  # not netlink, or nobody asked for it
     MIN_BLOCK = 12
     NS = 1000000000
 
@@ -302,7 +302,7 @@ cdef class Scanner:
         if (p.by.source == BY_PROTOCOL and self.sources[number].kernel_only
                 and self.sources[number].kind == NLMSG and p.captured >= COOKED + sizeof(nlmsghdr)
                 and nlmsg_load(p.data + COOKED).nlmsg_flags & NLM_F_REQUEST):
-            # nlmon sees both directions, and libpcap marks both as outgoing. A kernel sends no requests.
+            # nlmon sees both directions, and libpcap marks both as outgoing. A kernel asks nobody.
             self.requests += 1
             return PACKET
         if cut and self.sources[number].kind == DATAGRAM:

@@ -1,7 +1,7 @@
-"""Columns while they are filled, in Arrow's layout: one cell per column. Inline, for the decoders.
+"""Columns while they are filled, in Arrow's layout: a cell each. Inline, for the decoders.
 
-Rows are filled in ascending order. Beginning a value of the same row again replaces it: the last one counts.
-Functions return -1 where memory fails.
+Rows are filled in ascending order. What is `begun` for the same row again is filled anew: the last one
+counts. -1: no memory.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -10,7 +10,7 @@ from libc.string cimport memcpy, memset
 
 
 cdef enum:
-    MOST = 0x7fffffff             # the largest offset
+    MOST = 0x7fffffff             # that an offset can tell
 
 
 cdef struct spec:                 # a cell, as the schema declares it
@@ -22,13 +22,13 @@ cdef struct spec:                 # a cell, as the schema declares it
 cdef struct cell:
     uint32_t width
     bint list
-    uint8_t *data                 # values of rows or of items, or bytes
-    uint8_t *valid                # a byte per row; NULL: all are valid
+    uint8_t *data                 # values of rows, or of items; or bytes
+    uint8_t *valid                # a byte a row; NULL: all are
     int32_t *offsets              # of lists, or of values of any length: one more than rows
-    int64_t row                   # the last one begun, or -1
+    int64_t row                   # the last one that was begun, -1
     int64_t used                  # bytes
     int64_t room
-    int64_t first_room            # bytes to allocate for the first value
+    int64_t first_room            # how much memory it gets when the first bytes, or items, come
     # Of lists:
     int64_t items
     int64_t item_room
@@ -37,7 +37,7 @@ cdef struct cell:
     int32_t *item_offsets         # of values of any length: one more than items
 
 
-# Close all rows up to this one: they end where the next begins.
+# All rows up to this one end where the next begins.
 cdef inline void cell_fill(cell *c, int64_t row) noexcept nogil:
     cdef int32_t end = <int32_t> (c.items if c.list else c.used)
     while c.row < row:
@@ -45,7 +45,7 @@ cdef inline void cell_fill(cell *c, int64_t row) noexcept nogil:
         c.offsets[c.row] = end
 
 
-# Begin a value of any length, or a list, in this row.
+# A value of any length, or a list, of this row.
 cdef inline void cell_begin(cell *c, int64_t row) noexcept nogil:
     if c.row != row:
         cell_fill(c, row)
@@ -59,7 +59,7 @@ cdef inline void cell_begin(cell *c, int64_t row) noexcept nogil:
         c.valid[row] = 1
 
 
-# Make room for `count` more items.
+# Room for so many more items.
 cdef inline int cell_reserve(cell *c, int64_t count) noexcept nogil:
     cdef int64_t room
     cdef void *grown
@@ -86,7 +86,7 @@ cdef inline int cell_reserve(cell *c, int64_t count) noexcept nogil:
     return 0
 
 
-# Append an absent item to the list that was begun.
+# One more item of the list that was begun, absent so far.
 cdef inline int cell_item(cell *c) noexcept nogil:
     if cell_reserve(c, 1) < 0:
         return -1
@@ -99,7 +99,7 @@ cdef inline int cell_item(cell *c) noexcept nogil:
     return 0
 
 
-# Append `count` items, copied as they are, to the list that was begun.
+# So many items of the list that was begun, as they stand.
 cdef inline int cell_items(cell *c, const uint8_t *at, int64_t count) noexcept nogil:
     if count == 0:
         return 0
@@ -111,7 +111,7 @@ cdef inline int cell_items(cell *c, const uint8_t *at, int64_t count) noexcept n
     return 0
 
 
-# The place of a value of fixed width; marks it valid.
+# Where a value of fixed width goes, which is there.
 cdef inline uint8_t *cell_place(cell *c, int64_t row) noexcept nogil:
     if c.list:
         c.item_valid[c.items - 1] = 1
@@ -121,7 +121,7 @@ cdef inline uint8_t *cell_place(cell *c, int64_t row) noexcept nogil:
     return c.data + row * c.width
 
 
-# Store a value of any length: in the row, or in the last item.
+# A value of any length: of the row, or of the last item.
 cdef inline int cell_bytes(cell *c, int64_t row, const uint8_t *at, size_t length) noexcept nogil:
     cdef int64_t room
     cdef void *grown
@@ -146,7 +146,7 @@ cdef inline int cell_bytes(cell *c, int64_t row, const uint8_t *at, size_t lengt
     return 0
 
 
-# Store an integer in the column's width.
+# An integer, as wide as the column.
 cdef inline void cell_integer(cell *c, int64_t row, uint64_t value) noexcept nogil:
     cdef uint8_t *to = cell_place(c, row)
     cdef uint32_t u32 = <uint32_t> value

@@ -9,19 +9,19 @@ from nlbus._core.columns.store cimport Store
 
 
 cdef enum:
-    STRETCH = 128                 # rows decoded at a time
-    SHAPES = 4                    # known at a time
-    PATIENCE = 16                 # after so many misses in a row, learn only every sixteenth shape
+    STRETCH = 128                 # rows
+    SHAPES = 4                    # that are kept
+    PATIENCE = 16                 # messages of no known shape, until only one in so many is learnt
 
 
 cdef class Decoded(Store):
     cdef Program program
     cdef slot *slots              # as the program's map, then as its ops
-    cdef slot stranger            # the slot of numbers that no level has
+    cdef slot stranger            # where numbers lead that no level has
     cdef shape *shapes
     cdef int latest               # number of a shape
     cdef shape *learnt
-    cdef uint32_t missed          # consecutive messages of no known shape
+    cdef uint32_t missed          # messages of no known shape, one after the other
     cdef const uint8_t *selector  # the last text that SELECTS
     cdef size_t selector_length
 

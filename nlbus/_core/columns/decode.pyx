@@ -1,11 +1,11 @@
 """The column decoder: messages to columns, by tables that a schema was compiled to.
 
-It knows no source. The first pass finds the messages of a kind; the next ones decode them: the header field
-by field, then each attribute by one table look-up. Columns that are not wanted are skipped. Bytes are
-untrusted: an attribute that does not fit marks its row; unknown attributes are counted.
+It knows no source. One pass finds the messages of a kind, others decode them: the header a field at a time,
+then each attribute by one look into a table; what nobody asked for is stepped over. Whatever the bytes are:
+an attribute that does not fit marks its row, and what is not known is counted.
 
-Most messages of a batch have few shapes: the same attributes, of the same lengths, in the same places. The
-decoder remembers some shapes and rarely has to walk a message.
+Most messages of a batch are of few shapes: the same attributes, of the same lengths, in the same places. Some
+are kept, so that hardly any message must be walked.
 """
 
 cimport cython
@@ -31,11 +31,11 @@ cdef extern from "<sys/socket.h>":
     int AF_INET, AF_INET6
 
 
-# The collector would clear what __dealloc__ still needs; there are no cycles to collect.
+# The collector would take away what __dealloc__ still needs; there are no cycles to collect.
 @cython.final
 @cython.no_gc
 cdef class Decoded(Store):
-    """The columns of the messages of one kind, one row per message, in order of arrival.
+    """The columns of the messages of one kind, a row each, in the order they came.
 
     `unknown`: attributes that the schema does not have; `malformed`: messages too short for their header.
     """
@@ -67,7 +67,7 @@ cdef class Decoded(Store):
                         self.nl_nsid[row] = m.nsid
                         self.nl_op[row] = <uint8_t> what[i]
                         row += 1
-                # A stretch at a time keeps its bytes in the cache for all fields.
+                # Some rows at a time: then their bytes are still near when the next field is read.
                 row = 0
                 while row < n and not failed:
                     failed = self.stretch(rows, row, min(row + STRETCH, n))
@@ -81,7 +81,7 @@ cdef class Decoded(Store):
         free(self.shapes)
 
     cdef int point(self) except -1:
-        """Make the slots: one per attribute number of the map, one per op."""
+        """Where each attribute's number, and each op, leads to."""
         cdef Program program = self.program
         cdef int i, number
         self.slots = <slot *> calloc(program.numbers + program.op_count + 1, sizeof(slot))
@@ -103,7 +103,7 @@ cdef class Decoded(Store):
     # -- attributes to cells -----------------------------------------------------------------------
 
     cdef int stretch(self, Selection rows, int64_t first, int64_t end) noexcept nogil:
-        """Decode these rows: header fields, then attributes, which override fields of the same column."""
+        """These rows: the fields of their headers, then attributes; where both tell the same, these count."""
         cdef const message *m
         cdef size_t start = (self.program.header + 3) & ~3
         cdef int texts = self.program.field_first + self.program.field_count - self.program.text_count
@@ -121,7 +121,7 @@ cdef class Decoded(Store):
         return failed
 
     cdef int attributes(self, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
-        """Decode the attributes behind the header."""
+        """All that stand behind the header."""
         cdef const shape *known = self.recognized(at, length)
         cdef const value *v
         cdef int i, failed = 0
@@ -134,7 +134,7 @@ cdef class Decoded(Store):
         return failed
 
     cdef int field(self, const op *o, Selection rows, int64_t first, int64_t end) noexcept nogil:
-        """Decode one header field of these rows."""
+        """A field of the header, of these rows."""
         cdef cell *c = &self.cells[o.cell]
         cdef const message *m = rows.messages
         cdef const uint8_t *base = rows.base + o.at
@@ -168,7 +168,7 @@ cdef class Decoded(Store):
         return failed
 
     cdef int fields(self, int first, int count, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
-        """Decode the fields that the struct is long enough for; `first` is an op."""
+        """Those fields of a struct that are there; `first` is an op."""
         cdef slot *s = self.slots + self.program.numbers + first
         cdef slot *end = s + count
         cdef int size, failed = 0
@@ -184,7 +184,7 @@ cdef class Decoded(Store):
         return failed
 
     cdef const shape *recognized(self, const uint8_t *at, size_t length) noexcept nogil:
-        """The known shape of these attributes, or NULL."""
+        """The shape that these attributes have; NULL: none of those that are kept."""
         for _ in range(SHAPES):
             if has_shape(&self.shapes[self.latest], at, length):
                 self.missed = 0
@@ -193,7 +193,7 @@ cdef class Decoded(Store):
         return NULL
 
     cdef int walk_and_learn(self, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
-        """Decode attributes of no known shape. If messages are rarely alike, few shapes are learnt."""
+        """Attributes of no known shape. Where hardly any two messages are alike, only a few are learnt."""
         cdef int failed
         self.missed += 1
         if self.missed > PATIENCE and self.missed % PATIENCE:
@@ -207,7 +207,8 @@ cdef class Decoded(Store):
 
     cdef int walk(self, int32_t which, const uint8_t *at, size_t length, int64_t row,
                   const uint8_t *start) noexcept nogil:
-        """Decode the attributes of a level. start: where the shape that is being learnt begins, or NULL."""
+        """Attributes of this level; they belong to the shape that is learnt, which begins at `start`, unless
+        that is NULL."""
         cdef slot *slots = self.slots + self.program.levels[which].first
         cdef slot *s
         cdef int32_t number, count = self.program.levels[which].count
@@ -223,7 +224,7 @@ cdef class Decoded(Store):
                 failed |= self.walk(s.op.level, nla_data(at), size, row, start)
             elif not plain(s, nla_data(at), size, row):
                 failed |= self.take(s, nla_data(at), size, row)
-            # As nla_next, with the length in a register. The last attribute may lack its padding.
+            # As nla_next, from what is in a register: the last one may come without its padding.
             size = nla_total_size(size)
             if size >= length:
                 return failed
@@ -234,7 +235,7 @@ cdef class Decoded(Store):
         return failed
 
     cdef int take(self, slot *s, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
-        """Decode a value that is not plain, or the first of its attribute in this batch."""
+        """Whatever is not plain, or the first of its kind in this batch."""
         if s.kind == NOTHING:
             self.unknown += 1
             return 0
@@ -342,7 +343,7 @@ cdef class Decoded(Store):
         return failed
 
     cdef int put_structs(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
-        """Append structs of one size to those of earlier attributes: one list per column."""
+        """Structs of one size, one after the other, behind those of an earlier attribute; a list a column."""
         cdef const int32_t *lists = self.program.lists + o.lists
         cdef int i, failed = 0
         for i in range(o.list_count):
@@ -362,7 +363,7 @@ cdef class Decoded(Store):
         return failed
 
     cdef int put_elements(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
-        """Structs followed by attributes; the first field is the length of both. One list per column."""
+        """Structs, each as long as its first field says, with attributes behind; a list a column."""
         cdef const int32_t *lists = self.program.lists + o.lists
         cdef size_t own, head
         cdef int i, failed = 0
@@ -390,7 +391,7 @@ cdef class Decoded(Store):
         return failed
 
     cdef int put_case(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
-        """Attributes whose level an earlier text selects."""
+        """Attributes that depend on a text that came before."""
         cdef const case *c = self.program.cases + o.first
         cdef int i
         for i in range(o.count):

@@ -1,8 +1,8 @@
 """The decoder of text: datagrams of KEY=VALUE to columns, by tables that a schema was compiled to.
 
-It knows no source. Strings end at a NUL, the last one at the end of its datagram at the latest. If a key
-occurs twice, the last value counts. Bytes are untrusted: a datagram that lacks a required key, or whose
-envelope is wrong, has no row and is counted; a number that is none marks its row.
+It knows no source. Strings end at a NUL, the last one with its datagram at the latest; of a key that comes
+twice, the last value counts. Whatever the bytes are: a datagram without what its schema requires, or with an
+envelope that lies, has no row and is counted; a number that is none marks its row.
 """
 
 cimport cython
@@ -84,7 +84,7 @@ cdef class Keys(Plan):
         return -1
 
     cdef bint open(self, const uint8_t *at, size_t length, span *text) noexcept nogil:
-        """Find the strings of a datagram; False if its envelope or title is malformed."""
+        """Where the strings of a datagram are; False: its envelope or title is none."""
         cdef const span *begin = &self.begin
         cdef uint32_t start, size
         cdef const void *end
@@ -122,7 +122,7 @@ cdef class Keys(Plan):
 
 
 cdef inline int slot(const uint8_t *name, size_t length) noexcept nogil:
-    """The first slot to look in for a key of at least one byte."""
+    """Where to begin to look for a key of at least one byte."""
     return <int> ((length * 7 + name[0] * 31 + name[length - 1]) % SLOTS)
 
 
@@ -130,7 +130,7 @@ cdef inline int slot(const uint8_t *name, size_t length) noexcept nogil:
 
 
 cdef inline const uint8_t *next_pair(span *left, span *name, span *value) noexcept nogil:
-    """Take the next string from `left` and split it at its first "="; NULL: there is none.
+    """The next string of what is left, split at its first "="; NULL: there is none.
 
     name.at is NULL where it is no KEY=VALUE.
     """
@@ -158,7 +158,7 @@ cdef inline const uint8_t *next_pair(span *left, span *name, span *value) noexce
 
 
 cdef inline bint number(const span *text, uint32_t width, bint signed, uint64_t *value) noexcept nogil:
-    """Parse decimal digits as an integer of `width` bytes; False if it is none or does not fit."""
+    """Decimal digits as an integer of so many bytes; False where it is none, or does not fit."""
     cdef const uint8_t *at = text.at
     cdef size_t left = text.length
     cdef bint negative = signed and left > 1 and at[0] == c"-"
@@ -187,11 +187,11 @@ cdef inline bint number(const span *text, uint32_t width, bint signed, uint64_t 
 # -- messages to columns ---------------------------------------------------------------------------------
 
 
-# The collector would clear what __dealloc__ still needs; there are no cycles to collect.
+# The collector would take away what __dealloc__ still needs; there are no cycles to collect.
 @cython.final
 @cython.no_gc
 cdef class Texts(Store):
-    """The columns of a batch's datagrams, one row per datagram, in order of arrival.
+    """The columns of a batch's datagrams, a row each, in the order they came: as `decode.Decoded`.
 
     `unknown`: strings that are no KEY=VALUE; `malformed`: datagrams without a row.
     """
@@ -233,7 +233,7 @@ cdef class Texts(Store):
         self.end(failed)
 
     cdef bint split(self, const span *text, span *values) noexcept nogil:
-        """Find the value of each key; False if a required one is missing."""
+        """The value of each key; False: one that is required is not there."""
         cdef span left = text[0], name, value
         cdef int i
         memset(values, 0, self.keys.key_count * sizeof(span))
@@ -271,7 +271,7 @@ cdef class Texts(Store):
         return failed
 
     cdef int put_env(self, const span *text, int64_t row) noexcept nogil:
-        """Store all KEY=VALUE strings, one item per string."""
+        """All strings that are KEY=VALUE, an item each."""
         cdef span left = text[0], name, value
         cdef cell *c = &self.cells[self.keys.env]
         cell_begin(c, row)

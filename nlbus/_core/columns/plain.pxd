@@ -1,4 +1,4 @@
-"""Values that are stored unchanged, or after a change of byte order. Inline, for the column decoder."""
+"""Values that are stored as they come, or nearly so. Inline, for the column decoder."""
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -14,7 +14,7 @@ cdef extern from *:
     const uint8_t *IPV4_MAPPED "nlbus_ipv4_mapped"
 
 
-# Store a plain value, as most are; False if it is not plain or too short.
+# Store a value that goes straight to its column, as most do; False where it is none of these.
 cdef inline bint plain(const slot *s, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
     cdef uint16_t u16
     cdef uint32_t u32
@@ -66,7 +66,7 @@ cdef inline bint plain(const slot *s, const uint8_t *at, size_t length, int64_t 
     return True
 
 
-# Whether the integer means: no value.
+# Whether the integer says that there is none.
 cdef inline bint lacks(const op *o, const uint8_t *at) noexcept nogil:
     if o.kind == UINT_BE or o.kind == SINT_BE:
         return load_big(at, o.size) == o.absent

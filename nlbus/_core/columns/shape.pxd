@@ -1,7 +1,7 @@
-"""Shapes: which attributes a message has, and where. Inline, for the column decoder.
+"""Which attributes a message has, and where. Inline, for the column decoder.
 
-Walking is slow: where an attribute begins is known only after the one before has been read. In a message with
-the shape of an earlier one, the attributes are read from their known places.
+Walking is slow, since where an attribute begins is known only when the one before has been read. Where a
+message has the shape of an earlier one, its attributes are taken from where they must be.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -18,7 +18,7 @@ cdef struct head:
     uint32_t word                 # its nlattr
 
 
-cdef struct value:                # of an attribute that is wanted or unknown
+cdef struct value:                # of an attribute that somebody asked for, or that is not known
     slot *slot
     uint32_t at
     uint32_t size
@@ -44,7 +44,7 @@ cdef inline bint has_shape(const shape *known, const uint8_t *at, size_t length)
     return differs == 0
 
 
-# Add an attribute. Beyond HEADS of them there is no shape.
+# One attribute more. Beyond HEADS of them there is no shape.
 cdef inline void learn(shape *known, slot *s, const uint8_t *at, size_t offset, size_t size) noexcept nogil:
     if known.heads >= HEADS:
         known.heads = HEADS + 1

@@ -1,4 +1,4 @@
-"""Columns in memory, for the decoders: one cell per column, and each row's message, time, group and nsid."""
+"""Columns in memory, for the decoders: a cell each, and what is known of every row's message."""
 
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -11,30 +11,30 @@ cdef enum:
     PIECES = 48                   # slabs: each is as large as all before it, so address space ends first
 
 
-cdef struct usage:                # of a cell, per row of the previous batch, rounded up
+cdef struct usage:                # of a cell in the batch before this one, a row, rounded up
     uint32_t bytes
     uint32_t items
 
 
 @cython.no_gc
 cdef class Region:
-    """Memory for the columns of several batches, one behind the other, in whole cache lines."""
+    """Memory that the columns of several batches are taken from, one behind the other, in whole lines."""
     cdef uint8_t *mapped
     cdef uint8_t *base
     cdef size_t used
-    cdef int users                # stores that use a part of it
+    cdef int users                # stores that have a part of it
 
     cdef uint8_t *take(self, size_t size) noexcept
 
 
 cdef class Plan:
-    cdef Region region            # the one that is being filled
+    cdef Region region            # the one that is being used up
     cdef const spec *specs
     cdef readonly int cells
-    cdef usage *before            # one per cell
-    cdef size_t bytes_before      # of all columns of the previous batch, per row
-    cdef size_t lines_before      # and the lines that alignment cost
-    cdef list kept                # the arrays that the pointers lead into
+    cdef usage *before            # a cell each
+    cdef size_t bytes_before      # of a row in all columns of the batch before this one
+    cdef size_t lines_before      # and what its columns lost to alignment
+    cdef list kept                # the arrays that all this points into
 
     cdef int know(self, specs) except -1
     cdef Region with_room(self, size_t size)
@@ -43,15 +43,15 @@ cdef class Plan:
 @cython.no_gc
 cdef class Store:
     cdef Plan plan
-    cdef Region region            # of the first slab; None: from malloc, as the others
-    cdef uint8_t *slabs[PIECES]   # of the columns that have a value per row
+    cdef Region region            # where the first slab is; none: it is from malloc, as the others are
+    cdef uint8_t *slabs[PIECES]   # what is there for each row
     cdef int slab_count
     cdef size_t used              # of the last slab
     cdef size_t room              # of the last slab
     cdef size_t total             # of all slabs
-    cdef uint8_t *zeros           # shared by all columns without a value
-    cdef cell *cells              # they get memory with their first value
-    cdef Py_ssize_t begun         # rows that have memory
+    cdef uint8_t *zeros           # what all columns have in common that no message had
+    cdef cell *cells              # with memory as soon as there is a value
+    cdef Py_ssize_t begun         # rows that there is memory for
     cdef readonly Py_ssize_t rows
     cdef readonly uint64_t unknown
     cdef readonly uint64_t malformed
@@ -61,7 +61,7 @@ cdef class Store:
     cdef int32_t *nl_nsid
     cdef uint8_t *nl_op
     cdef uint8_t *damaged
-    cdef uint8_t *scratch         # validity of columns that are never null
+    cdef uint8_t *scratch         # validity that nobody asks for
 
     cdef int begin(self, Plan plan, Py_ssize_t rows, int64_t time_ns) except -1
     cdef int make(self, int number) noexcept nogil

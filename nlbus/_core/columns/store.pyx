@@ -1,7 +1,7 @@
-"""Columns in memory, for the decoders: one cell per column, and each row's message, time, group and nsid.
+"""Columns in memory, for the decoders: a cell each, and what is known of every row's message.
 
-A column gets memory with its first value: columns without one cost nothing. The size of the previous batch
-predicts that of this one, hence few allocations and rarely a copy.
+A column gets memory when its first value comes, so that those which no message has cost nothing. How much the
+batch before needed says how much this one will: few allocations, and hardly ever a copy.
 """
 
 cimport cython
@@ -32,10 +32,10 @@ cdef extern from *:
     bint SHARES_REGIONS "NLBUS_SHARES_REGIONS"
 
 cdef enum:
-    MOST_AT_FIRST = 1 << 24       # bytes, or items, that a prediction may reserve
+    MOST_AT_FIRST = 1 << 24       # bytes, or items, that are reserved on the word of the batch before
     HUGE_PAGE = 1 << 21
     REGION = 2 * HUGE_PAGE
-    MAPPED = REGION + HUGE_PAGE   # address space: the region begins at a huge page
+    MAPPED = REGION + HUGE_PAGE   # address space in which a region begins with a huge page
     LEAST_SHARED = 1 << 16        # a few rows must not keep a region
 
 
@@ -62,7 +62,7 @@ cdef inline size_t in_lines(size_t size) noexcept nogil:
 
 
 cdef class Plan:
-    """The columns of a schema, and how much memory they took in the previous batch."""
+    """What columns there are, and how much memory they took last time."""
 
     cdef int know(self, specs) except -1:
         """Take over the cells: an array of SPEC."""
@@ -75,10 +75,10 @@ cdef class Plan:
         return 0
 
     cdef Region with_room(self, size_t size):
-        """A region with `size` bytes of room; None where a region is not worth it."""
+        """A region with so much room, where that is worth it; else None."""
         if size < LEAST_SHARED or size > REGION or not SHARES_REGIONS:
             return None
-        # An unused region is warm.
+        # What nobody uses any more is warm, and free.
         if self.region is not None and self.region.users == 0:
             self.region.used = 0
         if self.region is None or self.region.used + size > REGION:
@@ -96,7 +96,7 @@ cdef class Region:
         if self.mapped == NULL:
             raise MemoryError("no memory for the columns of a batch")
         self.base = self.mapped + HUGE_PAGE - (<size_t> self.mapped & (HUGE_PAGE - 1))
-        # Backing pages of 4 KiB takes as long as decoding.
+        # To back pages of 4 KiB would take as long as decoding does. Where there are no huge ones, it does.
         madvise(self.base, REGION, MADV_HUGEPAGE)
 
     def __dealloc__(self):
@@ -113,9 +113,10 @@ cdef class Region:
 # The collector would take away what __dealloc__ still needs; there are no cycles to collect.
 @cython.no_gc
 cdef class Store:
-    """The columns of a batch's messages of one kind, one row per message.
+    """The columns of a batch's messages of one kind, a row each.
 
-    `unknown`: parts of messages that the schema lacks; `malformed`: messages of this kind without a row.
+    `unknown`: parts of messages that the schema does not have; `malformed`: messages that have no row, though
+    they are of this kind.
     """
 
     def __dealloc__(self):
@@ -137,7 +138,7 @@ cdef class Store:
         return self.rows
 
     cdef int begin(self, Plan plan, Py_ssize_t rows, int64_t time_ns) except -1:
-        """Allocate for `rows` messages, received at time_ns, and reserve room for their columns."""
+        """Memory for what is known of so many messages, received then; room for their columns."""
         cdef size_t size = 4 * rows
         cdef Py_ssize_t row
         cdef cell *c
@@ -145,7 +146,7 @@ cdef class Store:
         self.plan = plan
         self.rows = self.begun = rows
         self.cells = <cell *> calloc(plan.cells + 1, sizeof(cell))
-        # As much as the columns of the previous batch would need, in one piece, which the allocator keeps.
+        # As much as the columns of the batch before would need, in one piece: the allocator keeps that.
         self.total = 5 * size + 3 * rows + rows * plan.bytes_before + plan.lines_before * LINE
         self.room = in_lines(self.total + 2 * LINE)
         self.region = plan.with_room(self.room)
@@ -164,7 +165,7 @@ cdef class Store:
         self.damaged = self.nl_op + rows
         self.scratch = self.damaged + rows
         memset(self.damaged, 0, rows)
-        # The same for all rows. Filled later, in cold memory, it would cost more.
+        # One for all; but later, and in memory that is new, it would cost more.
         for row in range(rows):
             self.nl_time[row] = time_ns
         self.used = in_lines(5 * size + 3 * rows)
@@ -178,7 +179,7 @@ cdef class Store:
         return 0
 
     cdef int make(self, int number) noexcept nogil:
-        """Give a column zeroed memory, if it has none: values or offsets, then validity. -1: no memory."""
+        """Memory for a column, all zeros, if it has none yet: values or offsets, then validity; -1: none."""
         cdef const spec *s = &self.plan.specs[number]
         cdef cell *c = &self.cells[number]
         cdef bint fixed = s.width != 0 and not s.list
@@ -188,7 +189,7 @@ cdef class Store:
         if c.offsets != NULL or (fixed and c.data != NULL):
             return 0
         if self.used + size > self.room:
-            # Double the total, hence few pieces.
+            # Twice as much as so far, hence few pieces.
             self.room = max(size, self.total)
             at = <uint8_t *> malloc(self.room)
             if at == NULL:
@@ -209,7 +210,7 @@ cdef class Store:
         return 0
 
     cdef int end(self, int failed) except -1:
-        """Finish: all rows are decoded, or memory failed. Remember the sizes for the next batch."""
+        """All rows are there, or memory failed. The next batch will probably need as much."""
         cdef Plan plan = self.plan
         cdef const spec *s
         cdef cell *c
@@ -235,7 +236,7 @@ cdef class Store:
     # -- as arrays ---------------------------------------------------------------------------------
 
     def absent(self, int i):
-        """Whether no row has a value in cell i."""
+        """Whether no row has a value in cell i: it has got no memory."""
         return self.plan.specs[i].nullable and self.cells[i].data == NULL and self.cells[i].offsets == NULL
 
     def values(self, int i, dtype):
@@ -254,7 +255,7 @@ cdef class Store:
             if c.width:
                 items = self.view(c.data, c.items, dtype), item_valid, None
             else:
-                # Without any list there are no offsets of items.
+                # No list has ever begun: there are no offsets of items yet.
                 item_offsets = (self.view(c.item_offsets, c.items + 1, np.int32)
                                 if c.item_offsets != NULL else np.zeros(1, np.int32))
                 items = self.view(c.data, c.used, np.uint8), item_valid, item_offsets
@@ -265,7 +266,7 @@ cdef class Store:
         return self.view(c.data, n, dtype), valid, None, None
 
     cdef nothing(self, int i, dtype):
-        """The values of a column without any: zeros, shared by all such columns."""
+        """The values of a column that no message had: zeros, the same for all of them."""
         cdef Py_ssize_t n = self.rows
         cdef size_t size = (n + 1) * sizeof(int32_t)
         cdef int j
@@ -297,22 +298,22 @@ cdef class Store:
 
     @property
     def groups(self):
-        """The group by which each row's message arrived."""
+        """The group that each row's message came by."""
         return self.view(self.nl_group, self.rows, np.uint32)
 
     @property
     def nsids(self):
-        """The namespace of each row; -1: this one."""
+        """The namespace of each row, -1: this one."""
         return self.view(self.nl_nsid, self.rows, np.int32)
 
     @property
     def happened(self):
-        """The operation that each row's message reports: a number of OPS."""
+        """What each row's message says has happened: OPS of nlbus.schema.schema."""
         return self.view(self.nl_op, self.rows, np.uint8)
 
     @property
     def marks(self):
-        """Whether a value in the row's message was too short, too long, cut, or no number that fits."""
+        """Whether something in the row's message was shorter than its type, cut, or no number that fits."""
         return self.view(self.damaged, self.rows, np.bool_)
 
     cdef view(self, void *at, Py_ssize_t count, dtype):

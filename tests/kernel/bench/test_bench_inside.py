@@ -1,4 +1,4 @@
-"""The benchmark's sections of nlbus itself, at their smallest: everything is counted, nothing is judged."""
+"""The benchmark's sections about nlbus itself, at minimum size: everything is counted, nothing is judged."""
 
 import gc
 import os
@@ -35,10 +35,10 @@ def silent(_: str) -> None:
 
 @pytest.fixture(autouse=True)
 def one_round(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """And as many cores, descriptors and processes afterwards as before."""
+    """One round per measurement; checks that no core, descriptor or process is left over."""
     ip("link set lo up")
     monkeypatch.setattr(pairing, "LEAST_ROUNDS", 1)
-    gc.collect()  # what other tests left behind
+    gc.collect()  # leftovers of other tests
     before = os.sched_getaffinity(0), len(list(Path("/proc/self/fd").iterdir()))
     yield
     assert (os.sched_getaffinity(0), len(list(Path("/proc/self/fd").iterdir()))) == before
@@ -71,31 +71,31 @@ def test_a_point_that_cannot_be_measured_is_missing(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.timeout(180)  # of processes to start
-def test_latency_is_told_of_all_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_latency_covers_all_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "TRIPS", {"loaded": 5})
     monkeypatch.setitem(latency.LINGER_SECONDS, "quick", 0.02)
     found = list(latency.measure(TINY, silent))
     assert all(isinstance(one, Measurement) for one in found)
-    told = [one for one in found if isinstance(one, Measurement)]
-    assert [(one.subject, one.parameters["load"]) for one in told if "load" in one.parameters] == [
+    measured = [one for one in found if isinstance(one, Measurement)]
+    assert [(one.subject, one.parameters["load"]) for one in measured if "load" in one.parameters] == [
         (subject, "loaded") for subject in ("C pair", "nlbus recv", "nlbus asyncio")
     ]
-    for one in told:
+    for one in measured:
         assert one.details["p50"] <= one.details["p99"] <= one.details["p99.9"]
         assert sum(one.details["histogram"]["counts"]) == one.delivered > 0
         assert one.delivered + one.lost == one.sent
-        assert "load" not in one.parameters or one.sent == 4 * 5  # a turn a side: without warming up
+        assert "load" not in one.parameters or one.sent == 4 * 5  # one turn per side, without warm-up
     coalesced = {
         (one.parameters["offered"], one.parameters["linger"]): one.details["events_per_datagram"]
-        for one in told
+        for one in measured
         if "linger" in one.parameters
     }
     assert coalesced[0.0, 0.0] == 1
     assert coalesced[0.0, 0.001] > 10
 
 
-def test_a_publisher_behind_its_time_makes_events_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    published: list[tuple[int, int]] = []  # the stamp, and when it was published
+def test_a_publisher_behind_schedule_makes_events_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[tuple[int, int]] = []  # time stamp and publishing time
 
     class Slow(Publisher):
         def publish(self, data, **_) -> None:  # type: ignore[no-untyped-def,override]
@@ -112,7 +112,7 @@ def test_a_publisher_behind_its_time_makes_events_late(monkeypatch: pytest.Monke
 
 
 @pytest.mark.timeout(180)  # of processes to start
-def test_without_a_compiler_latency_lacks_c_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_latency_reports_c_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(*_: object, **__: object) -> None:
         raise NoCompiler("no C compiler (cc): install gcc")
 
@@ -145,7 +145,7 @@ def test_a_loop_that_misses_events_ends_the_profile(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.timeout(180)  # of processes to start
-def test_perf_tells_shares_or_is_missing() -> None:
+def test_perf_reports_shares_or_is_missing() -> None:
     found = sampled(16, 0.3)
     if isinstance(found, Missing):
         assert "perf" in found.why

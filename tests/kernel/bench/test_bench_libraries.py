@@ -1,4 +1,4 @@
-"""The benchmark's section `libraries`, with a few messages and small storms."""
+"""The benchmark's section `libraries`, with few messages and small storms."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.support.sockets import ip
 TINY = Scale("quick", 1, 1.0)
 MEMORY = {"nlbus", "pyroute2", "libmnl", "libnl"}
 DUMP = MEMORY | {"ip -j"}
-# `make test-asan` preloads the sanitizers, which end programs for faults of their own.
+# `make test-asan` preloads the sanitizers, which end programs for their own faults.
 BROKEN = {"ip -j", "ip monitor", "udevadm monitor", "conntrack -E"} if "LD_PRELOAD" in os.environ else set()
 LIVE = {
     "changes of routes": MEMORY | {"ip monitor", "libmnl, 64 MiB", "libnl, 64 MiB"},
@@ -25,7 +25,7 @@ LIVE = {
 }
 
 
-def test_all_are_measured_or_named_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_library_is_measured_or_named_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(reading.IN_MEMORY, "quick", {"route": 50, "link": 5})
     monkeypatch.setitem(reading.LISTED, "quick", 50)
     monkeypatch.setitem(storms.EVENTS, "quick", {"route": 100, "uevent": 100, "conntrack": 20})
@@ -63,8 +63,8 @@ def test_all_are_measured_or_named_as_missing(monkeypatch: pytest.MonkeyPatch) -
     assert any("pyroute2" in words for words in said)
 
 
-def test_an_overrun_is_loss_and_how_it_ended_is_said() -> None:
-    """libmnl's buffer is the system's default: it holds some hundreds of such events."""
+def test_an_overrun_is_loss_and_the_exit_status_is_reported() -> None:
+    """libmnl keeps the system's default buffer, which holds some hundreds of such events."""
     found = storms._measured(
         "libmnl",
         "a storm",
@@ -77,21 +77,21 @@ def test_an_overrun_is_loss_and_how_it_ended_is_said() -> None:
     assert "ENOBUFS 3 times" in found.note
 
 
-def test_a_storm_that_was_not_heard_is_said_and_has_no_time_an_event() -> None:
-    told = [{"events": count, "overruns": 1, "cpu": 0.01, "buffer": 212992} for count in (0, 1000)]
-    found = storms._measured("x", "a storm", 1000, told)
+def test_a_storm_that_was_not_received_is_reported_and_has_no_time_per_event() -> None:
+    results = [{"events": count, "overruns": 1, "cpu": 0.01, "buffer": 212992} for count in (0, 1000)]
+    found = storms._measured("x", "a storm", 1000, results)
     assert isinstance(found, Measurement)
     assert len(found.samples) == 1
     assert "1 of 2 storms it did not hear at all" in found.note
     assert found.note.startswith("receive buffer 208 KiB; ")
 
 
-def test_who_hears_nothing_is_missing_with_the_last_words() -> None:
+def test_a_library_that_receives_nothing_is_missing_with_its_last_output() -> None:
     found = storms._measured("x", "a storm", 10, [{"events": 0, "overruns": 0, "cpu": 0.0, "ended": "Boom"}])
     assert found == Missing("libraries", "x", "a storm: it heard nothing: Boom")
 
 
-def test_who_reads_other_values_is_not_measured() -> None:
+def test_a_library_that_reads_other_values_is_not_measured() -> None:
     sides = [
         Side("nlbus", lambda: (3, 6), ""),
         Side("liar", lambda: (3, 7), ""),
@@ -102,7 +102,7 @@ def test_who_reads_other_values_is_not_measured() -> None:
     assert [one.subject for one in found] == ["liar", "broken", "nlbus"]
 
 
-def test_messages_in_memory_are_the_kernels_own() -> None:
+def test_messages_in_memory_come_from_the_kernel() -> None:
     ip("link set lo up")
     routes = [one for one, _ in messages(kernel.route_messages(7))]
     assert [one.type for one in routes] == [24] * 7
@@ -113,7 +113,7 @@ def test_messages_in_memory_are_the_kernels_own() -> None:
     assert max(map(len, reading._blocks(kernel.link_messages(300)))) <= reading.BLOCK
 
 
-def test_a_program_that_ends_at_once_is_missing_with_its_words(tmp_path: Path) -> None:
+def test_a_program_that_ends_at_once_is_missing_with_its_output(tmp_path: Path) -> None:
     program = tmp_path / "broken"
     program.write_text("#!/bin/sh\necho no such thing >&2\n")
     program.chmod(0o755)

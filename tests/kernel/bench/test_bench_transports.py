@@ -1,4 +1,4 @@
-"""The section `transports`: real processes, little of everything. No speed is judged."""
+"""The section `transports` with real processes and small numbers; speed is not judged."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def loopback(netns: int) -> None:
 
 
 @pytest.mark.parametrize("spec", [spec for spec in KNOWN if spec != AGAIN])
-def test_every_transport_brings_each_subscriber_what_was_sent(spec: str) -> None:
+def test_every_transport_delivers_what_was_sent_to_each_subscriber(spec: str) -> None:
     if why := load(spec).missing():
         pytest.skip(why)
     with Crew(spec) as crew:
@@ -64,12 +64,12 @@ def test_every_transport_brings_each_subscriber_what_was_sent(spec: str) -> None
 
 
 def mapped(pid: int) -> list[Path]:
-    """Files of shared memory that a process has."""
+    """The shared-memory files that a process has mapped."""
     lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
     return [Path(line.split(maxsplit=5)[5]) for line in lines if "/dev/shm/" in line]
 
 
-def test_a_round_of_all_that_take_part_yields_measurements_with_ratios(
+def test_a_round_of_all_participants_yields_measurements_with_ratios(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     absent, broken = f"{__name__}:Absent", f"{__name__}:Deaf"
@@ -77,8 +77,8 @@ def test_a_round_of_all_that_take_part_yields_measurements_with_ratios(
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     monkeypatch.setattr(rounds, "KNOWN", (OURS, AGAIN, "nlbus.bench.transports.unix:Unix"))
     monkeypatch.setattr(rounds, "jobs", lambda plan: [BATCHES, PACED])
-    told: list[str] = []
-    found = list(measure(Scale("quick", 3, 20, (*bad, absent, broken)), told.append))
+    progress: list[str] = []
+    found = list(measure(Scale("quick", 3, 20, (*bad, absent, broken)), progress.append))
     missing = {each.subject: each.why for each in found if isinstance(each, Missing)}
     assert missing["absent"] == "pip install absent"
     assert "heard nothing" in missing["deaf, from 2 subscribers on"]
@@ -97,10 +97,10 @@ def test_a_round_of_all_that_take_part_yields_measurements_with_ratios(
         assert each.details["publisher_cpu_ns"] > 0
         assert (each.reference, len(each.ratios)) == (("", 0) if each.subject == "nlbus" else ("nlbus", 3))
     assert measured[-1].details["delay_us"]["p99"] >= measured[-1].details["delay_us"]["p50"] > 0
-    assert any("round 3 of 3" in line for line in told)
+    assert any("round 3 of 3" in line for line in progress)
 
 
-def test_nobody_is_left_behind_by_a_measurement_that_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_measurement_leaves_no_process_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "KNOWN", (OURS, AGAIN, "nlbus.bench.transports.nats_core:Nats"))
     monkeypatch.setattr(rounds, "jobs", lambda plan: [BATCHES, SINGLE])
     going = measure(Scale("quick", 3, 20), lambda text: None)
@@ -115,7 +115,7 @@ def test_nobody_is_left_behind_by_a_measurement_that_is_broken_off(monkeypatch: 
 
 
 def kin() -> list[int]:
-    """Our children."""
+    """The child processes of this one."""
     return [
         int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()
     ]
@@ -133,13 +133,13 @@ def test_quick_writes_json_and_shows_tables(tmp_path: Path) -> None:
     command = [sys.executable, "-c", script, "bench", "quick", "--only", "transports", "--rounds", "2"]
     done = subprocess.run([*command, "--json", path], capture_output=True, text=True, check=True)
     assert "plain netlink" in done.stdout
-    assert done.stderr == ""  # no terminal, no progress
+    assert done.stderr == ""  # no progress without a terminal
     written = json.loads(path.read_text())
     assert [each["subject"] for each in written["measurements"]] == ["nlbus", "plain netlink"]
     assert any(each.startswith("Transports:") for each in written["caveats"])
 
 
-def test_ctrl_c_saves_what_there_is(tmp_path: Path) -> None:
+def test_ctrl_c_saves_what_was_measured(tmp_path: Path) -> None:
     path = tmp_path / "broken.json"
     command = [sys.executable, "-m", "nlbus", "bench", "quick", "--only", "transports", "--json", str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as going:
@@ -157,8 +157,8 @@ def test_ctrl_c_saves_what_there_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["latency", "profile"])
 @pytest.mark.timeout(120)
-def test_ctrl_c_of_a_terminal_is_for_us_alone(name: str, tmp_path: Path) -> None:
-    """It goes to the whole group of processes: those that we started say nothing of it."""
+def test_ctrl_c_on_a_terminal_prints_no_tracebacks_of_children(name: str, tmp_path: Path) -> None:
+    """It goes to the whole process group: the processes that we started print nothing about it."""
     path = tmp_path / "broken.json"
     command = [sys.executable, "-m", "nlbus", "bench", "full", "--only", name, "--json", str(path)]
     with subprocess.Popen(
@@ -192,13 +192,13 @@ def numbered(*numbers: int, size: int = 64) -> Events:
         ([(12,)], 1, 2, 0),
         ([], 0, 3, 0),
         ([(10, 12)], 2, 1, 0),
-        ([(8, 9)], 0, 3, 0),  # late, of another job
+        ([(8, 9)], 0, 3, 0),  # late, from another job
         ([(9, 10), (11, 12)], 3, 0, 0),
         ([(10, 11), (11, 12)], 4, 0, 1),
         ([(11, 10, 12)], 3, 2, 1),
     ],
 )
-def test_losses_and_disorder_are_told_by_numbers(
+def test_losses_and_disorder_are_detected_by_numbers(
     arrays: list[tuple[int, ...]], events: int, lost: int, disorder: int
 ) -> None:
     tally = Tally(10, event(64), False)
@@ -209,7 +209,7 @@ def test_losses_and_disorder_are_told_by_numbers(
     assert result["whole"]
 
 
-def test_a_spoilt_event_is_noticed() -> None:
+def test_a_damaged_event_is_detected() -> None:
     tally = Tally(1, event(64), False)
     records = numbered(1, 2)
     records["value"][1] = 7
@@ -218,7 +218,7 @@ def test_a_spoilt_event_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("size", ["quick", "full"])
-def test_plans_have_work_of_their_own_for_each_job(size: str) -> None:
+def test_plans_have_separate_work_for_each_job(size: str) -> None:
     found = jobs(Scale("quick" if size == "quick" else "full", 1, 1))
     assert len({job.work for job in found}) == len(found)
     assert [job.subscribers for job in found] == sorted(job.subscribers for job in found)
@@ -228,7 +228,7 @@ def test_plans_have_work_of_their_own_for_each_job(size: str) -> None:
 @pytest.mark.parametrize(
     "spec", ["nothing", "nlbus:Nothing", "nlbus:Subscriber", "json:JSONEncoder", "no.such:Thing"]
 )
-def test_what_is_no_transport_is_said(spec: str) -> None:
+def test_an_argument_that_is_no_transport_is_refused(spec: str) -> None:
     with pytest.raises(TransportError, match=spec):
         load(spec)
 
@@ -237,7 +237,7 @@ def test_what_is_no_transport_is_said(spec: str) -> None:
 
 
 class Silent(Publisher, Subscriber):
-    """Says nothing and hears nothing."""
+    """Sends nothing and receives nothing."""
 
     def publish_one(self, data: bytes) -> None:
         pass

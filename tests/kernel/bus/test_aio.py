@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(30)
 # Receiving
 
 
-def test_it_awaits_what_comes(run: Run, async_sub: AsyncSubscriber, publisher: Publisher) -> None:
+def test_recv_awaits_events(run: Run, async_sub: AsyncSubscriber, publisher: Publisher) -> None:
     async def main() -> list[bytes]:
         publisher.publish(b"here already", 1)
         batches = [await async_sub.recv()]
@@ -43,7 +43,7 @@ def test_it_awaits_what_comes(run: Run, async_sub: AsyncSubscriber, publisher: P
     assert run(main) == [b"here already", b"later"]
 
 
-def test_uevents_and_routes_of_the_kernel(run: Run) -> None:
+def test_uevents_and_routes_come_from_the_kernel(run: Run) -> None:
     async def main() -> None:
         async with AsyncSubscriber("uevent") as events, AsyncSubscriber("route", "link") as links:
             ip("link add va type veth peer name vb")
@@ -56,7 +56,7 @@ def test_uevents_and_routes_of_the_kernel(run: Run) -> None:
     run(main)
 
 
-def test_the_keywords_are_the_subscribers(subscribe_async: AsyncSubscribe) -> None:
+def test_the_keywords_are_those_of_subscriber(subscribe_async: AsyncSubscribe) -> None:
     assert inspect.signature(AsyncSubscriber).parameters == inspect.signature(Subscriber).parameters
     sub = subscribe_async(topics=[Topic("t", [("id", "<u8")], groups=4)], trust="any")
     assert list(sub.groups) == [4]
@@ -68,7 +68,7 @@ def test_the_keywords_are_the_subscribers(subscribe_async: AsyncSubscribe) -> No
 
 
 @pytest.mark.parametrize("timeout", [0, 1e-9, 0.05])
-def test_time_up_is_an_empty_batch(run: Run, async_sub: AsyncSubscriber, timeout: float) -> None:
+def test_a_timeout_returns_an_empty_batch(run: Run, async_sub: AsyncSubscriber, timeout: float) -> None:
     async def main() -> None:
         start = time.monotonic()
         batch = await async_sub.recv(timeout)
@@ -79,7 +79,7 @@ def test_time_up_is_an_empty_batch(run: Run, async_sub: AsyncSubscriber, timeout
     run(main)
 
 
-def test_endless_patience_may_be_a_number(run: Run, async_sub: AsyncSubscriber, publisher: Publisher) -> None:
+def test_the_timeout_may_be_infinity(run: Run, async_sub: AsyncSubscriber, publisher: Publisher) -> None:
     async def main() -> None:
         timer = later(0.03, publisher.publish, b"x", 1)
         assert payloads([await async_sub.recv(math.inf)]) == [b"x"]
@@ -88,7 +88,7 @@ def test_endless_patience_may_be_a_number(run: Run, async_sub: AsyncSubscriber, 
     run(main)
 
 
-def test_an_empty_batch_tells_of_losses(
+def test_an_empty_batch_reports_losses(
     run: Run, subscribe_async: AsyncSubscribe, publisher: Publisher
 ) -> None:
     sub = subscribe_async(groups=1, buffer_events=4, on_loss="ignore")
@@ -126,7 +126,7 @@ def test_loss_may_raise_and_the_batch_still_comes(
     assert run(main) == sub.stats()["delivered"] > 0
 
 
-def test_batches_end_when_none_came_for_so_long_or_enough_came(
+def test_batches_end_after_the_timeout_or_enough_events(
     run: Run, async_sub: AsyncSubscriber, publisher: Publisher
 ) -> None:
     async def collect(**limits: Any) -> list[bytes]:
@@ -162,7 +162,7 @@ def test_membership_changes_while_a_task_waits(
             async_sub.join(3)
             publisher.publish(b"three", 3)
             publisher.publish(b"one", 1)
-            async_sub.leave(1)  # the receiver has not run yet: what was sent until now is still delivered
+            async_sub.leave(1)  # the receiver has not run yet: events sent until now are still delivered
             publisher.publish(b"not for us", 1)
             changes = later(0, join_and_leave)
             await anyio.sleep(0.05)
@@ -175,10 +175,10 @@ def test_membership_changes_while_a_task_waits(
     assert run(main) == [b"three", b"one", b"end"]
 
 
-# Beside others
+# With other tasks and subscribers
 
 
-def test_a_second_consumer_is_told_so_and_disturbs_nobody(
+def test_a_second_consumer_gets_busyerror_and_disturbs_nobody(
     run: Run, async_sub: AsyncSubscriber, publisher: Publisher
 ) -> None:
     async def main() -> list[bytes]:
@@ -200,7 +200,7 @@ def test_a_second_consumer_is_told_so_and_disturbs_nobody(
     assert run(main) == [b"x"]
 
 
-def test_many_subscribers_get_what_is_theirs(
+def test_many_subscribers_each_receive_their_events(
     run: Run, subscribe_async: AsyncSubscribe, publisher: Publisher
 ) -> None:
     subs = [subscribe_async(groups=1 + i % 8, on_loss="raise") for i in range(64)]
@@ -270,7 +270,9 @@ def test_a_storm_does_not_outlast_a_deadline(run: Run, async_sub: AsyncSubscribe
         thread.join()
 
 
-def test_unread_news_keep_no_loop_awake(run: Run, async_sub: AsyncSubscriber, publisher: Publisher) -> None:
+def test_unread_events_do_not_make_the_loop_spin(
+    run: Run, async_sub: AsyncSubscriber, publisher: Publisher
+) -> None:
     async def main() -> None:
         publisher.publish(b"first", 1)
         await async_sub.recv()

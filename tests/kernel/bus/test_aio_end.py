@@ -1,4 +1,4 @@
-"""AsyncSubscriber: cancelling, closing, and what it needs."""
+"""AsyncSubscriber: cancelling, closing, and its dependencies."""
 
 import asyncio
 import contextlib
@@ -26,12 +26,12 @@ pytestmark = pytest.mark.timeout(30)
 # Cancelling
 
 EVENTS = 5_000
-AHEAD = 100  # as much as a small receive buffer holds
-SECONDS = (0, 1e-5, 1e-4, 1e-3, 3e-3)  # uvloop counts in milliseconds
+AHEAD = 100  # the capacity of a small receive buffer
+SECONDS = (0, 1e-5, 1e-4, 1e-3, 3e-3)  # uvloop's clock has milliseconds
 
 
 class Numbers:
-    """Publishes 0, 1, 2 ... from a thread, with pauses at random, but never far before the reader."""
+    """Publishes 0, 1, 2 ... from a thread with random pauses, never more than AHEAD before the reader."""
 
     def __init__(self, seed: int, got: list[int]) -> None:
         self.random = random.Random(seed)
@@ -125,7 +125,7 @@ async def by_timeout(sub: AsyncSubscriber, chance: random.Random) -> Batch:
 
 
 async def by_gather(sub: AsyncSubscriber, chance: random.Random) -> Batch:
-    """Cancel the one that waits for the one that receives."""
+    """Cancel the waiting task together with the receiving one."""
     task = asyncio.ensure_future(sub.recv())
     outer = asyncio.gather(task, return_exceptions=True)
     for _ in range(chance.randrange(6)):
@@ -139,7 +139,7 @@ async def by_gather(sub: AsyncSubscriber, chance: random.Random) -> Batch:
 
 @pytest.mark.parametrize("way", [by_cancel, by_wait_for, by_timeout, by_gather])
 @pytest.mark.parametrize("library", ["asyncio", "uvloop"])
-def test_every_way_of_asyncio_to_cancel_loses_nothing(
+def test_every_kind_of_cancellation_in_asyncio_loses_nothing(
     library: str, async_sub: AsyncSubscriber, way: Callable[..., Awaitable[Batch]]
 ) -> None:
     chance = random.Random(1)
@@ -156,11 +156,11 @@ def test_every_way_of_asyncio_to_cancel_loses_nothing(
     assert got == list(range(EVENTS))
 
 
-# The end
+# Closing
 
 
 @pytest.mark.parametrize("thread", [False, True], ids=["task", "thread"])
-def test_close_wakes_the_task_that_waits(run: Run, async_sub: AsyncSubscriber, thread: bool) -> None:
+def test_close_wakes_the_waiting_task(run: Run, async_sub: AsyncSubscriber, thread: bool) -> None:
     async def receive() -> None:
         with pytest.raises(ClosedError):
             await async_sub.recv(20)
@@ -196,7 +196,7 @@ def test_iteration_ends_at_close(run: Run, async_sub: AsyncSubscriber, publisher
 
 @pytest.mark.parametrize("library", ["asyncio", "uvloop", "trio"])
 def test_ctrl_c_interrupts(library: str) -> None:
-    runner(library)  # or skip
+    runner(library)  # skips if the library is missing
     start = "trio.run(main)" if library == "trio" else f"{library}.run(main())"
     code = f"""
 import {library}, nlbus
@@ -239,7 +239,7 @@ def test_it_outlives_its_loop(run: Run, async_sub: AsyncSubscriber, publisher: P
 
 
 @pytest.mark.parametrize("library", ["asyncio", "uvloop"])
-def test_a_loop_that_was_closed_over_a_waiting_task(
+def test_a_loop_closed_with_a_waiting_task(
     library: str, async_sub: AsyncSubscriber, publisher: Publisher
 ) -> None:
     module = pytest.importorskip(library, reason=f"{library} is not installed")
@@ -259,7 +259,7 @@ def test_a_loop_that_was_closed_over_a_waiting_task(
 # Libraries
 
 
-def test_trio_as_a_guest_of_asyncio(async_sub: AsyncSubscriber, publisher: Publisher) -> None:
+def test_trio_works_as_a_guest_of_asyncio(async_sub: AsyncSubscriber, publisher: Publisher) -> None:
     trio = pytest.importorskip("trio", reason="trio is not installed")
 
     async def in_trio() -> list[bytes]:
@@ -279,7 +279,7 @@ def test_trio_as_a_guest_of_asyncio(async_sub: AsyncSubscriber, publisher: Publi
     assert asyncio.run(host()) == [b"x"]
 
 
-def test_without_anyio_trio_is_told_what_is_missing(
+def test_trio_without_anyio_gets_an_error_that_names_the_package(
     async_sub: AsyncSubscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trio = pytest.importorskip("trio", reason="trio is not installed")

@@ -1,4 +1,4 @@
-"""Numbers that make no sense: each function that takes one refuses it at once, with a SchemaError."""
+"""Invalid numbers: every function that takes one refuses it at once, with a SchemaError."""
 
 import asyncio
 import io
@@ -39,7 +39,7 @@ BEYOND = st.one_of(
     st.text(),
     st.integers(min_value=1 << 80),
 )
-# Those that take infinity for no limit.
+# Functions that take infinity as no limit.
 ENDLESS = {
     *(f"{feed}.{name}" for feed in FEEDS for name in ("recv", "batches", "collect")),
     *("wait", "AsyncSubscriber.recv", "AsyncSubscriber.batches", "record", "Listener.run"),
@@ -55,7 +55,7 @@ def feeds(stack: ExitStack) -> list[Feed]:
 
 
 def every_call(stack: ExitStack, tmp_path: Path) -> dict[str, Call]:
-    """Each public function with a number of seconds, or a count, as a function of that number."""
+    """Each public function with a number of seconds or a count, as a function of that number."""
     calls: dict[str, Call] = {}
     for feed in feeds(stack):
         name = type(feed).__name__
@@ -108,7 +108,7 @@ def calls(tmp_path: Path) -> Iterator[dict[str, Call]]:
         yield every_call(stack, tmp_path)
 
 
-def test_numbers_that_make_no_sense_are_refused_at_once(calls: dict[str, Call]) -> None:
+def test_invalid_numbers_are_refused_at_once(calls: dict[str, Call]) -> None:
     for name, call in calls.items():
         for value in NONSENSE if name in ENDLESS else [*NONSENSE, math.inf]:
             began = time.monotonic()

@@ -1,7 +1,7 @@
-"""The loss ledger against the truth: sent = delivered + lost, and whatever is not known is open.
+"""The loss ledger against the truth: sent = delivered + lost, and everything unknown is open.
 
-First one sender by hand, copy by copy, where the model knows what must be. Then
-rounds of many processes, whose truth survives SIGKILL (ledger_rounds.py, ledger_check.py).
+First one sender, moved copy by copy: the model computes the expected result. Then
+rounds of many processes, whose logs survive SIGKILL (tests/support/ledger).
 """
 
 import json
@@ -25,11 +25,11 @@ from tests.support.sockets import ROOT, drain, payload, payloads
 pytestmark = pytest.mark.usefixtures("each_transport")
 
 Subscribe = Callable[..., Subscriber]
-IN_A_GUEST = "NLBUS_GUEST" in os.environ  # whose processors are emulated
-# A round that a debug kernel slows down ends fewer publishers in mid-stream.
+IN_A_GUEST = "NLBUS_GUEST" in os.environ  # emulates its processors
+# A debug kernel slows rounds down, so fewer publishers end in mid-stream.
 OPEN_TAILS = 2 if DEBUG else 5
 
-# By hand: a sender that stops between the copies of one datagram
+# A sender moved by hand, which can stop between the copies of one datagram
 
 
 @pytest.mark.parametrize("churn", [False, True], ids=["steady", "joining and leaving"])
@@ -50,13 +50,13 @@ def test_many_interleavings_of_copies_receives_and_changes(churn: bool) -> None:
         explore(seed, churn=churn)
 
 
-def test_a_datagram_on_its_way_to_a_group_joined_meanwhile_is_not_delivered_again() -> None:
+def test_a_datagram_is_not_delivered_again_to_a_group_joined_between_its_copies() -> None:
     with Model([3], buffer_events=None) as model:
         stream = model.stream(3, 7)
         model.send(stream, 2)
         model.begin(stream, 3)
         model.step(stream)  # to group 3
-        model.leave(3)  # which drains it
+        model.leave(3)  # which drains the queue
         model.join(7)
         model.step(stream)  # to group 7
         model.send(stream, 1)
@@ -65,7 +65,7 @@ def test_a_datagram_on_its_way_to_a_group_joined_meanwhile_is_not_delivered_agai
         assert not model.lost
 
 
-def test_a_chained_datagram_left_half_way_is_not_delivered_again() -> None:
+def test_a_chained_datagram_is_not_delivered_again_after_leaving_between_its_copies() -> None:
     with Model([3], buffer_events=None) as model:
         stream = model.stream(3, 7)
         model.begin(stream, 3, 2, 1)
@@ -78,22 +78,22 @@ def test_a_chained_datagram_left_half_way_is_not_delivered_again() -> None:
 
 
 @pytest.mark.parametrize("settled", [False, True])
-def test_changing_group_past_a_datagram_explains_no_drop(settled: bool) -> None:
+def test_changing_groups_between_the_copies_of_a_datagram_explains_no_drop(settled: bool) -> None:
     with Model([3], pad=240) as model:
         stream = model.stream(2, 3)
         other = model.stream(2)
         model.send(stream, 1)
         model.recv()
         model.begin(stream, 1)
-        model.step(stream)  # to group 2, which we are not in yet
+        model.step(stream)  # to group 2, not joined yet
         model.join(2)
         if settled:
             model.recv()
         model.leave(3)
-        model.step(stream)  # to group 3, which we are not in any more
+        model.step(stream)  # to group 3, already left
         model.send(stream, 1)
         model.recv()
-        assert model.lost == {stream.instance: 1}  # nobody dropped it, and yet it is missing
+        assert model.lost == {stream.instance: 1}  # missing, although nothing dropped it
         while model.dropped == 0:
             model.send(other, 1)
         model.recv()
@@ -120,14 +120,14 @@ def test_joining_between_the_copies_of_a_datagram_explains_no_drop() -> None:
         assert model.open == 1
 
 
-def test_drops_from_before_leaving_are_explained_by_what_is_still_queued() -> None:
+def test_drops_before_leaving_are_explained_by_datagrams_still_queued() -> None:
     with Model([2, 3], buffer_events=2, pad=240) as model:
         stream = model.stream(2)
         model.send(stream, 1)
         model.recv()
         while model.dropped == 0:
             model.send(stream, 1)
-        assert len(model.sub.recv(timeout=0)) > 0  # makes room, and is not in the model's books
+        assert len(model.sub.recv(timeout=0)) > 0  # frees buffer space; the model does not count it
         before = [seq for d in stream.datagrams if d.queued for seq in d.seqs]
         model.delivered = [(stream.instance, seq) for seq in before]
         model.send(stream, 1)
@@ -137,12 +137,12 @@ def test_drops_from_before_leaving_are_explained_by_what_is_still_queued() -> No
         assert model.open == 0
 
 
-def test_a_group_left_and_joined_again_explains_nothing_of_the_time_between() -> None:
+def test_a_group_left_and_rejoined_explains_no_drop_in_between() -> None:
     with Model([1, 2], buffer_events=4, pad=240) as model:
         stream, other = model.stream(1, 2), model.stream(1)
         model.leave(2)  # with an empty queue
         model.send(stream, 1)
-        assert model.send(stream, 100).dropped == 1  # too large for what room is left
+        assert model.send(stream, 100).dropped == 1  # too large for the remaining space
         assert model.send(other, 100).dropped == 1
         model.join(2)
         assert len(model.send(stream, 1).queued) == 2
@@ -151,7 +151,7 @@ def test_a_group_left_and_joined_again_explains_nothing_of_the_time_between() ->
         assert model.open == 1
 
 
-def test_what_is_sent_between_leaving_and_joining_again_is_not_lost() -> None:
+def test_events_sent_between_leaving_and_rejoining_are_not_lost() -> None:
     with Model([3], buffer_events=None) as model:
         stream = model.stream(3)
         for _ in range(3):
@@ -210,11 +210,11 @@ def test_a_restart_under_the_same_portid_is_another_stream() -> None:
         model.send(new, 4)
         model.recv()
         assert not model.lost[new.instance]
-        assert model.open >= open_before  # the old one's tail stays open
+        assert model.open >= open_before  # the old stream's tail stays open
 
 
 @pytest.mark.parametrize("jump", [1000, 1 << 40, (1 << 64) - 100])
-def test_a_publisher_that_lies_about_its_numbers_hides_no_drop_to_come(jump: int) -> None:
+def test_a_publisher_with_forged_numbers_hides_no_later_drop(jump: int) -> None:
     with Model([1], pad=240) as model:
         honest = model.stream(1)
         for dgram in (0, jump):
@@ -231,7 +231,7 @@ def test_a_publisher_that_lies_about_its_numbers_hides_no_drop_to_come(jump: int
         assert model.sub.stats()["open"] == 3
 
 
-def test_two_subscribers_in_one_thread_keep_books_of_their_own(subscribe: Subscribe) -> None:
+def test_two_subscribers_in_one_thread_count_separately(subscribe: Subscribe) -> None:
     tiny = subscribe(groups=(1, 2), buffer_events=1, on_loss="ignore")
     large = subscribe(groups=(2, 3), on_loss="ignore")
     with Publisher() as pub:
@@ -249,16 +249,16 @@ def test_two_subscribers_in_one_thread_keep_books_of_their_own(subscribe: Subscr
     assert large.stats()["lost"] == large.stats()["open"] == large.stats()["dropped"] == 0
 
 
-# Batches of which nothing is new
+# Batches without new events
 
 
-def test_a_receive_of_nothing_new_does_not_spoil_the_next() -> None:
+def test_a_receive_without_new_events_does_not_spoil_the_next() -> None:
     with Model([1], buffer_events=None, pad=1000) as model:
         stream = model.stream(1)
         idle = model.stream(1)
         model.send(stream, 1)
         model.recv()
-        for _ in range(128):  # as many as one receive takes, and all of them heartbeats
+        for _ in range(128):  # all that one receive takes, heartbeats only
             model.send(idle)
         for _ in range(100):
             model.send(stream, 1)
@@ -267,7 +267,7 @@ def test_a_receive_of_nothing_new_does_not_spoil_the_next() -> None:
         assert len(model.delivered) == 101
 
 
-def test_looking_finds_news_behind_what_is_none(subscribe: Subscribe) -> None:
+def test_polling_finds_events_after_datagrams_without_any(subscribe: Subscribe) -> None:
     sub = subscribe(groups=1, on_loss="ignore")
     with Model([9], buffer_events=None) as model:
         idle, stream = model.stream(1), model.stream(1)
@@ -278,7 +278,7 @@ def test_looking_finds_news_behind_what_is_none(subscribe: Subscribe) -> None:
         assert len(sub.recv(timeout=0)) == 0
 
 
-def test_receiving_nothing_new_takes_no_memory(subscribe: Subscribe) -> None:
+def test_receiving_nothing_new_allocates_no_memory(subscribe: Subscribe) -> None:
     sub = subscribe(groups=1, on_loss="ignore")
     with Model([9], buffer_events=None) as model:
         idle = model.stream(1)
@@ -286,7 +286,7 @@ def test_receiving_nothing_new_takes_no_memory(subscribe: Subscribe) -> None:
         def send() -> None:
             while not sub.closed:
                 model.begin(idle)
-                for _ in range(1000):  # a thousand heartbeats, all of them known
+                for _ in range(1000):  # a thousand repeated heartbeats
                     model.sender.send(idle.datagrams[-1].data, 1)
 
         def receive(seconds: float) -> int:
@@ -311,13 +311,13 @@ def soak_rounds() -> int:
 
 
 def play(seed: int, rounds: int, timeout: float, transport: str) -> Counter[str]:
-    """Rounds in an interpreter of their own, where nothing is open before the processes are made."""
+    """Rounds in a fresh interpreter, which has nothing open before it starts the processes."""
     command = [sys.executable, "-m", "tests.support.ledger.rounds", str(seed), str(rounds), transport]
     totals: Counter[str] = Counter()
     wrong = []
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        timer = threading.Timer(timeout, process.kill)  # which ends its children too
+        timer = threading.Timer(timeout, process.kill)  # which also kills its children
         timer.start()
         try:
             assert process.stdout is not None
@@ -344,8 +344,8 @@ def test_rounds_of_processes(seed: int, each_transport: str) -> None:
     totals = play(seed, 10 if IN_A_GUEST else 20, 110 * PATIENCE, each_transport)
     assert totals["delivered"] > 500 * totals["rounds"]
     assert totals["lost"] > 50 * totals["rounds"]
-    assert totals["required"] > OPEN_TAILS * totals["rounds"]  # tails that only `open` tells of
-    assert totals["counted"] > 5 * totals["rounds"] // 20  # subscribers of whom every copy could be counted
+    assert totals["required"] > OPEN_TAILS * totals["rounds"]  # tails that only `open` covers
+    assert totals["counted"] > 5 * totals["rounds"] // 20  # subscribers with every copy counted
     assert totals["incarnations"] > totals["publishers"]
 
 

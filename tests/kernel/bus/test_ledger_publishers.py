@@ -1,4 +1,4 @@
-"""The loss ledger with real publishers: killed, evicted, refused by the kernel, many at a time."""
+"""The loss ledger with real publishers: killed, evicted, refused by the kernel, many at once."""
 
 import os
 import socket
@@ -45,7 +45,7 @@ def test_the_tail_of_a_killed_publisher_stays_open(subscribe: Subscribe) -> None
     assert sub.stats()["open"] == dropped
 
 
-def test_closing_tells_of_the_tail_even_if_the_idle_heartbeat_was_lost(subscribe: Subscribe) -> None:
+def test_closing_reports_the_tail_even_if_the_idle_heartbeat_was_lost(subscribe: Subscribe) -> None:
     sub = subscribe(groups=3, buffer_events=1, on_loss="ignore")
     with Publisher() as pub:
         pub.publish(b"first", 3)
@@ -53,7 +53,7 @@ def test_closing_tells_of_the_tail_even_if_the_idle_heartbeat_was_lost(subscribe
         for i in range(20):
             pub.publish(bytes([i]), 3)
         before = proc_netlink(sub).drops
-        wait_until(lambda: proc_netlink(sub).drops > before)  # the heartbeat, which comes once
+        wait_until(lambda: proc_netlink(sub).drops > before)  # the heartbeat, sent once
         got = drain(sub)
         assert sub.stats()["open"] == sub.stats()["dropped"] > 0
     got += drain(sub)
@@ -62,7 +62,7 @@ def test_closing_tells_of_the_tail_even_if_the_idle_heartbeat_was_lost(subscribe
 
 
 @pytest.mark.parametrize("linger", [0.0, 0.5])
-def test_streams_that_give_way_to_others_lose_nothing_silently(subscribe: Subscribe, linger: float) -> None:
+def test_evicted_streams_lose_nothing_silently(subscribe: Subscribe, linger: float) -> None:
     rng = np.random.default_rng(5)
     masks = rng.choice(np.arange(1, 4096, dtype=np.uint32), 1500, replace=False)
     masks = np.concatenate([masks, rng.permutation(masks), masks])
@@ -77,7 +77,7 @@ def test_streams_that_give_way_to_others_lose_nothing_silently(subscribe: Subscr
         for at in range(0, len(masks), 16):
             pub.publish_many(records[at : at + 16], masks=masks[at : at + 16])
             got += drain(tiny)
-            all_of_it += drain(large)  # where time passes, the heartbeats of idle streams come on top
+            all_of_it += drain(large)  # with time, heartbeats of idle streams arrive too
         pub.flush()
         assert pub.stats()["evicted"] > 1500
     got += drain(tiny)
@@ -95,7 +95,7 @@ def test_streams_that_give_way_to_others_lose_nothing_silently(subscribe: Subscr
     assert stats["open"] > 0 or missing == 0
 
 
-def test_what_the_kernel_refuses_is_neither_sent_nor_lost(subscribe: Subscribe) -> None:
+def test_events_that_the_kernel_refuses_are_neither_sent_nor_lost(subscribe: Subscribe) -> None:
     sub = subscribe(groups=(3, 4), on_loss="ignore")
     with Publisher() as pub:
         shrink_send_buffer(pub)
@@ -113,13 +113,13 @@ def test_what_the_kernel_refuses_is_neither_sent_nor_lost(subscribe: Subscribe) 
     assert_nothing_lost(sub)
 
 
-def test_what_the_kernel_refuses_after_lingering_is_counted_as_failed(subscribe: Subscribe) -> None:
+def test_events_that_the_kernel_refuses_after_lingering_are_counted_as_failed(subscribe: Subscribe) -> None:
     sub = subscribe(groups=(3, 4), on_loss="ignore")
     with Publisher(linger=0.02) as pub:
         shrink_send_buffer(pub)
         pub.publish(b"first", groups=(3, 4))
         pub.flush()
-        pub.publish_many(np.zeros((250, 100), "u1"), groups=(3, 4))  # by the timer
+        pub.publish_many(np.zeros((250, 100), "u1"), groups=(3, 4))  # sent by the timer
         wait_until(lambda: pub.stats()["failed"] == 250)
         pub.publish(b"second", groups=(3, 4))
         pub.flush()
@@ -132,7 +132,7 @@ def test_what_the_kernel_refuses_after_lingering_is_counted_as_failed(subscribe:
     assert_nothing_lost(sub)
 
 
-def test_closing_says_what_the_kernel_refused() -> None:
+def test_closing_reports_what_the_kernel_refused() -> None:
     pub = Publisher(linger=1)
     shrink_send_buffer(pub)
     pub.publish_many(np.zeros((250, 100), "u1"), groups=4)
@@ -149,7 +149,7 @@ def assert_nothing_lost(sub: Subscriber) -> None:
 
 
 def shrink_send_buffer(pub: Publisher) -> None:
-    """So that the kernel refuses datagrams above 16 KiB."""
+    """Make the kernel refuse datagrams above 16 KiB."""
     for path in list(Path("/proc/self/fd").iterdir()):
         fd = os.dup(int(path.name)) if path.is_socket() else -1
         if fd < 0:
@@ -210,7 +210,7 @@ def test_another_thread_may_join_and_leave_while_one_receives(subscribe: Subscri
             thread.join()
     assert not failures
     seen = np.concatenate([seen, *(batch.records("<u8") for batch in drain(sub))])
-    # Group 1 was never left: all of it came, once, in order.
+    # Group 1 was never left: all its events came, once and in order.
     assert (np.diff(seen) == 1).all()
     assert seen[0] == 0
     assert sub.stats()["lost"] == sub.stats()["open"] == 0

@@ -1,4 +1,4 @@
-"""Groups: many subscribers at once, joining and leaving while events flow, each event once."""
+"""Groups: many subscribers at once, joining and leaving while events flow, every event once."""
 
 import threading
 from collections import Counter
@@ -39,7 +39,7 @@ masks = st.integers(1, 0xFF)
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 @given(ours=st.lists(masks, min_size=1, max_size=4), theirs=st.lists(masks, min_size=1, max_size=60))
-def test_every_event_comes_once_whatever_the_masks(
+def test_every_event_is_delivered_once_whatever_the_masks(
     subscribe: Subscribe, ours: list[int], theirs: list[int]
 ) -> None:
     subs = [(mask, subscribe(groups=Groups.from_mask(mask))) for mask in ours]
@@ -56,7 +56,7 @@ def test_every_event_comes_once_whatever_the_masks(
         sub.close()
 
 
-def test_joining_brings_what_comes_afterwards(subscribe: Subscribe, publisher: Publisher) -> None:
+def test_joining_delivers_events_sent_afterwards(subscribe: Subscribe, publisher: Publisher) -> None:
     sub = subscribe(groups=1)
     publisher.publish(b"missed", 2)
     sub.join((2, 3))
@@ -70,7 +70,7 @@ def test_joining_brings_what_comes_afterwards(subscribe: Subscribe, publisher: P
     assert not any(b.loss for b in got)
 
 
-def test_leaving_still_delivers_what_was_queued(subscribe: Subscribe, publisher: Publisher) -> None:
+def test_leaving_still_delivers_queued_events(subscribe: Subscribe, publisher: Publisher) -> None:
     sub = subscribe(groups=(1, 2))
     for i in range(500):
         publisher.publish(bytes([i % 256]), (1, 2) if i % 3 else 2)
@@ -86,7 +86,7 @@ def test_leaving_still_delivers_what_was_queued(subscribe: Subscribe, publisher:
     assert {s["groups"] for s in stats["streams"]} == {0b11, 0b1}
 
 
-def test_leaving_everything_and_coming_back_is_not_a_loss(subscribe: Subscribe, publisher: Publisher) -> None:
+def test_leaving_all_groups_and_rejoining_is_not_a_loss(subscribe: Subscribe, publisher: Publisher) -> None:
     sub = subscribe(groups=5)
     for _ in range(3):
         publisher.publish(b"heard", 5)
@@ -175,7 +175,7 @@ def test_groups_change_while_a_publisher_never_pauses(subscribe: Subscribe) -> N
     ids += [b.records("<i8").copy() for b in drain(sub)]
     got = np.concatenate(ids)
     assert np.all(np.diff(got) > 0)
-    # We were a member of one of the three all the time.
+    # The subscriber always belonged to one of the three.
     assert got[-1] == sent[0] - 1
     assert len(got) + sub.stats()["lost"] == sent[0] - got[0]
 

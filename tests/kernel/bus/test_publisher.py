@@ -27,8 +27,8 @@ def sub(subscribe: Subscribe) -> Subscriber:
     return subscribe(groups=EVERY)
 
 
-def test_arrays_that_leave_a_short_datagram_behind_are_received_as_one_array(sub: Subscriber) -> None:
-    """505 and 505 events, then 14: behind each short datagram the next one is moved up to it."""
+def test_arrays_that_end_in_a_short_datagram_are_received_as_one_array(sub: Subscriber) -> None:
+    """505 and 505 events, then 14: after each short datagram, the next one is moved up to it."""
     dtype = np.dtype([("seq", "<u8"), ("rest", "V56")])
     rows = np.zeros(1024, dtype)
     with Publisher() as pub:
@@ -48,7 +48,7 @@ def test_arrays_that_leave_a_short_datagram_behind_are_received_as_one_array(sub
     assert sub.stats()["copied_batches"] == 1
 
 
-def test_one_event_of_any_bytes_like_object(sub: Subscriber, publisher: Publisher) -> None:
+def test_an_event_may_be_any_bytes_like_object(sub: Subscriber, publisher: Publisher) -> None:
     given_ = [b"bytes", bytearray(b"array"), memoryview(b"view"), ticks(1)[0], np.arange(3), b""]
     for data in given_:
         publisher.publish(data, 3, 0x100)  # type: ignore[arg-type]
@@ -63,7 +63,7 @@ def test_one_event_of_any_bytes_like_object(sub: Subscriber, publisher: Publishe
 def test_the_rows_of_a_structured_array_arrive_as_one_array(sub: Subscriber, publisher: Publisher) -> None:
     rows = ticks(10_000)
     publisher.publish_many(rows, topic=TICK)
-    assert len(drain(sub)) == 1  # copied: nobody knew how long datagrams would be
+    assert len(drain(sub)) == 1  # copied: no prediction of the datagrams' length yet
     publisher.publish_many(rows, topic=TICK)
     batches = drain(sub)
     assert np.concatenate([b.records(TICK) for b in batches]).tolist() == rows.tolist()
@@ -76,7 +76,7 @@ def test_the_rows_of_a_structured_array_arrive_as_one_array(sub: Subscriber, pub
     assert {r["uid"] for b in batches for r in b.events[:1]} == {0}
 
 
-def test_events_of_linger_0_bear_the_time_of_their_call(sub: Subscriber, publisher: Publisher) -> None:
+def test_events_with_linger_0_have_the_time_of_their_call(sub: Subscriber, publisher: Publisher) -> None:
     before = time.time_ns()
     publisher.publish(b"one", 3)
     publisher.publish_many(ticks(5), topic=TICK)
@@ -131,7 +131,7 @@ def test_events_of_varying_length_share_a_datagram_while_they_linger(sub: Subscr
     assert batch.misfits == 7
 
 
-def test_events_that_linger_bear_a_time_each(sub: Subscriber) -> None:
+def test_lingering_events_have_individual_times(sub: Subscriber) -> None:
     with linger() as pub:
         before = time.time_ns()
         bounds = []
@@ -149,7 +149,7 @@ def test_events_that_linger_bear_a_time_each(sub: Subscriber) -> None:
         assert start <= at <= end
 
 
-def test_types_chained_in_one_datagram_come_apart_again(sub: Subscriber) -> None:
+def test_types_chained_in_one_datagram_are_separated_again(sub: Subscriber) -> None:
     with linger() as pub:
         for i in range(30):
             pub.publish(bytes([i] * (3 + i % 4)), (1, 2), i // 5)
@@ -170,14 +170,14 @@ def test_a_record_of_another_schema_is_a_misfit_even_of_the_same_size_and_type(
     other = Topic("tick", [("id", "<u8"), ("px", "<i8")], groups=3, type=0x100)
     publisher.publish_many(np.zeros(4, other.dtype), topic=other)
     publisher.publish_many(ticks(3), topic=TICK)
-    publisher.publish(bytes(16), 3, 0x100)  # no schema at all
+    publisher.publish(bytes(16), 3, 0x100)  # without a schema
     got = drain(sub)
     assert sum(len(b.records(TICK)) for b in got) == 3
     assert sum(b.misfits for b in got) == 5
     assert sum(len(b.records(TICK.dtype)) for b in got) == 8
 
 
-def test_records_that_are_not_of_the_topic_are_refused(publisher: Publisher) -> None:
+def test_records_that_do_not_match_the_topic_are_refused(publisher: Publisher) -> None:
     with pytest.raises(SchemaError, match="tick"):
         publisher.publish_many(np.zeros(3, BOOK.dtype), topic=TICK)
     with pytest.raises(SchemaError, match="16 bytes"):
@@ -185,7 +185,7 @@ def test_records_that_are_not_of_the_topic_are_refused(publisher: Publisher) -> 
     with pytest.raises(SchemaError, match="type"):
         publisher.publish(bytes(16), topic=TICK, type=9)
     with pytest.raises(SchemaError):
-        # Rows of two records each: no such event in the topic.
+        # Rows of two records each: the topic has no such event.
         publisher.publish_many(ticks(4).reshape(2, 2), topic=TICK)
     assert publisher.stats()["streams"] == []
 
@@ -206,7 +206,7 @@ def test_the_largest_record_of_a_topic_can_be_published(sub: Subscriber, publish
     ]
 
 
-def test_events_over_the_datagram_limit_are_refused_by_name_of_the_limit(publisher: Publisher) -> None:
+def test_the_error_for_events_over_the_datagram_limit_names_the_limit(publisher: Publisher) -> None:
     over = payload(LARGEST + 1)
     with pytest.raises(SchemaError, match=str(LARGEST + 1)):
         publisher.publish(over, 3)
@@ -219,7 +219,7 @@ def test_events_over_the_datagram_limit_are_refused_by_name_of_the_limit(publish
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1.0])
-def test_rows_each_to_the_groups_of_their_own_mask(sub: Subscriber, seconds: float) -> None:
+def test_each_row_goes_to_the_groups_of_its_mask(sub: Subscriber, seconds: float) -> None:
     chosen = np.array([1, 2, 3, 4, 0x80000000, 0xFFFFFFFF, 0x00010001, 6], np.uint32)
     masks = np.random.default_rng(1).choice(chosen, 5000)
     rows = ticks(5000)
@@ -230,7 +230,7 @@ def test_rows_each_to_the_groups_of_their_own_mask(sub: Subscriber, seconds: flo
         batches = drain(sub)
     got = events(batches)
     assert len(got) == 5000
-    for mask in chosen.tolist():  # the order within a stream is promised
+    for mask in chosen.tolist():  # order is guaranteed within a stream
         of_mask = [data for data, _, groups in got if groups == mask]
         assert of_mask == [row.tobytes() for row in rows[masks == mask]]
     assert sum(len(b.records(TICK)) for b in batches) == 5000
@@ -240,7 +240,7 @@ def test_more_masks_than_streams_lose_nothing(sub: Subscriber) -> None:
     masks = np.random.default_rng(2).integers(1, 1 << 32, 1500, dtype=np.uint32)
     masks = np.concatenate([masks, masks[::-1], masks])
     rows = ticks(len(masks))
-    sub.leave(range(3, 33))  # 32 copies of each would not fit the buffer
+    sub.leave(range(3, 33))  # 32 copies of each would not fit into the buffer
     for seconds in (0.0, 0.5):
         with Publisher(linger=seconds) as pub:
             pub.publish_many(rows, topic=TICK, masks=masks)
@@ -291,7 +291,7 @@ def test_many_threads_publish_through_one_publisher(sub: Subscriber) -> None:
             assert mine == sorted(mine)
 
 
-def test_stats_say_what_each_stream_sent(sub: Subscriber, publisher: Publisher) -> None:
+def test_stats_count_what_each_stream_sent(sub: Subscriber, publisher: Publisher) -> None:
     publisher.publish_many(ticks(2000), topic=TICK)
     publisher.publish(b"x", Groups(1, 2))
     stats = publisher.stats()

@@ -1,4 +1,4 @@
-"""What lingers in a publisher, and what its timer and its end send."""
+"""Lingering events: what the timer, close() and the end of the program send."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def test_the_linger_timer_sends_by_itself(sub: Subscriber) -> None:
 
 
 def test_a_busy_program_does_not_delay_the_timer() -> None:
-    """It sends while another thread keeps the GIL."""
+    """The timer sends while another thread holds the GIL."""
     interval = sys.getswitchinterval()
     with linger(0.001) as pub:
         try:
@@ -61,7 +61,7 @@ def test_a_full_datagram_does_not_wait_for_the_timer(sub: Subscriber) -> None:
         assert payloads(drain(sub))[:4] == [payload(1000, i) for i in range(96, 100)]
 
 
-def test_order_holds_between_single_events_and_arrays(sub: Subscriber) -> None:
+def test_single_events_and_arrays_stay_in_order(sub: Subscriber) -> None:
     with linger() as pub:
         for i in range(20):
             pub.publish(ticks(1, 1000 * i)[0], topic=TICK)
@@ -70,7 +70,7 @@ def test_order_holds_between_single_events_and_arrays(sub: Subscriber) -> None:
     assert got["id"].tolist() == list(range(20_000))
 
 
-def test_close_sends_what_lingers(sub: Subscriber) -> None:
+def test_close_sends_lingering_events(sub: Subscriber) -> None:
     pub = Publisher(linger=1.0)
     pub.publish(b"last words", 3)
     pub.close()
@@ -81,7 +81,7 @@ def test_close_sends_what_lingers(sub: Subscriber) -> None:
             call()
 
 
-def test_a_publisher_that_is_collected_sends_what_lingers(sub: Subscriber) -> None:
+def test_a_garbage_collected_publisher_sends_lingering_events(sub: Subscriber) -> None:
     before = threading.active_count()
     pub = Publisher(linger=1.0)
     pub.publish(b"last words", 3)
@@ -90,7 +90,7 @@ def test_a_publisher_that_is_collected_sends_what_lingers(sub: Subscriber) -> No
     assert threading.active_count() == before
 
 
-def test_the_end_of_the_interpreter_sends_what_lingers(sub: Subscriber, each_transport: str) -> None:
+def test_the_end_of_the_interpreter_sends_lingering_events(sub: Subscriber, each_transport: str) -> None:
     code = f"""
 import nlbus
 pub = nlbus.Publisher(linger=1.0, transport={each_transport!r})
@@ -101,7 +101,7 @@ pub.publish(b"last words", 3)
     assert payloads(drain(sub)) == [b"last words"]
 
 
-def test_an_idle_stream_tells_of_its_lost_tail(subscribe: Subscribe, publisher: Publisher) -> None:
+def test_an_idle_stream_reports_its_lost_tail(subscribe: Subscribe, publisher: Publisher) -> None:
     tiny = subscribe(groups=3, buffer_events=4, on_loss="ignore")
     publisher.publish(b"first", 3)
     assert len(tiny.recv(1)) == 1
@@ -119,7 +119,7 @@ def test_an_idle_stream_tells_of_its_lost_tail(subscribe: Subscribe, publisher: 
     assert tail.loss.rows["cause"].tolist() == ["gap"]
 
 
-def test_closing_tells_of_a_lost_tail_too(subscribe: Subscribe) -> None:
+def test_closing_reports_a_lost_tail_too(subscribe: Subscribe) -> None:
     tiny = subscribe(groups=3, buffer_events=4, on_loss="ignore")
     with Publisher() as pub:
         pub.publish_many(ticks(1), topic=TICK)

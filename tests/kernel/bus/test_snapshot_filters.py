@@ -1,4 +1,4 @@
-"""What the kernel is asked to leave out of a dump: its refusals mean that there is none."""
+"""Conditions that the kernel checks during a dump: if it refuses one, no row matches."""
 
 from collections.abc import Callable
 from functools import partial
@@ -25,7 +25,7 @@ Subscribe = Callable[..., Subscriber]
         ("link", field("master") == 2**40),
     ],
 )
-def test_no_row_has_a_number_that_no_column_holds(table: str, where: Expression) -> None:
+def test_a_number_out_of_the_columns_range_matches_no_row(table: str, where: Expression) -> None:
     ip("link set lo up")
     assert len(snapshot("route", table)) > 0
     assert len(snapshot("route", table, where=where)) == 0
@@ -34,18 +34,18 @@ def test_no_row_has_a_number_that_no_column_holds(table: str, where: Expression)
 @pytest.mark.parametrize(
     ("table", "where"),
     [
-        ("route", (field("table") == "main") & (field("family") == "inet")),  # no such table yet
+        ("route", (field("table") == "main") & (field("family") == "inet")),  # the table does not exist yet
         ("route", field("oif") == 999),
         ("addr", field("ifindex") == 999),
         ("nexthop", field("oif") == 3_000_000_000),
         ("rule", field("family") == 200),
     ],
 )
-def test_what_the_kernel_does_not_know_no_row_has(table: str, where: Expression) -> None:
+def test_a_value_that_the_kernel_does_not_know_matches_no_row(table: str, where: Expression) -> None:
     assert len(snapshot("route", table, where=where)) == 0
 
 
-def test_a_subscriber_of_what_is_not_there_begins_empty_and_hears_it_come(subscribe: Subscribe) -> None:
+def test_a_subscriber_to_missing_objects_begins_empty_and_sees_them_appear(subscribe: Subscribe) -> None:
     sub = subscribe("route", tables=["addr"], where=field("ifindex") == 999, snapshot=True)
     batch = sub.recv(1)
     assert (batch.origin, batch.complete, len(batch.table("addr"))) == ("snapshot", True, 0)
@@ -56,16 +56,16 @@ def test_a_subscriber_of_what_is_not_there_begins_empty_and_hears_it_come(subscr
 @pytest.mark.parametrize(
     "condition", ["oif == -1", "table == 5000000000", "table == main and family == inet"]
 )
-def test_the_command_line_shows_no_rows(condition: str) -> None:
+def test_the_command_line_prints_no_rows(condition: str) -> None:
     done = CliRunner().invoke(commands, ["snapshot", "route", "route", "--where", condition])
     assert (done.exit_code, done.stdout) == (0, "")
     assert done.stderr == "nlbus: 0 rows\n"
 
 
-def test_a_refusal_without_conditions_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_without_conditions_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def body(*_: object) -> bytes:
         asked.append(1)
-        return b"\xff" * 12  # flags in struct rtmsg that no dump may have
+        return b"\xff" * 12  # flags in struct rtmsg that the kernel refuses in a dump
 
     asked: list[int] = []
     monkeypatch.setattr(dumping, "_body", body)
@@ -77,14 +77,14 @@ def test_a_refusal_without_conditions_is_told(monkeypatch: pytest.MonkeyPatch) -
     assert len(asked) == 3
 
 
-def test_an_ordinary_user_is_told_the_privilege_that_a_dump_takes(child: Callable[..., Child]) -> None:
+def test_an_ordinary_users_error_names_the_privilege_for_a_dump(child: Callable[..., Child]) -> None:
     def work() -> str:
         with pytest.raises(PermissionDenied) as caught:
             snapshot("conntrack", "conntrack")
         return str(caught.value.strerror)
 
-    told = child(work, uid=NOBODY).result()
-    assert told.startswith("dumping conntrack conntrack: Operation not permitted; needs CAP_NET_ADMIN over")
+    error = child(work, uid=NOBODY).result()
+    assert error.startswith("dumping conntrack conntrack: Operation not permitted; needs CAP_NET_ADMIN over")
 
 
 @pytest.mark.parametrize("table", ["tclass", "tfilter", "chain"])
@@ -95,6 +95,6 @@ def test_what_is_dumped_by_device_alone_is_not_said_to_be_nowhere(table: str) ->
 
 @pytest.mark.parametrize("ask", [partial(snapshot, "route", "link"), partial(Subscriber, "route")])
 @pytest.mark.parametrize("wrong", ["mtu > 1", field("mtu"), True])
-def test_a_condition_that_is_none_is_refused(ask: Callable[..., object], wrong: object) -> None:
+def test_an_argument_that_is_no_condition_is_refused(ask: Callable[..., object], wrong: object) -> None:
     with pytest.raises(SchemaError, match="where=: an expression of columns, as in field"):
         ask(where=wrong)

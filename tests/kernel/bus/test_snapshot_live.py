@@ -1,4 +1,4 @@
-"""Subscriber(snapshot=True): what there is, then what happens, and again what there is after a loss."""
+"""Subscriber(snapshot=True): the current state, then changes, and the current state again after a loss."""
 
 import asyncio
 import select
@@ -31,7 +31,7 @@ def links() -> set[str]:
     return {name for _, name in socket.if_nameindex()}
 
 
-def test_first_what_there_is_then_what_happens(subscribe: Subscribe) -> None:
+def test_current_objects_come_first_then_changes(subscribe: Subscribe) -> None:
     ip("link add va type veth peer name vb")
     sub = subscribe("route", tables=["link", "addr"], snapshot=True)
     ip("link add vc type veth peer name vd")
@@ -51,8 +51,8 @@ def test_first_what_there_is_then_what_happens(subscribe: Subscribe) -> None:
     assert sub.stats()["delivered"] == sum(map(len, live))
 
 
-def test_nothing_that_changes_meanwhile_is_missed(subscribe: Subscribe) -> None:
-    """Links come and go all the time; each time somebody looks, what they know converges to what there is."""
+def test_no_change_during_the_snapshot_is_missed(subscribe: Subscribe) -> None:
+    """Links come and go all the time; at each look, the reader's view converges to the real links."""
     stop = threading.Event()
     home = Path("/proc/thread-self/ns/net").readlink()
 
@@ -82,13 +82,13 @@ def test_nothing_that_changes_meanwhile_is_missed(subscribe: Subscribe) -> None:
         assert {row["ifname"] for row in state["link"].values()} == links()
 
 
-def test_select_by_snapshot_and_where(subscribe: Subscribe) -> None:
+def test_snapshot_and_where_select_together(subscribe: Subscribe) -> None:
     ip("link add va type veth peer name vb")
     sub = subscribe("route", tables={"link": ["ifname"]}, where=nlbus.field("ifname") == "va", snapshot=True)
     assert names(until_complete(sub)) == {"va"}
 
 
-def test_a_snapshot_is_news_to_whoever_waits(subscribe: Subscribe) -> None:
+def test_a_snapshot_makes_the_subscriber_ready(subscribe: Subscribe) -> None:
     sub = subscribe("route", tables=["link"], snapshot=True)
     assert select.select([sub], [], [], 0)[0] == [sub]
     assert nlbus.wait([sub], timeout=0) == [sub]
@@ -96,13 +96,13 @@ def test_a_snapshot_is_news_to_whoever_waits(subscribe: Subscribe) -> None:
     assert nlbus.wait([sub], timeout=0) == []
 
 
-def test_of_nothing_there_is_one_empty_batch(subscribe: Subscribe) -> None:
+def test_a_snapshot_without_objects_is_one_empty_batch(subscribe: Subscribe) -> None:
     sub = subscribe("route", tables=["nexthop"], snapshot=True)
     batches = list(sub.batches(timeout=0))
     assert [(len(batch), batch.origin, batch.complete) for batch in batches] == [(0, "snapshot", True)]
 
 
-def test_asyncio_gets_it_as_well() -> None:
+def test_asyncio_receives_the_snapshot_as_well() -> None:
     async def main() -> list[Batch]:
         async with AsyncSubscriber("route", tables=["nexthop"], snapshot=True) as sub:
             return [batch async for batch in sub.batches(timeout=0.1)]
@@ -111,11 +111,11 @@ def test_asyncio_gets_it_as_well() -> None:
 
 
 def storm(sub: Subscriber) -> None:
-    """More than a buffer of ten events holds."""
+    """More events than a buffer for ten holds."""
     ip(*(f"link set lo {'up' if i % 2 else 'down'}" for i in range(400)))
 
 
-def test_after_an_overrun_what_there_is_comes_again(subscribe: Subscribe) -> None:
+def test_after_an_overrun_the_current_objects_come_again(subscribe: Subscribe) -> None:
     sub = subscribe("route", tables=["link"], snapshot=True, buffer_events=10, on_loss="ignore")
     state = State("route", "link")
     for batch in until_complete(sub):
@@ -124,7 +124,7 @@ def test_after_an_overrun_what_there_is_comes_again(subscribe: Subscribe) -> Non
     for batch in drain(sub, 0.1):
         state.apply(batch)
     storm(sub)
-    ip("link del va", "link add vc type veth peer name vd")  # nobody hears of these
+    ip("link del va", "link add vc type veth peer name vd")  # these events are lost
     batches = drain(sub, 0.2)
     assert sum(batch.loss.datagrams for batch in batches) == sub.stats()["dropped"] > 0
     origins = [batch.origin for batch in batches]
@@ -139,7 +139,7 @@ def test_after_an_overrun_what_there_is_comes_again(subscribe: Subscribe) -> Non
     assert drain(sub, 0.05) == []
 
 
-def test_losses_that_a_snapshot_covers_make_no_other(subscribe: Subscribe) -> None:
+def test_losses_that_a_snapshot_covers_cause_no_second_snapshot(subscribe: Subscribe) -> None:
     sub = subscribe("route", tables=["link"], snapshot=True, buffer_events=10, on_loss="ignore")
     until_complete(sub)
     storm(sub)
@@ -147,7 +147,7 @@ def test_losses_that_a_snapshot_covers_make_no_other(subscribe: Subscribe) -> No
     assert [batch.complete for batch in batches if batch.origin == "resync"].count(True) == 1
 
 
-def test_a_loss_that_is_raised_is_made_good_too(subscribe: Subscribe) -> None:
+def test_a_loss_that_is_raised_is_followed_by_a_snapshot_too(subscribe: Subscribe) -> None:
     sub = subscribe("route", tables=["link"], snapshot=True, buffer_events=10, on_loss="raise")
     until_complete(sub)
     storm(sub)
@@ -155,11 +155,11 @@ def test_a_loss_that_is_raised_is_made_good_too(subscribe: Subscribe) -> None:
         while sub.recv(1):
             pass
     origins = [batch.origin for batch in drain(sub, 0.2)]
-    assert origins[0] == "live"  # that of the error
+    assert origins[0] == "live"  # the batch of the error
     assert "resync" in origins
 
 
-def test_processes_and_devices(process_connector: None, subscribe: Subscribe) -> None:
+def test_processes_and_devices_have_snapshots(process_connector: None, subscribe: Subscribe) -> None:
     sub = subscribe("uevent", snapshot=True)
     devpaths = [path for b in until_complete(sub) for path in b.table("uevent")["devpath"].tolist()]
     assert "/devices/virtual/net/lo" in devpaths
@@ -168,7 +168,7 @@ def test_processes_and_devices(process_connector: None, subscribe: Subscribe) ->
     assert 1 in pids
 
 
-def test_a_state_of_connections_keeps_what_a_change_does_not_tell(subscribe: Subscribe) -> None:
+def test_a_state_of_connections_keeps_columns_that_a_change_lacks(subscribe: Subscribe) -> None:
     track_connections()
     sub = subscribe("conntrack", tables=["conntrack"], snapshot=True)
     state = State("conntrack", "conntrack")
@@ -191,6 +191,6 @@ def test_a_state_of_connections_keeps_what_a_change_does_not_tell(subscribe: Sub
         ("bus", {"groups": 1}, "no snapshot of bus"),
     ],
 )
-def test_what_has_no_snapshot_says_so(source: str, more: dict[str, object], words: str) -> None:
+def test_a_source_without_a_snapshot_is_refused(source: str, more: dict[str, object], words: str) -> None:
     with pytest.raises(SchemaError, match=words):
         Subscriber(source, snapshot=True, **more)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Objects that fill or exceed what the kernel puts into a datagram of a dump: all of them, or an error."""
+"""Objects that fill or exceed a dump's datagram: complete rows, or an error."""
 
 import errno
 import json
@@ -19,7 +19,7 @@ from tests.support.storms import RTM_NEWROUTE
 
 Subscribe = Callable[..., Subscriber]
 LINKS = {"lo", "va", "vb", "vc", "vd"}
-NEAR = range(228, 236)  # altnames with which va's message passes 32 KiB
+NEAR = range(228, 236)  # numbers of altnames around which va's message passes 32 KiB
 RTM_GETLINK = 18
 
 
@@ -37,7 +37,7 @@ def links() -> None:
 
 
 @pytest.mark.usefixtures("links")
-def test_links_on_either_side_of_32_kib_are_all_there_with_every_name() -> None:
+def test_links_just_below_and_above_32_kib_are_complete() -> None:
     add_names(0, NEAR.start)
     for count in NEAR:
         ip(f"link property add dev va altname {name(count)}")
@@ -47,7 +47,7 @@ def test_links_on_either_side_of_32_kib_are_all_there_with_every_name() -> None:
 
 
 @pytest.mark.usefixtures("links")
-def test_the_largest_link_is_whole_in_a_state_and_on_the_command_line(subscribe: Subscribe) -> None:
+def test_the_largest_link_is_complete_in_a_state_and_on_the_command_line(subscribe: Subscribe) -> None:
     add_names(0, 480)
     state = State("route", "link")
     sub = subscribe("route", groups=("link",), tables=("link",), snapshot=True)
@@ -78,7 +78,7 @@ def multipath(family: int, prefix: str, hops: int) -> None:
 
 @pytest.mark.usefixtures("links")
 @pytest.mark.parametrize("where", [None, "family"])
-def test_a_route_that_no_dump_can_hold_is_an_error_and_never_a_table(where: str | None) -> None:
+def test_a_route_too_large_for_a_dump_is_an_error_and_never_a_table(where: str | None) -> None:
     ip("link set va up", "link set vb up", "addr add 10.0.0.1/8 dev va")
     condition = None if where is None else field("family") == "inet"
     multipath(socket.AF_INET, "10.200.0.0", 1900)
@@ -90,7 +90,7 @@ def test_a_route_that_no_dump_can_hold_is_an_error_and_never_a_table(where: str 
     assert caught.value.errno == errno.EMSGSIZE
 
 
-def test_a_request_whose_answer_is_cut_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_whose_reply_is_truncated_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "RECEIVE", 256)
     with Requests(0) as kernel, pytest.raises(KernelError, match="the answer exceeds 256 bytes") as caught:
         kernel.dump(RTM_GETLINK, bytes(16), "listing links")

@@ -1,4 +1,4 @@
-"""Conditions that the kernel checks give the rows that filtering afterwards gives: alone, and in pairs."""
+"""Conditions that the kernel checks give the same rows as filtering afterwards, alone and in pairs."""
 
 import socket
 import struct
@@ -54,7 +54,7 @@ FILTERED = {
 
 @pytest.fixture
 def scene(netns: int) -> Iterator[Scene]:
-    # No link-local addresses, which would come and lose a flag while the test runs.
+    # No link-local addresses: they would appear and lose a flag during the test.
     Path("/proc/sys/net/ipv6/conf/default/addr_gen_mode").write_text("1")
     made = Scene()
     made.build()
@@ -72,7 +72,7 @@ def filters(source: str, table: str) -> Mapping[str, Filter]:
 
 
 def values(table: Table, column: str) -> list[int]:
-    """All that are there, numbers that nothing has, and those at the ends of the type."""
+    """All values that occur, values that do not, and the ends of the type's range."""
     there = table[column][table.valid(column)].tolist()
     return sorted({*there, 0, 1, 2, 6, 7, 99, 255, 254, 7777})
 

@@ -1,4 +1,4 @@
-"""What a subscriber says of itself, refuses, and does about loss."""
+"""A subscriber's explanation, its refusals, and its treatment of loss."""
 
 import logging
 import time
@@ -24,7 +24,7 @@ from tests.support.ticks import TICK
 Subscribe = Callable[..., Subscriber]
 Fork = Callable[..., Child]
 BIG = Topic("big", [("data", "S900")], groups=(4, 5))
-EVENT_CHARGE = 832  # of up to 256 bytes
+EVENT_CHARGE = 832  # per event of up to 256 bytes
 
 
 def overrun(publisher: Publisher, events: int = 60, groups: int = 3) -> None:
@@ -34,11 +34,11 @@ def overrun(publisher: Publisher, events: int = 60, groups: int = 3) -> None:
 
 @pytest.fixture
 def tiny(subscribe: Subscribe, request: pytest.FixtureRequest) -> Subscriber:
-    """Holds ten events."""
+    """A subscriber whose buffer holds ten events."""
     return subscribe(groups=3, buffer_events=10, on_loss=getattr(request, "param", "ignore"))
 
 
-def test_topics_bring_their_groups(subscribe: Subscribe, publisher: Publisher) -> None:
+def test_topics_join_their_groups(subscribe: Subscribe, publisher: Publisher) -> None:
     sub = subscribe(topics=[TICK, BIG])
     assert sub.groups == Groups(3, 4, 5)
     assert proc_netlink(sub).groups == 0b11100
@@ -50,7 +50,7 @@ def test_topics_bring_their_groups(subscribe: Subscribe, publisher: Publisher) -
     assert subscribe(topics=[TICK], groups=9).groups == Groups(3, 9)
 
 
-def test_topics_are_of_the_bus() -> None:
+def test_topics_belong_to_the_bus() -> None:
     with pytest.raises(SchemaError, match="bus"):
         Subscriber("raw:2", groups=1, topics=[TICK])
 
@@ -74,7 +74,7 @@ def test_arguments_that_make_no_sense_are_refused(wrong: dict[str, object]) -> N
         Subscriber(groups=1, **wrong)  # type: ignore[arg-type]
 
 
-def test_explain_says_what_was_opened_granted_and_believed(subscribe: Subscribe) -> None:
+def test_explain_describes_sockets_buffer_and_trust(subscribe: Subscribe) -> None:
     sub = subscribe(topics=[TICK], buffer_events=10)
     text = sub.explain()
     for part in (
@@ -124,7 +124,7 @@ def test_stats_count_events_memory_and_streams(subscribe: Subscribe, publisher: 
 
 
 @pytest.mark.parametrize("topic", [TICK, BIG], ids=lambda t: t.name)
-def test_the_buffer_holds_as_many_events_as_asked_for(
+def test_the_buffer_holds_the_requested_number_of_events(
     subscribe: Subscribe, publisher: Publisher, topic: Topic
 ) -> None:
     sub = subscribe(topics=[topic], buffer_events=50)
@@ -136,7 +136,7 @@ def test_the_buffer_holds_as_many_events_as_asked_for(
     assert sub.stats()["dropped"] == 0
 
 
-def test_a_buffer_smaller_than_asked_for_is_warned_of(child: Fork) -> None:
+def test_a_buffer_smaller_than_requested_causes_a_warning(child: Fork) -> None:
     def work() -> tuple[str, int]:
         with pytest.warns(RuntimeWarning, match="rmem_max") as caught:
             sub = Subscriber("route", buffer_events=2_000_000)
@@ -195,14 +195,14 @@ def test_loss_raises_before_the_batch_that_the_next_recv_returns(
 
 @pytest.mark.timeout(10)
 @pytest.mark.parametrize("tiny", ["raise"], indirect=True)
-def test_loss_that_comes_without_events_raises_once_too(tiny: Subscriber, publisher: Publisher) -> None:
+def test_loss_without_events_raises_once_too(tiny: Subscriber, publisher: Publisher) -> None:
     publisher.publish(b"baseline", 3)
     tiny.recv(1)
     overrun(publisher)
     with pytest.raises(LossError):
         tiny.recv(0)
     tiny.recv(0)
-    with pytest.raises(LossError) as caught:  # the heartbeat tells of the tail
+    with pytest.raises(LossError) as caught:  # the heartbeat reports the tail
         tiny.recv(5)
     empty = tiny.recv(None)
     assert len(empty) == 0
@@ -213,9 +213,7 @@ def test_loss_that_comes_without_events_raises_once_too(tiny: Subscriber, publis
 
 
 @pytest.mark.parametrize("tiny", ["raise"], indirect=True)
-def test_loss_found_while_leaving_raises_when_its_batch_is_due(
-    tiny: Subscriber, publisher: Publisher
-) -> None:
+def test_loss_found_while_leaving_raises_before_its_batch(tiny: Subscriber, publisher: Publisher) -> None:
     publisher.publish(b"baseline", 3)
     tiny.recv(1)
     overrun(publisher)
@@ -228,7 +226,7 @@ def test_loss_found_while_leaving_raises_when_its_batch_is_due(
 
 
 @pytest.mark.parametrize("tiny", ["log"], indirect=True)
-def test_loss_is_logged_at_most_once_a_second_and_nothing_forgotten(
+def test_loss_is_logged_at_most_once_per_second_and_completely(
     tiny: Subscriber, publisher: Publisher, caplog: pytest.LogCaptureFixture
 ) -> None:
     publisher.publish(b"baseline", 3)
@@ -242,7 +240,7 @@ def test_loss_is_logged_at_most_once_a_second_and_nothing_forgotten(
 
 
 @pytest.mark.parametrize("tiny", ["ignore"], indirect=True)
-def test_loss_can_be_ignored_and_is_told_all_the_same(
+def test_ignored_loss_is_still_counted(
     tiny: Subscriber, publisher: Publisher, caplog: pytest.LogCaptureFixture
 ) -> None:
     publisher.publish(b"baseline", 3)
@@ -264,7 +262,7 @@ def test_a_killed_publishers_tail_stays_open(subscribe: Subscribe, child: Fork) 
     got = drain(tiny)
     assert lost(got) == 0
     assert got[-1].loss.open == 60 - sum(map(len, got)) > 0
-    assert not tiny.recv(0.3).loss  # told once
+    assert not tiny.recv(0.3).loss  # reported once
     assert tiny.stats()["open"] == got[-1].loss.open
 
 

@@ -1,4 +1,4 @@
-"""Who is believed: by the kernel's word on sender and uid, never by what a message says of itself."""
+"""Trust: the kernel vouches for sender and uid; a message's claims about itself do not count."""
 
 import contextlib
 import os
@@ -32,7 +32,7 @@ by_each_transport = pytest.mark.usefixtures("each_transport")
 
 @pytest.fixture
 def stranger(child: Fork, each_transport: str) -> Callable[[Callable[[], object]], None]:
-    """stranger(work): another user works, where need be with the privilege to send at all."""
+    """stranger(work): run work as another user, with the privilege to send if needed."""
     return lambda work: child(work, uid=NOBODY, keep_admin=each_transport == "module").result()
 
 
@@ -42,7 +42,7 @@ def bus_protocol(each_transport: str) -> str:
 
 
 def foreign_publisher(stranger: Stranger, data: bytes = b"evil", groups: int | tuple[int, ...] = 1) -> None:
-    """Another user publishes by the book."""
+    """Another user publishes with a normal Publisher."""
 
     def work() -> None:
         with Publisher() as pub:
@@ -63,13 +63,13 @@ def test_another_users_events_are_dropped_and_counted_among_good_ones(
     assert payloads(got) == [b"good", b"better"]
     assert not any(b.loss for b in got)
     stats = sub.stats()
-    assert stats["untrusted"] == 4  # the event and its heartbeat, by two groups
+    assert stats["untrusted"] == 4  # the event and its heartbeat, each to two groups
     assert {s["uid"] for s in stats["streams"]} == {os.getuid()}
 
 
 @by_each_transport
 @pytest.mark.parametrize("trust", [[NOBODY], [0, NOBODY], "any", {NOBODY}])
-def test_trust_widens_to_other_users(subscribe: Subscribe, stranger: Stranger, trust: object) -> None:
+def test_trust_can_be_widened_to_other_users(subscribe: Subscribe, stranger: Stranger, trust: object) -> None:
     sub = subscribe(groups=1, trust=trust)
     foreign_publisher(stranger, b"friend")
     [batch] = drain(sub)
@@ -80,7 +80,7 @@ def test_trust_widens_to_other_users(subscribe: Subscribe, stranger: Stranger, t
 
 @by_each_transport
 @pytest.mark.parametrize("trust", [[NOBODY], []])
-def test_trust_narrows_so_far_that_not_even_we_are_believed(
+def test_trust_can_exclude_even_our_own_events(
     subscribe: Subscribe, publisher: Publisher, trust: list[int]
 ) -> None:
     sub = subscribe(groups=1, trust=trust)
@@ -90,7 +90,7 @@ def test_trust_narrows_so_far_that_not_even_we_are_believed(
 
 
 @by_each_transport
-def test_our_own_uid_is_believed_beside_root(child: Fork, publisher: Publisher) -> None:
+def test_our_own_uid_and_root_are_trusted(child: Fork, publisher: Publisher) -> None:
     def work() -> tuple[list[bytes], int]:
         with Subscriber(groups=1) as sub, Publisher() as pub:
             pub.publish(b"own", 1)
@@ -104,7 +104,7 @@ def test_our_own_uid_is_believed_beside_root(child: Fork, publisher: Publisher) 
 
 
 @by_each_transport
-def test_nlmsg_pid_0_in_band_makes_nobody_the_kernel(
+def test_nlmsg_pid_0_in_band_does_not_impersonate_the_kernel(
     subscribe: Subscribe, stranger: Stranger, bus_protocol: str
 ) -> None:
     sub, raw = subscribe(groups=1), subscribe(bus_protocol, groups=1, transport="auto")
@@ -119,12 +119,12 @@ def test_nlmsg_pid_0_in_band_makes_nobody_the_kernel(
 
 
 @by_each_transport
-def test_origin_fields_of_a_process_are_not_believed(subscribe: Subscribe, each_transport: str) -> None:
+def test_origin_fields_set_by_a_process_are_not_trusted(subscribe: Subscribe, each_transport: str) -> None:
     sub = subscribe(groups=1)
     with Sender() as sender:
         sender.send(one_event(b"x", nlmsg_pid=77, origin_portid=88, origin_uid=NOBODY), 1)
         if each_transport == "module":
-            # There they are the module's, and what contradicts the kernel did not come through it.
+            # The module sets them on its protocol; a batch that contradicts the kernel did not pass it.
             assert drain(sub) == []
             assert sub.stats()["untrusted"] == 1
             return
@@ -144,7 +144,7 @@ def test_a_unicast_to_a_subscriber_of_the_bus_is_dropped(subscribe: Subscribe, p
 
 
 @by_each_transport
-def test_anyones_unicast_to_any_subscriber_is_dropped(
+def test_a_unicast_from_anyone_to_any_subscriber_is_dropped(
     subscribe: Subscribe, stranger: Stranger, bus_protocol: str
 ) -> None:
     subs = [subscribe(groups=1), subscribe(bus_protocol, groups=1, transport="auto")]
@@ -162,10 +162,10 @@ def test_anyones_unicast_to_any_subscriber_is_dropped(
 
 @by_each_transport
 @pytest.mark.parametrize("raw", [False, True], ids=["bus", "raw"])
-def test_a_flood_of_other_users_brings_no_reader_down(
+def test_a_flood_from_other_users_stops_no_reader(
     subscribe: Subscribe, stranger: Stranger, bus_protocol: str, raw: bool
 ) -> None:
-    # Batches of which nothing is believed, while the socket overruns.
+    # Batches of untrusted datagrams only, while the socket overruns.
     source = {"source": bus_protocol, "transport": "auto"} if raw else {}
     sub = subscribe(**source, groups=1, buffer_events=20, on_loss="ignore")
 
@@ -190,23 +190,23 @@ def route(subscribe: Subscribe) -> Subscriber:
     return subscribe("route", groups=("link", "neigh", 33))
 
 
-def test_what_root_multicasts_on_route_is_not_the_kernels(route: Subscriber) -> None:
+def test_roots_multicasts_on_route_are_not_the_kernels(route: Subscriber) -> None:
     with Sender(ROUTE) as sender:
         for group in (1, 3):
-            # To the group, and then to itself: the kernel never sees it.
+            # To the group and to itself; the kernel does not receive it.
             sender.send(reference.message(16, bytes(16), portid=0), group)
     assert drain(route) == []
     assert route.stats()["untrusted"] == 2
 
 
-def test_a_unicast_of_root_on_route_is_not_the_kernels(route: Subscriber) -> None:
+def test_roots_unicast_on_route_is_not_the_kernels(route: Subscriber) -> None:
     with Sender(ROUTE) as sender:
         sender.unicast(reference.message(16, bytes(16), portid=0), portid(route))
     assert drain(route) == []
     assert route.stats()["untrusted"] == 1
 
 
-def test_trust_does_not_reach_groups_that_only_the_kernel_sends_to(subscribe: Subscribe) -> None:
+def test_trust_does_not_apply_to_groups_that_only_the_kernel_sends_to(subscribe: Subscribe) -> None:
     route = subscribe("route", groups="link", trust="any")
     with Sender(ROUTE) as sender:
         sender.send(reference.message(16, bytes(16)), 1)
@@ -214,7 +214,7 @@ def test_trust_does_not_reach_groups_that_only_the_kernel_sends_to(subscribe: Su
     assert route.stats()["untrusted"] == 1
 
 
-def test_the_kernel_refuses_what_others_send_on_route(route: Subscriber, child: Fork) -> None:
+def test_the_kernel_refuses_other_users_messages_on_route(route: Subscriber, child: Fork) -> None:
     def work() -> list[str]:
         refused = []
         with Sender(ROUTE) as sender:
@@ -230,7 +230,7 @@ def test_the_kernel_refuses_what_others_send_on_route(route: Subscriber, child: 
     assert drain(route) == []
 
 
-def test_udevs_group_is_believed_of_root_and_the_kernels_of_the_kernel_alone(
+def test_root_is_trusted_on_udevs_group_and_only_the_kernel_on_the_kernels_group(
     subscribe: Subscribe, child: Fork
 ) -> None:
     sub = subscribe("uevent", groups=("kernel", "udev"))
@@ -281,17 +281,17 @@ os._exit(0)  # without a heartbeat
 @pytest.mark.parametrize(
     ("uid_map", "uid", "believed"),
     [
-        ("", 0, 0),  # neither end has a uid there
+        ("", 0, 0),  # neither end has a mapped uid
         ("", 12345, 0),
-        ("65534 0 1", 12345, 0),  # the reader is nobody there, the sender seems to be
+        ("65534 0 1", 12345, 0),  # the reader is nobody; the sender looks like nobody
         ("65534 0 1", 1, 0),
         ("0 0 1", 12345, 0),
         ("0 0 1", 0, 1),
         ("7 0 1", 0, 1),
     ],
 )
-def test_a_sender_without_a_uid_is_nobody_and_not_us(uid_map: str, uid: int, believed: int) -> None:
-    def told(words: str) -> str:
+def test_a_sender_without_a_mapped_uid_is_not_taken_for_us(uid_map: str, uid: int, believed: int) -> None:
+    def reply(words: str) -> str:
         reader.stdin.write(words + "\n")
         reader.stdin.flush()
         return reader.stdout.readline()
@@ -308,6 +308,6 @@ def test_a_sender_without_a_uid_is_nobody_and_not_us(uid_map: str, uid: int, bel
                 Path(f"/proc/{reader.pid}/uid_map").write_text(uid_map)
             except PermissionError:
                 pytest.skip("no privilege over the first user namespace")
-        assert told("mapped") == "\n"
+        assert reply("mapped") == "\n"
         subprocess.run([sys.executable, "-c", SENDER, str(reader.pid), str(uid)], check=True)
-        assert told("sent").split() == [str(believed), str(1 - believed)]
+        assert reply("sent").split() == [str(believed), str(1 - believed)]

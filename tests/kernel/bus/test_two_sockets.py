@@ -1,7 +1,7 @@
-"""A subscriber of two sockets: USERSOCK, and a protocol that stands in for that of nlbus.ko.
+"""A subscriber with two sockets: USERSOCK, and a protocol that stands in for nlbus.ko's.
 
-No kernel socket fans out on it here, but root may multicast: what the module would have stamped, and what it
-would not. tests/guest has the module itself.
+No kernel socket forwards events on it here, but root may multicast, with or without the stamps that the
+module would set. tests/guest tests the module itself.
 """
 
 import select
@@ -18,16 +18,16 @@ from nlbus.bus import transport
 from nlbus.sources import bus
 from tests.support.sockets import NOBODY, Child, Sender, drain, one_event, payloads, wait_until
 
-STAND_IN = 10  # NETLINK_FIB_LOOKUP has 32 groups, and nobody sends to any
+STAND_IN = 10  # NETLINK_FIB_LOOKUP has 32 groups, all unused
 Subscribe = Callable[..., Subscriber]
 
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], None]:
-    """Call it to let subscribers believe that the module was loaded."""
+    """A function that makes subscribers believe that the module was loaded."""
     protocol = tmp_path / "protocol"
     monkeypatch.setattr(bus, "MODULE_PROTOCOL", protocol)
-    # No uevent comes of this.
+    # This causes no uevent.
     monkeypatch.setattr(transport, "_hears_uevents", lambda: False)
     return lambda: (protocol.write_text(f"{STAND_IN}\n"), None)[1]
 
@@ -38,7 +38,7 @@ def loaded(load: Callable[[], None]) -> None:
 
 
 class Stamped(Sender):
-    """Multicasts what the module would: the sender's address and uid in each batch."""
+    """Multicasts like the module: with the sender's address and uid in each batch."""
 
     def __init__(self) -> None:
         super().__init__(STAND_IN)
@@ -48,7 +48,7 @@ class Stamped(Sender):
         self.send(one_event(data, **(stamp | fields)), group)
 
 
-def test_what_comes_by_either_is_delivered_once(loaded: None, subscribe: Subscribe) -> None:
+def test_events_from_either_socket_are_delivered_once(loaded: None, subscribe: Subscribe) -> None:
     sub = subscribe(groups=(1, 2))
     assert sub.transport == "module"
     with Publisher(transport="usersock") as pub, Stamped() as module:
@@ -63,7 +63,9 @@ def test_what_comes_by_either_is_delivered_once(loaded: None, subscribe: Subscri
     assert {stream["transport"] for stream in stats["streams"]} == {"usersock", "module"}
 
 
-def test_only_what_bears_its_senders_address_and_uid_is_believed(loaded: None, subscribe: Subscribe) -> None:
+def test_only_events_with_their_senders_address_and_uid_are_trusted(
+    loaded: None, subscribe: Subscribe
+) -> None:
     sub = subscribe(groups=1)
     with Stamped() as module:
         module.event(b"unstamped", origin_portid=0)
@@ -74,7 +76,7 @@ def test_only_what_bears_its_senders_address_and_uid_is_believed(loaded: None, s
     assert sub.stats()["untrusted"] == 3
 
 
-def test_trust_is_of_the_stamped_uid(loaded: None, subscribe: Subscribe) -> None:
+def test_trust_applies_to_the_stamped_uid(loaded: None, subscribe: Subscribe) -> None:
     sub = subscribe(groups=1, trust=[NOBODY])
     with Stamped() as module:
         module.event(b"root's")
@@ -82,7 +84,7 @@ def test_trust_is_of_the_stamped_uid(loaded: None, subscribe: Subscribe) -> None
     assert sub.stats()["untrusted"] == 1
 
 
-def test_gaps_and_drops_are_those_of_both(loaded: None, subscribe: Subscribe) -> None:
+def test_gaps_and_drops_of_both_sockets_are_counted(loaded: None, subscribe: Subscribe) -> None:
     sub = subscribe(groups=1, buffer_events=20, on_loss="ignore")
     with Publisher(transport="usersock") as pub, Stamped() as module:
         for number in range(100):
@@ -100,7 +102,7 @@ def test_gaps_and_drops_are_those_of_both(loaded: None, subscribe: Subscribe) ->
     assert len({int(row["stream"]) for batch in batches for row in batch.loss.rows}) == 2
 
 
-def test_membership_is_of_both(loaded: None, subscribe: Subscribe) -> None:
+def test_membership_applies_to_both_sockets(loaded: None, subscribe: Subscribe) -> None:
     sub = subscribe(groups=1)
     with Publisher(transport="usersock") as pub, Stamped() as module:
         sub.join(3)
@@ -114,7 +116,7 @@ def test_membership_is_of_both(loaded: None, subscribe: Subscribe) -> None:
     assert sub.stats()["streams"] == []
 
 
-def test_each_wakes_who_waits_and_fileno_tells(loaded: None, subscribe: Subscribe) -> None:
+def test_either_socket_wakes_waiters_and_makes_fileno_readable(loaded: None, subscribe: Subscribe) -> None:
     sub = subscribe(groups=1)
     assert nlbus.wait([sub], 0) == []
     with Publisher(transport="usersock") as pub, Stamped() as module:
@@ -138,7 +140,9 @@ def test_a_flood_on_one_does_not_hide_the_other(loaded: None, subscribe: Subscri
 
 
 @pytest.mark.parametrize("way", ["wait", "recv", "poll"])
-def test_the_module_is_joined_when_it_comes(load: Callable[[], None], subscribe: Subscribe, way: str) -> None:
+def test_the_module_is_joined_when_it_is_loaded(
+    load: Callable[[], None], subscribe: Subscribe, way: str
+) -> None:
     sub = subscribe(groups=(1, 9))
     assert sub.transport == "usersock"
     assert "joins nlbus.ko" in sub.explain()
@@ -164,7 +168,7 @@ def test_the_module_is_joined_when_it_comes(load: Callable[[], None], subscribe:
         assert payloads([sub.recv(5)]) == [b"both"]
 
 
-def test_the_module_is_joined_where_the_subscriber_is_at_home(
+def test_the_module_is_joined_in_the_subscribers_namespace(
     load: Callable[[], None], subscribe: Subscribe, others: Callable[[], str]
 ) -> None:
     path = others()
@@ -190,7 +194,7 @@ def test_publishers_of_this_process_let_its_subscribers_join_first(
     assert (only.transport, elsewhere.transport) == ("usersock", "netlink")
 
 
-def test_only_means_only(loaded: None, subscribe: Subscribe) -> None:
+def test_a_fixed_transport_uses_no_other(loaded: None, subscribe: Subscribe) -> None:
     both = {transport: subscribe(groups=1, transport=transport) for transport in ("usersock", "module")}
     with Publisher(transport="usersock") as pub, Stamped() as module:
         pub.publish(b"usersock", groups=1)
@@ -200,7 +204,7 @@ def test_only_means_only(loaded: None, subscribe: Subscribe) -> None:
         assert payloads(drain(sub, 0.1)) == [name.encode()]
 
 
-def test_who_may_not_publish_through_the_module_uses_usersock(
+def test_a_publisher_without_the_modules_privilege_uses_usersock(
     loaded: None, child: Callable[..., Child]
 ) -> None:
     def work() -> tuple[str, str]:
@@ -213,7 +217,7 @@ def test_who_may_not_publish_through_the_module_uses_usersock(
     assert "CAP_NET_ADMIN" in why
 
 
-def test_both_are_closed_in_a_fork_and_when_closed(
+def test_close_and_fork_close_both_sockets(
     loaded: None, subscribe: Subscribe, child: Callable[..., Child]
 ) -> None:
     sub = subscribe(groups=1)

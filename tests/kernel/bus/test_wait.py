@@ -1,4 +1,4 @@
-"""Waiting: time-outs, descriptors, other threads, the end."""
+"""Waiting: timeouts, descriptors, other threads, close()."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ def sub(subscribe: Subscribe) -> Subscriber:
 
 
 def readable(sub: Subscriber) -> bool:
-    """What select, poll and epoll say, who agree."""
+    """Whether select, poll and epoll report it readable; they must agree."""
     fd = sub.fileno()
     by_select = bool(select.select([fd], [], [], 0)[0])
     poller = select.poll()
@@ -49,21 +49,21 @@ def test_recv_with_no_time_returns_at_once(sub: Subscriber, publisher: Publisher
     assert time.monotonic() - start < 1
 
 
-def test_recv_waits_as_long_as_it_was_told(sub: Subscriber) -> None:
+def test_recv_waits_for_its_timeout(sub: Subscriber) -> None:
     for timeout in (0.02, 0.15):
         start = time.monotonic()
         assert len(sub.recv(timeout)) == 0
         assert timeout <= time.monotonic() - start < timeout + 1
 
 
-def test_recv_for_ever_returns_when_an_event_comes(sub: Subscriber, publisher: Publisher) -> None:
+def test_recv_without_a_timeout_returns_when_an_event_comes(sub: Subscriber, publisher: Publisher) -> None:
     timer = threading.Timer(0.05, publisher.publish, (b"at last", 2))
     timer.start()
     assert payloads([sub.recv()]) == [b"at last"]
     timer.join()
 
 
-def test_what_is_dropped_on_arrival_does_not_end_the_wait(sub: Subscriber, publisher: Publisher) -> None:
+def test_datagrams_dropped_on_arrival_do_not_end_the_wait(sub: Subscriber, publisher: Publisher) -> None:
     with Sender() as sender:
         timers = [threading.Timer(0.02 * i, sender.send, (b"garbage", 1)) for i in range(1, 4)]
         timers.append(threading.Timer(0.1, publisher.publish, (b"good", 1)))
@@ -74,7 +74,7 @@ def test_what_is_dropped_on_arrival_does_not_end_the_wait(sub: Subscriber, publi
             timer.join()
 
 
-def test_recv_0_finds_news_behind_any_number_of_dropped_datagrams(
+def test_recv_0_finds_events_after_any_number_of_dropped_datagrams(
     sub: Subscriber, publisher: Publisher
 ) -> None:
     with Sender() as sender:
@@ -84,7 +84,7 @@ def test_recv_0_finds_news_behind_any_number_of_dropped_datagrams(
     assert payloads([sub.recv(0)]) == [b"good"]
 
 
-def test_batches_end_when_none_came_for_so_long_or_enough_came(sub: Subscriber, publisher: Publisher) -> None:
+def test_batches_end_after_the_timeout_or_enough_events(sub: Subscriber, publisher: Publisher) -> None:
     for i in range(3):
         publisher.publish(bytes([i]), 1)
     assert payloads(sub.batches(timeout=0.05)) == [b"\0", b"\1", b"\2"]
@@ -97,18 +97,20 @@ def test_batches_end_when_none_came_for_so_long_or_enough_came(sub: Subscriber, 
 # Descriptors
 
 
-def test_fileno_is_readable_while_there_is_news_and_no_longer(sub: Subscriber, publisher: Publisher) -> None:
+def test_fileno_is_readable_exactly_while_there_is_something_to_receive(
+    sub: Subscriber, publisher: Publisher
+) -> None:
     assert sub.fileno() == sub.fileno()
     assert not readable(sub)
     for _ in range(3):
         publisher.publish(b"x", 1)
     assert readable(sub)
-    assert readable(sub)  # by level, not by edge
+    assert readable(sub)  # level-triggered
     assert len(drain(sub)) == 1
     assert not readable(sub)
 
 
-def test_fileno_is_readable_for_what_leaving_found(sub: Subscriber, publisher: Publisher) -> None:
+def test_fileno_is_readable_for_batches_found_while_leaving(sub: Subscriber, publisher: Publisher) -> None:
     for i in range(300):  # several batches
         publisher.publish(bytes([i % 200]), 2)
     sub.leave(2)
@@ -126,7 +128,7 @@ def test_fileno_is_readable_for_what_leaving_found(sub: Subscriber, publisher: P
     assert readable(sub)
 
 
-def test_fileno_is_readable_for_the_batch_behind_a_losserror(
+def test_fileno_is_readable_for_the_batch_after_a_losserror(
     subscribe: Subscribe, publisher: Publisher
 ) -> None:
     sub = subscribe(groups=1, buffer_events=3, on_loss="raise")
@@ -137,13 +139,13 @@ def test_fileno_is_readable_for_the_batch_behind_a_losserror(
     with pytest.raises(LossError):
         sub.recv(0)
     assert readable(sub)
-    sub.join(2)  # which has signals of its own
+    sub.join(2)  # which signals as well
     assert readable(sub)
     assert sub.recv(0)
     assert not readable(sub)
 
 
-def test_fileno_serves_an_event_loop(sub: Subscriber, publisher: Publisher) -> None:
+def test_fileno_works_in_an_event_loop(sub: Subscriber, publisher: Publisher) -> None:
     async def listen() -> list[bytes]:
         loop, got, done = asyncio.get_running_loop(), [], asyncio.Event()
 
@@ -163,7 +165,7 @@ def test_fileno_serves_an_event_loop(sub: Subscriber, publisher: Publisher) -> N
     assert asyncio.run(listen()) == [b"\0", b"\1", b"\2"]
 
 
-def test_wait_returns_those_that_have_news(subscribe: Subscribe, publisher: Publisher) -> None:
+def test_wait_returns_the_ready_subscribers(subscribe: Subscribe, publisher: Publisher) -> None:
     subs = [subscribe(groups=g) for g in range(1, 6)]
     assert nlbus.wait(subs, 0) == []
     start = time.monotonic()
@@ -183,8 +185,8 @@ def test_wait_returns_those_that_have_news(subscribe: Subscribe, publisher: Publ
     assert nlbus.wait([], 0.01) == nlbus.wait([subs[1]], 0) == []
 
 
-def test_a_signal_that_ctrl_c_left_behind_keeps_nobody_awake(sub: Subscriber, publisher: Publisher) -> None:
-    sub._receiver.signal()  # as for a batch that was about to be returned
+def test_a_wakeup_left_behind_by_ctrl_c_does_not_spin(sub: Subscriber, publisher: Publisher) -> None:
+    sub._receiver.signal()  # as if a batch was about to be returned
     before = time.process_time()
     assert not len(sub.recv(0.5))
     assert time.process_time() - before < 0.25
@@ -229,7 +231,7 @@ def test_close_from_another_thread_wakes_wait(subscribe: Subscribe) -> None:
     assert outcome == [[subs[1]]]
 
 
-def test_a_second_consumer_is_told_so_and_disturbs_nobody(sub: Subscriber, publisher: Publisher) -> None:
+def test_a_second_consumer_gets_busyerror_and_disturbs_nobody(sub: Subscriber, publisher: Publisher) -> None:
     thread, outcome = blocked(sub, sub.recv)
     wait_until(lambda: sub._receiver.busy)
     for _ in range(20):
@@ -241,7 +243,7 @@ def test_a_second_consumer_is_told_so_and_disturbs_nobody(sub: Subscriber, publi
     assert len(sub.recv(0)) == 0
 
 
-def test_stats_may_be_asked_while_another_thread_receives(sub: Subscriber, publisher: Publisher) -> None:
+def test_stats_may_be_called_while_another_thread_receives(sub: Subscriber, publisher: Publisher) -> None:
     got: list[int] = []
     thread, _ = blocked(sub, lambda: got.extend(len(batch) for batch in sub))
     for i in range(200):
@@ -254,7 +256,7 @@ def test_stats_may_be_asked_while_another_thread_receives(sub: Subscriber, publi
     assert sum(got) == 200
 
 
-def test_what_is_closed_while_its_membership_changes_stays_readable(sub: Subscriber) -> None:
+def test_a_subscriber_closed_while_its_membership_changes_stays_readable(sub: Subscriber) -> None:
     fd = sub.fileno()
     assert nlbus.wait([sub], 0) == []
     with sub._paused():
@@ -263,16 +265,16 @@ def test_what_is_closed_while_its_membership_changes_stays_readable(sub: Subscri
     assert nlbus.wait([sub], 0) == [sub]
 
 
-def test_what_comes_too_late_for_a_close_is_closederror(sub: Subscriber) -> None:
+def test_a_call_that_close_overtakes_raises_closederror(sub: Subscriber) -> None:
     receiver = sub._receiver
-    with sub._paused():  # which has found it open
+    with sub._paused():  # which found it open
         sub.close()
         for call in (lambda: receiver.change(3, True), lambda: receiver.send(b""), receiver.fileno):
             with pytest.raises(ClosedError):
                 call()
 
 
-def test_an_endless_stream_of_forgeries_does_not_keep_others_from_joining(
+def test_an_endless_stream_of_forgeries_does_not_block_joining(
     sub: Subscriber, child: Callable[..., Child]
 ) -> None:
     def flood() -> None:
@@ -283,7 +285,7 @@ def test_an_endless_stream_of_forgeries_does_not_keep_others_from_joining(
     floods = [child(flood, uid=NOBODY) for _ in range(3)]
     wait_until(lambda: bool(nlbus.wait([sub], 0)) or not floods[0].running(), 20)
     if not floods[0].running():
-        floods[0].result()  # says why
+        floods[0].result()  # raises its error, if any
     thread, outcome = blocked(sub, sub.recv)
     wait_until(lambda: sub._receiver.busy)
     time.sleep(0.2)
@@ -298,7 +300,7 @@ def test_an_endless_stream_of_forgeries_does_not_keep_others_from_joining(
 # Memory
 
 
-def test_having_waited_keeps_nobody_open(subscribe: Subscribe) -> None:
+def test_having_waited_keeps_no_subscriber_alive(subscribe: Subscribe) -> None:
     subs = [subscribe(groups=1), Subscriber(groups=2)]
     assert nlbus.wait(subs, 0) == []
     gone = weakref.ref(subs[1])
@@ -307,7 +309,7 @@ def test_having_waited_keeps_nobody_open(subscribe: Subscribe) -> None:
     with pytest.raises(OSError, match="descriptor"):
         os.fstat(fd)
     assert nlbus.wait(subs, 0) == []
-    subs.append(subscribe(groups=3))  # where the other was, in memory and by its descriptor
+    subs.append(subscribe(groups=3))  # reuses the other's memory and descriptor number
     with Publisher() as publisher:
         publisher.publish(b"x", 3)
     assert nlbus.wait(subs, 1) == [subs[1]]

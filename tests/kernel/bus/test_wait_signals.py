@@ -1,4 +1,4 @@
-"""Signals while somebody waits, and the end of a wait that they do not prolong."""
+"""Signals during a wait, and deadlines that they do not extend."""
 
 import contextlib
 import signal
@@ -47,7 +47,7 @@ def test_a_signal_handler_may_join_and_leave(subscribe: Subscribe, publisher: Pu
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
-def test_a_signal_handler_may_interrupt_what_it_does_itself(sub: Subscriber, elsewhere: bool) -> None:
+def test_a_signal_handler_may_interrupt_the_calls_it_makes_itself(sub: Subscriber, elsewhere: bool) -> None:
     seen = []
 
     def look(*_: object) -> None:
@@ -74,7 +74,7 @@ def test_a_signal_handler_may_interrupt_what_it_does_itself(sub: Subscriber, els
     if consumer:
         sub.close()
         consumer.join()
-        assert isinstance(outcome[0], (ClosedError, BusyError))  # the handler may have been quicker
+        assert isinstance(outcome[0], (ClosedError, BusyError))  # the handler may have been faster
 
 
 def test_a_signal_handler_runs_while_recv_waits_and_the_wait_goes_on(
@@ -112,10 +112,10 @@ def test_a_signal_handler_may_close(sub: Subscriber) -> None:
 @pytest.mark.parametrize(
     "wait", [lambda sub: sub.recv(), lambda sub: nlbus.wait([sub])], ids=["recv", "wait"]
 )
-def test_a_signal_that_another_thread_caught_interrupts_all_the_same(
+def test_a_signal_caught_by_another_thread_interrupts_too(
     sub: Subscriber, wait: Callable[[Subscriber], object]
 ) -> None:
-    # As does one that comes in the moment before the kernel is asked to wait.
+    # So does a signal in the moment before the wait's system call.
     def handler(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -156,7 +156,7 @@ except KeyboardInterrupt:
     assert process.returncode == 0
 
 
-def test_an_endless_stream_of_rubbish_does_not_keep_recv_from_its_time(sub: Subscriber) -> None:
+def test_an_endless_stream_of_rubbish_does_not_delay_recvs_timeout(sub: Subscriber) -> None:
     stop = threading.Event()
 
     def flood() -> None:

@@ -1,4 +1,4 @@
-"""Captures of real sockets: what was received is what comes back."""
+"""Captures of real sockets: replay returns what was received."""
 
 import json
 import os
@@ -20,7 +20,7 @@ Subscribe = Callable[..., Subscriber]
 
 
 class Tape:
-    """Records what is drained from a subscriber, and keeps it to compare with."""
+    """Records the batches drained from a subscriber, and keeps them for comparison."""
 
     def __init__(self, path: Path, subscriber: Subscriber) -> None:
         self.path = path
@@ -35,7 +35,7 @@ class Tape:
             self.batches.append(batch)
 
     def check(self) -> list[Batch]:
-        """The file says the same as what was received; that."""
+        """Check that the file has the batches that were received; returns them."""
         assert sum(map(len, self.batches)) > 0
         self._file.close()
         with open_capture(self.path, on_loss="ignore") as capture:
@@ -115,7 +115,7 @@ TICK = Topic("tick", [("id", "<u8"), ("px", "<f8", 7)], groups=3, type=0x100)
 
 
 def test_the_bus(tape: MakeTape, publisher: Publisher) -> None:
-    """Records and events of any length, times, masks; in place, scattered, and copied."""
+    """Records and variable-length events, with times and masks; zero-copy, scattered and copied."""
     here, sub = tape("bus", groups=(1, 3, 7), topics=[TICK])
     records = np.zeros(5000, TICK.dtype)
     records["id"] = np.arange(5000)
@@ -140,7 +140,7 @@ def test_the_bus(tape: MakeTape, publisher: Publisher) -> None:
     assert len(np.concatenate([b.records(TICK) for b in again])) == 15_000
 
 
-def test_the_bus_that_loses(tape: MakeTape) -> None:
+def test_the_bus_with_losses(tape: MakeTape) -> None:
     here, sub = tape("bus", groups=(1, 2), buffer_events=50)
     with Publisher() as one, Publisher() as other:
         for _ in range(5):
@@ -157,7 +157,7 @@ def test_the_bus_that_loses(tape: MakeTape) -> None:
 
 @pytest.mark.parametrize("step", [2, 3, 50])
 def test_selections_of_the_bus(subscribe: Subscribe, publisher: Publisher, tmp_path: Path, step: int) -> None:
-    """Runs of events out of batches, fixed and varying, are batches again."""
+    """Selected runs of events, fixed and variable-length, are batches again."""
     sub = subscribe("bus", groups=(1, 7))
     publisher.publish_many(np.arange(1000, dtype="<u8").view([("n", "<u8")]), groups=(1, 7))
     with Publisher(linger=0.01) as other:
@@ -174,7 +174,7 @@ def test_selections_of_the_bus(subscribe: Subscribe, publisher: Publisher, tmp_p
         same(capture, [b for b in chosen if len(b)])
 
 
-def test_record_ends_by_count_by_time_and_by_close(subscribe: Subscribe, tmp_path: Path) -> None:
+def test_record_ends_by_count_time_or_close(subscribe: Subscribe, tmp_path: Path) -> None:
     sub = subscribe("raw:usersock", groups=1)
     with Sender(USERSOCK) as sender:
         for i in range(10):
@@ -197,7 +197,7 @@ def test_record_ends_by_count_by_time_and_by_close(subscribe: Subscribe, tmp_pat
 
 
 def wireshark(command: str, *args: str | Path) -> str:
-    """What a tool of Wireshark's says. It is not ours to run under a sanitizer."""
+    """The output of one of Wireshark's tools, run without our sanitizers."""
     tool = shutil.which(command)
     if tool is None:
         pytest.skip(f"no `{command}` command: install tshark")
@@ -213,7 +213,7 @@ def tshark(path: Path, *args: str) -> str:
     return wireshark("tshark", "-r", path, *args)
 
 
-def test_tshark_decodes_what_was_recorded(tape: MakeTape) -> None:
+def test_tshark_decodes_a_recorded_file(tape: MakeTape) -> None:
     here, _ = tape("route")
     ip(*CHANGES)
     here.drain(0.05)
@@ -253,7 +253,7 @@ def test_tshark_decodes_what_was_recorded(tape: MakeTape) -> None:
 
 
 def test_tshark_opens_what_it_cannot_decode(tape: MakeTape, publisher: Publisher) -> None:
-    """The bus, and uevents: nlmon hears neither, or tshark knows neither; but they are packets."""
+    """The bus, which nlmon does not carry, and uevents, which tshark cannot decode, are still packets."""
     here, _ = tape("bus", groups=(1, 7))
     for i in range(5):
         publisher.publish(payload(i), groups=(1, 7))

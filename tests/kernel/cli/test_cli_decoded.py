@@ -1,4 +1,4 @@
-"""What `nlbus listen`, `snapshot` and `replay` tell of real events, beside what other programs tell."""
+"""Output of `nlbus listen`, `snapshot` and `replay` for real events, compared with other programs."""
 
 import json
 import re
@@ -30,12 +30,12 @@ def nlbus(*args: str) -> Result:
 
 
 def by_ip(*args: str) -> list[dict[str, Any]]:
-    """What `ip -j` says."""
+    """The output of `ip -j`."""
     return list(json.loads(run("ip", "-j", "-d", *args) or "[]"))
 
 
-def told(line: str) -> str:
-    """A line without its time."""
+def without_time(line: str) -> str:
+    """The line without its time."""
     time, _, rest = line.partition(" ")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", time)
     return rest
@@ -44,7 +44,7 @@ def told(line: str) -> str:
 # -- listen -------------------------------------------------------------------------------------------
 
 
-def test_links_and_addresses_as_ip_has_them(listen: Start) -> None:
+def test_links_and_addresses_match_ip(listen: Start) -> None:
     here = listen("route", "-o", "json", "-g", "link,ipv4_ifaddr")
     ip("link add br0 mtu 1400 type bridge", "addr add 10.0.0.1/24 dev br0")
     (link,) = by_ip("link", "show", "br0")
@@ -67,7 +67,7 @@ def test_links_and_addresses_as_ip_has_them(listen: Start) -> None:
     assert found["ifname"] == "br0"
 
 
-def test_routes_as_ip_has_them(listen: Start) -> None:
+def test_routes_match_ip(listen: Start) -> None:
     here = listen("route", "-o", "json", "--where", "protocol == 77")
     ip("link set lo up", "route add 10.9.0.0/16 dev lo metric 7 mtu 1400 proto 77")
     (route,) = by_ip("route", "show", "proto", "77")
@@ -84,7 +84,7 @@ def test_lines_read_like_those_of_ip(listen: Start) -> None:
     ip("neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 dev d0", "link del d0")
     lines: list[str] = []
     while not lines or not lines[-1].startswith("del link"):
-        lines.append(told(here.line()))
+        lines.append(without_time(here.line()))
     assert re.fullmatch(r"new link \d+: d0 <broadcast,noarp> mtu 1500 .*kind ifb link/ether .*", lines[0])
     assert "new addr 10.0.0.1/24 dev d0 scope global permanent" in lines
     assert "new route 10.0.0.0/24 dev d0 proto kernel scope link src 10.0.0.1" in lines
@@ -94,49 +94,49 @@ def test_lines_read_like_those_of_ip(listen: Start) -> None:
     assert "del addr 10.0.0.1/24 dev d0 scope global permanent" in lines
 
 
-def test_a_table_brings_its_groups(listen: Start) -> None:
+def test_a_table_joins_its_groups(listen: Start) -> None:
     here = listen("route", "--table", "addr,netconf", "--columns", "local,forwarding")
     groups = here.greeting.partition("groups ")[2]
     assert {"ipv4_ifaddr", "ipv6_ifaddr", "ipv4_netconf"} <= set(groups.strip().split(", "))
     ip("link set lo up", "addr add 10.0.0.1/24 dev lo")
-    while told(line := here.line()) != "new addr local=10.0.0.1":
-        assert told(line).split()[1] in ("addr", "netconf")
+    while without_time(line := here.line()) != "new addr local=10.0.0.1":
+        assert without_time(line).split()[1] in ("addr", "netconf")
 
 
-def test_a_condition_chooses_and_counts(listen: Start) -> None:
+def test_a_condition_selects_the_events_that_count(listen: Start) -> None:
     here = listen(
         "route", "-t", "link", "--where", 'ifname ~ "w*" and mtu > 1400', "-c", "2", "--columns", "ifname"
     )
     ip(*(f"link add {name} mtu {mtu} type ifb" for name, mtu in (("v0", 1500), ("w0", 1400), ("w1", 1500))))
     ip("link add w2 mtu 9000 type ifb")
     code, lines, err = here.end()
-    assert (code, [told(line) for line in lines]) == (0, ["new link ifname=w1", "new link ifname=w2"])
+    assert (code, [without_time(line) for line in lines]) == (0, ["new link ifname=w1", "new link ifname=w2"])
     assert err == "nlbus: 2 events, 0 lost, 0 dropped, 0 open\n"
 
 
-def test_names_of_another_namespace(listen: Start, others: Callable[[], str]) -> None:
+def test_names_come_from_the_other_namespace(listen: Start, others: Callable[[], str]) -> None:
     path = others()
     inside(path, lambda: ip("link add d0 type ifb"))
     here = listen("route", "-t", "addr", "--netns", path)
     inside(path, lambda: ip("addr add 10.0.0.1/24 dev d0"))
-    assert told(here.line()) == "new addr 10.0.0.1/24 dev d0 scope global permanent"
+    assert without_time(here.line()) == "new addr 10.0.0.1/24 dev d0 scope global permanent"
 
 
-def test_connections_are_classic_lines(listen: Start) -> None:
+def test_connections_are_printed_as_classic_lines(listen: Start) -> None:
     track_connections()
     text, records = listen("conntrack"), listen("conntrack", "-o", "json")
     datagram(4711)
     run("conntrack", "-D", "-p", "udp")
-    line = told(text.line())
+    line = without_time(text.line())
     words = r"ipv4     2 udp      17 \d+ src=127.0.0.1 dst=127.0.0.1 sport=\d+ dport=4711 \[UNREPLIED\] .*"
     assert re.fullmatch(rf"\[NEW\] {words}", line)
-    assert re.fullmatch(rf"\[DESTROY\] {words}", told(text.line()))
+    assert re.fullmatch(rf"\[DESTROY\] {words}", without_time(text.line()))
     found = records.record()
     assert (found["nl_op"], found["orig_dst"], found["orig_dport"]) == ("new", "127.0.0.1", 4711)
     assert f" sport={found['orig_sport']} " in line
 
 
-def test_processes_by_what_happened(listen: Start, first_netns: None) -> None:
+def test_processes_are_printed_by_event(listen: Start, first_netns: None) -> None:
     tried = probe(find("proc"))
     if tried is None or not tried.available:
         pytest.skip("this kernel has no process connector" if tried is None else tried.reason)
@@ -153,7 +153,7 @@ def find_pid() -> int:
     return int(Path("/proc/self/stat").read_text().split()[0])
 
 
-def test_replay_decodes_as_listen_did(listen: Start, tmp_path: Path) -> None:
+def test_replay_decodes_the_same_as_listen(listen: Start, tmp_path: Path) -> None:
     here = listen("route", "-g", "link", "-o", "json", "-c", "1")
     file = str(tmp_path / "links.pcapng")
     command = [sys.executable, "-m", "nlbus", "record", "route", "-g", "link", file, "-c", "1"]
@@ -166,8 +166,8 @@ def test_replay_decodes_as_listen_did(listen: Start, tmp_path: Path) -> None:
     for record in (live, again):
         del record["time"], record["time_ns"]
     assert again == live
-    assert told(nlbus("replay", file).stdout).startswith("new link 1: lo <up,loopback,")
-    assert told(nlbus("replay", file, "--raw").stdout).startswith("route link RTM_NEWLINK ")
+    assert without_time(nlbus("replay", file).stdout).startswith("new link 1: lo <up,loopback,")
+    assert without_time(nlbus("replay", file, "--raw").stdout).startswith("route link RTM_NEWLINK ")
     assert nlbus("replay", file, "--where", "mtu < 100").stdout == ""
     refused = CliRunner().invoke(commands, ["replay", file, "--table", "lnk"])
     assert (refused.exit_code, str(refused.exception)) == (1, "1")
@@ -184,7 +184,7 @@ def network() -> None:
 
 
 @pytest.mark.usefixtures("network")
-def test_a_snapshot_is_lines_as_of_listen() -> None:
+def test_a_snapshot_prints_lines_like_listen() -> None:
     done = nlbus("snapshot", "route", "route", "--where", "table == main and family == inet")
     assert done.stdout.splitlines() == [
         "10.0.0.0/24 dev d0 proto kernel scope link src 10.0.0.1",
@@ -197,7 +197,7 @@ def test_a_snapshot_is_lines_as_of_listen() -> None:
 
 
 @pytest.mark.usefixtures("network")
-def test_routes_rules_and_next_hops_read_as_of_ip() -> None:
+def test_routes_rules_and_next_hops_read_like_those_of_ip() -> None:
     ip("route add 10.3.0.0/16 via 10.0.0.2 mtu lock 1400 rtt 100ms congctl reno", "nexthop add id 1 dev d0")
     ip("route add 10.4.0.0/16 encap ip id 72 dst 10.0.0.5 ttl 9 via 10.0.0.2 dev d0")
     ip(
@@ -231,7 +231,7 @@ def test_a_snapshot_of_some_columns_is_a_table() -> None:
 
 
 @pytest.mark.usefixtures("network")
-def test_a_snapshot_as_json_and_csv() -> None:
+def test_a_snapshot_can_be_json_or_csv() -> None:
     records = [
         json.loads(line) for line in nlbus("snapshot", "route", "link", "-o", "json").stdout.splitlines()
     ]
@@ -264,7 +264,7 @@ def test_a_snapshot_as_json_and_csv() -> None:
 
 
 @pytest.mark.usefixtures("network")
-def test_a_snapshot_for_pyarrow(tmp_path: Path) -> None:
+def test_a_snapshot_can_be_read_by_pyarrow(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     file = tmp_path / "links.parquet"
@@ -286,7 +286,7 @@ def test_a_snapshot_for_pyarrow(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("network")
-def test_a_snapshot_is_written_as_the_name_of_the_file_says(tmp_path: Path) -> None:
+def test_the_file_name_chooses_the_snapshots_format(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
 
@@ -305,16 +305,14 @@ def test_a_snapshot_is_written_as_the_name_of_the_file_says(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("output", ["arrow", "parquet"])
-def test_without_pyarrow_a_snapshot_says_what_to_install(
-    output: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_pyarrow_the_error_says_what_to_install(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     done = CliRunner().invoke(commands, ["snapshot", "route", "link", "-o", output])
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == f"nlbus: -o {output} needs pyarrow: pip install 'nlbus[parquet]'\n"
 
 
-def test_a_snapshot_of_another_namespace(others: Callable[[], str]) -> None:
+def test_a_snapshot_can_be_of_another_namespace(others: Callable[[], str]) -> None:
     path = others()
     inside(path, lambda: ip("link add d7 type ifb", "addr add 10.0.0.7/24 dev d7"))
     (line,) = nlbus(
@@ -323,14 +321,14 @@ def test_a_snapshot_of_another_namespace(others: Callable[[], str]) -> None:
     assert line == "10.0.0.7/24 dev d7 scope global permanent"
 
 
-def test_a_snapshot_of_devices_and_processes() -> None:
+def test_devices_and_processes_have_snapshots() -> None:
     assert "add@/devices/virtual/net/lo SUBSYSTEM=net " in nlbus("snapshot", "uevent").stdout
     own = str(find_pid())
     done = nlbus("snapshot", "proc", "fork", "--where", f"child_tgid == {own}", "--columns", "child_tgid")
     assert done.stdout.split()[:2] == ["CHILD_TGID", own]
 
 
-def test_a_snapshot_of_nothing_is_nothing() -> None:
+def test_an_empty_snapshot_prints_nothing() -> None:
     never = ("--where", "process_pid == 0")
     assert nlbus("snapshot", "proc", "exec", *never).stdout == ""
     assert nlbus("snapshot", "proc", "exec", "--columns", "process_pid", *never).stdout == "PROCESS_PID\n"

@@ -1,4 +1,4 @@
-"""`nlbus listen --exec`, `nlbus run` and `nlbus test`, as users start them, on real events."""
+"""`nlbus listen --exec`, `nlbus run` and `nlbus test` as child processes, on real events."""
 
 import json
 import os
@@ -25,7 +25,7 @@ Start = Callable[..., Listen]
 
 @pytest.fixture
 def script(tmp_path: Path) -> Callable[[str], str]:
-    """A script with these lines, which writes to $OUT."""
+    """A script with these lines; it writes to $OUT."""
     os.environ["OUT"] = str(tmp_path / "out")
     (tmp_path / "out").touch()
 
@@ -39,7 +39,7 @@ def script(tmp_path: Path) -> Callable[[str], str]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Programs take their time on a busy machine."""
+    """Wait with a long deadline: programs are slow on a busy machine."""
     until(condition, 20)
 
 
@@ -55,7 +55,7 @@ def children(pid: int) -> list[int]:
 
 
 class Run:
-    """`nlbus run`, which listens when this returns."""
+    """A running `nlbus run`; it is listening when the constructor returns."""
 
     def __init__(self, *args: str, **environment: str) -> None:
         self.process = subprocess.Popen(
@@ -66,7 +66,7 @@ class Run:
         self.said: list[str] = []
 
     def until(self, words: str) -> str:
-        """The next line on stderr with these words."""
+        """The next line of stderr that contains these words."""
         assert self.process.stderr is not None
         while line := self.process.stderr.readline():
             self.said.append(line)
@@ -94,7 +94,7 @@ def run() -> Iterator[Callable[..., Run]]:
         one.process.communicate()
 
 
-def test_a_program_runs_for_each_device_that_fits(listen: Start, script: Callable[[str], str]) -> None:
+def test_a_program_runs_for_each_matching_device(listen: Start, script: Callable[[str], str]) -> None:
     here = listen(
         "uevent", "-m", "SUBSYSTEM=net", "-m", "ACTION=add|remove", "--exec",
         script('echo "$ACTION $INTERFACE $NLBUS_OP $NLBUS_GROUP $1" >> "$OUT"') + " 'a b'", "-c", "4",
@@ -109,7 +109,7 @@ def test_a_program_runs_for_each_device_that_fits(listen: Start, script: Callabl
     ]  # fmt: skip
 
 
-def test_what_there_is_comes_first_and_columns_are_keys(listen: Start, script: Callable[[str], str]) -> None:
+def test_current_objects_come_first_and_columns_are_keys(listen: Start, script: Callable[[str], str]) -> None:
     ip("link add va type veth peer name vb")
     here = listen(
         "route", "--table", "link", "-m", "ifname=v?|lo", "--initial", "-c", "3",
@@ -120,7 +120,7 @@ def test_what_there_is_comes_first_and_columns_are_keys(listen: Start, script: C
     assert sorted(out()) == ["lo 65536 snapshot link", "va 1500 snapshot link", "vb 1500 snapshot link"]
 
 
-def test_without_exec_what_there_is_is_printed_first(listen: Start) -> None:
+def test_without_exec_current_objects_are_printed_first(listen: Start) -> None:
     ip("link add va type veth peer name vb")
     here = listen("route", "-t", "link", "-m", "ifname=v?", "--initial", "-o", "json")
     assert {here.record()["ifname"], here.record()["ifname"]} == {"va", "vb"}
@@ -128,7 +128,7 @@ def test_without_exec_what_there_is_is_printed_first(listen: Start) -> None:
     assert here.record()["ifname"] == "va"
 
 
-def test_exit_codes_are_reported_and_nothing_is_left(listen: Start, script: Callable[[str], str]) -> None:
+def test_exit_codes_are_reported_and_no_process_is_left(listen: Start, script: Callable[[str], str]) -> None:
     path = script("exit 3")
     here = listen("route", "-t", "link", "--where", "ifname == lo", "-x", path)
     assert here.process.stderr is not None
@@ -139,7 +139,7 @@ def test_exit_codes_are_reported_and_nothing_is_left(listen: Start, script: Call
     assert "1 failed" in err
 
 
-def test_a_script_that_hangs_ends_after_its_timeout_with_its_children(
+def test_a_hanging_script_is_killed_with_its_children_after_its_timeout(
     listen: Start, script: Callable[[str], str]
 ) -> None:
     here = listen(
@@ -175,11 +175,11 @@ def test_a_signal_ends_programs_politely_and_soon(
         r"nlbus: (\d) events, 0 handled, 2 failed, 0 lost, (\d) not handled", err.splitlines()[-1]
     )
     assert told is not None, err
-    # How many of the eight had been received when the signal came, nobody knows; these are all accounted for.
+    # How many of the eight had been received at the signal is unknown; those are all accounted for.
     assert int(told[1]) == 2 + int(told[2]) <= 8
 
 
-def test_programs_that_do_not_listen_are_killed(listen: Start, script: Callable[[str], str]) -> None:
+def test_programs_that_ignore_sigterm_are_killed(listen: Start, script: Callable[[str], str]) -> None:
     path = script("trap '' TERM; echo $$ >> \"$OUT\"; sleep 600; sleep 600")
     here = listen("uevent", "-m", "ACTION=add", "-x", path)
     ip("link add va type veth peer name vb")
@@ -193,7 +193,7 @@ def test_programs_that_do_not_listen_are_killed(listen: Start, script: Callable[
         wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists())
 
 
-def test_no_shell_unless_asked(listen: Start, script: Callable[[str], str]) -> None:
+def test_no_shell_runs_without_the_shell_option(listen: Start, script: Callable[[str], str]) -> None:
     path = script('echo "$1" >> "$OUT"')
     plain = listen("route", "-t", "link", "-c", "1", "-x", f"{path} $ifname;id")
     shell = listen("route", "-t", "link", "-c", "1", "--shell", "-x", f'{path} "$ifname"; {path} two')
@@ -203,7 +203,7 @@ def test_no_shell_unless_asked(listen: Start, script: Callable[[str], str]) -> N
     assert sorted(out()) == ["$ifname;id", "lo", "two"]
 
 
-def test_what_is_lost_fails_if_asked(
+def test_fail_on_loss_changes_the_exit_code(
     listen: Start, publisher: Publisher, script: Callable[[str], str]
 ) -> None:
     here = listen(
@@ -235,7 +235,7 @@ exec = "./script {name}"
 """
 
 
-def test_rules_run_and_are_read_again(
+def test_rules_run_and_are_reloaded(
     run: Callable[..., Run], script: Callable[[str], str], tmp_path: Path
 ) -> None:
     script('echo "$1 $INTERFACE" >> "$OUT"')
@@ -284,7 +284,7 @@ def test_rules_run_and_are_read_again(
     assert "0 failed, 0 lost" in rest
 
 
-def test_functions_are_found_beside_the_rules(run: Callable[..., Run], tmp_path: Path) -> None:
+def test_functions_are_found_next_to_the_rules(run: Callable[..., Run], tmp_path: Path) -> None:
     (tmp_path / "alarms_of_test.py").write_text(
         "import pathlib\n"
         "async def link(event):\n"
@@ -300,7 +300,7 @@ def test_functions_are_found_beside_the_rules(run: Callable[..., Run], tmp_path:
     assert here.end(signal.SIGINT)[0] == 0
 
 
-def test_a_coroutine_that_sleeps_is_no_reason_to_wait(run: Callable[..., Run], tmp_path: Path) -> None:
+def test_a_sleeping_coroutine_delays_nothing(run: Callable[..., Run], tmp_path: Path) -> None:
     (tmp_path / "sleepers_of_test.py").write_text(
         "import asyncio, pathlib\n"
         "async def link(event):\n"
@@ -319,7 +319,7 @@ def test_a_coroutine_that_sleeps_is_no_reason_to_wait(run: Callable[..., Run], t
     assert (code, "do not end" in said, "ended with us" in said) == (0, False, True)
 
 
-def test_wrong_rules_end_before_anything_runs(tmp_path: Path) -> None:
+def test_invalid_rules_end_the_command_before_anything_runs(tmp_path: Path) -> None:
     rules = tmp_path / "rules.toml"
     rules.write_text(RULES.format(name="one"))
     for args in (["run", str(rules)], ["run", "--check", str(rules)]):
@@ -332,7 +332,9 @@ def test_wrong_rules_end_before_anything_runs(tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, f"{rules}: 1 rule: one\n")
 
 
-def test_what_rules_would_run_for_a_capture(tmp_path: Path, subscribe: Callable[..., Subscriber]) -> None:
+def test_the_test_command_prints_what_rules_would_run_for_a_capture(
+    tmp_path: Path, subscribe: Callable[..., Subscriber]
+) -> None:
     sub = subscribe("uevent")
     ip("link add va type veth peer name vb", "link del va")
     record(tmp_path / "c.pcapng", sub, seconds=0.3)

@@ -1,4 +1,4 @@
-"""`nlbus listen` on real sockets: a process as users start it."""
+"""`nlbus listen` on real sockets, as a child process."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from tests.support.sockets import Child, Sender, ip, plain
 Start = Callable[..., Listen]
 
 
-def test_events_come_as_json_while_it_runs(listen: Start, publisher: Publisher) -> None:
+def test_events_are_printed_as_json_while_it_runs(listen: Start, publisher: Publisher) -> None:
     here = listen("bus", "--group", "1,7", "-o", "json")
     before = time.time_ns()
     publisher.publish(b"hello", groups=(1, 7), type=0x100)
@@ -43,7 +43,7 @@ def test_events_come_as_json_while_it_runs(listen: Start, publisher: Publisher) 
     assert here.record()["hex"] == "00ff"
 
 
-def test_groups_may_be_given_again_and_again(listen: Start, publisher: Publisher) -> None:
+def test_the_groups_option_may_be_repeated(listen: Start, publisher: Publisher) -> None:
     here = listen("bus", "--group", "1", "-g", "2,3", "--groups", "4", "--count", "4", "-o", "json")
     assert here.greeting == "nlbus: listening to bus, groups 1, 2, 3, 4\n"
     for group in range(1, 6):
@@ -51,7 +51,7 @@ def test_groups_may_be_given_again_and_again(listen: Start, publisher: Publisher
     assert [json.loads(line)["groups"] for line in here.end()[1]] == [[1], [2], [3], [4]]
 
 
-def test_count_ends_in_the_middle_of_a_batch(listen: Start) -> None:
+def test_count_may_end_in_the_middle_of_a_batch(listen: Start) -> None:
     here = listen("bus", "-g", "1", "--count", "3")
     with Publisher(linger=0.05) as publisher:
         for i in range(10):
@@ -61,7 +61,7 @@ def test_count_ends_in_the_middle_of_a_batch(listen: Start) -> None:
     assert (code, err) == (0, "nlbus: 3 events, 0 lost, 0 dropped, 0 open\n")
 
 
-def test_seconds_end_it_without_an_event(listen: Start) -> None:
+def test_seconds_end_the_command_without_an_event(listen: Start) -> None:
     began = time.monotonic()
     code, lines, err = listen("bus", "-g", "1", "--seconds", "0.3").end()
     assert (code, lines) == (0, [])
@@ -70,14 +70,14 @@ def test_seconds_end_it_without_an_event(listen: Start) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_quietly(listen: Start, publisher: Publisher, number: int) -> None:
+def test_a_signal_ends_the_command_quietly(listen: Start, publisher: Publisher, number: int) -> None:
     here = listen("bus", "-g", "1")
     publisher.publish(b"x", groups=1)
     here.line()
     assert here.end(number) == (0, [], "nlbus: 1 events, 0 lost, 0 dropped, 0 open\n")
 
 
-def test_a_closed_pipe_ends_it_quietly_and_at_once(listen: Start) -> None:
+def test_a_closed_pipe_ends_the_command_quietly_and_at_once(listen: Start) -> None:
     here = listen("bus", "-g", "1")
     assert here.process.stdout is not None
     here.process.stdout.close()
@@ -86,7 +86,7 @@ def test_a_closed_pipe_ends_it_quietly_and_at_once(listen: Start) -> None:
     assert here.process.stderr.read() == "nlbus: 0 events, 0 lost, 0 dropped, 0 open\n"
 
 
-def test_a_pipe_closed_while_writing(listen: Start, publisher: Publisher) -> None:
+def test_a_pipe_closed_during_a_write_ends_the_command_quietly(listen: Start, publisher: Publisher) -> None:
     here = listen("bus", "-g", "1")
     here.stop()
     for _ in range(3000):
@@ -115,7 +115,7 @@ def test_a_signal_cuts_no_line(
     assert err.startswith(f"nlbus: {len(lines)} events, 0 lost")
 
 
-def test_a_second_signal_ends_it_though_nobody_reads(listen: Start, publisher: Publisher) -> None:
+def test_a_second_signal_ends_the_command_though_nobody_reads(listen: Start, publisher: Publisher) -> None:
     here = listen("bus", "-g", "1")
     for _ in range(3000):
         publisher.publish(b"x" * 100, groups=1)
@@ -135,7 +135,7 @@ def overflow(here: Listen, publisher: Publisher, events: int = 200) -> None:
 
 
 def seen(here: Listen) -> list[dict[str, Any]]:
-    """All up to the last event that `overflow` managed to place."""
+    """All records up to the last event that `overflow` managed to queue."""
     records = [here.record()]
     while records[-1].get("text") != "last":
         records.append(here.record())
@@ -143,7 +143,9 @@ def seen(here: Listen) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("flags", "code"), [([], 0), (["--fail-on-loss"], 3)])
-def test_a_gap_stands_in_the_stream(listen: Start, publisher: Publisher, flags: list[str], code: int) -> None:
+def test_a_gap_is_reported_between_the_events(
+    listen: Start, publisher: Publisher, flags: list[str], code: int
+) -> None:
     here = listen("bus", "-g", "1", "-o", "json", "--buffer-events", "10", *flags)
     overflow(here, publisher)
     first = [here.record() for _ in range(10)]
@@ -163,7 +165,7 @@ def test_a_gap_stands_in_the_stream(listen: Start, publisher: Publisher, flags: 
     assert err.endswith(" 0 open\n")
 
 
-def test_a_gap_in_text_is_a_line(listen: Start, publisher: Publisher) -> None:
+def test_in_text_output_a_gap_is_a_line(listen: Start, publisher: Publisher) -> None:
     here = listen("bus", "-g", "1", "--buffer-events", "10")
     overflow(here, publisher)
     lines = [here.line() for _ in range(10)]
@@ -173,13 +175,13 @@ def test_a_gap_in_text_is_a_line(listen: Start, publisher: Publisher) -> None:
     assert any(line.startswith("--- gap: ") and " events lost between " in line for line in lines)
 
 
-def test_what_no_gap_explains_is_open(listen: Start) -> None:
+def test_drops_that_no_gap_explains_are_open(listen: Start) -> None:
     here = listen("bus", "-g", "1", "-o", "json", "--buffer-events", "10", "--fail-on-loss")
     with Publisher() as publisher:
         here.stop()
         for i in range(200):
             publisher.publish(b"%d" % i, groups=1)
-    # Its heartbeat was lost too: nobody will ever say how much that was.
+    # Its heartbeat was lost too, so the number is never known.
     here.go_on()
     records = [here.record()]
     while records[-1]["type"] != "gap":
@@ -191,7 +193,7 @@ def test_what_no_gap_explains_is_open(listen: Start) -> None:
     assert err.endswith(f" {records[-1]['count']} open\n")
 
 
-def test_a_kernel_source_tells_of_overruns(listen: Start) -> None:
+def test_a_kernel_source_reports_overruns(listen: Start) -> None:
     here = listen("raw:usersock", "-g", "5", "-o", "json", "--buffer-events", "10", "--fail-on-loss")
     here.stop()
     with Sender() as sender:
@@ -216,10 +218,10 @@ def test_a_kernel_source_tells_of_overruns(listen: Start) -> None:
     assert err.endswith(f"nlbus: {len(records) - len(gaps)} events, 0 lost, {dropped} dropped, 0 open\n")
 
 
-def test_who_is_not_trusted_is_counted(listen: Start, publisher: Publisher) -> None:
+def test_untrusted_events_are_counted(listen: Start, publisher: Publisher) -> None:
     here = listen("bus", "-g", "1", "--trust", "4711", "--seconds", "1")
     publisher.publish(b"x", groups=1)
-    # The event, and maybe its heartbeat.
+    # The event, and possibly its heartbeat.
     assert re.fullmatch(r"nlbus: 0 events, 0 lost, 0 dropped, 0 open, [12] untrusted\n", here.end()[2])
 
 
@@ -230,7 +232,7 @@ def test_trust_is_widened_by_uid_or_any(listen: Start, publisher: Publisher, tru
     assert here.line().endswith(" x")
 
 
-def test_route_and_uevent_by_name(listen: Start) -> None:
+def test_route_and_uevent_are_found_by_name(listen: Start) -> None:
     route = listen("route", "--group", "link", "-o", "json")
     uevent = listen("uevent")
     with Rtnetlink() as kernel:
@@ -244,7 +246,7 @@ def test_route_and_uevent_by_name(listen: Start) -> None:
     assert " uevent kernel add@/devices/virtual/net/cli" in uevent.line()
 
 
-def test_raw_messages_are_in_hex(listen: Start) -> None:
+def test_raw_messages_are_printed_in_hex(listen: Start) -> None:
     raw = listen("route", "--group", "link", "-o", "json", "--raw")
     text = listen("route", "--group", "link", "--raw")
     ip("link set lo up")
@@ -254,18 +256,18 @@ def test_raw_messages_are_in_hex(listen: Start) -> None:
     assert " route link RTM_NEWLINK " in text.line()
 
 
-def test_a_warning_if_the_kernel_grants_less(listen: Start) -> None:
+def test_a_smaller_buffer_than_requested_causes_a_warning(listen: Start) -> None:
     here = listen("bus", "-g", "1", "--buffer-events", "100000000")
     granted = "the kernel grants a receive buffer of" in here.greeting
     with Publisher() as publisher:
         publisher.publish(b"x", groups=1)
     here.line()
     assert "Traceback" not in here.greeting
-    # Root gets what it asks for.
+    # Root gets the requested size.
     assert granted or here.greeting == "nlbus: listening to bus, groups 1\n"
 
 
-def test_a_missing_privilege_is_one_line() -> None:
+def test_a_missing_privilege_is_a_one_line_error() -> None:
     def work() -> tuple[int, str]:
         result = CliRunner().invoke(commands, ["listen", "bus", "-g", "1"])
         return result.exit_code, result.stderr
@@ -276,7 +278,7 @@ def test_a_missing_privilege_is_one_line() -> None:
     assert err.count("\n") == 1
 
 
-def test_another_network_namespace(listen: Start, others: Callable[[], str]) -> None:
+def test_netns_listens_in_another_namespace(listen: Start, others: Callable[[], str]) -> None:
     path = others()
     here = listen("route", "-g", "link", "--netns", path, "-o", "json", "-c", "1")
     assert here.greeting == f"nlbus: listening to route, groups link, in network namespace {path}\n"
@@ -287,13 +289,13 @@ def test_another_network_namespace(listen: Start, others: Callable[[], str]) -> 
     assert by_pid.line()
 
 
-def test_all_namespaces_that_have_an_id(listen: Start, others: Callable[[], str]) -> None:
+def test_all_nsid_listens_in_all_namespaces_with_an_id(listen: Start, others: Callable[[], str]) -> None:
     path = others()
     refused = CliRunner().invoke(commands, ["listen", "route", "--all-nsid", "--seconds", "0"])
     if refused.exit_code:
         pytest.skip(str(refused.exception))
     text, records = (listen("route", "-g", "link", "--all-nsid", *more) for more in ((), ("-o", "json")))
-    ip(f"link add v0 type veth peer name v1 netns {path.split('/')[2]}")  # which gives it an id
+    ip(f"link add v0 type veth peer name v1 netns {path.split('/')[2]}")  # which assigns it an id
     assert "nl_nsid" not in records.record()
     assert "nsid" not in text.line()
     inside(path, lambda: ip("link set v1 up"))

@@ -33,13 +33,13 @@ def received(sub: Subscriber) -> list[bytes]:
     return [event for batch in sub.batches(timeout=0.2) for event in events(batch)]
 
 
-def test_a_line_an_event(sub: Subscriber) -> None:
+def test_each_line_is_an_event(sub: Subscriber) -> None:
     code, err = publish(b"one\n\ntwo \xff\x00\r\nend", "--groups", "1")
     assert (code, err) == (0, "nlbus: 4 events sent in 4 datagrams\n")
     assert received(sub) == [b"one", b"", b"two \xff\x00\r", b"end"]
 
 
-def test_groups_and_type(sub: Subscriber) -> None:
+def test_groups_and_type_are_options(sub: Subscriber) -> None:
     assert publish(b"x\n", "-g", "1,7", "--group", "9", "--type", "0x101")[0] == 0
     (event,) = sub.recv(timeout=1).events
     assert (event["groups"], event["type"]) == (0b1_0100_0001, 0x101)
@@ -52,12 +52,12 @@ def test_linger_lets_events_share_a_datagram(sub: Subscriber) -> None:
     assert received(sub) == [b"x"] * 100
 
 
-def test_no_input_is_no_event(sub: Subscriber) -> None:
+def test_empty_input_publishes_no_event(sub: Subscriber) -> None:
     assert publish(b"", "-g", "1") == (0, "nlbus: 0 events sent in 0 datagrams\n")
     assert received(sub) == []
 
 
-def test_a_line_that_no_datagram_holds_is_named(sub: Subscriber) -> None:
+def test_the_error_names_a_line_too_long_for_a_datagram(sub: Subscriber) -> None:
     code, err = publish(b"fine\n" + b"x" * 40_000 + b"\nmore\n", "-g", "1")
     assert code == 1
     assert err.startswith("nlbus: line 2: an event of 40000 bytes")
@@ -66,7 +66,7 @@ def test_a_line_that_no_datagram_holds_is_named(sub: Subscriber) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_and_nothing_is_forgotten(sub: Subscriber, number: int) -> None:
+def test_a_signal_ends_the_command_after_sending_lingering_events(sub: Subscriber, number: int) -> None:
     command = [*COMMAND, "-g", "1", "--linger", "1"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT

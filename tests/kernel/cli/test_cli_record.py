@@ -1,4 +1,4 @@
-"""`nlbus record` on real sockets: a process as users start it."""
+"""`nlbus record` on real sockets, as a child process."""
 
 import os
 import pty
@@ -20,7 +20,7 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 @pytest.fixture(autouse=True)
 def _hangs_up() -> Iterator[None]:
-    """SIGHUP ends what is started here, though the tests themselves may run under nohup."""
+    """Commands started here die of SIGHUP, even if the tests run under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
@@ -28,7 +28,7 @@ def _hangs_up() -> Iterator[None]:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """A command of nlbus; one that listens does so when this returns."""
+    """Starts an nlbus command; one that listens is listening on return."""
     started: list[subprocess.Popen[bytes]] = []
 
     def run(*args: str | Path, **kwargs: Any) -> "subprocess.Popen[bytes]":
@@ -37,7 +37,7 @@ def start() -> Iterator[Start]:
             [sys.executable, "-m", "nlbus", *map(str, args)],
             stderr=subprocess.PIPE,
             cwd=ROOT,
-            bufsize=0,  # else readline takes what communicate then misses
+            bufsize=0,  # a buffered readline would take data from communicate
             **pipes | kwargs,
         )
         started.append(process)
@@ -64,7 +64,7 @@ def heard(path: Path) -> list[bytes]:
         return [b.payload(i) for b in capture for i in range(len(b))]
 
 
-def test_replay_prints_what_listen_did(start: Start, publisher: Publisher, tmp_path: Path) -> None:
+def test_replay_prints_the_same_as_listen(start: Start, publisher: Publisher, tmp_path: Path) -> None:
     file = tmp_path / "bus.pcapng"
     listens = start("listen", "bus", "-g", "1,7", "-o", "json", "--count", "50")
     records = start("record", "bus", "-g", "1,7", file, "--count", "50")
@@ -79,19 +79,19 @@ def test_replay_prints_what_listen_did(start: Start, publisher: Publisher, tmp_p
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_quietly(start: Start, tmp_path: Path, number: int) -> None:
+def test_a_signal_ends_the_command_quietly(start: Start, tmp_path: Path, number: int) -> None:
     file = tmp_path / "some.pcapng"
     records = start("record", "raw:usersock", "-g", "5", file, "--trust", "any")
     with Sender() as sender:
         sender.send(plain(b"one", b"two"), 5)
-    # It is in the file at once.
+    # Events are written to the file at once.
     wait_until(lambda: file.exists() and file.stat().st_size > 0 and heard(file) == [b"one", b"two"])
     code, _, said = end(records, number)
     assert code == 0
     assert said.startswith("nlbus: 2 events, ")
 
 
-def test_under_nohup_a_terminal_that_closes_is_no_end(start: Start, tmp_path: Path) -> None:
+def test_under_nohup_a_closed_terminal_does_not_end_the_command(start: Start, tmp_path: Path) -> None:
     ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         records = start("record", "route", tmp_path / "some.pcapng")
@@ -103,11 +103,11 @@ def test_under_nohup_a_terminal_that_closes_is_no_end(start: Start, tmp_path: Pa
     assert end(records, signal.SIGTERM)[0] == 0
 
 
-def test_what_was_recorded_is_kept_when_the_terminal_goes(tmp_path: Path) -> None:
+def test_a_closed_terminal_keeps_what_was_recorded(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     file = tmp_path / "links.parquet"
     terminal, its = pty.openpty()
-    # Who leads a session and opens a terminal hears of its end.
+    # A session leader that opens a terminal receives SIGHUP when it closes.
     command = [sys.executable, "-m", "nlbus", "record", "route", "-t", "link", str(file)]
     records = subprocess.Popen(
         ["sh", "-c", 'exec "$@" <"$0" >"$0" 2>"$0"', os.ttyname(its), *command],
@@ -129,7 +129,7 @@ def test_what_was_recorded_is_kept_when_the_terminal_goes(tmp_path: Path) -> Non
     assert set(parquet.read_table(file)["ifname"].to_pylist()) == {"va", "vb"}
 
 
-def test_killed_while_it_writes_it_leaves_whole_blocks(start: Start, tmp_path: Path) -> None:
+def test_a_kill_during_a_write_leaves_whole_blocks(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "killed.pcapng"
     records = start("record", "raw:usersock", "-g", "1", file)
     with Sender() as sender:
@@ -164,7 +164,7 @@ def test_an_existing_file_is_kept_unless_forced(start: Start, tmp_path: Path) ->
     assert (code, said) == (1, f"nlbus: recording to {tmp_path}/nowhere/x: No such file or directory\n")
 
 
-def test_what_cannot_be_joined_leaves_no_file(tmp_path: Path) -> None:
+def test_a_failed_join_leaves_no_file(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "nlbus", "record", "route", str(tmp_path / "x"), "-g", "100000"]
     done = subprocess.run(command, check=False, capture_output=True, cwd=ROOT)
     assert done.returncode == 1
@@ -176,7 +176,7 @@ def test_a_full_disk_is_an_error(start: Start) -> None:
     assert (code, said) == (1, "nlbus: recording to /dev/full: No space left on device\n")
 
 
-def test_stdout_into_replay_as_it_comes(start: Start, publisher: Publisher) -> None:
+def test_replay_reads_a_growing_capture_from_stdin(start: Start, publisher: Publisher) -> None:
     records = start("record", "bus", "-g", "1", "-")
     replays = start("replay", "-", stdin=records.stdout)
     out: IO[bytes] | None = replays.stdout
@@ -189,14 +189,14 @@ def test_stdout_into_replay_as_it_comes(start: Start, publisher: Publisher) -> N
 
 
 def end_of(process: "subprocess.Popen[bytes]", number: int) -> int:
-    """Without reading a stdout that somebody else reads."""
+    """Send the signal and wait, without reading a stdout that another process reads."""
     process.send_signal(number)
     assert process.stdout is not None
     process.stdout.close()
     return process.wait(30)
 
 
-def test_stdout_into_tshark(start: Start) -> None:
+def test_tshark_reads_a_capture_from_stdin(start: Start) -> None:
     tool = shutil.which("tshark")
     if tool is None:
         pytest.skip("no `tshark` command: install tshark")
@@ -214,7 +214,7 @@ def test_stdout_into_tshark(start: Start) -> None:
     assert out.count(b"Message type: Create network interface (16)") == 2
 
 
-def test_nobody_reads_stdout_any_more(start: Start, publisher: Publisher) -> None:
+def test_a_closed_stdout_ends_the_command_quietly(start: Start, publisher: Publisher) -> None:
     records = start("record", "bus", "-g", "1", "-")
     assert records.stdout is not None
     assert records.stdout.read(4) == b"\n\r\r\n"
@@ -224,7 +224,7 @@ def test_nobody_reads_stdout_any_more(start: Start, publisher: Publisher) -> Non
     assert b"Error" not in records.stderr.read()
 
 
-def test_on_a_terminal_there_is_progress(tmp_path: Path) -> None:
+def test_a_terminal_shows_progress(tmp_path: Path) -> None:
     file = tmp_path / "x.pcapng"
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "nlbus", "record", "bus", "-g", "1", str(file), "--seconds", "1.3"]
@@ -258,7 +258,7 @@ def test_on_a_terminal_there_is_progress(tmp_path: Path) -> None:
         ["listen", "route", "-t", "link", "-o", "arrow"],
     ],
 )
-def test_a_terminal_gets_no_bytes(args: list[str]) -> None:
+def test_no_binary_output_goes_to_a_terminal(args: list[str]) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "nlbus", *args]
     done = subprocess.run(command, check=False, stdout=theirs, stderr=subprocess.PIPE, cwd=ROOT, timeout=30)
@@ -276,7 +276,7 @@ def links(count: int) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["arrows", "parquet"])
-def test_a_table_by_the_name_of_the_file(suffix: str, start: Start, tmp_path: Path) -> None:
+def test_the_file_name_chooses_the_tables_format(suffix: str, start: Start, tmp_path: Path) -> None:
     polars = pytest.importorskip("polars")
     file = tmp_path / f"links.{suffix}"
     chosen = ("--table", "link", "--columns", "ifname,mtu", "--where", 'nl_op == new and ifname ~ "d*"')
@@ -292,7 +292,7 @@ def test_a_table_by_the_name_of_the_file(suffix: str, start: Start, tmp_path: Pa
     assert (code, said) == (1, f"nlbus: recording to {file}: File exists; --force overwrites it\n")
 
 
-def test_an_arrow_stream_is_read_while_it_grows_and_after_a_kill(start: Start, tmp_path: Path) -> None:
+def test_an_arrow_stream_is_readable_while_it_grows_and_after_a_kill(start: Start, tmp_path: Path) -> None:
     polars = pytest.importorskip("polars")
     file = tmp_path / "links.arrows"
     records = start("record", "route", file, "-t", "link", "--where", "nl_op == new")
@@ -306,7 +306,7 @@ def test_an_arrow_stream_is_read_while_it_grows_and_after_a_kill(start: Start, t
     assert {"d0", "d1"} <= {*there()}
 
 
-def test_many_files_of_a_table(start: Start, tmp_path: Path) -> None:
+def test_a_table_may_be_split_into_many_files(start: Start, tmp_path: Path) -> None:
     polars = pytest.importorskip("polars")
     args = ("-t", "link", "--columns", "ifname", "--roll-seconds", "0.2", "--count", "2")
     records = start("record", "route", tmp_path / "x.parquet", *args, "-w", "nl_op == new")
@@ -342,7 +342,7 @@ def test_wrong_usage_joins_nothing(args: list[str], words: str, tmp_path: Path) 
     assert not list(tmp_path.iterdir())
 
 
-def test_rows_in_every_format(start: Start, tmp_path: Path) -> None:
+def test_rows_are_recorded_in_every_format(start: Start, tmp_path: Path) -> None:
     polars = pytest.importorskip("polars")
     pcapng, arrows = tmp_path / "x.pcapng", tmp_path / "x.arrows"
     chosen = ("-t", "link", "--columns", "ifname,mtu", "-w", 'nl_op == new and ifname ~ "d*"')

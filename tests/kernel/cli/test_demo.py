@@ -1,4 +1,4 @@
-"""`nlbus demo`: its sums, what it leaves alone, and what it says where it may not run."""
+"""`nlbus demo`: its totals, its isolation, and its errors where it cannot run."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from nlbus.bench.native.compiling import PLACE
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = [sys.executable, "-m", "nlbus", "demo"]
-# "  1,2   12,345   1.2 M  A (1,2)   12,000   345   1.1 M  yes", the first three only where a stream begins.
+# "  1,2   12,345   1.2 M  A (1,2)   12,000   345   1.1 M  yes", the first three only in a stream's first row.
 ROW = re.compile(
     r"^ {2}(?:([\d,]+) +([\d,]+) +\S+ M)? +([ABC]) \(([\d,]+)\) +([\d,]+) +([\d,]+) +\S+ M  (.*)$"
 )
@@ -55,7 +55,7 @@ def check(done: subprocess.CompletedProcess[str]) -> None:
     assert re.search(r"^Python reaches \d\.\d\d of the C loop|^Skipped: ", out, re.MULTILINE)
 
 
-def test_the_demo_adds_up_and_leaves_this_network_alone() -> None:
+def test_the_demos_totals_add_up_and_this_network_is_unchanged() -> None:
     with Subscriber("route") as route, Subscriber("uevent") as uevent:
         check(demo())
         assert route.stats()["datagrams"] == 0
@@ -65,7 +65,7 @@ def test_the_demo_adds_up_and_leaves_this_network_alone() -> None:
 
 
 def test_the_demo_runs_in_a_user_namespace() -> None:
-    """As for an ordinary user: whoever lacks CAP_SYS_ADMIN is led through `unshare -Urnm`."""
+    """As an ordinary user: without CAP_SYS_ADMIN, the demo runs itself under `unshare -Urnm`."""
     if shutil.which("setpriv") is None:
         pytest.skip("needs the program setpriv, of util-linux, to give up CAP_SYS_ADMIN")
     prefix = ["setpriv", "--bounding-set=-sys_admin,-net_admin"]
@@ -81,7 +81,7 @@ def program(folder: Path, name: str, text: str) -> None:
     (folder / name).chmod(0o755)
 
 
-def test_where_it_may_not_make_namespaces_it_says_so(tmp_path: Path) -> None:
+def test_without_permission_for_namespaces_the_error_says_so(tmp_path: Path) -> None:
     program(tmp_path, "unshare", "echo 'unshare: unshare failed: Operation not permitted' >&2; exit 1")
     done = demo(PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     assert (done.returncode, done.stdout) == (1, "")
@@ -90,13 +90,13 @@ def test_where_it_may_not_make_namespaces_it_says_so(tmp_path: Path) -> None:
     assert "Run it as root, or enable user namespaces" in done.stderr
 
 
-def test_without_unshare_it_says_so(tmp_path: Path) -> None:
+def test_without_unshare_the_error_says_so(tmp_path: Path) -> None:
     done = demo(PATH=str(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
     assert "needs the program unshare" in done.stderr
 
 
-def test_the_stage_never_plays_in_its_callers_namespace() -> None:
+def test_the_stage_never_runs_in_its_callers_namespace() -> None:
     here = str(Path("/proc/thread-self/ns/net").readlink())
     done = subprocess.run(
         [sys.executable, "-m", "nlbus.cli.demo.stage", here],
@@ -110,7 +110,7 @@ def test_the_stage_never_plays_in_its_callers_namespace() -> None:
 
 
 def test_without_a_compiler_the_ratio_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(PLACE, raising=False)  # where another test of this process has compiled it
+    monkeypatch.delenv(PLACE, raising=False)  # another test of this process may have compiled it there
     for name in ("unshare", "true"):
         (tmp_path / name).symlink_to(shutil.which(name) or pytest.skip(f"needs the program {name}"))
     done = demo(PATH=str(tmp_path), CC="")

@@ -1,6 +1,6 @@
-"""What this kernel says of links, routes, connections, processes and so on: the decoder beside the reference.
+"""The decoder compared with the reference on this kernel's links, routes, connections, processes and so on.
 
-Every dump and event as it came, then spoilt.
+Every dump and event, first unchanged, then damaged.
 """
 
 import socket
@@ -23,7 +23,7 @@ from tests.support.schemas import Message, spoilt
 from tests.support.sockets import drain, run, track_connections
 
 Subscribe = Callable[..., Subscriber]
-SPOILT = 300  # messages a table
+SPOILT = 300  # messages per table
 TRACK_IPV6 = """table ip6 track { chain out {
     type filter hook output priority 0; ct state new,established accept;
 }; }"""
@@ -50,7 +50,7 @@ def heard(batches: Iterable[Batch]) -> list[Message]:
 
 
 def rows(schema: Schema, messages: Sequence[Message]) -> int:
-    """How many both decoders find; no byte of the kernel's is damaged or too short."""
+    """The number of rows that both decoders find; none of the kernel's messages is damaged or too short."""
     found = agree(schema, messages)
     assert not any(found.damaged)
     assert found.malformed == 0
@@ -62,7 +62,7 @@ def rows(schema: Schema, messages: Sequence[Message]) -> int:
     return len(found.rows)
 
 
-def test_dumps_of_route(netns: int) -> None:
+def test_dumps_of_route_decode_like_the_reference(netns: int) -> None:
     Scene().build()
     counts = {}
     for schema in schemas("route"):
@@ -70,11 +70,11 @@ def test_dumps_of_route(netns: int) -> None:
             try:
                 counts[schema.name] = rows(schema, dumped("route", schema))
             except KernelError:
-                counts[schema.name] = 0  # not of this kernel
+                counts[schema.name] = 0  # not supported by this kernel
     assert {name for name, count in counts.items() if count} >= {"link", "addr", "route", "neigh", "rule"}
 
 
-def test_events_of_route(subscribe: Subscribe) -> None:
+def test_events_of_route_decode_like_the_reference(subscribe: Subscribe) -> None:
     sub = subscribe("route")
     Scene().build()
     messages = heard(drain(sub, 0.1))
@@ -82,7 +82,7 @@ def test_events_of_route(subscribe: Subscribe) -> None:
     assert min(counts[name] for name in ("link", "addr", "route", "neigh", "rule")) > 0
 
 
-def test_connections(subscribe: Subscribe) -> None:
+def test_connections_decode_like_the_reference(subscribe: Subscribe) -> None:
     track_connections()
     run("nft", "-f", "-", text=TRACK_IPV6)
     sub = subscribe("conntrack")
@@ -100,7 +100,7 @@ def test_connections(subscribe: Subscribe) -> None:
     assert rows(table, heard(drain(sub, 0.1))) >= 4
 
 
-def test_processes(first_netns: None, subscribe: Subscribe) -> None:
+def test_processes_decode_like_the_reference(first_netns: None, subscribe: Subscribe) -> None:
     tried = probe(find("proc"))
     if tried is None or not tried.available:
         pytest.skip("this kernel has no process connector" if tried is None else tried.reason)

@@ -1,4 +1,4 @@
-"""Bad input and missing privileges: a clear error, or a counted drop, and the reader goes on."""
+"""Bad input and missing privileges: a clear error or a counted drop, and the reader continues."""
 
 import errno
 import resource
@@ -36,7 +36,7 @@ def sub(subscribe: Subscribe) -> Subscriber:
 
 
 GOOD = one_event(b"good", instance=1)
-# What is sent, and the counter that it moves, by one.
+# The datagram, and the counter that it increments by one.
 DROPPED = {
     "one byte": (b"\0", "malformed"),
     "cut in the netlink header": (GOOD[:15], "malformed"),
@@ -71,7 +71,7 @@ def test_a_bad_datagram_is_counted_once_and_the_good_ones_around_it_arrive(
     data, counter = DROPPED[name]
     kept = [b"good" * 2] if name == "trailing bytes" else []
     with Sender() as sender:
-        for copies in (1, 200):  # alone, and in the midst of a full arena
+        for copies in (1, 200):  # alone, and within a full arena
             before = sub.stats()
             instance = 10 + copies
             for i in range(copies):
@@ -89,11 +89,11 @@ def test_a_bad_datagram_is_counted_once_and_the_good_ones_around_it_arrive(
             expected = dict.fromkeys(moved, 0)
             expected[counter] = 1
             if name == "trailing bytes" and copies == 200:
-                expected["copies"] = 1  # its batch was fine, and comes the second time
+                expected["copies"] = 1  # its batch was valid and arrives a second time
             assert moved == expected
 
 
-def test_a_bad_message_in_a_chain_costs_itself_alone(sub: Subscriber) -> None:
+def test_a_bad_message_in_a_chain_affects_only_itself(sub: Subscriber) -> None:
     good = {"instance": 3, "dgram_seq": 0}
     with Sender() as sender:
         sender.send(
@@ -137,7 +137,7 @@ garbage = st.one_of(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(rubbish=st.lists(garbage, max_size=30), source=st.sampled_from(("bus", "raw:2")))
-def test_any_rubbish_among_good_events_stops_nothing(
+def test_rubbish_among_good_events_stops_nothing(
     subscribe: Subscribe, rubbish: list[bytes], source: str
 ) -> None:
     sub = subscribe(source, groups=1, on_loss="ignore")
@@ -175,12 +175,12 @@ def test_groups_that_the_bus_does_not_have_are_refused(groups: Any, publisher: P
         ("raw:99", "0 to 31"), ("raw:", "protocol"), ("", "bus"),
     ],
 )  # fmt: skip
-def test_an_unknown_source_is_named_with_what_was_meant(source: str, hint: str) -> None:
+def test_the_error_for_an_unknown_source_suggests_a_name(source: str, hint: str) -> None:
     with pytest.raises(UnknownSource, match=hint):
         Subscriber(source, groups=1)
 
 
-def test_an_unknown_group_is_named_with_what_was_meant() -> None:
+def test_the_error_for_an_unknown_group_suggests_a_name() -> None:
     with pytest.raises(UnknownSource, match="'link'"):
         Subscriber("route", groups="lnik")
     with pytest.raises(UnknownSource, match="numbers only"):
@@ -200,7 +200,7 @@ def test_an_event_type_that_does_not_fit_is_refused(publisher: Publisher, type_:
     [np.array([b"x", None], object), np.zeros((2, 2, 2)), np.zeros(2, [("a", "O")])],
     ids=["objects", "3-D", "field"],
 )
-def test_arrays_that_are_no_rows_of_plain_bytes_are_refused(publisher: Publisher, rows: Any) -> None:
+def test_arrays_without_plain_byte_rows_are_refused(publisher: Publisher, rows: Any) -> None:
     with pytest.raises(SchemaError):
         publisher.publish_many(rows, 1)
 
@@ -227,7 +227,7 @@ def test_records_of_a_dtype_that_does_not_fit_are_misfits_not_garbage(
 # Privileges
 
 
-def test_joining_without_the_privilege_names_it(child: Fork) -> None:
+def test_the_error_for_a_join_names_the_missing_privilege(child: Fork) -> None:
     def work() -> list[tuple[str, int | None, bool]]:
         said = []
         for source in ("bus", "raw:2"):
@@ -257,7 +257,7 @@ def test_publishing_and_listening_to_the_kernel_need_no_privilege(subscribe: Sub
     assert payloads(drain(sub)) == [b"no privilege"]
 
 
-def test_a_subscriber_without_the_privilege_keeps_its_groups_when_it_asks_for_more(child: Fork) -> None:
+def test_a_subscriber_without_the_privilege_keeps_its_groups_after_a_refused_join(child: Fork) -> None:
     def work() -> tuple[str, list[int], bytes]:
         with Subscriber("route", groups="link") as route:
             try:
@@ -293,13 +293,13 @@ def test_running_out_of_descriptors_is_a_kernel_error(child: Fork) -> None:
         ("raw:3", 1, "joining raw:3 (1): Protocol not supported; this kernel has no NETLINK_FIREWALL"),
     ],
 )
-def test_help_is_about_what_went_wrong(source: str, groups: int, words: str) -> None:
+def test_help_matches_the_error(source: str, groups: int, words: str) -> None:
     with pytest.raises(KernelError) as caught:
         Subscriber(source, groups=groups)
     assert caught.value.strerror == words
 
 
-def test_too_many_open_files_is_not_called_a_missing_privilege(child: Fork) -> None:
+def test_too_many_open_files_is_not_reported_as_a_missing_privilege(child: Fork) -> None:
     def work() -> list[str]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
         said = []
@@ -312,7 +312,7 @@ def test_too_many_open_files_is_not_called_a_missing_privilege(child: Fork) -> N
     assert not any("privilege" in said or "CAP_" in said for said in child(work).result())
 
 
-def test_fileno_without_a_descriptor_left_is_a_kernel_error(child: Fork) -> None:
+def test_fileno_without_a_free_descriptor_is_a_kernel_error(child: Fork) -> None:
     def work() -> str:
         sub = Subscriber("route", groups="link")
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
@@ -324,7 +324,7 @@ def test_fileno_without_a_descriptor_left_is_a_kernel_error(child: Fork) -> None
     assert child(work).result()
 
 
-def test_sources_tells_what_can_be_heard_here(child: Fork) -> None:
+def test_sources_lists_what_is_available_here(child: Fork) -> None:
     here = {source.name: source for source in nlbus.sources()}
     assert here["bus"].available
     assert here["route"].available

@@ -1,4 +1,4 @@
-"""After a fork: what the parent opened stays the parent's."""
+"""After a fork, the parent's objects stay the parent's."""
 
 import os
 import threading
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.timeout(30), pytest.mark.usefixtures("each_transport")
 
 
 def refusals(*calls: Callable[[], object]) -> list[str]:
-    """What each call says when it raises ClosedError; anything else is an error of the child's."""
+    """The message of each call's ClosedError; any other exception fails the child."""
     said = []
     for call in calls:
         try:
@@ -48,7 +48,7 @@ def test_a_subscriber_is_closed_in_the_child_and_open_in_the_parent(
     assert payloads([sub.recv(1)]) == [b"x"]
 
 
-def test_the_child_says_closed_even_if_a_thread_of_the_parent_was_receiving(
+def test_the_child_raises_closederror_even_if_a_thread_of_the_parent_was_receiving(
     subscribe: Subscribe, publisher: Publisher, child: Fork
 ) -> None:
     sub = subscribe(groups=1)
@@ -65,7 +65,7 @@ def test_the_child_says_closed_even_if_a_thread_of_the_parent_was_receiving(
 
     for said in child(work).result():
         assert "fork" in said
-    # The child closed its copy: the parent still waits, and does not spin.
+    # The child closed its copy: the parent still waits without spinning.
     before = time.thread_time(), time.process_time()
     time.sleep(0.2)
     assert time.process_time() - before[1] < 0.1
@@ -76,7 +76,7 @@ def test_the_child_says_closed_even_if_a_thread_of_the_parent_was_receiving(
     assert len(sub.recv(0)) == 0
 
 
-def test_a_child_that_closes_or_collects_leaves_the_parents_descriptor_quiet(
+def test_closing_or_collecting_in_the_child_does_not_wake_the_parent(
     subscribe: Subscribe, publisher: Publisher, child: Fork
 ) -> None:
     sub = subscribe(groups=1)
@@ -105,11 +105,11 @@ def test_a_publisher_is_closed_in_the_child_and_open_in_the_parent(subscribe: Su
         for said in child(work).result():
             assert "fork" in said
         pub.publish(b"after", 1)
-    # Once, and by the parent: the child had the same bytes pending.
+    # Sent once, by the parent: the child had the same bytes pending.
     assert payloads(drain(sub)) == [b"before", b"after"]
 
 
-def test_the_child_never_waits_for_a_lock_of_the_parents_threads(subscribe: Subscribe, child: Fork) -> None:
+def test_the_child_never_waits_for_a_lock_of_a_parents_thread(subscribe: Subscribe, child: Fork) -> None:
     sub = subscribe(groups=1)
     stop = threading.Event()
     with Publisher() as pub:
@@ -144,7 +144,9 @@ def test_the_child_never_waits_for_a_lock_of_the_parents_threads(subscribe: Subs
                 thread.join()
 
 
-def test_the_child_may_open_its_own(subscribe: Subscribe, publisher: Publisher, child: Fork) -> None:
+def test_the_child_may_open_its_own_subscriber(
+    subscribe: Subscribe, publisher: Publisher, child: Fork
+) -> None:
     sub = subscribe(groups=1)
 
     def work() -> list[bytes]:
@@ -165,7 +167,7 @@ def test_a_view_survives_in_the_child(subscribe: Subscribe, publisher: Publisher
     assert batch.payload(0) == b"kept"
 
 
-def test_what_cannot_be_opened_in_the_child_closes_nothing_of_its_own(child: Fork) -> None:
+def test_a_failed_open_in_the_child_closes_none_of_its_descriptors(child: Fork) -> None:
     def work() -> bool:
         for wrong in (-1, 1 << 70):
             with pytest.raises(OverflowError):

@@ -1,4 +1,4 @@
-"""What the kernel counts: drops, fill and high-water mark, growth, and the sentinel, on real sources."""
+"""The kernel's counters on real sources: drops, fill and high-water mark, buffer growth, and the sentinel."""
 
 import os
 import socket
@@ -33,7 +33,7 @@ Subscribe = Callable[..., Subscriber]
 
 
 def netlink_sockets(protocol: int) -> set[int]:
-    """The descriptors of this process that are netlink sockets of this protocol."""
+    """This process's descriptors of netlink sockets of this protocol."""
     found = set()
     for entry in list(Path("/proc/self/fd").iterdir()):
         if not entry.is_socket():
@@ -45,7 +45,7 @@ def netlink_sockets(protocol: int) -> set[int]:
 
 
 def sentinel_of(subscriber: Subscriber) -> socket.socket:
-    """Its sentinel, the second of its sockets, by another descriptor."""
+    """The subscriber's sentinel, its second socket, through another descriptor."""
     for fd in netlink_sockets(subscriber._source.protocol):
         one = socket.socket(fileno=os.dup(fd))
         portid, groups = one.getsockname()
@@ -56,7 +56,7 @@ def sentinel_of(subscriber: Subscriber) -> socket.socket:
 
 
 def raise_error(subscriber: Subscriber) -> None:
-    """Let the kernel raise ENOBUFS on the sentinel, as netlink_set_err() does: here by an overrun."""
+    """Make the kernel raise ENOBUFS on the sentinel, as netlink_set_err() does; here by an overrun."""
     with sentinel_of(subscriber) as sentinel:
         sentinel.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
         sentinel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
@@ -67,7 +67,7 @@ def raise_error(subscriber: Subscriber) -> None:
 # -- the sentinel -----------------------------------------------------------------------------------
 
 
-def test_an_event_that_the_kernel_could_not_build_is_a_loss(subscribe: Subscribe) -> None:
+def test_an_event_that_the_kernel_failed_to_build_is_a_loss(subscribe: Subscribe) -> None:
     sub = subscribe("route", groups="link", on_loss="ignore")
     before = time.time_ns()
     raise_error(sub)
@@ -89,7 +89,7 @@ def test_the_sentinels_error_makes_the_subscriber_ready(subscribe: Subscribe) ->
     raise_error(sub)
     while len(sub.recv(0)):
         pass
-    while nlbus.wait([sub], 0):  # each of them is told, and cleared
+    while nlbus.wait([sub], 0):  # each error is reported and cleared
         assert sub.recv(0).loss.unbuilt or not nlbus.wait([sub], 0)
     assert sub.stats()["unbuilt"] >= 1
 
@@ -99,9 +99,7 @@ def test_a_waiting_receive_is_woken_by_the_sentinel(subscribe: Subscribe) -> Non
     with sentinel_of(sub) as sentinel:
         sentinel.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
         sentinel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-        sentinel.setsockopt(
-            SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, LINK_GROUP
-        )  # of which the subscriber is no member
+        sentinel.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, LINK_GROUP)  # the subscriber is no member
         for _ in range(3):
             ip("link set lo up", "link set lo down")
     batch = sub.recv(5)
@@ -110,14 +108,14 @@ def test_a_waiting_receive_is_woken_by_the_sentinel(subscribe: Subscribe) -> Non
     assert "could not build" in str(batch.loss)
 
 
-def test_on_loss_raise_tells_of_unbuilt_events(subscribe: Subscribe) -> None:
+def test_on_loss_raise_reports_unbuilt_events(subscribe: Subscribe) -> None:
     sub = subscribe("route", groups="link", on_loss="raise")
     raise_error(sub)
     with pytest.raises(LossError, match="could not build"):
         drain(sub, 0.1)
 
 
-def test_the_sentinel_keeps_to_the_groups_and_queues_nothing(subscribe: Subscribe) -> None:
+def test_the_sentinel_follows_the_groups_and_queues_nothing(subscribe: Subscribe) -> None:
     sub = subscribe("route", groups="link")
     with sentinel_of(sub) as sentinel:
         sub.join(["neigh", "ipv6_mcaddr"])
@@ -131,10 +129,10 @@ def test_the_sentinel_keeps_to_the_groups_and_queues_nothing(subscribe: Subscrib
     assert len(sub.recv(1))
 
 
-def test_sources_whose_kernel_never_reports_have_no_sentinel(subscribe: Subscribe) -> None:
+def test_sources_whose_kernel_code_never_reports_errors_have_no_sentinel(subscribe: Subscribe) -> None:
     before = netlink_sockets(15) | netlink_sockets(2)
     subscribe("uevent")
-    subscribe("bus", groups=1, transport="usersock")  # in "auto", uevents would tell of the module
+    subscribe("bus", groups=1, transport="usersock")  # "auto" would listen to uevents for the module
     assert len((netlink_sockets(15) | netlink_sockets(2)) - before) == 2
 
 
@@ -149,7 +147,7 @@ def test_closing_closes_the_sentinel(subscribe: Subscribe) -> None:
 # -- fill, high-water mark, growth --------------------------------------------------------------------
 
 
-def test_fill_and_high_water_mark(subscribe: Subscribe) -> None:
+def test_stats_have_fill_and_high_water_mark(subscribe: Subscribe) -> None:
     sub = subscribe("route", groups="link")
     assert (sub.stats()["buffer_used"], sub.stats()["buffer_peak"]) == (0, 0)
     for _ in range(20):
@@ -162,7 +160,7 @@ def test_fill_and_high_water_mark(subscribe: Subscribe) -> None:
     assert sub.stats()["buffer_peak"] == queued
 
 
-def test_the_high_water_mark_counts_what_nobody_looked_at(subscribe: Subscribe) -> None:
+def test_the_high_water_mark_counts_fills_between_receives(subscribe: Subscribe) -> None:
     sub = subscribe("raw:2", groups=1)
     with Sender() as sender:
         for _ in range(100):
@@ -172,7 +170,7 @@ def test_the_high_water_mark_counts_what_nobody_looked_at(subscribe: Subscribe) 
     assert 100 * 600 < sub.stats()["buffer_peak"] <= queued
 
 
-def test_an_overrun_is_the_high_water_mark(subscribe: Subscribe) -> None:
+def test_an_overrun_sets_the_high_water_mark(subscribe: Subscribe) -> None:
     sub = subscribe("raw:2", groups=1, buffer_events=4, on_loss="ignore")
     with Sender() as sender:
         for _ in range(100):
@@ -181,10 +179,10 @@ def test_an_overrun_is_the_high_water_mark(subscribe: Subscribe) -> None:
     stats = sub.stats()
     assert stats["buffer_peak"] >= stats["buffer_size"]
     assert stats["dropped"] == proc_netlink(sub).drops > 0
-    assert stats["buffer_grown"] == 0, "a buffer that was asked for stays as it is"
+    assert stats["buffer_grown"] == 0, "a requested buffer size stays"
 
 
-def test_the_default_buffer_grows_after_an_overrun_and_not_without_end(
+def test_the_default_buffer_grows_after_an_overrun_up_to_a_limit(
     subscribe: Subscribe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nlbus.bus.options.DEFAULT_BUFFER", 1 << 16)
@@ -221,13 +219,13 @@ def test_overruns_of_route_are_counted_as_the_kernel_counts_them(subscribe: Subs
     assert len(sub.recv(1)), "it goes on after an overrun"
 
 
-def test_a_dropped_datagram_larger_than_all_that_came_is_told_with_them(subscribe: Subscribe) -> None:
+def test_a_drop_larger_than_all_received_datagrams_is_reported_with_them(subscribe: Subscribe) -> None:
     sub = subscribe("raw:2", groups=1, buffer_events=24, on_loss="ignore")
     assert not len(sub.recv(0))
     with Sender() as sender:
         for dropped in (1, 2, 3):
             sender.send(plain(b"x"))
-            sender.send(plain(b"x" * 30_000))  # more than the buffer: taken only where it is empty
+            sender.send(plain(b"x" * 30_000))  # larger than the buffer: accepted only if empty
             assert proc_netlink(sub).drops == dropped
             [ready] = nlbus.wait([sub], 1)
             batch = ready.recv(0)
@@ -235,7 +233,7 @@ def test_a_dropped_datagram_larger_than_all_that_came_is_told_with_them(subscrib
     assert nlbus.wait([sub], 0) == []
 
 
-def test_a_gap_explains_the_dropped_datagram_that_it_came_of(subscribe: Subscribe) -> None:
+def test_a_gap_explains_the_dropped_datagram_that_caused_it(subscribe: Subscribe) -> None:
     sub = subscribe(groups=1, buffer_events=48, on_loss="ignore")
     assert not len(sub.recv(0))
     with Sender() as sender:
@@ -250,19 +248,19 @@ def test_a_gap_explains_the_dropped_datagram_that_it_came_of(subscribe: Subscrib
     assert (stats["lost"], stats["dropped"], stats["open"]) == (1, 1, 0)
 
 
-def test_drops_are_looked_for_however_calm_it_is(subscribe: Subscribe) -> None:
+def test_drops_are_checked_even_without_pressure(subscribe: Subscribe) -> None:
     sub = subscribe("route", groups="link", on_loss="ignore")
     assert not len(sub.recv(0))
     raise_error(sub)
     sub.recv(0)
     give_up = time.monotonic() + 5
-    while not sub.stats()["unbuilt"]:  # each receive brings something, and empties the queue
+    while not sub.stats()["unbuilt"]:  # each receive returns something and empties the queue
         assert time.monotonic() < give_up
         ip("link set lo up", "link set lo down")
         assert len(sub.recv(0))
 
 
-def test_a_buffer_does_not_shrink_with_the_privileges(
+def test_a_buffer_does_not_shrink_when_privileges_are_dropped(
     child: Callable[..., Child], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nlbus.bus.options.DEFAULT_BUFFER", 1 << 20)

@@ -1,4 +1,4 @@
-"""Views outlive what they came from, and nothing is left behind."""
+"""Views outlive the objects they came from, and nothing leaks."""
 
 import gc
 import os
@@ -34,9 +34,9 @@ def ticks(count: int) -> "np.ndarray[tuple[int], np.dtype[np.void]]":
     return rows
 
 
-def test_views_live_on_when_batch_and_subscriber_are_gone(publisher: Publisher) -> None:
+def test_views_outlive_their_batch_and_subscriber(publisher: Publisher) -> None:
     sub = Subscriber(groups=3)
-    for _ in range(2):  # the second time without a copy
+    for _ in range(2):  # the second batch is not copied
         publisher.publish_many(ticks(20_000), topic=TICK)
         [batch] = drain(sub)
     records = batch.records(TICK)
@@ -46,7 +46,7 @@ def test_views_live_on_when_batch_and_subscriber_are_gone(publisher: Publisher) 
     sub.close()
     del sub, batch
     gc.collect()
-    with Subscriber(groups=3) as other:  # which takes fresh memory
+    with Subscriber(groups=3) as other:  # which allocates fresh memory
         publisher.publish_many(np.full(20_000, 255, "u1"), 3)
         drain(other)
     assert (records.tobytes(), data.tobytes()) == wanted
@@ -54,9 +54,7 @@ def test_views_live_on_when_batch_and_subscriber_are_gone(publisher: Publisher) 
     assert len(messages) > 1
 
 
-def test_a_batch_that_is_kept_is_never_overwritten_by_later_ones(
-    subscribe: Subscribe, publisher: Publisher
-) -> None:
+def test_a_kept_batch_is_never_overwritten_by_later_ones(subscribe: Subscribe, publisher: Publisher) -> None:
     sub = subscribe(groups=3)
     kept = []
     for i in range(40):
@@ -69,7 +67,7 @@ def test_a_batch_that_is_kept_is_never_overwritten_by_later_ones(
         assert records["id"].tolist() == list(range(5000))
 
 
-def test_memory_is_given_back_when_the_last_view_dies(subscribe: Subscribe, publisher: Publisher) -> None:
+def test_memory_is_freed_with_the_last_view(subscribe: Subscribe, publisher: Publisher) -> None:
     sub = subscribe(groups=3)
     kept = []
     for _ in range(11):  # the first one was copied
@@ -83,7 +81,7 @@ def test_memory_is_given_back_when_the_last_view_dies(subscribe: Subscribe, publ
     assert sub.stats()["memory"] == 0
 
 
-def test_many_batches_leave_no_python_objects_and_no_memory_behind(
+def test_many_batches_leak_no_python_objects_and_no_memory(
     subscribe: Subscribe, publisher: Publisher
 ) -> None:
     sub, raw = subscribe(groups=3), subscribe("raw:2", groups=3)
@@ -107,11 +105,11 @@ def test_many_batches_leave_no_python_objects_and_no_memory_behind(
     blocks, memory = sys.getallocatedblocks(), rss()
     rounds(1000)
     gc.collect()
-    assert sys.getallocatedblocks() - blocks < 500  # caches of the interpreter; a leak is one a round
+    assert sys.getallocatedblocks() - blocks < 500  # caches of the interpreter; a leak would be one per round
     assert rss() - memory < 8 << 20
 
 
-def test_losses_and_errors_leave_nothing_behind(subscribe: Subscribe, publisher: Publisher) -> None:
+def test_losses_and_errors_leak_nothing(subscribe: Subscribe, publisher: Publisher) -> None:
     sub = subscribe(groups=3, buffer_events=5, on_loss="ignore")
 
     def rounds(count: int) -> None:
@@ -131,7 +129,7 @@ def test_losses_and_errors_leave_nothing_behind(subscribe: Subscribe, publisher:
     assert sys.getallocatedblocks() - before < 300
 
 
-def test_allocations_a_batch_do_not_grow_with_the_messages_in_it(subscribe: Subscribe) -> None:
+def test_allocations_per_batch_do_not_grow_with_its_messages(subscribe: Subscribe) -> None:
     raw = subscribe("raw:2", groups=1)
 
     def allocations(chain: int) -> int:
@@ -155,7 +153,7 @@ def test_allocations_a_batch_do_not_grow_with_the_messages_in_it(subscribe: Subs
     assert many <= few + 5
 
 
-def test_opening_and_closing_leaves_no_descriptors_threads_or_cycles() -> None:
+def test_opening_and_closing_leaks_no_descriptors_threads_or_cycles() -> None:
     def cycle() -> None:
         sub, pub = Subscriber(groups=1), Publisher(linger=0.01)
         sub.fileno()
@@ -178,7 +176,7 @@ def test_opening_and_closing_leaves_no_descriptors_threads_or_cycles() -> None:
         gc.enable()
 
 
-def test_what_is_dropped_without_close_is_closed_and_warns_of_nothing(publisher: Publisher) -> None:
+def test_objects_dropped_without_close_are_closed_without_a_warning(publisher: Publisher) -> None:
     fds = descriptors()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -191,7 +189,7 @@ def test_what_is_dropped_without_close_is_closed_and_warns_of_nothing(publisher:
     assert descriptors() == fds
 
 
-def test_a_failed_opening_leaves_no_descriptors() -> None:
+def test_a_failed_constructor_leaks_no_descriptors() -> None:
     fds = descriptors()
     for _ in range(10):
         with pytest.raises(OSError, match="33"):

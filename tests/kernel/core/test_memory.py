@@ -1,4 +1,4 @@
-"""Memory: bounded whatever comes, and as many allocations for a full datagram as for a short one."""
+"""Memory: bounded under any input; a full datagram takes as many allocations as a short one."""
 
 import ctypes
 import gc
@@ -20,7 +20,7 @@ GROUP = 3
 EVENT = np.dtype([("id", "<u8"), ("rest", "<u8", (7,))])
 HEAD = 96  # nlmsghdr and nlbus_batch
 PACKED = (32_448 - HEAD) // EVENT.itemsize
-ARENA_SLACK = 4 << 20  # one batch more than max_memory, with its rows
+ARENA_SLACK = 4 << 20  # one batch beyond max_memory, with its rows
 DATAGRAMS = 16
 
 
@@ -31,7 +31,7 @@ def numbered(start: int, count: int) -> np.ndarray:
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory."""
+    """Resident bytes of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -46,7 +46,7 @@ class Malloc(ctypes.Structure):
 
 
 def malloced() -> int:
-    """Bytes that are allocated from the C library, by the core or anyone."""
+    """Bytes allocated with the C library's malloc in the whole process."""
     mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None)
     if mallinfo2 is None:
         pytest.skip("no mallinfo2: needs glibc 2.33")
@@ -56,7 +56,7 @@ def malloced() -> int:
 
 
 def look(sub: Subscriber) -> tuple[Batch, list[np.ndarray]]:
-    """A batch with all its arrays."""
+    """Receive a batch; returns it with all its arrays."""
     batch = sub.recv(timeout=1)
     arrays = [batch.messages, batch.records(EVENT)]
     assert len(arrays[1]) == len(batch) > 0
@@ -83,13 +83,11 @@ PER = {"raw:2": (1, 16, 512), "bus": (1, 16, 505)}
 
 
 @pytest.mark.parametrize("source", ["raw:2", "bus"])
-def test_allocations_do_not_depend_on_the_messages_a_datagram_holds(
-    subscribe: Subscribe, source: str
-) -> None:
+def test_allocations_do_not_depend_on_the_messages_per_datagram(subscribe: Subscribe, source: str) -> None:
     def count(per: int) -> tuple[int, int]:
-        """Blocks and traces that one batch and its arrays hold: Python's, numpy's and the core's objects."""
+        """Memory blocks and traces of one batch and its arrays: objects of Python, numpy and the core."""
         with subscribe(source, groups=GROUP) as sub:
-            # Twice to learn the size and fill all caches.
+            # Twice, to learn the size and fill all caches.
             for _ in range(3):
                 FILLS[source](per)
                 batch, arrays = look(sub)
@@ -108,14 +106,14 @@ def test_allocations_do_not_depend_on_the_messages_a_datagram_holds(
             return blocks, traces
 
     counts = [count(per) for per in PER[source]]
-    # Numbers above 255 are objects too: a few more or less.
+    # Numbers above 255 are objects, too: a few more or less.
     for what in zip(*counts, strict=True):
         assert max(what) - min(what) <= 8, counts
         assert max(what) < 64, counts
 
 
 @pytest.mark.parametrize("source", ["raw:2", "bus"])
-def test_a_large_batch_takes_nothing_from_malloc(subscribe: Subscribe, source: str) -> None:
+def test_a_large_batch_allocates_nothing_with_malloc(subscribe: Subscribe, source: str) -> None:
     sub = subscribe(source, groups=GROUP)
     for _ in range(4):
         FILLS[source](PER[source][-1])
@@ -127,11 +125,11 @@ def test_a_large_batch_takes_nothing_from_malloc(subscribe: Subscribe, source: s
             pass
         del kept
     assert size > 400_000
-    # On the bus, `messages` is made on demand: a row a datagram.
+    # On the bus, `messages` is made on demand: one row per datagram.
     assert grown < 16_384
 
 
-# A reader that does not read
+# A reader that stops reading
 
 
 def test_an_unread_subscriber_holds_its_buffer_and_no_more(subscribe: Subscribe) -> None:
@@ -148,7 +146,7 @@ def test_an_unread_subscriber_holds_its_buffer_and_no_more(subscribe: Subscribe)
         assert stats["buffer_used"] <= stats["buffer_size"] <= 2_000_000
         assert stats["memory"] == 0
         assert grown < 2 << 20
-        # And nothing is silent: what was queued comes, what was not is counted at the next sign of life.
+        # Nothing is silent: queued events are delivered, dropped ones are counted with the next datagram.
         delivered = lost = 0
         while batch := sub.recv(0):
             delivered += len(batch)
@@ -160,10 +158,10 @@ def test_an_unread_subscriber_holds_its_buffer_and_no_more(subscribe: Subscribe)
     assert delivered + lost == count + 1000 + 1
 
 
-# A user who keeps
+# A user who keeps batches
 
 
-def test_kept_batches_reach_max_memory_then_dropping_them_frees_it(
+def test_kept_batches_reach_max_memory_and_dropping_them_frees_it(
     subscribe: Subscribe, publisher: Publisher
 ) -> None:
     limit = 8 << 20
@@ -178,7 +176,7 @@ def test_kept_batches_reach_max_memory_then_dropping_them_frees_it(
         for _ in range(100):
             publisher.publish_many(numbered(sent, bunch), groups=GROUP)
             sent += bunch
-            # The batch goes, the view stays: it alone holds the memory.
+            # The batch is dropped; the view alone keeps the memory.
             while batch := sub.recv(0):
                 kept.append(batch.records(EVENT))
                 seen += len(batch)
@@ -200,7 +198,7 @@ def test_kept_batches_reach_max_memory_then_dropping_them_frees_it(
     assert seen == sent
 
 
-def test_what_is_viewed_is_never_overwritten(subscribe: Subscribe, publisher: Publisher) -> None:
+def test_viewed_memory_is_never_overwritten(subscribe: Subscribe, publisher: Publisher) -> None:
     sub = subscribe("bus", groups=GROUP)
     kept: list[tuple[int, np.ndarray, np.ndarray]] = []
     seen = 0
@@ -209,7 +207,7 @@ def test_what_is_viewed_is_never_overwritten(subscribe: Subscribe, publisher: Pu
         while batch := sub.recv(0):
             if turn % 10 == 0:
                 records = batch.records(EVENT)
-                # A view of a view of a view holds it too.
+                # A view of a view of a view keeps it, too.
                 kept.append((seen, records[1:][::2]["id"], batch.messages["length"]))
             seen += len(batch)
     del batch
@@ -220,7 +218,7 @@ def test_what_is_viewed_is_never_overwritten(subscribe: Subscribe, publisher: Pu
         assert not ids.flags.writeable
 
 
-def test_memory_without_views_is_used_again(subscribe: Subscribe, publisher: Publisher) -> None:
+def test_memory_without_views_is_reused(subscribe: Subscribe, publisher: Publisher) -> None:
     sub = subscribe("bus", groups=GROUP)
     events = numbered(0, 64 * PACKED)
     before = 0

@@ -1,4 +1,4 @@
-"""raw:2 against plain senders: scatter receive, its predictions, and the arrays of a batch."""
+"""raw:2 with plain senders: scatter receive, its predictions, and the arrays of a batch."""
 
 from collections.abc import Callable
 
@@ -50,7 +50,7 @@ def test_single_uniform_messages_are_one_strided_view_too(raw: Subscriber) -> No
     assert np.shares_memory(records, batch.data)
 
 
-def test_payloads_of_several_lengths_are_gathered_and_misfits_counted(raw: Subscriber) -> None:
+def test_payloads_of_several_lengths_are_copied_and_misfits_counted(raw: Subscriber) -> None:
     chains = [[payload(n, i) for n in (8, 20, 8, 0, 33, 8)] for i in range(40)]
     with Sender() as sender:
         for chain in chains:
@@ -67,7 +67,7 @@ def test_payloads_of_several_lengths_are_gathered_and_misfits_counted(raw: Subsc
     assert batch.misfits == 40 * 5
 
 
-def test_records_of_no_message_that_fits_are_none_and_all_are_misfits(raw: Subscriber) -> None:
+def test_without_a_matching_message_there_are_no_records_and_all_are_misfits(raw: Subscriber) -> None:
     with Sender() as sender:
         sender.send(plain(b"12345678", b"12345678"))
     [batch] = drain(raw)
@@ -75,7 +75,7 @@ def test_records_of_no_message_that_fits_are_none_and_all_are_misfits(raw: Subsc
     assert batch.misfits == 2
 
 
-def test_records_of_one_type_or_group_only(raw: Subscriber) -> None:
+def test_records_can_be_limited_to_one_type_or_group(raw: Subscriber) -> None:
     with Sender() as sender:
         for group in (1, 5, 32):
             for kind in (0x20, 0x21, 3):
@@ -90,7 +90,7 @@ def test_records_of_one_type_or_group_only(raw: Subscriber) -> None:
     assert batch.misfits == 0
 
 
-def test_messages_say_where_what_from_whom_and_by_which_group(raw: Subscriber) -> None:
+def test_messages_have_offset_type_sender_and_group(raw: Subscriber) -> None:
     with Sender() as sender:
         sender.send(
             reference.kernel_chain(
@@ -107,7 +107,7 @@ def test_messages_say_where_what_from_whom_and_by_which_group(raw: Subscriber) -
         assert rows["length"].tolist() == [3, 0]
         assert rows["group"].tolist() == [32, 32]
         assert rows["nsid"].tolist() == [-1, -1]
-        # By the kernel's word, whatever nlmsg_pid claims.
+        # From the kernel's metadata, whatever nlmsg_pid claims.
         assert rows["portid"].tolist() == [sender.portid] * 2
     at = rows["offset"][0]
     assert batch.data[at : at + 3].tobytes() == b"abc"
@@ -166,7 +166,9 @@ def test_nothing_is_truncated_below_the_spill(raw: Subscriber) -> None:
     assert raw.stats()["truncated"] == 0
 
 
-def test_what_exceeds_the_spill_is_cut_and_counted_and_the_reader_goes_on(raw: Subscriber) -> None:
+def test_a_datagram_beyond_the_spill_is_truncated_and_counted_and_the_reader_continues(
+    raw: Subscriber,
+) -> None:
     with Sender() as sender:
         sender.room(2 * SPILL)
         sender.send(plain(b"small", payload(SPILL + 8192), b"never seen"))
@@ -182,7 +184,7 @@ def test_what_exceeds_the_spill_is_cut_and_counted_and_the_reader_goes_on(raw: S
 @pytest.mark.parametrize("beyond", range(-2, 3))
 def test_the_slot_and_its_spill_hold_their_sum_and_no_byte_more(beyond: int, subscribe: Subscribe) -> None:
     raw = subscribe("raw:2", groups=(1,))
-    whole = plain(payload(2048 + SPILL + beyond - 16))  # of a first receive: what FIRST_GUESS and SPILL say
+    whole = plain(payload(2048 + SPILL + beyond - 16))  # first receive: FIRST_GUESS and SPILL
     with Sender() as sender:
         sender.room(2 * SPILL)
         sender.send(whole)
@@ -216,7 +218,7 @@ def test_arrays_of_a_batch_cannot_be_written(raw: Subscriber) -> None:
             array[0] = array[1]
 
 
-def test_payload_counts_from_either_end_and_knows_its_bounds(raw: Subscriber) -> None:
+def test_payload_takes_negative_indices_and_checks_bounds(raw: Subscriber) -> None:
     with Sender() as sender:
         sender.send(plain(b"a", b"", b"ccc"))
     [batch] = drain(raw)
@@ -226,7 +228,7 @@ def test_payload_counts_from_either_end_and_knows_its_bounds(raw: Subscriber) ->
             batch.payload(i)
 
 
-def test_select_and_copy_of_plain_messages(raw: Subscriber) -> None:
+def test_select_and_copy_work_on_plain_messages(raw: Subscriber) -> None:
     with Sender() as sender:
         for i in range(30):
             sender.send(plain(*[payload(10 * i, j) for j in range(3)]), (1, 5, 32)[i % 3])
@@ -266,7 +268,7 @@ def test_an_empty_batch_has_empty_arrays(raw: Subscriber) -> None:
     assert len(batch.copy()) == len(batch.select([1])) == 0
 
 
-def test_from_datagrams_gives_what_a_live_subscriber_gives(raw: Subscriber) -> None:
+def test_from_datagrams_gives_the_same_as_a_live_subscriber(raw: Subscriber) -> None:
     datagrams = [
         plain(*(payload(n, i) for i in range(5)))[: -1 if n % 3 == 0 else None] for n in range(1, 200, 7)
     ]
@@ -287,7 +289,7 @@ def test_records_of_objects_or_of_nothing_are_refused(raw: Subscriber, dtype: ob
         raw.recv(0).records(dtype)  # type: ignore[arg-type]
 
 
-def test_batches_still_in_use_end_in_arenafull_and_nothing_received_is_lost(subscribe: Subscribe) -> None:
+def test_too_many_kept_batches_raise_arenafull_and_nothing_received_is_lost(subscribe: Subscribe) -> None:
     raw = subscribe("raw:2", groups=1, max_memory=1 << 20)
     wanted = [payload(8000, i) for i in range(300)]
     with Sender() as sender:
@@ -305,14 +307,14 @@ def test_batches_still_in_use_end_in_arenafull_and_nothing_received_is_lost(subs
 
 
 def payloads_one_by_one(subscriber: Subscriber) -> list[bytes]:
-    """Batches are let go as they come."""
+    """The payloads; batches are released as they come."""
     got: list[bytes] = []
     while batch := subscriber.recv(timeout=0):
         got += payloads([batch])
     return got
 
 
-def test_a_subscriber_that_nobody_reads_holds_its_buffer_and_no_more(subscribe: Subscribe) -> None:
+def test_an_unread_subscriber_holds_its_buffer_and_no_more(subscribe: Subscribe) -> None:
     raw = subscribe("raw:2", groups=1, buffer_events=100)
     with Sender() as sender:
         for _ in range(1000):
@@ -324,7 +326,7 @@ def test_a_subscriber_that_nobody_reads_holds_its_buffer_and_no_more(subscribe: 
     assert sum(map(len, got)) + sum(b.loss.datagrams for b in got) == 1000
 
 
-def test_a_unicast_reaches_who_hears_raw_messages(raw: Subscriber) -> None:
+def test_a_unicast_reaches_a_raw_subscriber(raw: Subscriber) -> None:
     with Sender() as sender:
         sender.unicast(plain(b"to you"), raw._receiver.portid)
     [batch] = drain(raw)

@@ -1,4 +1,4 @@
-"""The model of what a datagram costs, beside what the kernel charges."""
+"""The model of a datagram's memory cost, compared with the kernel's charge."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,9 @@ def test_the_model_knows_the_slab_steps(length: int, cost: int) -> None:
 
 
 @pytest.mark.parametrize("copies", [1, 7])
-def test_the_kernel_charges_what_the_model_says(subscribe: Callable[..., Subscriber], copies: int) -> None:
+def test_the_kernel_charges_what_the_model_computes(
+    subscribe: Callable[..., Subscriber], copies: int
+) -> None:
     raw = subscribe("raw:2", groups=1)
     wrong = {}
     with Sender() as sender:
@@ -41,7 +43,7 @@ def test_the_kernel_charges_what_the_model_says(subscribe: Callable[..., Subscri
     assert not wrong
 
 
-def test_several_listeners_are_charged_each(subscribe: Callable[..., Subscriber]) -> None:
+def test_each_of_several_listeners_is_charged(subscribe: Callable[..., Subscriber]) -> None:
     raws = [subscribe("raw:2", groups=1) for _ in range(5)]
     with Sender() as sender:
         sender.send(payload(5000))

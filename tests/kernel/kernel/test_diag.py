@@ -1,4 +1,4 @@
-"""Every netlink socket of the machine, beside what the sockets themselves and /proc/net/netlink say."""
+"""Every netlink socket of the machine, compared with the sockets themselves and /proc/net/netlink."""
 
 import json
 import logging
@@ -31,14 +31,14 @@ def inode(netns: str) -> int:
 
 
 def row(sub: Subscriber, found: list[NetlinkSocket], netns: str = "") -> NetlinkSocket:
-    """The subscriber's own, in this namespace: elsewhere, another socket may have the same portid."""
+    """The subscriber's own row in this namespace; sockets elsewhere may have the same portid."""
     mine = (sub._source.protocol, portid(sub), inode(netns or here()))
     (one,) = [s for s in found if (s.protocol, s.portid, s.netns) == mine]
     return one
 
 
 def overrun(sub: Subscriber, publisher: Publisher) -> None:
-    """Full, and dropping; the drops are known to the subscriber too."""
+    """Overflow the subscriber's buffer, and let the subscriber count the drops."""
     for _ in range(50):
         publisher.publish(b"x", 3)
     sub.recv(0)
@@ -48,8 +48,8 @@ def overrun(sub: Subscriber, publisher: Publisher) -> None:
 
 @pytest.fixture
 def full(subscribe: Subscribe) -> Subscriber:
-    # The publisher first: the first socket of a protocol gets the pid as its portid. And closed
-    # at once: when it is idle, it sends a heartbeat, which is dropped and counted too.
+    # The publisher first: the first socket of a protocol gets the pid as its portid. It is closed at
+    # once: an idle publisher sends a heartbeat, which is dropped and counted, too.
     with Publisher() as publisher:
         sub = subscribe(groups=(3, 9), buffer_events=10, on_loss="ignore")
         overrun(sub, publisher)
@@ -80,13 +80,13 @@ def test_a_subscriber_is_found_with_its_groups_also_above_32(subscribe: Subscrib
         ("genl:nlctrl", "notify", ("nlctrl:notify",)),
     ],
 )
-def test_groups_have_the_names_of_whichever_source_knows_them(
+def test_groups_have_the_names_of_the_source_that_knows_them(
     subscribe: Subscribe, source: str, groups: Any, names: tuple[str, ...]
 ) -> None:
     assert row(subscribe(source, groups), nlbus.netlink_sockets(here=True)).group_names == names
 
 
-def test_fill_and_drops_are_the_kernels_and_the_subscribers(full: Subscriber) -> None:
+def test_fill_and_drops_equal_the_kernels_and_the_subscribers(full: Subscriber) -> None:
     one = row(full, nlbus.netlink_sockets(here=True))
     kernel, stats = proc_netlink(full), full.stats()
     assert one.groups.mask == kernel.groups == full.groups.mask
@@ -98,7 +98,7 @@ def test_fill_and_drops_are_the_kernels_and_the_subscribers(full: Subscriber) ->
     assert row(full, nlbus.netlink_sockets(here=True)).buffer_used == 0
 
 
-def test_it_is_what_proc_lists_and_nothing_of_our_own(full: Subscriber) -> None:
+def test_it_lists_the_sockets_in_proc_without_its_own(full: Subscriber) -> None:
     def listed() -> set[tuple[int, int, int]]:
         with open("/proc/thread-self/net/netlink") as file:  # noqa: PTH123
             rows = [line.split() for line in file.readlines()[1:]]
@@ -142,7 +142,7 @@ def test_a_socket_in_another_namespace(subscribe: Subscribe, others: Others) -> 
     assert row(mine, only_here) == row(mine, found)
 
 
-def test_a_namespace_that_has_a_name(subscribe: Subscribe) -> None:
+def test_a_socket_in_a_named_namespace(subscribe: Subscribe) -> None:
     name = f"nlbus-{uuid.uuid4().hex[:8]}"
     made = subprocess.run(["ip", "netns", "add", name], check=False, capture_output=True, text=True)
     if made.returncode:
@@ -157,7 +157,7 @@ def test_a_namespace_that_has_a_name(subscribe: Subscribe) -> None:
         subprocess.run(["ip", "netns", "del", name], check=True)
 
 
-def test_a_namespace_of_one_thread_alone(subscribe: Subscribe) -> None:
+def test_a_socket_in_the_namespace_of_a_single_thread(subscribe: Subscribe) -> None:
     from tests.kernel.conftest import CLONE_NEWNET, libc
 
     opened, looked = threading.Event(), threading.Event()
@@ -179,7 +179,7 @@ def test_a_namespace_of_one_thread_alone(subscribe: Subscribe) -> None:
     thread.join()
 
 
-def test_a_namespace_whose_first_thread_has_ended(
+def test_a_socket_in_a_namespace_whose_first_thread_has_ended(
     subscribe: Subscribe, others: Others, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = others()
@@ -194,12 +194,12 @@ def test_a_namespace_whose_first_thread_has_ended(
     assert not any("entering" in sentence for sentence in found.missing)
 
 
-def test_a_namespace_that_is_none() -> None:
+def test_an_argument_that_is_no_namespace_is_refused() -> None:
     with pytest.raises(KernelError, match="no-such-name"):
         nlbus.netlink_sockets("no-such-name")
 
 
-def test_looking_leaves_nothing_behind(others: Others) -> None:
+def test_listing_sockets_leaves_nothing_behind(others: Others) -> None:
     others()
     nlbus.netlink_sockets()
     before, home = len(os.listdir("/proc/self/fd")), here()  # noqa: PTH208
@@ -215,7 +215,7 @@ def test_looking_leaves_nothing_behind(others: Others) -> None:
 
 @pytest.fixture
 def as_nobody(child: Fork) -> Iterator[Callable[[Callable[[], Any]], Callable[[], Any]]]:
-    """Work by an ordinary user, forked now and begun later: it shall not inherit what is opened meanwhile."""
+    """Work by an ordinary user, forked now and run later: it inherits no descriptor opened meanwhile."""
     reader, writer = os.pipe()
 
     def fork(work: Callable[[], Any]) -> Callable[[], Any]:
@@ -236,7 +236,7 @@ def as_nobody(child: Fork) -> Iterator[Callable[[Callable[[], Any]], Callable[[]
     os.close(writer)
 
 
-def test_an_ordinary_user_sees_their_namespace_and_hears_what_is_missing(
+def test_an_ordinary_user_sees_their_namespace_and_is_warned_of_missing_ones(
     as_nobody: Callable[..., Callable[[], Any]], subscribe: Subscribe, publisher: Publisher, others: Others
 ) -> None:
     def work() -> tuple[list[tuple[int, int, int, int]], list[str], int]:
@@ -257,7 +257,7 @@ def test_an_ordinary_user_sees_their_namespace_and_hears_what_is_missing(
     assert any("who holds" in sentence for sentence in missing)
 
 
-def test_what_is_missing_is_logged(child: Fork, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_namespaces_are_logged(child: Fork, caplog: pytest.LogCaptureFixture) -> None:
     def work() -> str:
         with caplog.at_level(logging.INFO, "nlbus"):
             nlbus.netlink_sockets()
@@ -266,7 +266,7 @@ def test_what_is_missing_is_logged(child: Fork, caplog: pytest.LogCaptureFixture
     assert "network namespaces" in child(work, uid=NOBODY).result()
 
 
-def test_as_root_of_a_user_namespace_entering_others_is_refused_and_told(others: Others) -> None:
+def test_root_of_a_user_namespace_cannot_enter_others_and_gets_a_warning(others: Others) -> None:
     path = others()
     code = """
 import os
@@ -302,7 +302,7 @@ def records(*args: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def test_stats_as_a_table(full: Subscriber) -> None:
+def test_stats_prints_a_table(full: Subscriber) -> None:
     one = row(full, nlbus.netlink_sockets(here=True))
     result = stats("--here", "bus")
     head, *lines = result.stdout.splitlines()
@@ -317,7 +317,7 @@ def test_stats_as_a_table(full: Subscriber) -> None:
     assert head.index("OPTIONS") == lines[-1].index("no_enobufs") or len(lines) > 1
 
 
-def test_stats_shows_the_namespaces_where_there_are_several(subscribe: Subscribe, others: Others) -> None:
+def test_stats_shows_namespaces_if_there_are_several(subscribe: Subscribe, others: Others) -> None:
     path = others()
     sub = subscribe("uevent", netns=path)
     lines = stats("uevent").stdout.splitlines()
@@ -329,7 +329,7 @@ def test_stats_shows_the_namespaces_where_there_are_several(subscribe: Subscribe
         assert {r["netns"] for r in records("--netns", netns)} == {inode(os.readlink(path))}  # noqa: PTH115
 
 
-def test_stats_as_json(full: Subscriber) -> None:
+def test_stats_prints_json(full: Subscriber) -> None:
     (record,) = [r for r in records("--here", "--no-kernel") if r["portid"] == portid(full)]
     one = row(full, nlbus.netlink_sockets(here=True))
     assert record == {
@@ -341,7 +341,7 @@ def test_stats_as_json(full: Subscriber) -> None:
     }  # fmt: skip
 
 
-def test_stats_chooses(full: Subscriber, subscribe: Subscribe) -> None:
+def test_stats_filters_the_sockets(full: Subscriber, subscribe: Subscribe) -> None:
     quiet = subscribe("uevent")
 
     def ports(*args: str) -> set[int]:
@@ -366,7 +366,7 @@ def test_drops_are_red_on_a_terminal_only(full: Subscriber, monkeypatch: pytest.
     assert any("\x1b[31m\x1b[1m" in line and str(drops) in line for line in lines)
 
 
-def test_stats_tells_an_ordinary_user_what_is_missing(
+def test_stats_warns_an_ordinary_user_of_missing_namespaces(
     as_nobody: Callable[..., Callable[[], Any]], subscribe: Subscribe
 ) -> None:
     def work() -> tuple[int, str, str]:
@@ -382,7 +382,7 @@ def test_stats_tells_an_ordinary_user_what_is_missing(
     assert len(err.splitlines()) == 2
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     code = "from nlbus.cli import run; sys.argv[1:] = ['stats', '--here']; run()"
     with subprocess.Popen(python(code), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Subscribers in other network namespaces, many on one thread, and events of many in one subscriber."""
+"""Subscribers in other network namespaces: many on one thread, and events of many in one subscriber."""
 
 import _thread
 import os
@@ -21,7 +21,7 @@ Subscribe = Callable[..., Subscriber]
 
 
 def up_and_down(path: str, times: int = 1) -> None:
-    """Events in that namespace."""
+    """Cause events in that namespace."""
 
     def work() -> None:
         for _ in range(times):
@@ -42,7 +42,9 @@ def test_events_of_another_namespace(subscribe: Subscribe, others: Callable[[], 
     assert path in sub.explain()
 
 
-def test_a_namespace_by_path_pid_descriptor_and_file(subscribe: Subscribe, others: Callable[[], str]) -> None:
+def test_a_namespace_may_be_a_path_pid_descriptor_or_file(
+    subscribe: Subscribe, others: Callable[[], str]
+) -> None:
     path = others()
     pid = int(path.split("/")[2])
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -53,7 +55,7 @@ def test_a_namespace_by_path_pid_descriptor_and_file(subscribe: Subscribe, other
     assert [sum(map(len, drain(sub, 0.1, atleast=2))) for sub in subs] == [2] * 5
 
 
-def test_a_namespace_by_its_name(subscribe: Subscribe) -> None:
+def test_a_namespace_may_be_a_name(subscribe: Subscribe) -> None:
     name = f"nlbus-{uuid.uuid4().hex[:8]}"
     made = subprocess.run(["ip", "netns", "add", name], check=False, capture_output=True, text=True)
     if made.returncode:
@@ -95,13 +97,15 @@ def publish_there() -> None:
         publisher.publish(b"there", groups=1)
 
 
-def test_all_namespaces_that_have_an_id(subscribe: Subscribe, others: Callable[[], str]) -> None:
+def test_all_nsid_receives_from_all_namespaces_with_an_id(
+    subscribe: Subscribe, others: Callable[[], str]
+) -> None:
     try:
         sub = subscribe("route", groups=["link", "ipv6_mcaddr"], all_nsid=True)
     except PermissionDenied as error:
         pytest.skip(str(error))
     named, nameless = others(), others()
-    ip(f"link add v0 type veth peer name v1 netns {named.split('/')[2]}")  # which gives it an id
+    ip(f"link add v0 type veth peer name v1 netns {named.split('/')[2]}")  # which assigns it an id
     drain(sub, 0.1)
     up_and_down(nameless)
     assert drain(sub, 0.1) == []
@@ -109,7 +113,7 @@ def test_all_namespaces_that_have_an_id(subscribe: Subscribe, others: Callable[[
     batches = drain(sub, 0.1, atleast=2)
     assert {int(n) for batch in batches for n in batch.messages["nsid"]} == {0}
     ip("link set lo up")
-    assert set(sub.recv(1).messages["nsid"].tolist()) == {-1}, "no id of its own"
+    assert set(sub.recv(1).messages["nsid"].tolist()) == {-1}, "the own namespace has no id"
 
 
 @pytest.mark.parametrize(
@@ -127,14 +131,16 @@ def test_all_namespaces_that_have_an_id(subscribe: Subscribe, others: Callable[[
         (1.5, SchemaError, "a name, a path"),
     ],
 )
-def test_what_is_no_namespace(netns: object, error: type[Exception], words: str) -> None:
+def test_an_argument_that_is_no_namespace_is_refused(
+    netns: object, error: type[Exception], words: str
+) -> None:
     home = here()
     with pytest.raises(error, match=words):
         Subscriber("route", netns=netns)  # type: ignore[arg-type]
     assert here() == home
 
 
-def test_an_ordinary_user_is_told_what_it_needs(
+def test_an_ordinary_users_error_names_the_privilege(
     child: Callable[..., Child], others: Callable[[], str]
 ) -> None:
     fd = os.open(others(), os.O_RDONLY)
@@ -150,7 +156,7 @@ def test_an_ordinary_user_is_told_what_it_needs(
     os.close(fd)
 
 
-def test_errors_of_the_work_come_through_and_the_caller_stays(others: Callable[[], str]) -> None:
+def test_errors_of_the_work_propagate_and_the_caller_stays(others: Callable[[], str]) -> None:
     home = here()
     with pytest.raises(ZeroDivisionError):
         inside(others(), lambda: 1 // 0)
@@ -189,7 +195,7 @@ def test_ctrl_c_while_entering_takes_no_descriptor_from_the_visitor(
     assert descriptors() == before
 
 
-def test_nothing_stays_open_whatever_goes_wrong(
+def test_no_descriptor_stays_open_whatever_fails(
     others: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = others()

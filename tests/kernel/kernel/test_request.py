@@ -1,4 +1,4 @@
-"""Requests to the kernel: nobody else is believed."""
+"""Requests to the kernel: only the kernel's replies are accepted."""
 
 import socket
 import struct
@@ -17,7 +17,7 @@ def ifinfomsg(index: int = 0) -> bytes:
     return struct.pack("=BxHiII", 0, 0, index, 0, 0)
 
 
-def test_answers_of_processes_are_passed_over() -> None:
+def test_replies_from_other_processes_are_ignored() -> None:
     with Requests(ROUTE) as kernel, socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, ROUTE) as forger:
         forger.bind((0, 0))
         for seq in (1, 2, 3):

@@ -18,8 +18,8 @@ from tests.support.sockets import ip, track_connections
 UNIT = ROOT / "systemd/nlbus-run.service"
 
 
-def test_hotplug_says_which_devices_are_there_come_and_go(listen: Callable[..., Listen]) -> None:
-    # What is there already, /sys tells: of the namespace that it was mounted in. But each has a lo.
+def test_hotplug_prints_devices_present_added_and_removed(listen: Callable[..., Listen]) -> None:
+    # Present devices come from /sys, which shows the namespace it was mounted in; each has a lo.
     here = listen(
         "uevent", "-m", "SUBSYSTEM=net", "-m", "ACTION=add|remove", "-m", "INTERFACE=v[cd]|lo", "--initial",
         "-x", "examples/hotplug.sh",
@@ -32,7 +32,7 @@ def test_hotplug_says_which_devices_are_there_come_and_go(listen: Callable[..., 
         assert said.index(f"{name} is there") < said.index(f"{name} is gone")
 
 
-def test_a_link_that_flaps_is_told() -> None:
+def test_a_flapping_link_is_reported() -> None:
     def flap() -> None:
         ip(*("link set lo up", "link set lo down") * 3)
 
@@ -47,7 +47,7 @@ def test_a_link_that_is_only_set_up_does_not_flap() -> None:
         assert b"va" not in here._said
 
 
-def test_new_processes_are_told_with_their_command_line(process_connector: None) -> None:
+def test_new_processes_are_printed_with_their_command_line(process_connector: None) -> None:
     def start() -> None:
         with subprocess.Popen(["sleep", "0.3123"]):
             pass
@@ -58,7 +58,7 @@ def test_new_processes_are_told_with_their_command_line(process_connector: None)
     assert ": parent " in line
 
 
-def test_a_port_scan_is_told() -> None:
+def test_a_port_scan_is_reported() -> None:
     track_connections()
     ports = iter(range(2000, 60000))
 
@@ -89,7 +89,7 @@ def test_many_connections_to_one_port_are_no_scan() -> None:
             assert b"127.0.0.1 tried" not in here._said
 
 
-def test_the_rules_among_the_examples_are_right() -> None:
+def test_the_example_rules_are_valid() -> None:
     result = CliRunner().invoke(commands, ["run", "--check", str(ROOT / "examples/rules.toml")])
     assert (result.exit_code, result.stdout.partition(": ")[2]) == (0, "2 rules: hotplug, link\n")
 
@@ -105,7 +105,7 @@ def analyze() -> str:
     return tool
 
 
-def test_systemd_finds_nothing_wrong_with_the_service(analyze: str, tmp_path: Path) -> None:
+def test_systemd_finds_no_fault_in_the_service(analyze: str, tmp_path: Path) -> None:
     unit = tmp_path / UNIT.name
     unit.write_text(UNIT.read_text().replace("/usr/bin/nlbus", shutil.which("true") or "/bin/true"))
     done = subprocess.run([analyze, "verify", str(unit)], capture_output=True, text=True, check=False)
@@ -113,7 +113,7 @@ def test_systemd_finds_nothing_wrong_with_the_service(analyze: str, tmp_path: Pa
     assert (done.returncode, ours) == (0, [])
 
 
-def test_the_service_may_do_little(analyze: str) -> None:
+def test_the_service_has_few_privileges(analyze: str) -> None:
     args = [analyze, "security", "--offline=yes", "--threshold=20", str(UNIT)]
     done = subprocess.run(args, capture_output=True, text=True, check=False)
     if "unrecognized option" in done.stderr:

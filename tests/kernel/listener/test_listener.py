@@ -20,7 +20,7 @@ Event = dict[str, Any]
 
 @contextmanager
 def running(app: Listener, **more: Any) -> Iterator[threading.Thread]:
-    """It runs in a thread, in this namespace, and has opened its sockets."""
+    """Run the app in a thread in this namespace; its sockets are open when the block begins."""
     errors: list[BaseException] = []
 
     def work() -> None:
@@ -42,7 +42,7 @@ def running(app: Listener, **more: Any) -> Iterator[threading.Thread]:
         assert not [each.name for each in threading.enumerate() if each.name.startswith("nlbus-")]
 
 
-def test_functions_hear_of_devices_that_fit() -> None:
+def test_functions_receive_matching_devices() -> None:
     app, seen = Listener(), list[Event]()
 
     @app.on("uevent", match={"ACTION": "add", "SUBSYSTEM": "net"})
@@ -59,7 +59,7 @@ def test_functions_hear_of_devices_that_fit() -> None:
     assert (stats["matched"], stats["handled"], stats["failed"]) == (2, 2, 0)
 
 
-def test_coroutines_and_functions_hear_of_links_and_those_that_raise_go_on() -> None:
+def test_coroutines_and_functions_receive_links_and_continue_after_exceptions() -> None:
     app, names = Listener(), list[str]()
 
     @app.on("route", table="link", where="ifname ~ 'v?'")
@@ -79,7 +79,7 @@ def test_coroutines_and_functions_hear_of_links_and_those_that_raise_go_on() -> 
         wait_until(lambda: len(names) > count)
 
 
-def test_events_of_a_device_come_in_their_order() -> None:
+def test_events_of_a_device_are_handled_in_order() -> None:
     app, seen = Listener(), list[tuple[str, str]]()
 
     @app.on("uevent", match={"SUBSYSTEM": "net", "ACTION": "add|remove"})
@@ -95,7 +95,7 @@ def test_events_of_a_device_come_in_their_order() -> None:
         assert [action for number, action in seen if number == index] == ["add", "remove"]
 
 
-def test_first_what_there_is() -> None:
+def test_current_objects_come_first() -> None:
     ip("link add va type veth peer name vb")
     app, seen = Listener(), list[Event]()
     app.on("route", table="link", initial=True)(seen.append)
@@ -107,7 +107,7 @@ def test_first_what_there_is() -> None:
     assert [event["nl_origin"] for event in seen[:4]] == ["snapshot"] * 3 + ["live"]
 
 
-def test_debounced_only_the_last_counts() -> None:
+def test_with_debounce_only_the_last_event_is_handled() -> None:
     app, seen = Listener(), list[Event]()
     app.on("route", table="link", where="ifname == lo", debounce=0.3)(seen.append)
     with running(app):
@@ -120,7 +120,7 @@ def test_debounced_only_the_last_counts() -> None:
     assert "up" not in event["flags"]
 
 
-def test_what_is_lost_is_told_to_the_next(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_loss_is_reported_with_the_next_event(caplog: pytest.LogCaptureFixture) -> None:
     app, seen, gate = Listener(), list[Event](), threading.Event()
 
     @app.on("route", table="link", buffer_events=20, name="slow")
@@ -142,7 +142,7 @@ def test_what_is_lost_is_told_to_the_next(caplog: pytest.LogCaptureFixture) -> N
     assert any("dropped" in message for message in caplog.messages)
 
 
-def test_the_listeners_own_drops_are_told_as_losses(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_listeners_own_drops_are_reported_as_losses(caplog: pytest.LogCaptureFixture) -> None:
     app, seen, gate, began = Listener(), list[Event](), threading.Event(), threading.Event()
 
     @app.on("bus", groups=1, name="slow")
@@ -166,7 +166,7 @@ def test_the_listeners_own_drops_are_told_as_losses(caplog: pytest.LogCaptureFix
     assert any("the queue is full" in message for message in caplog.messages)
 
 
-def test_topics_of_the_bus() -> None:
+def test_topics_of_the_bus_are_handled() -> None:
     tick = Topic("tick", [("id", "<u8")], groups=3, type=0x100)
     app, seen = Listener(), list[Event]()
     app.on("bus", table=tick, match={"id": "7"})(seen.append)
@@ -176,7 +176,7 @@ def test_topics_of_the_bus() -> None:
     assert [(event["id"], event["nl_table"]) for event in seen] == [(7, "tick")]
 
 
-def test_it_ends_by_count_and_by_time_when_all_is_handled() -> None:
+def test_run_ends_by_count_or_time_after_handling_everything() -> None:
     app, seen = Listener(), list[Event]()
 
     @app.on("uevent", match={"SUBSYSTEM": "net"})
@@ -194,7 +194,7 @@ def test_it_ends_by_count_and_by_time_when_all_is_handled() -> None:
     assert 0.2 <= time.monotonic() - began < 5
 
 
-def test_ctrl_c_ends_it_in_the_main_thread() -> None:
+def test_ctrl_c_ends_run_in_the_main_thread() -> None:
     app = Listener()
     app.on("uevent")(lambda event: None)
     threading.Timer(0.3, lambda: signal.raise_signal(signal.SIGINT)).start()
@@ -203,7 +203,7 @@ def test_ctrl_c_ends_it_in_the_main_thread() -> None:
     assert not [each for each in threading.enumerate() if each.name.startswith("nlbus-")]
 
 
-def test_it_runs_once_at_a_time_and_for_something() -> None:
+def test_run_refuses_a_second_call_and_an_empty_listener() -> None:
     app = Listener()
     with pytest.raises(SchemaError, match="nothing to listen to"):
         app.run()
@@ -216,7 +216,7 @@ def test_it_runs_once_at_a_time_and_for_something() -> None:
     app.run(seconds=0)
 
 
-def test_a_capture_is_handled_as_it_was_heard(tmp_path: Path, subscribe: Callable[..., Subscriber]) -> None:
+def test_a_capture_is_handled_like_live_events(tmp_path: Path, subscribe: Callable[..., Subscriber]) -> None:
     sub = subscribe("uevent")
     ip("link add va type veth peer name vb", "link del va")
     record(tmp_path / "c.pcapng", sub, seconds=0.3)
@@ -235,7 +235,7 @@ def test_a_capture_is_handled_as_it_was_heard(tmp_path: Path, subscribe: Callabl
     assert app.stats()["others"]["matched"] == 0
 
 
-def test_processes_come_in_their_order(process_connector: None) -> None:
+def test_processes_are_handled_in_order(process_connector: None) -> None:
     app, seen = Listener(), list[tuple[str, int]]()
     mine = list[int]()
 

@@ -1,4 +1,4 @@
-"""The recipes of examples/ on real events: what polars and DuckDB make of them is the same, and right."""
+"""The recipes of examples/ on real events: polars and DuckDB give the same correct results."""
 
 import socket
 import subprocess
@@ -23,7 +23,7 @@ pytest.importorskip("polars")
 
 @pytest.fixture
 def recipe(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Imports one of them."""
+    """Imports a recipe."""
     monkeypatch.syspath_prepend(EXAMPLES)
     return import_module
 
@@ -36,7 +36,7 @@ def script(name: str, *args: str | Path, code: int = 0) -> "subprocess.Completed
 
 
 def both(name: str, file: Path, *args: str) -> "subprocess.CompletedProcess[str]":
-    """What a script says of a capture; with either engine the same."""
+    """A script's output for a capture, after checking that both engines give the same."""
     first, second = (script(name, file, "--with", engine, *args) for engine in ("polars", "duckdb"))
     assert (first.stdout, first.stderr) == (second.stdout, second.stderr)
     return first
@@ -46,7 +46,7 @@ def both(name: str, file: Path, *args: str) -> "subprocess.CompletedProcess[str]
 
 
 def talk(port: int, count: int, size: int) -> None:
-    """UDP to ourselves, from an address a connection; nobody answers."""
+    """UDP to ourselves, from a different address per connection, without replies."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.bind((f"127.0.0.{port}", 0))
         for _ in range(count):
@@ -60,7 +60,7 @@ def test_top_talkers(accounting: str, subscribe: Subscribe, tmp_path: Path) -> N
     file = tmp_path / "flows.pcapng"
     sub = subscribe("conntrack", groups=["destroy"])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hears:
-        hears.bind(("127.0.0.1", 5002))  # else an ICMP error comes back
+        hears.bind(("127.0.0.1", 5002))  # prevents ICMP errors
         talk(2, 10, 1000)
         talk(2, 1, 100)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hears:
@@ -145,7 +145,7 @@ def test_group_rates(subscribe: Subscribe, tmp_path: Path) -> None:
     assert {line[1] for line in lines} >= {"link", "ipv4_route"}
 
 
-def test_nothing_at_all_is_no_error(recipe: Callable[[str], ModuleType]) -> None:
+def test_an_empty_capture_is_no_error(recipe: Callable[[str], ModuleType]) -> None:
     import polars as pl
 
     def none(source: str, table: str) -> Table:
@@ -167,7 +167,7 @@ def test_nothing_at_all_is_no_error(recipe: Callable[[str], ModuleType]) -> None
 # -- a picture --------------------------------------------------------------------------------------------
 
 
-def test_a_picture(subscribe: Subscribe, tmp_path: Path) -> None:
+def test_a_recipe_draws_a_picture(subscribe: Subscribe, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     file, png = tmp_path / "links.pcapng", tmp_path / "links.png"
     sub = subscribe("route", tables=["link"])
@@ -182,7 +182,7 @@ def test_a_picture(subscribe: Subscribe, tmp_path: Path) -> None:
     assert live.read_bytes().startswith(b"\x89PNG")
 
 
-# -- what goes wrong ------------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -190,13 +190,13 @@ def test_a_picture(subscribe: Subscribe, tmp_path: Path) -> None:
     [
         ("picture", ["x.png", "--file", "/nowhere.pcapng"], "/nowhere.pcapng: No such file or directory"),
         ("picture", ["x.png", "--table", "lnk"], "no table 'lnk'"),
-        ("process_tree", ["--seconds", "0"], "joining proc"),  # not in a network namespace
+        ("process_tree", ["--seconds", "0"], "joining proc"),  # refused in a network namespace
         ("new_processes", [], "joining proc"),
         ("top_talkers", ["/nowhere.pcapng"], "/nowhere.pcapng: No such file or directory"),
         ("group_rates", ["--source", "rout"], "did you mean 'route'?"),
     ],
 )
-def test_what_goes_wrong_is_said_in_a_line(name: str, args: list[str], words: str) -> None:
+def test_errors_are_one_line(name: str, args: list[str], words: str) -> None:
     said = script(name, *args, code=1).stderr
     assert words in said
     assert said.count("\n") == 1

@@ -1,4 +1,4 @@
-"""audit: records that the kernel logs, with auditing on or off."""
+"""audit: records that the kernel logs, with auditing enabled or disabled."""
 
 import socket
 import struct
@@ -19,7 +19,7 @@ AUDIT, AUDIT_USER_AVC = 9, 1107
 
 
 def record(text: str) -> None:
-    """Let the kernel log this. It takes access decisions of user space even while auditing is off."""
+    """Log a record. The kernel accepts user-space access decisions even with auditing disabled."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, AUDIT) as kernel:
         kernel.settimeout(5)
         flags = MessageFlag.REQUEST | MessageFlag.ACK
@@ -30,13 +30,13 @@ def record(text: str) -> None:
 
 
 @pytest.fixture
-def _heard_here(first_netns: None) -> None:
+def _audit_available(first_netns: None) -> None:
     tried = probe(find("audit"))
     if tried is None or not tried.available:
         pytest.skip("this kernel has no audit" if tried is None else tried.reason)
 
 
-@pytest.mark.usefixtures("_heard_here")
+@pytest.mark.usefixtures("_audit_available")
 def test_a_record_is_text_with_its_type(subscribe: Subscribe) -> None:
     sub = subscribe("audit")
     mark = f"op=nlbus-{uuid.uuid4()}"
@@ -48,9 +48,9 @@ def test_a_record_is_text_with_its_type(subscribe: Subscribe) -> None:
     assert {int(p) for b in got for p in b.messages["portid"]} == {0}
 
 
-@pytest.mark.usefixtures("_heard_here")
+@pytest.mark.usefixtures("_audit_available")
 def test_the_last_record_is_whole(subscribe: Subscribe) -> None:
-    """Multicast nlmsg_len counts the header, other than that of audit's unicast."""
+    """Multicast nlmsg_len includes the header, unlike audit's unicast."""
     sub = subscribe("audit")
     for length in (1, 2, 3, 4, 900):
         record("x" * length)
@@ -60,7 +60,7 @@ def test_the_last_record_is_whole(subscribe: Subscribe) -> None:
     assert sub.stats()["malformed"] == 0
 
 
-def test_another_network_namespace_hears_nothing(subscribe: Subscribe, netns: int) -> None:
+def test_another_network_namespace_receives_nothing(subscribe: Subscribe, netns: int) -> None:
     try:
         sub = subscribe("audit")
     except PermissionDenied as error:
@@ -72,12 +72,12 @@ def test_another_network_namespace_hears_nothing(subscribe: Subscribe, netns: in
     assert drain(sub, 0.05) == []
 
 
-def test_an_ordinary_user_is_told_the_privilege(child: Callable[..., Child]) -> None:
+def test_an_ordinary_users_error_names_the_privilege(child: Callable[..., Child]) -> None:
     def work() -> str:
         with pytest.raises(PermissionDenied) as caught:
             Subscriber("audit")
         return str(caught.value.strerror)
 
-    told = child(work, uid=NOBODY).result()
-    assert told.startswith("joining audit (readlog): ")
-    assert "CAP_AUDIT_READ in the first user namespace" in told
+    error = child(work, uid=NOBODY).result()
+    assert error.startswith("joining audit (readlog): ")
+    assert "CAP_AUDIT_READ in the first user namespace" in error

@@ -14,12 +14,12 @@ NEW, UPDATE, DESTROY, EXPECTED, EXPECTATION_GONE = 1, 2, 3, 4, 6
 
 
 def datagram(port: int = 9) -> None:
-    """One UDP datagram over lo: a connection, to netfilter."""
+    """One UDP datagram over lo, which netfilter tracks as a connection."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.sendto(b"x", ("127.0.0.1", port))
 
 
-def test_a_connection_comes_changes_and_goes(subscribe: Subscribe) -> None:
+def test_a_connection_is_created_updated_and_destroyed(subscribe: Subscribe) -> None:
     track_connections()
     sub = subscribe("conntrack")
     with socket.socket(type=socket.SOCK_DGRAM) as one, socket.socket(type=socket.SOCK_DGRAM) as other:
@@ -38,7 +38,7 @@ def test_a_connection_comes_changes_and_goes(subscribe: Subscribe) -> None:
     assert sub.stats()["malformed"] == 0
 
 
-def test_only_the_groups_that_were_asked_for(subscribe: Subscribe) -> None:
+def test_only_the_requested_groups_are_received(subscribe: Subscribe) -> None:
     track_connections()
     sub = subscribe("conntrack", groups="destroy")
     datagram()
@@ -46,7 +46,7 @@ def test_only_the_groups_that_were_asked_for(subscribe: Subscribe) -> None:
     assert heard(drain(sub, 0.05)) == [(DESTROY, CT_DELETE)]
 
 
-def test_nothing_is_heard_until_a_rule_tracks_connections(subscribe: Subscribe) -> None:
+def test_nothing_is_received_until_a_rule_tracks_connections(subscribe: Subscribe) -> None:
     ip("link set lo up")
     sub = subscribe("conntrack")
     datagram()
@@ -56,7 +56,7 @@ def test_nothing_is_heard_until_a_rule_tracks_connections(subscribe: Subscribe) 
     assert heard(drain(sub, 0.05)) == [(NEW, CT_NEW)]
 
 
-def test_connections_older_than_the_first_listener_go_without_a_word(subscribe: Subscribe) -> None:
+def test_connections_older_than_the_first_listener_end_without_an_event(subscribe: Subscribe) -> None:
     track_connections()
     datagram()
     sub = subscribe("conntrack")
@@ -66,29 +66,29 @@ def test_connections_older_than_the_first_listener_go_without_a_word(subscribe: 
 
 
 def test_an_expected_connection(subscribe: Subscribe) -> None:
-    """FTP: the client says where the data shall come to, and netfilter expects that."""
+    """FTP: the client announces its data port, and netfilter expects that connection."""
     track_connections()
     run("nft", "-f", "-", text='table ip track { ct helper ftp { type "ftp" protocol tcp; }; }')
     run("nft", 'add rule ip track out tcp dport 21 ct helper set "ftp"')
     sub = subscribe("conntrack", groups=("exp_new", "exp_destroy"))
     with socket.create_server(("127.0.0.1", 21)), socket.socket() as client:
         client.connect(("127.0.0.1", 21))
-        # A line is looked at if another came before it.
+        # netfilter inspects a line only after a previous one.
         client.send(b"USER nobody\r\n")
         client.send(b"PORT 127,0,0,1,20,20\r\n")
-    # Over lo it is seen twice, leaving and arriving.
+    # lo shows it twice, leaving and arriving.
     got = heard(drain(sub, 0.05))
     assert got[0] == got[-1] == (EXPECTED, EXP_NEW)
     run("conntrack", "-F", "expect")
     assert heard(drain(sub, 0.05)) == [(EXPECTATION_GONE, EXP_DELETE)]
 
 
-def test_an_ordinary_user_is_told_the_privilege(child: Callable[..., Child]) -> None:
+def test_an_ordinary_users_error_names_the_privilege(child: Callable[..., Child]) -> None:
     def work() -> str:
         with pytest.raises(PermissionDenied) as caught:
             Subscriber("conntrack")
         return str(caught.value.strerror)
 
-    told = child(work, uid=NOBODY).result()
-    assert told.startswith("joining conntrack (new, update, destroy): ")
-    assert "CAP_NET_ADMIN" in told
+    error = child(work, uid=NOBODY).result()
+    assert error.startswith("joining conntrack (new, update, destroy): ")
+    assert "CAP_NET_ADMIN" in error

@@ -1,4 +1,4 @@
-"""conntrack's tables: connections of every kind, read by conntrack(8) and by the kernel's own file too."""
+"""conntrack's tables: connections of every kind, compared with conntrack(8) and the kernel's own file."""
 
 import re
 import shutil
@@ -84,7 +84,7 @@ def tcp() -> None:
 
 
 def ftp() -> None:
-    """A client says where the data shall come to, and they come."""
+    """The client announces its data port, and the data comes to it."""
     with (
         socket.create_server(("127.0.0.1", FTP)) as server,
         socket.create_server(("127.0.0.1", 20 << 8 | 20)) as client_data,
@@ -101,7 +101,9 @@ def ftp() -> None:
 def echo() -> None:
     request = struct.pack(">BBHHH", 8, 0, 0, 0x1234, 1)
     raw(socket.IPPROTO_ICMP, request[:2] + struct.pack(">H", checksum(request)) + request[4:])
-    raw(socket.IPPROTO_ICMPV6, struct.pack(">BBHHH", 128, 0, 0, 0x1235, 1), "::1")  # the kernel sums
+    raw(
+        socket.IPPROTO_ICMPV6, struct.pack(">BBHHH", 128, 0, 0, 0x1235, 1), "::1"
+    )  # the kernel computes the checksum
 
 
 def traffic() -> None:
@@ -111,7 +113,7 @@ def traffic() -> None:
     tcp()
     ftp()
     echo()
-    raw(IPPROTO_GRE, struct.pack(">HHHH", 0x2001, 0x880B, 0, 0x55))  # PPTP's, with a key
+    raw(IPPROTO_GRE, struct.pack(">HHHH", 0x2001, 0x880B, 0, 0x55))  # as PPTP sends it, with a key
     raw(OSPF, bytes(24))
     raw(UDPLITE, struct.pack(">HHHH", 1000, 2000, 8, 0xFFFF - 1))
 
@@ -121,18 +123,20 @@ def by_port(table: Table, port: int) -> Row:
     return row
 
 
-# -- what others read ---------------------------------------------------------------------------------
+# -- other readers ---------------------------------------------------------------------------------
 
 
 def proc_lines() -> list[str]:
-    """/proc/net/nf_conntrack, less what netlink does not tell."""
+    """/proc/net/nf_conntrack without the fields that netlink does not carry."""
     path = Path("/proc/thread-self/net/nf_conntrack")
     if not path.exists():
         pytest.skip("no /proc/net/nf_conntrack: CONFIG_NF_CONNTRACK_PROCFS")
-    text = path.read_text().replace(" zone=0", "")  # netlink leaves the default out
+    text = path.read_text().replace(" zone=0", "")  # netlink omits the default
     text = re.sub(r"\b(?:[0-9a-f]{4}:){7}[0-9a-f]{4}\b", lambda found: str(IPv6Address(found[0])), text)
     text = re.sub(r"timeout=\d+, stream_timeout=\d+ ", "", text)  # GRE's
-    text = re.sub(r"use=(\d+)", lambda found: f"use={int(found[1]) - 1}", text)  # one is the file's own
+    text = re.sub(
+        r"use=(\d+)", lambda found: f"use={int(found[1]) - 1}", text
+    )  # the file holds a reference itself
     return sorted(text.splitlines())
 
 
@@ -141,12 +145,12 @@ def listed() -> list[str]:
 
 
 def ageless(lines: list[str]) -> list[str]:
-    """conntrack takes the age of a connection from a clock of whole seconds."""
+    """Lines without ages: conntrack computes them with a clock of whole seconds."""
     return [re.sub(r" delta-time=\d+", "", line) for line in lines]
 
 
 class Conntrack:
-    """A running `conntrack -E` and, once it is stopped, what it said."""
+    """A running `conntrack -E` and, once stopped, its output."""
 
     def __init__(self, *options: str) -> None:
         tool = shutil.which("conntrack", path="/usr/sbin:/sbin:/usr/bin")
@@ -171,7 +175,7 @@ class Conntrack:
         return self._said
 
     def lines(self) -> list[str]:
-        """Without the process that asked for it, which nobody but conntrack looks up."""
+        """The lines without the requesting process, which only conntrack looks up."""
         lines = self.stop().splitlines()
         return [line.partition(" [USERSPACE]")[0].rstrip() for line in lines]
 
@@ -190,7 +194,7 @@ def conntrack() -> Iterator[Callable[..., Conntrack]]:
 
 
 def soon_equal(ours: Callable[[], list[str]], theirs: Callable[[], list[str]]) -> None:
-    """Timeouts and ages tick between two readings: one of several pairs must be equal."""
+    """Timeouts and ages change between two readings: one of several pairs must be equal."""
     for _ in range(20):
         left, right = ours(), theirs()
         if left == right:
@@ -198,7 +202,7 @@ def soon_equal(ours: Callable[[], list[str]], theirs: Callable[[], list[str]]) -
     assert left == right
 
 
-# -- what is there ------------------------------------------------------------------------------------
+# -- current connections ------------------------------------------------------------------------------------
 
 
 def lines_of_snapshot() -> list[str]:
@@ -206,20 +210,20 @@ def lines_of_snapshot() -> list[str]:
 
 
 @pytest.mark.usefixtures("_rules")
-def test_the_classic_lines_are_those_of_the_kernels_file() -> None:
+def test_classic_lines_equal_the_kernels_file() -> None:
     traffic()
     soon_equal(lambda: [line.replace(" helper=ftp", "") for line in lines_of_snapshot()], proc_lines)
     assert len(lines_of_snapshot()) >= 16
 
 
 @pytest.mark.usefixtures("_rules")
-def test_the_classic_lines_are_those_of_conntrack() -> None:
+def test_classic_lines_equal_those_of_conntrack() -> None:
     traffic()
     soon_equal(lambda: ageless(lines_of_snapshot()), lambda: ageless(listed()))
 
 
 @pytest.mark.usefixtures("_rules")
-def test_a_snapshot_has_what_lines_do_not_tell() -> None:
+def test_a_snapshot_has_columns_that_lines_do_not_show() -> None:
     traffic()
     found = snapshot("conntrack", "conntrack")
     closed = by_port(found, 8080)
@@ -259,11 +263,11 @@ def test_every_attribute_that_the_kernel_sends_has_its_column(subscribe: Subscri
         assert not any(chunk.malformed for chunk in chunks)
 
 
-# -- what happens -------------------------------------------------------------------------------------
+# -- events -------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("_rules")
-def test_the_lines_of_events_are_those_of_conntrack(
+def test_lines_of_events_equal_those_of_conntrack(
     subscribe: Subscribe, conntrack: Callable[..., Conntrack]
 ) -> None:
     theirs = conntrack("-o", "extended")
@@ -278,9 +282,7 @@ def test_the_lines_of_events_are_those_of_conntrack(
 
 
 @pytest.mark.usefixtures("_rules")
-def test_events_are_those_of_conntracks_xml(
-    subscribe: Subscribe, conntrack: Callable[..., Conntrack]
-) -> None:
+def test_events_equal_conntracks_xml(subscribe: Subscribe, conntrack: Callable[..., Conntrack]) -> None:
     theirs = conntrack("-o", "xml,timestamp,id")
     sub = subscribe("conntrack")
     traffic()
@@ -306,7 +308,7 @@ NAMES = {
 
 
 def facts(flow: ET.Element) -> Row:
-    """What conntrack's XML says, by our columns."""
+    """A flow of conntrack's XML, by our column names."""
     told: Row = {"nl_op": {"new": "new", "update": "change", "destroy": "del"}[flow.get("type", "")]}
     for meta in flow.findall("meta"):
         direction = {"original": "orig", "reply": "reply"}.get(meta.get("direction", ""))
@@ -332,7 +334,7 @@ def as_xml_has_it(row: Row) -> Row:
     told: Row = {"nl_op": row["nl_op"], "assured": "ASSURED" in row["status"]}
     told["unreplied"] = "SEEN_REPLY" not in row["status"]
     for direction in ("orig", "reply"):
-        gre = row[f"{direction}_proto"] == "gre"  # whose keys XML does not have
+        gre = row[f"{direction}_proto"] == "gre"  # XML has no keys
         for name in (*NAMES.values(), "proto"):
             value = row[f"{direction}_{name}"]
             told[f"{direction}_{name}"] = None if gre and name in ("sport", "dport") else value
@@ -345,11 +347,11 @@ def as_xml_has_it(row: Row) -> Row:
     }
 
 
-# -- what is expected ---------------------------------------------------------------------------------
+# -- expectations ---------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("_rules")
-def test_expectations_are_those_of_conntrack(
+def test_expectations_equal_those_of_conntrack(
     subscribe: Subscribe, conntrack: Callable[..., Conntrack]
 ) -> None:
     theirs = conntrack("expect")
@@ -362,7 +364,7 @@ def test_expectations_are_those_of_conntrack(
 
 
 @pytest.mark.usefixtures("_rules")
-def test_a_snapshot_of_expectations_is_that_of_conntrack() -> None:
+def test_a_snapshot_of_expectations_equals_that_of_conntrack() -> None:
     with socket.create_server(("127.0.0.1", FTP)) as server, socket.socket() as client:
         client.connect(server.getsockname())
         client.send(b"USER nobody\r\n")
@@ -375,7 +377,7 @@ def test_a_snapshot_of_expectations_is_that_of_conntrack() -> None:
 
 
 def expect_line(row: Row, *, event: bool = True) -> str:
-    """The line of `conntrack -L expect`."""
+    """A line of `conntrack -L expect`."""
     words = [{"new": "[NEW]", "del": "[DESTROY]"}[row["nl_op"]]] if event else []
     words += [str(row["timeout"]), f"proto={NUMBERS[row['proto']]}"]
     for lead, columns in (("", ""), ("mask-", "mask_"), ("master-", "master_")):

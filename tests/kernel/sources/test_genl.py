@@ -1,4 +1,4 @@
-"""genl: generic netlink families by name, with numbers and groups that only the kernel knows."""
+"""genl: generic netlink families by name; only the kernel knows their numbers and groups."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def family(name: str) -> Source:
         pytest.skip(f"this kernel has no family {name}: {error}")
 
 
-def test_devices_come_and_go_by_the_family_and_its_group(subscribe: Subscribe) -> None:
+def test_device_events_come_by_family_and_group(subscribe: Subscribe) -> None:
     netdev = family("netdev")
     sub = subscribe("genl:netdev")
     assert set(sub.groups) == set(netdev.groups.values())
@@ -48,7 +48,7 @@ def test_a_group_by_its_name(subscribe: Subscribe) -> None:
     assert len(heard(drain(sub, 0.05, atleast=2))) >= 2
 
 
-def test_ethtool_tells_of_features(subscribe: Subscribe) -> None:
+def test_ethtool_reports_feature_changes(subscribe: Subscribe) -> None:
     ethtool = family("ethtool")
     ip("link add br0 type bridge", VETH)
     sub = subscribe("genl:ethtool", groups="monitor")
@@ -58,7 +58,7 @@ def test_ethtool_tells_of_features(subscribe: Subscribe) -> None:
     assert {group for group, _ in heard(got)} == {ethtool.groups["monitor"]}
 
 
-def test_the_same_by_number_on_the_raw_protocol(subscribe: Subscribe) -> None:
+def test_the_raw_protocol_receives_the_same_by_group_number(subscribe: Subscribe) -> None:
     netdev = family("netdev")
     raw = subscribe("raw:generic", groups=netdev.groups["mgmt"])
     sub = subscribe("genl:netdev", groups="mgmt")
@@ -73,11 +73,11 @@ def test_groups_above_32_can_be_joined(subscribe: Subscribe) -> None:
     except KernelError as error:
         pytest.skip(f"this kernel has no such group: {error}")
     ip(VETH)
-    # With NETLINK_PKTINFO on, the others are still reported by their numbers.
+    # With NETLINK_PKTINFO on, the other groups are still reported by their numbers.
     assert {group for group, _ in heard(drain(sub, 0.05, atleast=2))} == {netdev.groups["mgmt"]}
 
 
-def test_families_are_those_of_the_network_namespace(subscribe: Subscribe, netns: int) -> None:
+def test_families_are_looked_up_in_the_network_namespace(subscribe: Subscribe, netns: int) -> None:
     try:
         quota = inside(netns, lambda: find("genl:VFS_DQUOT"))
     except (UnknownSource, PermissionDenied) as error:
@@ -87,12 +87,12 @@ def test_families_are_those_of_the_network_namespace(subscribe: Subscribe, netns
     assert set(subscribe("genl:VFS_DQUOT", netns=netns).groups) == set(quota.groups.values())
 
 
-def test_a_family_without_groups_cannot_be_heard() -> None:
+def test_a_family_without_groups_cannot_be_subscribed() -> None:
     with pytest.raises(UnknownSource, match="no multicast groups"):
         find("genl:tcp_metrics")
 
 
-def test_a_family_may_want_a_privilege(child: Callable[..., Child]) -> None:
+def test_a_family_may_require_a_privilege(child: Callable[..., Child]) -> None:
     family("mptcp_pm")
 
     def work() -> str:
@@ -101,6 +101,6 @@ def test_a_family_may_want_a_privilege(child: Callable[..., Child]) -> None:
         Subscriber("genl:mptcp_pm", groups="mptcp_pm_cmds").close()
         return str(caught.value.strerror)
 
-    told = child(work, uid=NOBODY).result()
-    assert told.startswith("joining genl:mptcp_pm (mptcp_pm_events): ")
-    assert "CAP_NET_ADMIN" in told
+    error = child(work, uid=NOBODY).result()
+    assert error.startswith("joining genl:mptcp_pm (mptcp_pm_events): ")
+    assert "CAP_NET_ADMIN" in error

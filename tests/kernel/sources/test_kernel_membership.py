@@ -1,4 +1,4 @@
-"""Joining where the kernel must be asked, when that goes wrong: refused, interrupted, closed meanwhile."""
+"""Joins that need the kernel's reply and fail: refused, interrupted, or closed meanwhile."""
 
 import itertools
 import struct
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(20)
 
 
 def interrupt_naps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C while waiting for the kernel, which seems to have told nothing yet."""
+    """Press Ctrl-C while waiting for the kernel, which seems not to have replied yet."""
 
     def nap(seconds: float) -> None:
         raise KeyboardInterrupt
@@ -32,17 +32,17 @@ def interrupt_naps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def acks(sub: Subscriber, seq: int, wanted: int) -> int:
-    """How often the kernel told all of a request of this number, among whatever else happens here."""
+    """The number of the kernel's replies to the request with this number, among other events."""
     found = 0
     give_up = time.monotonic() + 3
     while found < wanted and time.monotonic() < give_up:
         for body in payloads([sub.recv(0.1)]):
-            told = process_event(body)
-            found += told is not None and told[0] == "none" and body[12:16] == struct.pack("=I", seq + 1)
+            event = process_event(body)
+            found += event is not None and event[0] == "none" and body[12:16] == struct.pack("=I", seq + 1)
     return found
 
 
-def test_what_came_while_a_join_was_refused_is_delivered(subscribe: Subscribe) -> None:
+def test_events_that_arrive_during_a_refused_join_are_delivered(subscribe: Subscribe) -> None:
     subscribe("nflog", groups=6)
     sub = subscribe("nflog", groups=5)
     send(5, *[bytes([i]) for i in range(100)])
@@ -55,7 +55,7 @@ def test_what_came_while_a_join_was_refused_is_delivered(subscribe: Subscribe) -
     assert sub.stats()["delivered"] == sum(map(len, got)) == 101
 
 
-def test_what_came_while_a_join_was_interrupted_is_delivered(
+def test_events_that_arrive_during_an_interrupted_join_are_delivered(
     subscribe: Subscribe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sub = subscribe("nflog", groups=5)
@@ -76,7 +76,7 @@ def test_an_interrupted_join_leaves_the_kernel_as_it_was(
     tried = probe(find("proc"))
     if tried is None or not tried.available:
         pytest.skip("this kernel has no process connector" if tried is None else tried.reason)
-    other = subscribe("proc", on_loss="ignore")  # which hears of each request as of an event of no kind
+    other = subscribe("proc", on_loss="ignore")  # receives each request's reply as an event of kind none
     asked_and_taken_back = 2
     with monkeypatch.context() as patch:
         interrupt_naps(patch)
@@ -94,10 +94,10 @@ def test_an_interrupted_join_leaves_the_kernel_as_it_was(
     assert not sub.groups
     assert acks(other, 0x7654_3220, asked_and_taken_back) == asked_and_taken_back
     drain(sub)
-    assert payloads(drain(sub, 0.05)) == []  # no member either
+    assert payloads(drain(sub, 0.05)) == []  # and it is no longer a member
 
 
-def test_a_join_that_closing_cuts_short_says_so(
+def test_a_join_interrupted_by_close_raises_an_error(
     subscribe: Subscribe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sub = subscribe("nflog", groups=5)

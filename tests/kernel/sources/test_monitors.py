@@ -1,4 +1,4 @@
-"""What nlbus tells of real events, beside what the programs print that everybody watches them with."""
+"""nlbus's view of real events compared with the output of the standard monitoring programs."""
 
 import re
 from collections.abc import Callable
@@ -15,7 +15,7 @@ GROUPS = (
     "link,ipv4_ifaddr,ipv6_ifaddr,ipv4_route,ipv6_route,neigh,ipv4_rule,ipv6_rule,ipv4_netconf,ipv6_netconf,"
     "nexthop"
 )
-UNTOLD = {"UDEV_DATABASE_VERSION=1"}  # of udevd to those who read its database; udevadm keeps it to itself
+NOT_PRINTED = {"UDEV_DATABASE_VERSION=1"}  # internal to udev's database; udevadm does not print it
 CHANGES = (
     "link add va type veth peer name vb",
     "link set vb up",
@@ -41,7 +41,7 @@ CHANGES = (
 )
 
 
-def test_a_line_of_ip_monitor_is_a_row_of_route(listen: Callable[..., Listen]) -> None:
+def test_each_line_of_ip_monitor_is_a_row_of_route(listen: Callable[..., Listen]) -> None:
     here = listen("route", "-o", "json", "-g", GROUPS)
     with Monitor(ROUTE, NEXTHOP, tool("ip", "iproute2"), "-o", "-d", "monitor", "all") as monitor:
         for change in CHANGES:
@@ -55,7 +55,7 @@ def test_a_line_of_ip_monitor_is_a_row_of_route(listen: Callable[..., Listen]) -
 
 
 def of_udevadm(printed: str) -> dict[int, list[str]]:
-    """The properties of each event in what `udevadm monitor --property` printed, by SEQNUM."""
+    """The properties of each event printed by `udevadm monitor --property`, by SEQNUM."""
     events = re.split(r"^(?:KERNEL|UDEV) *\[.*\n", printed, flags=re.MULTILINE)[1:]
     return {
         int(re.findall("^SEQNUM=(.*)$", event, re.M)[0]): sorted(event.split("\n")[:-2]) for event in events
@@ -63,14 +63,14 @@ def of_udevadm(printed: str) -> dict[int, list[str]]:
 
 
 def of_rows(sub: Subscriber, quiet: float) -> dict[int, list[str]]:
-    """The same of uevent's rows."""
+    """The properties of each row of uevent, by SEQNUM."""
     rows: list[dict[str, Any]] = [
         row for batch in drain(sub, quiet) for row in batch.table("uevent").iter_rows()
     ]
-    return {row["seqnum"]: sorted(set(row["env"]) - UNTOLD) for row in rows}
+    return {row["seqnum"]: sorted(set(row["env"]) - NOT_PRINTED) for row in rows}
 
 
-def test_uevents_are_those_of_udevadm_monitor(subscribe: Callable[..., Subscriber]) -> None:
+def test_uevents_equal_those_of_udevadm_monitor(subscribe: Callable[..., Subscriber]) -> None:
     sub = subscribe("uevent")
     with Monitor(UEVENT, 1, tool("udevadm", "udev"), "monitor", "--kernel", "--property") as monitor:
         ip("link add va type veth peer name vb", "link set va name vc", "link del vb")
@@ -79,7 +79,7 @@ def test_uevents_are_those_of_udevadm_monitor(subscribe: Callable[..., Subscribe
     assert ours == theirs
 
 
-def test_udevs_messages_are_those_of_udevadm_monitor(subscribe: Callable[..., Subscriber]) -> None:
+def test_udevs_messages_equal_those_of_udevadm_monitor(subscribe: Callable[..., Subscriber]) -> None:
     sub = subscribe("uevent", groups="udev")
     udevadm = tool("udevadm", "udev")
     rules = 'SUBSYSTEM=="net", ENV{NLBUS}="heard it", TAG+="nlbus"\n'

@@ -23,7 +23,7 @@ HEADERS = 28  # of IPv4 and UDP
 
 @pytest.fixture(autouse=True)
 def _logging() -> None:
-    """UDP to port 1000 + g is logged to group g."""
+    """Log UDP to port 1000 + g to group g."""
     ip("link set lo up")
     run("nft", "add table ip t; add chain ip t c { type filter hook output priority 0; }")
     for group in (0, 5, 6):
@@ -39,7 +39,7 @@ def send(group: int, *payloads: bytes) -> None:
 
 
 def packets(batches: list[Batch]) -> list[tuple[int, bytes]]:
-    """(group, what was copied of the packet) for each."""
+    """(group, copied bytes) per packet."""
     found = []
     for batch in batches:
         for i in (batch.messages["type"] == PACKET).nonzero()[0].tolist():
@@ -52,7 +52,7 @@ def packets(batches: list[Batch]) -> list[tuple[int, bytes]]:
 
 
 def bound() -> list[int]:
-    """The groups that somebody has bound in this network namespace, by a look from outside."""
+    """The groups bound in this network namespace, as another process sees them."""
     free = 0
     groups = (0, 5, 6, 65535)
     taken = []
@@ -68,7 +68,7 @@ def bound() -> list[int]:
     return taken
 
 
-def test_a_logged_packet_is_heard_whole(subscribe: Subscribe) -> None:
+def test_a_logged_packet_is_received_whole(subscribe: Subscribe) -> None:
     sub = subscribe("nflog", groups=5)
     send(5, b"hello" * 100)
     got = drain(sub, 0.02, atleast=1)
@@ -76,12 +76,14 @@ def test_a_logged_packet_is_heard_whole(subscribe: Subscribe) -> None:
     assert (group, packet[0], packet[HEADERS:]) == (5, 0x45, b"hello" * 100)
     [batch] = got
     assert batch.messages["portid"].tolist() == [0]
-    assert batch.messages["group"].tolist() == [0]  # it was sent to us alone
+    assert batch.messages["group"].tolist() == [0]  # it was unicast to us
     assert sub.stats()["untrusted"] == sub.stats()["malformed"] == 0
 
 
 @pytest.mark.parametrize(("groups", "number"), [(None, 0), ("0", 0), (65536, 0), ("5", 5), (65535, 65535)])
-def test_groups_are_those_of_the_rules(subscribe: Subscribe, groups: int | str | None, number: int) -> None:
+def test_groups_are_the_numbers_in_the_rules(
+    subscribe: Subscribe, groups: int | str | None, number: int
+) -> None:
     sub = subscribe("nflog", groups=groups)
     for group in (0, 5, 65535):
         send(group, b"x")
@@ -114,7 +116,7 @@ def test_leaving_and_closing_unbind(subscribe: Subscribe) -> None:
     assert bound() == []
 
 
-def test_the_answer_to_our_request_is_no_event(subscribe: Subscribe) -> None:
+def test_the_reply_to_our_request_is_not_an_event(subscribe: Subscribe) -> None:
     sub = subscribe("nflog", groups=5)
     sub.leave(5)
     sub.join(5)
@@ -124,7 +126,7 @@ def test_the_answer_to_our_request_is_no_event(subscribe: Subscribe) -> None:
     assert sub.stats()["delivered"] == 1
 
 
-def test_a_group_has_one_listener(subscribe: Subscribe) -> None:
+def test_a_group_has_at_most_one_listener(subscribe: Subscribe) -> None:
     subscribe("nflog", groups=5)
     with pytest.raises(PermissionDenied, match=r"joining nflog .5.*a group that no other socket has bound"):
         subscribe("nflog", groups=5)
@@ -136,7 +138,7 @@ def test_a_group_has_one_listener(subscribe: Subscribe) -> None:
     assert list(other.groups) == [6]
 
 
-def test_when_one_of_the_groups_is_taken_none_stays_bound(subscribe: Subscribe) -> None:
+def test_if_one_group_is_taken_none_stays_bound(subscribe: Subscribe) -> None:
     subscribe("nflog", groups=6)
     with pytest.raises(PermissionDenied):
         subscribe("nflog", groups=(5, 6))
@@ -165,7 +167,7 @@ def test_copy_range_cuts_the_packet(subscribe: Subscribe, copy_range: int, copie
     assert len(packet) == copied
 
 
-def test_a_threshold_gathers_packets_into_one_datagram(subscribe: Subscribe) -> None:
+def test_a_threshold_collects_packets_into_one_datagram(subscribe: Subscribe) -> None:
     sub = subscribe("nflog", groups=5, options={"threshold": 10, "timeout": 30})
     send(5, *[b"x"] * 9)
     assert drain(sub, 0.05) == []
@@ -174,11 +176,11 @@ def test_a_threshold_gathers_packets_into_one_datagram(subscribe: Subscribe) -> 
     got = drain(sub, 0.02, atleast=10)
     assert len(packets(got)) == 10
     assert sub.stats()["datagrams"] == before + 1
-    # A chain of several ends with NLMSG_DONE.
+    # A chain of several messages ends with NLMSG_DONE.
     assert [kind for batch in got for kind in batch.messages["type"]][-1] == DONE
 
 
-def test_gathered_packets_may_be_large(subscribe: Subscribe) -> None:
+def test_collected_packets_may_be_large(subscribe: Subscribe) -> None:
     sub = subscribe("nflog", groups=5, options={"threshold": 20, "timeout": 30})
     before = sub.stats()["datagrams"]
     send(5, *[bytes([i]) * 1400 for i in range(20)])
@@ -188,7 +190,7 @@ def test_gathered_packets_may_be_large(subscribe: Subscribe) -> None:
     assert sub.stats()["truncated"] == sub.stats()["malformed"] == 0
 
 
-def test_the_timeout_sends_what_was_gathered(subscribe: Subscribe) -> None:
+def test_the_timeout_sends_collected_packets(subscribe: Subscribe) -> None:
     sub = subscribe("nflog", groups=5, options={"threshold": 1000, "timeout": 0.3})
     began = time.monotonic()
     send(5, b"x", b"y")
@@ -218,23 +220,23 @@ def test_packets_are_numbered(subscribe: Subscribe) -> None:
         ({"timeout": "1"}, "a number"),
     ],
 )
-def test_options_are_checked_before_the_kernel_is_asked(options: dict[str, float], message: str) -> None:
+def test_options_are_checked_before_any_request(options: dict[str, float], message: str) -> None:
     with pytest.raises(SchemaError, match=message):
         Subscriber("nflog", groups=5, options=options)
     assert bound() == []
 
 
-def test_an_ordinary_user_is_told_the_privilege(child: Callable[..., Child]) -> None:
+def test_an_ordinary_users_error_names_the_privilege(child: Callable[..., Child]) -> None:
     def work() -> str:
         with pytest.raises(PermissionDenied) as caught:
             Subscriber("nflog")
         return str(caught.value.strerror)
 
-    told = child(work, uid=NOBODY).result()
-    assert told.startswith("joining nflog (0): Operation not permitted; binding needs CAP_NET_ADMIN")
+    error = child(work, uid=NOBODY).result()
+    assert error.startswith("joining nflog (0): Operation not permitted; binding needs CAP_NET_ADMIN")
 
 
-def test_on_the_command_line() -> None:
+def test_options_work_on_the_command_line() -> None:
     command = [sys.executable, "-m", "nlbus", "listen", "nflog", "-g", "0,5", "--option", "copy_range=28"]
     with subprocess.Popen(
         [*command, "--count", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT

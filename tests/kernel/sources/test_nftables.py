@@ -1,4 +1,4 @@
-"""nftables: rules as they change, and packets as they are judged."""
+"""nftables: rule changes and packet traces."""
 
 import socket
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def test_packets_are_traced(subscribe: Subscribe) -> None:
     assert {group for group, _ in got} == {9}
 
 
-def test_an_ordinary_user_is_told_the_privilege(child: Callable[..., Child]) -> None:
+def test_an_ordinary_users_error_names_the_privilege(child: Callable[..., Child]) -> None:
     def work() -> str:
         with pytest.raises(PermissionDenied) as caught:
             Subscriber("nftables")

@@ -1,4 +1,4 @@
-"""proc: real processes that fork, exec and exit, and the kernel's count of who wants to know."""
+"""proc: real processes that fork, exec and exit, and the kernel's count of listeners."""
 
 import ctypes
 import os
@@ -21,13 +21,13 @@ pytestmark = pytest.mark.usefixtures("process_connector")
 
 
 def kinds(batches: Iterable[Batch], pid: int) -> list[str]:
-    """What happened to this process, and that it was made."""
+    """The kinds of events of this process, including its creation."""
     told = filter(None, map(process_event, payloads(batches)))
     return [kind for kind, numbers in told if pid in (numbers.get("process_pid"), numbers.get("child_pid"))]
 
 
 def true() -> int:
-    """A process that was forked, became /bin/true and ended; its pid."""
+    """The pid of a process that was forked, ran /bin/true and ended."""
     process = subprocess.Popen(["true"])
     process.wait()
     return process.pid
@@ -43,7 +43,7 @@ def until_exit(sub: Subscriber, pid: int) -> list[Batch]:
 
 @pytest.fixture
 def bystander() -> Iterator[Callable[[], bool]]:
-    """Whether the kernel makes process events now, by one who is a member of the group and said nothing."""
+    """Whether the kernel produces process events now; uses a group member that sent no request."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, CONNECTOR) as member:
         member.setblocking(False)
         member.bind((0, 1))
@@ -57,7 +57,7 @@ def bystander() -> Iterator[Callable[[], bool]]:
 
 
 def queued(sock: socket.socket) -> int:
-    """How many datagrams were queued; none is now."""
+    """The number of queued datagrams; empties the queue."""
     count = 0
     try:
         while sock.recv(4096):
@@ -67,7 +67,7 @@ def queued(sock: socket.socket) -> int:
     return count
 
 
-def test_a_process_is_heard_from_fork_to_exit(subscribe: Subscribe) -> None:
+def test_a_process_is_followed_from_fork_to_exit(subscribe: Subscribe) -> None:
     sub = subscribe("proc")
     pid = true()
     got = until_exit(sub, pid)
@@ -82,7 +82,7 @@ def test_a_process_is_heard_from_fork_to_exit(subscribe: Subscribe) -> None:
     assert sub.stats()["malformed"] == sub.stats()["untrusted"] == 0
 
 
-def test_an_exit_tells_the_code_and_the_parent(subscribe: Subscribe) -> None:
+def test_an_exit_has_the_code_and_the_parent(subscribe: Subscribe) -> None:
     sub = subscribe("proc")
     process = subprocess.Popen(["sh", "-c", "exit 7"])
     process.wait()
@@ -92,7 +92,7 @@ def test_an_exit_tells_the_code_and_the_parent(subscribe: Subscribe) -> None:
     assert (mine["exit_code"], mine["parent_tgid"]) == (7 << 8, os.getpid())
 
 
-def test_the_answer_to_our_request_is_no_event(subscribe: Subscribe) -> None:
+def test_the_reply_to_our_request_is_not_an_event(subscribe: Subscribe) -> None:
     sub = subscribe("proc")
     got = until_exit(sub, true())
     acks = [b.payload(i)[12:16] for b in got for i in range(len(b)) if b.payload(i)[20:24] == bytes(4)]
@@ -111,11 +111,11 @@ def test_leaving_and_joining_again(subscribe: Subscribe) -> None:
     until_exit(sub, true())
 
 
-def test_the_kernel_is_told_as_often_as_it_was_asked(subscribe: Subscribe) -> None:
-    other = subscribe("proc")  # which hears of each request as of an event of no kind, at once
+def test_every_listen_request_is_paired_with_an_ignore_request(subscribe: Subscribe) -> None:
+    other = subscribe("proc")  # receives each request's reply as an event of kind none, at once
 
     def requests(work: Callable[[], object]) -> int:
-        """How many `work` makes: the fewest of several times, for others may make some meanwhile."""
+        """The requests that `work` makes: the minimum of several runs, since others make some, too."""
         counts = []
         for _ in range(5):
             drain(other)
@@ -143,9 +143,9 @@ def kinds_of_all(batches: Iterable[Batch]) -> list[str]:
     return [kind for kind, _ in filter(None, map(process_event, payloads(batches)))]
 
 
-def test_the_kernel_makes_no_events_once_nobody_listens(bystander: Callable[[], bool]) -> None:
+def test_the_kernel_makes_no_events_without_listeners(bystander: Callable[[], bool]) -> None:
     def silent() -> None:
-        wait_until(lambda: not bystander())  # others on this machine may listen for a moment
+        wait_until(lambda: not bystander())  # other processes may listen for a moment
 
     if bystander():
         pytest.skip("somebody else listens to process events here, or did and was killed")
@@ -172,7 +172,7 @@ def test_from_another_network_namespace(subscribe: Subscribe, netns: int) -> Non
     until_exit(subscribe("proc", netns=netns), true())
 
 
-def test_in_a_container_the_silence_is_explained(child: Callable[..., Child]) -> None:
+def test_in_a_container_explain_gives_the_reason_for_silence(child: Callable[..., Child]) -> None:
     def work() -> str:
         if ctypes.CDLL(None).unshare(CLONE_NEWUSER) < 0:
             raise NotPermitted("no user namespaces here")
@@ -183,7 +183,7 @@ def test_in_a_container_the_silence_is_explained(child: Callable[..., Child]) ->
     assert "user namespace" in child(work).result()
 
 
-def test_an_ordinary_user_hears_them_or_is_told_the_privilege(child: Callable[..., Child]) -> None:
+def test_an_ordinary_user_receives_them_or_the_error_names_the_privilege(child: Callable[..., Child]) -> None:
     def work() -> str:
         try:
             with Subscriber("proc") as sub:

@@ -1,4 +1,4 @@
-"""proc's tables: what this test's own processes do."""
+"""proc's tables, fed by this test's own processes."""
 
 import ctypes
 import os
@@ -31,7 +31,7 @@ def _at_home(first_netns: None) -> None:
 
 
 def child(work: Callable[[], object]) -> tuple[int, int]:
-    """Run work() in a forked process; its pid and wait status."""
+    """Run work() in a forked process; returns its pid and wait status."""
     pid = os.fork()
     if not pid:
         try:
@@ -41,13 +41,13 @@ def child(work: Callable[[], object]) -> tuple[int, int]:
     return pid, os.waitpid(pid, 0)[1]
 
 
-def told(sub: Subscriber, table: str) -> Iterator[Row]:
+def rows_until_exit(sub: Subscriber, table: str) -> Iterator[Row]:
     for batch in drained(sub):
         yield from batch.table(table).iter_rows()
 
 
 def drained(sub: Subscriber) -> list[Batch]:
-    """Until an exit that we make has come."""
+    """All batches up to the exit event of a process that this function makes."""
     last = subprocess.Popen(["true"])
     last.wait()
     batches: list[Batch] = []
@@ -63,10 +63,10 @@ def of(rows: Iterator[Row], pid: int, name: str = "process_pid") -> list[Row]:
     return [row for row in rows if row[name] == pid]
 
 
-def test_a_fork_tells_parent_and_child(subscribe: Subscribe) -> None:
+def test_a_fork_has_parent_and_child(subscribe: Subscribe) -> None:
     sub = subscribe("proc", tables=["fork", "exit"])
     pid, _ = child(lambda: None)
-    [row] = of(told(sub, "fork"), pid, "child_pid")
+    [row] = of(rows_until_exit(sub, "fork"), pid, "child_pid")
     assert row["nl_op"] == "new"
     assert (row["child_tgid"], row["parent_tgid"]) == (pid, os.getpid())
     assert row["parent_pid"] == threading.get_native_id()
@@ -86,7 +86,7 @@ def test_a_thread_is_a_child_of_its_process_and_exits_without_a_signal(subscribe
     assert [(row["process_tgid"], row["exit_signal"]) for row in exits] == [(os.getpid(), -1)]
 
 
-def test_the_clock_is_the_kernels_since_boot(subscribe: Subscribe) -> None:
+def test_the_clock_counts_from_the_kernels_boot(subscribe: Subscribe) -> None:
     sub = subscribe("proc", tables=["fork", "exit"])
     before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
     pid, _ = child(lambda: None)
@@ -100,7 +100,7 @@ def test_the_clock_is_the_kernels_since_boot(subscribe: Subscribe) -> None:
     assert made["cpu"] in range(os.cpu_count() or 1)
 
 
-def test_the_events_of_a_cpu_are_numbered(subscribe: Subscribe) -> None:
+def test_events_are_numbered_per_cpu(subscribe: Subscribe) -> None:
     sub = subscribe("proc")
     for _ in range(20):
         child(lambda: None)
@@ -121,14 +121,14 @@ def test_the_events_of_a_cpu_are_numbered(subscribe: Subscribe) -> None:
 def test_an_exec(subscribe: Subscribe) -> None:
     sub = subscribe("proc", tables=["exec", "exit"])
     pid, _ = child(lambda: os.execvp("true", ["true"]))
-    assert [row["process_tgid"] for row in of(told(sub, "exec"), pid)] == [pid]
+    assert [row["process_tgid"] for row in of(rows_until_exit(sub, "exec"), pid)] == [pid]
 
 
 @pytest.mark.parametrize("code", [0, 7, 255])
-def test_an_exit_tells_its_code_as_waitpid_does(code: int, subscribe: Subscribe) -> None:
+def test_an_exit_has_the_same_code_as_waitpid(code: int, subscribe: Subscribe) -> None:
     sub = subscribe("proc")
     pid, status = child(lambda: os._exit(code))
-    [row] = of(told(sub, "exit"), pid)
+    [row] = of(rows_until_exit(sub, "exit"), pid)
     assert row["exit_code"] == status
     assert os.waitstatus_to_exitcode(row["exit_code"]) == code
     assert row["exit_signal"] == signal.SIGCHLD
@@ -141,7 +141,7 @@ def test_the_exit_of_a_thread_has_no_parent(subscribe: Subscribe) -> None:
     thread = threading.Thread(target=int)
     thread.start()
     thread.join()
-    [row] = [row for row in told(sub, "exit") if row["process_pid"] == thread.native_id]
+    [row] = [row for row in rows_until_exit(sub, "exit") if row["process_pid"] == thread.native_id]
     assert row["process_tgid"] == os.getpid()
     assert (row["parent_pid"], row["parent_tgid"]) == (None, None)
 
@@ -149,7 +149,7 @@ def test_the_exit_of_a_thread_has_no_parent(subscribe: Subscribe) -> None:
 def test_a_death_by_a_signal(subscribe: Subscribe) -> None:
     sub = subscribe("proc")
     pid, status = child(lambda: os.kill(os.getpid(), signal.SIGKILL))
-    [row] = of(told(sub, "exit"), pid)
+    [row] = of(rows_until_exit(sub, "exit"), pid)
     assert row["exit_code"] == status == signal.SIGKILL
 
 
@@ -159,7 +159,9 @@ def test_a_core_dump(subscribe: Subscribe) -> None:
     def work() -> None:
         os.chdir("/")
         signal.signal(signal.SIGABRT, signal.SIG_DFL)
-        libc.setrlimit(4, ctypes.create_string_buffer(16))  # no core: the kernel tells of it all the same
+        libc.setrlimit(
+            4, ctypes.create_string_buffer(16)
+        )  # no core file; the kernel reports the event anyway
         os.abort()
 
     pid, status = child(work)
@@ -171,7 +173,7 @@ def test_a_core_dump(subscribe: Subscribe) -> None:
     assert gone["exit_code"] & 0x7F == signal.SIGABRT
 
 
-def test_users_groups_and_sessions(subscribe: Subscribe) -> None:
+def test_changes_of_users_groups_and_sessions_have_rows(subscribe: Subscribe) -> None:
     if os.geteuid():
         pytest.skip("becoming another user needs root")
     sub = subscribe("proc")
@@ -206,10 +208,10 @@ def test_users_groups_and_sessions(subscribe: Subscribe) -> None:
 def test_a_name_is_text(name: str, kept: str, subscribe: Subscribe) -> None:
     sub = subscribe("proc")
     pid, _ = child(lambda: libc.prctl(PR_SET_NAME, name.encode(), 0, 0, 0))
-    assert [row["comm"] for row in of(told(sub, "comm"), pid)] == [kept]
+    assert [row["comm"] for row in of(rows_until_exit(sub, "comm"), pid)] == [kept]
 
 
-def test_a_tracer_comes_and_goes(subscribe: Subscribe) -> None:
+def test_attaching_and_detaching_a_tracer(subscribe: Subscribe) -> None:
     sub = subscribe("proc")
     ready, writer = os.pipe()
     pid = os.fork()
@@ -230,12 +232,12 @@ def test_a_tracer_comes_and_goes(subscribe: Subscribe) -> None:
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    rows = of(told(sub, "ptrace"), pid)
+    rows = of(rows_until_exit(sub, "ptrace"), pid)
     assert [(row["process_tgid"], row["tracer_tgid"]) for row in rows] == [(pid, os.getpid()), (pid, 0)]
     assert rows[0]["tracer_pid"] == threading.get_native_id()
 
 
-def test_tables_are_told_apart_and_together_are_all(subscribe: Subscribe) -> None:
+def test_each_table_has_its_own_rows_and_together_they_have_all(subscribe: Subscribe) -> None:
     sub = subscribe("proc")
     child(lambda: os.execvp("true", ["true"]))
     for batch in drained(sub) + drain(sub):

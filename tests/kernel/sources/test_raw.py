@@ -1,4 +1,4 @@
-"""raw:<protocol>: any protocol by name or number, its messages as they are; among them those of the bus."""
+"""raw:<protocol>: any protocol by name or number, with unmodified messages, the bus's among them."""
 
 from collections.abc import Callable
 from itertools import groupby
@@ -35,12 +35,12 @@ def test_groups_must_be_given() -> None:
             Subscriber("raw:2", groups=groups)
 
 
-def test_a_group_that_the_protocol_does_not_have_is_named(subscribe: Subscribe) -> None:
+def test_the_error_names_a_group_that_the_protocol_lacks(subscribe: Subscribe) -> None:
     with pytest.raises(KernelError, match=r"raw:2.*33"):
         subscribe("raw:2", groups=33)
 
 
-def test_raw_hears_the_bus_and_the_bus_does_not_hear_raw_messages(subscribe: Subscribe) -> None:
+def test_raw_receives_the_bus_and_the_bus_ignores_raw_messages(subscribe: Subscribe) -> None:
     raw, bus = subscribe("raw:2", groups=1), subscribe(groups=1)
     with Sender() as sender:
         sender.send(one_event(b"event"))
@@ -55,7 +55,7 @@ def test_raw_hears_the_bus_and_the_bus_does_not_hear_raw_messages(subscribe: Sub
 
 
 def test_a_message_sent_to_two_groups_comes_twice(subscribe: Subscribe) -> None:
-    # Streams are the bus's: here nobody can tell copies from news.
+    # Only the bus has streams: here, copies cannot be recognised.
     raw = subscribe("raw:2", groups=(1, 2))
     with Sender() as sender:
         for group in (1, 2):
@@ -86,7 +86,7 @@ def test_any_type_and_flags_pass_unchanged(subscribe: Subscribe) -> None:
     assert batch.messages["type"].tolist() == [1, 2, 3, 4, 0x10, 0xFFFF, 0]
 
 
-# The bus, heard raw: the same bytes without a kernel are the same events
+# The bus received raw: the same bytes without a kernel decode to the same events.
 
 masks_ = st.sampled_from((1, 2, 0b11, 0x80000000, 0xFFFFFFFF))
 kinds = st.sampled_from((0, 1, 0x100, 2**32 - 1))
@@ -103,7 +103,7 @@ calls = st.lists(st.one_of(singles, arrays, scattered, topics, st.tuples(st.just
 
 
 def publish(pub: Publisher, call: tuple[Any, ...], seed: int) -> list[tuple[bytes, int, int]]:
-    """Make one call; the events that it publishes."""
+    """Make one call; returns the events that it publishes."""
     match call:
         case ("one", data, mask, kind):
             pub.publish(data, Groups.from_mask(mask), kind)
@@ -141,7 +141,7 @@ def test_any_events_by_any_path_arrive_once_in_order_as_they_were(
     assert len(got) == len(wanted)
     for mask in {mask for _, _, mask in wanted}:
         assert [e for e in got if e[2] == mask] == [e for e in wanted if e[2] == mask]
-    # The same bytes without a kernel are the same events.
+    # The same bytes without a kernel decode to the same events.
     copied = [p for batch in drain(raw) for p in raw_datagrams(batch)]
     made = Batch.from_datagrams("bus", copied)
     assert events([made]) == got
@@ -152,7 +152,7 @@ def test_any_events_by_any_path_arrive_once_in_order_as_they_were(
 
 
 def raw_datagrams(batch: Batch) -> list[bytes]:
-    """The datagrams that a raw batch of the bus came in."""
+    """The datagrams in a raw batch of the bus."""
 
     def which(i: int) -> tuple[int, int, int]:
         head = reference.BATCH.unpack_from(batch.payload(i))

@@ -1,4 +1,4 @@
-"""route: real changes to links, addresses, neighbours, routes and rules, told by the kernel."""
+"""route: the kernel's events of real changes to links, addresses, neighbours, routes and rules."""
 
 import struct
 import time
@@ -19,7 +19,7 @@ VETH = "link add va type veth peer name vb"
 
 
 def heard(batches: list[Batch]) -> set[tuple[int, int]]:
-    """(group, message type) of all that came."""
+    """(group, message type) of every message."""
     return {(int(g), int(t)) for b in batches for g, t in b.messages[["group", "type"]].tolist()}
 
 
@@ -34,7 +34,7 @@ def link_names(batches: list[Batch]) -> list[str]:
     return names
 
 
-def test_each_change_comes_by_its_group_with_its_type(subscribe: Subscribe) -> None:
+def test_each_change_comes_by_its_group_and_with_its_type(subscribe: Subscribe) -> None:
     sub = subscribe("route")
     ip(VETH, "link set va up", "link set vb up")
     got = drain(sub, 0.05)
@@ -61,7 +61,7 @@ def test_each_change_comes_by_its_group_with_its_type(subscribe: Subscribe) -> N
     assert sub.stats()["untrusted"] == sub.stats()["malformed"] == 0
 
 
-def test_messages_are_the_kernels_portid_0_in_this_namespace(subscribe: Subscribe) -> None:
+def test_messages_come_from_the_kernel_portid_0_in_this_namespace(subscribe: Subscribe) -> None:
     sub = subscribe("route", groups="link")
     ip(VETH)
     got = drain(sub, 0.05)
@@ -71,7 +71,7 @@ def test_messages_are_the_kernels_portid_0_in_this_namespace(subscribe: Subscrib
         assert set(batch.messages["nsid"].tolist()) == {-1}
 
 
-def test_only_the_groups_that_were_asked_for_are_heard(subscribe: Subscribe) -> None:
+def test_only_the_requested_groups_are_received(subscribe: Subscribe) -> None:
     links, routes = (
         subscribe("route", groups=["link"]),
         subscribe("route", groups=("ipv4_route", "ipv6-route")),
@@ -81,7 +81,7 @@ def test_only_the_groups_that_were_asked_for_are_heard(subscribe: Subscribe) -> 
     assert {g for g, _ in heard(drain(routes, 0.05))} <= {7, 11}
 
 
-def test_joining_and_leaving_while_the_kernel_talks(subscribe: Subscribe) -> None:
+def test_joining_and_leaving_while_the_kernel_sends(subscribe: Subscribe) -> None:
     sub = subscribe("route", groups="link")
     ip(VETH)
     drain(sub, 0.02)
@@ -101,7 +101,7 @@ def test_a_group_above_32_is_reported_by_its_number(subscribe: Subscribe) -> Non
     ip(VETH, "link set va up", "link set vb up", "addr add 10.9.0.1/24 dev va")
     got = heard(drain(sub, 0.1))
     assert (1, NEWLINK) in got
-    # 224.0.0.1 and ff02::1, which every link that is up joins
+    # 224.0.0.1 and ff02::1, which every link joins when it comes up
     assert got & {(37, NEWMULTICAST), (38, NEWMULTICAST)}
     assert {g for g, _ in got} <= {1, 37, 38}
 
@@ -156,7 +156,7 @@ def test_an_overrun_is_counted_as_the_kernel_counts_it(subscribe: Subscribe) -> 
         assert row["cause"] == "overrun"
         assert not row["exact"]
         assert before <= row["earliest"] <= row["latest"] <= after
-    # And it goes on, as if nothing had been.
+    # Receiving continues normally.
     ip("link set va mtu 1500")
     assert link_names(drain(sub, 0.02))
     assert proc_netlink(sub).drops == drops
@@ -179,7 +179,7 @@ def test_a_second_overrun_is_dated_after_the_first(subscribe: Subscribe) -> None
     assert all(row["earliest"] >= rows[0]["latest"] for row in rows[first:])
 
 
-def test_raw_route_is_the_same_by_number(subscribe: Subscribe) -> None:
+def test_raw_route_by_number_receives_the_same(subscribe: Subscribe) -> None:
     sub, raw = subscribe("route", groups="link"), subscribe("raw:0", groups=1)
     named = subscribe("raw:route", groups=1)
     ip(VETH)
@@ -188,7 +188,7 @@ def test_raw_route_is_the_same_by_number(subscribe: Subscribe) -> None:
     assert payloads(drain(raw, 0.05)) == payloads(drain(named, 0.05)) == wanted
 
 
-def test_select_and_from_datagrams_serve_kernel_messages(subscribe: Subscribe) -> None:
+def test_select_and_from_datagrams_work_on_kernel_messages(subscribe: Subscribe) -> None:
     sub = subscribe("route", groups=("link", "ipv4_ifaddr"))
     ip(VETH, "addr add 10.9.0.1/24 dev va", "link set va mtu 1400")
     batches = drain(sub, 0.05)

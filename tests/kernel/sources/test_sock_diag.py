@@ -1,4 +1,4 @@
-"""sock_diag: sockets over lo, as they are destroyed."""
+"""sock_diag: destroy events of sockets over lo."""
 
 import socket
 import struct
@@ -20,14 +20,14 @@ def _lo_up() -> None:
 
 
 def bound(family: int, kind: int) -> int:
-    """A socket that was bound to a port, which is returned, and is gone."""
+    """Bind and close a socket; returns its port."""
     with closing(socket.socket(family, kind)) as one:
         one.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
         return int(one.getsockname()[1])
 
 
 def ports(bodies: list[bytes]) -> Iterator[int]:
-    """Of struct inet_diag_msg, where a socket was bound to."""
+    """The local ports in struct inet_diag_msg."""
     return (struct.unpack_from(">H", body, 4)[0] for body in bodies)
 
 
@@ -54,7 +54,7 @@ def test_both_ends_of_a_tcp_connection_are_destroyed(subscribe: Subscribe, group
         port = server.getsockname()[1]
         with socket.create_connection((address, port)) as client:
             mine = client.getsockname()[1]
-            # Reset, or one end would wait a minute for stray segments.
+            # Reset the connection, or one end waits a minute for stray segments.
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             accepted = server.accept()[0]
         accepted.close()
@@ -63,7 +63,7 @@ def test_both_ends_of_a_tcp_connection_are_destroyed(subscribe: Subscribe, group
     assert sorted(ports(payloads(got))) == sorted([mine, port, port])
 
 
-def test_an_ordinary_user_hears_them_too(child: Callable[..., Child]) -> None:
+def test_an_ordinary_user_receives_them_too(child: Callable[..., Child]) -> None:
     def work() -> list[tuple[int, int]]:
         with Subscriber("sock_diag") as sub:
             bound(socket.AF_INET, socket.SOCK_DGRAM)

@@ -1,4 +1,4 @@
-"""Every source in a storm: with default settings nothing is lost; with a tiny buffer, all loss is counted."""
+"""Every source in a storm: default settings lose nothing; with a tiny buffer, every loss is counted."""
 
 import time
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from tests.support.sockets import Child, proc_netlink
 from tests.support.storms import Storm, storms
 
 Subscribe = Callable[..., Subscriber]
-QUIET = 0.3  # seconds without an event of the storm, once it is over
-SECONDS = 300  # on a machine that has much else to do
-NAP = 0.02  # between two looks of the one with the tiny buffer
+QUIET = 0.3  # seconds without an event: the storm is over
+SECONDS = 300  # also on a busy machine
+NAP = 0.02  # between two receives with the tiny buffer
 
 
 def read(sub: Subscriber, mine: Callable[..., int], child: Child, tiny: Subscriber) -> tuple[int, int]:
-    """The events of the storm that came, and the losses that `tiny` told."""
-    seen = told = 0
+    """The number of the storm's events received, and of datagrams that `tiny` counted as lost."""
+    seen = counted = 0
     quiet = time.monotonic() + QUIET
     look = 0.0
     while time.monotonic() < quiet:
@@ -29,11 +29,11 @@ def read(sub: Subscriber, mine: Callable[..., int], child: Child, tiny: Subscrib
         if news or child.running():
             quiet = time.monotonic() + QUIET
         if time.monotonic() > look:
-            told += tiny.recv(0).loss.datagrams
+            counted += tiny.recv(0).loss.datagrams
             look = time.monotonic() + NAP
     while len(batch := tiny.recv(0)) or batch.loss:
-        told += batch.loss.datagrams
-    return seen, told
+        counted += batch.loss.datagrams
+    return seen, counted
 
 
 @pytest.mark.timeout(SECONDS + 30)
@@ -50,13 +50,13 @@ def test_a_storm(storm: Storm, subscribe: Subscribe, child: Callable[..., Child]
         pytest.skip(str(error))
     before = sub.stats()["datagrams"], tiny.stats()["datagrams"]
     maker = child(storm.make, seconds=SECONDS)
-    seen, told = read(sub, storm.mine, maker, tiny)
+    seen, counted = read(sub, storm.mine, maker, tiny)
     made = maker.result()
     ours, theirs = sub.stats(), tiny.stats()
 
     dropped = inside(where, lambda: proc_netlink(tiny).drops)
-    assert told == theirs["dropped"] == dropped
-    assert dropped > 0, "this was no storm"
+    assert counted == theirs["dropped"] == dropped
+    assert dropped > 0, "the storm overflowed no buffer"
     arrived = theirs["datagrams"] - before[1] + dropped
     if storm.shared:
         assert arrived >= made

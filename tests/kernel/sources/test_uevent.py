@@ -13,7 +13,7 @@ def fields(data: bytes) -> dict[str, str]:
     return {"": head} | dict(pair.split("=", 1) for pair in pairs)
 
 
-def test_a_new_device_is_told_with_its_path_and_properties(subscribe: Subscribe) -> None:
+def test_a_new_device_comes_with_its_path_and_properties(subscribe: Subscribe) -> None:
     sub = subscribe("uevent")
     ip("link add va type veth peer name vb")
     batches = drain(sub, 0.1)
@@ -29,7 +29,7 @@ def test_a_new_device_is_told_with_its_path_and_properties(subscribe: Subscribe)
     assert {e["INTERFACE"] for e in gone if e["ACTION"] == "remove" and "INTERFACE" in e} == {"va", "vb"}
 
 
-def test_each_datagram_is_one_message_by_group_1_from_the_kernel(subscribe: Subscribe) -> None:
+def test_each_datagram_is_one_message_to_group_1_from_the_kernel(subscribe: Subscribe) -> None:
     sub = subscribe("uevent", groups=("kernel", "udev"))
     ip("link add va type veth peer name vb")
     for batch in drain(sub, 0.1):
@@ -54,6 +54,6 @@ def test_bytes_that_look_like_messages_are_not_walked(subscribe: Subscribe) -> N
     assert payloads(drain(sub)) == wanted
 
 
-def test_other_namespaces_devices_are_not_heard(subscribe: Subscribe) -> None:
+def test_devices_of_other_namespaces_are_not_received(subscribe: Subscribe) -> None:
     sub = subscribe("uevent")
     assert len(sub.recv(0.02)) == 0

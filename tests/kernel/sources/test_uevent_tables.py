@@ -1,4 +1,4 @@
-"""uevent's table: what the kernel says of its devices, and udev's own messages."""
+"""uevent's table: the kernel's device events and udev's own messages."""
 
 import os
 import struct
@@ -22,7 +22,7 @@ def as_text(data: bytes) -> dict[str, str]:
 
 
 def rows(sub: Subscriber) -> list[tuple[Row, bytes]]:
-    """Each row, and the message that it is of."""
+    """Each row with its message's bytes."""
     return [
         (row, batch.payload(row["nl_row"]))
         for batch in drain(sub, 0.1)
@@ -40,7 +40,7 @@ def check(row: Row, data: bytes) -> None:
         assert value == (int(wanted) if wanted is not None and column in INTEGERS else wanted)
 
 
-def test_rows_have_what_the_kernels_text_says(subscribe: Subscribe) -> None:
+def test_rows_have_the_values_of_the_kernels_text(subscribe: Subscribe) -> None:
     sub = subscribe("uevent")
     ip("link add va type veth peer name vb", "link set va name vc", "link del vb")
     found = rows(sub)
@@ -60,9 +60,9 @@ def test_rows_have_what_the_kernels_text_says(subscribe: Subscribe) -> None:
     assert numbers == sorted(set(numbers))
 
 
-def test_every_device_that_is_asked_for_its_uevent_has_a_row(first_netns: None, subscribe: Subscribe) -> None:
-    """Written to a device's `uevent` file, an action makes an event with all keys of that device."""
-    # /dev/null and its like, which nobody minds.
+def test_every_device_has_a_row_after_a_synthetic_event(first_netns: None, subscribe: Subscribe) -> None:
+    """An action written to a device's `uevent` file causes an event with all keys of that device."""
+    # Devices like /dev/null: nobody reacts to their events.
     devices = [
         path for path in sorted(Path("/sys/class/mem").glob("*")) if os.access(path / "uevent", os.W_OK)
     ]
@@ -85,14 +85,14 @@ def test_every_device_that_is_asked_for_its_uevent_has_a_row(first_netns: None, 
         assert row["devname"] == path.name
 
 
-def test_udevs_own_messages(subscribe: Subscribe) -> None:
+def test_udevs_own_messages_become_rows(subscribe: Subscribe) -> None:
     properties = (
         b"ACTION=add\0DEVPATH=/devices/x\0SUBSYSTEM=block\0DEVNAME=/dev/sdx\0MAJOR=8\0MINOR=16\0SEQNUM=77\0"
         b"USEC_INITIALIZED=5\0ID_SERIAL=a b=c\0"
     )
 
     def message(magic: int = 0xFEEDCAFE, start: int = 40) -> bytes:
-        # Then header_size, properties_off, properties_len, and hashes of subsystem, devtype and tags.
+        # Followed by header_size, properties_off, properties_len, and hashes of subsystem, devtype and tags.
         return (
             b"libudev\0"
             + struct.pack(">I", magic)
@@ -107,9 +107,9 @@ def test_udevs_own_messages(subscribe: Subscribe) -> None:
             sender.send(data, 2)
     batches = drain(sub)
     assert len(payloads(batches)) == 5
-    told = [row for batch in batches for row in batch.table("uevent").iter_rows()]
-    assert len(told) == 2
-    for row in told:
+    rows = [row for batch in batches for row in batch.table("uevent").iter_rows()]
+    assert len(rows) == 2
+    for row in rows:
         assert (row["nl_op"], row["devname"], row["major"], row["minor"], row["seqnum"]) == (
             "new", "/dev/sdx", 8, 16, 77,
         )  # fmt: skip

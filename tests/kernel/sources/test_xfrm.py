@@ -1,4 +1,4 @@
-"""xfrm: policies as they come, change, expire and go."""
+"""xfrm: policies added, changed, expired and deleted."""
 
 import socket
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def names(pairs: list[tuple[int, int]]) -> list[tuple[int, str]]:
     return [(group, str(find("xfrm").type_name(kind)).removeprefix("XFRM_MSG_")) for group, kind in pairs]
 
 
-def test_a_policy_comes_changes_and_goes(subscribe: Subscribe) -> None:
+def test_a_policy_is_added_changed_and_deleted(subscribe: Subscribe) -> None:
     sub = subscribe("xfrm")
     for change, name in [
         (f"add {SELECTOR} priority 7", "NEWPOLICY"),
@@ -51,13 +51,13 @@ def test_states_are_flushed(subscribe: Subscribe) -> None:
 
 
 def want_keys() -> int:
-    """A packet that has to be encrypted; how many states the kernel then has."""
+    """Send a packet that must be encrypted; returns the kernel's number of states then."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.sendto(b"x", ("10.7.0.2", 9))
     return int(run("ip", "xfrm", "state", "count").split()[-1])
 
 
-def test_by_default_we_pass_for_no_key_manager(subscribe: Subscribe) -> None:
+def test_by_default_a_subscriber_does_not_act_as_a_key_manager(subscribe: Subscribe) -> None:
     ip(
         "link add va type veth peer name vb",
         "link set va up",
@@ -74,7 +74,7 @@ def test_by_default_we_pass_for_no_key_manager(subscribe: Subscribe) -> None:
     assert names(heard(drain(sub, 0.02, atleast=1))) == [(ACQUIRE, "ACQUIRE")]
 
 
-def test_an_ordinary_user_is_told_the_privilege(child: Callable[..., Child]) -> None:
+def test_an_ordinary_users_error_names_the_privilege(child: Callable[..., Child]) -> None:
     def work() -> str:
         with pytest.raises(PermissionDenied) as caught:
             Subscriber("xfrm")

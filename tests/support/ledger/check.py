@@ -1,8 +1,8 @@
-"""The truth about one round, and whether a subscriber's account agrees with it.
+"""Checks one subscriber's counts against the truth of a round.
 
-Nothing here knows nlbus: publishers wrote down what they sent, in memory that survives them, and every event
-says in its payload which one it is. Times are CLOCK_MONOTONIC in ns, so what was *surely* sent while
-somebody was *surely* a member follows from the times before and after each call.
+This module does not use nlbus. Publishers log what they send in memory that survives them, and every event's
+payload identifies it. Times are CLOCK_MONOTONIC in ns; the times before and after each call tell what was
+*surely* sent while a subscriber was *surely* a member.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ IDLE = 100_000_000
 
 
 class Checker:
-    """Compares one subscriber with the truth; `violations` says in words what is wrong."""
+    """Compares one subscriber with the truth; `violations` lists the faults in words."""
 
     def __init__(self, sent: Iterable[Sent], heard: Heard) -> None:
         self.heard = heard
         self.sent = list(sent)
         self.violations: list[str] = []
         self.required = 0  # dropped datagrams that must be open
-        self.counted = 0  # whether all copies could be counted
+        self.counted = 0  # whether all copies can be counted
         self.times = list(heard.membership())
         # As far as the wall clock was stepped, times of losses say nothing.
         offsets = [call.wall[0] - call.began for stream in self.sent for call in stream.calls]
@@ -39,7 +39,7 @@ class Checker:
         self.violations.append(f"{self.heard.name}: {what}")
 
     def surely(self, begin: int, end: int) -> int:
-        """The groups that it belonged to all of this time, for sure."""
+        """The groups that it surely belonged to for the whole interval."""
         mask = 0xFFFFFFFF
         for at, to, sure, _ in self.times:
             if at <= end and to >= begin:
@@ -47,7 +47,7 @@ class Checker:
         return mask
 
     def possibly(self, begin: int, end: int) -> int:
-        """The groups that it may have belonged to at some time of this."""
+        """The groups that it may have belonged to at some time in the interval."""
         mask = 0
         for at, to, _, possible in self.times:
             if at <= end and to >= begin:
@@ -68,7 +68,7 @@ class Checker:
             events = by_stream.pop((stream.publisher, stream.incarnation, stream.mask), [])
             instance = self.identify(stream, events)
             if instance < 0:
-                # Killed before it could write down the instance, and only a heartbeat of it was heard.
+                # Killed before it logged the instance, and only a heartbeat was received.
                 address = (stream.portid, stream.mask)
                 candidates = (i for i, row in rows.items() if (row["portid"], row["groups"]) == address)
                 instance = next((i for i in candidates if i not in known), -1)
@@ -122,7 +122,7 @@ class Checker:
     def check_exactly(
         self, stream: Sent, events: list[Event], gaps: list[Gap], row: dict[str, Any] | None
     ) -> None:
-        """Membership never changed: every event is accounted for, one by one."""
+        """Membership never changed: account for every event, one by one."""
         if row is None:
             if events or gaps:
                 self.wrong(f"{stream.name}: {len(events)} events delivered, and no such stream in stats")
@@ -144,15 +144,15 @@ class Checker:
                 f"delivered {first} to {last}, known to {known}, of {stream.events} sent"
             )
             return
-        # Where no event stood, a heartbeat told: it comes only from an idle or a closed stream.
+        # After the last event only a heartbeat reports the position: the stream was idle or closed.
         for point in ({base} if not events or base != first else set()) | {known} - {last}:
             if not self.may_have_rested(stream, point):
-                self.wrong(f"{stream.name}: nobody can have told that it had come to {point}")
+                self.wrong(f"{stream.name}: no datagram can have reported that it had reached {point}")
         self.check_gaps(stream, events, gaps, base, known)
         self.count_open(stream, base, known)
 
     def may_have_rested(self, stream: Sent, point: int) -> bool:
-        """Whether the stream may have sent a heartbeat when it had come to this event."""
+        """Whether the stream may have sent a heartbeat after reaching this event."""
         if point == 0:
             return False
         before = next(call for call in stream.calls if call.first <= point - 1 < call.first + call.count)
@@ -164,7 +164,7 @@ class Checker:
         return after.sent - (before.began if before.coarse is None else before.coarse) >= IDLE
 
     def check_gaps(self, stream: Sent, events: list[Event], gaps: list[Gap], base: int, known: int) -> None:
-        """Loss rows stand for the events missing, in their order, each for a run of them."""
+        """Loss rows match the missing events in order, one row per run."""
         holes: list[tuple[int, int, int, int]] = []  # from, to, batch before, batch behind
         at, batch = base, -1
         for event in events:
@@ -185,7 +185,7 @@ class Checker:
                 begin += gap.count
 
     def check_time(self, stream: Sent, gap: Gap, begin: int, end: int) -> None:
-        """The interval of a loss holds the time when each of these events was published."""
+        """A loss's interval contains the publishing time of each of its events."""
         if gap.earliest > gap.latest:
             self.wrong(f"{stream.name}: a loss from {gap.earliest} to {gap.latest}")
         for call in stream.calls:
@@ -198,7 +198,7 @@ class Checker:
                 )
 
     def count_open(self, stream: Sent, base: int, known: int) -> None:
-        """How many dropped datagrams the events outside what is known must have made."""
+        """Count the dropped datagrams that the events outside the known range require."""
         datagrams = 0
         orphans = 0
         copies = 33
@@ -224,7 +224,7 @@ class Checker:
     def check_with_changes(
         self, stream: Sent, events: list[Event], gaps: list[Gap], row: dict[str, Any] | None
     ) -> None:
-        """With joins and leaves: what must be counted is, what must not is not, the rest is open."""
+        """With joins and leaves: what must be counted is, what must not be is not, and the rest is open."""
         lost = sum(gap.count for gap in gaps)
         delivered = [event.serial for event in events]
         got = set(delivered)
@@ -232,7 +232,7 @@ class Checker:
             serial: call for call in stream.calls for serial in range(call.first, call.first + call.count)
         }
         must = may = silent = 0
-        weights: list[tuple[float, int]] = []  # what may be open: events a dropped datagram, events
+        weights: list[tuple[float, int]] = []  # possibly open: events per dropped datagram, events
         around: tuple[Call | None, Call | None] | None = None
         met = kept = False
         for call in stream.calls:
@@ -258,7 +258,7 @@ class Checker:
                 weights.append((min(uncounted, call.per) / held.bit_count(), uncounted))
         if not must <= lost <= may:
             self.wrong(f"{stream.name}: {lost} counted as lost, must be from {must} to {may}")
-        # What was counted beyond what must be was some of these; the others are open.
+        # Losses counted beyond the minimum come from these; the remaining ones are open.
         silent -= lost - must
         if silent > 0:
             self.required += 1 if stream.lingers else fewest_datagrams(silent, weights)
@@ -272,10 +272,10 @@ class Checker:
                 )
 
     def met_between(self, stream: Sent, before: Call | None, behind: Call | None) -> tuple[bool, bool]:
-        """Whether the stream was met all the time between two deliveries: possibly, and surely by one group.
+        """Whether the subscriber met the stream throughout two deliveries: possibly, and surely by one group.
 
-        Possibly: one may change from group to group past a datagram that goes the other way. It fell out of
-        nobody's buffer, and yet its stream has a gap.
+        Possibly: a membership change from group to group can miss a datagram that is sent in the other order.
+        No buffer dropped it, and yet its stream has a gap.
         """
         if before is None or behind is None:
             return False, False
@@ -305,7 +305,7 @@ class Checker:
             self.check_copies()
 
     def check_copies(self) -> None:
-        """All of it is over, and nobody was killed: how many copies were sent is known, and to whom."""
+        """After the end, if nobody was killed, the number and destination of all sent copies is known."""
         self.counted = 1
         heard, stats = self.heard, self.heard.stats
         rows = {row["instance"]: row for row in stats["streams"]}
@@ -321,9 +321,9 @@ class Checker:
                 continue
             unknown = (datagrams - row["next_dgram"]) * ours
             least += unknown
-            most += unknown + 2 * (ours - 1)  # copies of the first and of the newest datagram
+            most += unknown + 2 * (ours - 1)  # copies of the first and the newest datagram
             if row["next_seq"] - row["delivered"] - row["lost"]:
-                most += row["next_dgram"] * ours  # the baseline is somewhere in there
+                most += row["next_dgram"] * ours  # the baseline is one of these
         if stats["dropped"] != copies - stats["datagrams"]:
             self.wrong(f"{copies} copies sent, {stats['datagrams']} received, but {stats['dropped']} dropped")
         if not least <= stats["open"] <= most:
@@ -331,7 +331,7 @@ class Checker:
 
 
 def fewest_datagrams(events: int, weights: list[tuple[float, int]]) -> int:
-    """How many dropped datagrams it takes at least to lose so many of these events."""
+    """The fewest dropped datagrams that can contain this many events."""
     datagrams = 0.0
     for each, most in sorted(weights, reverse=True):
         took = min(events, most)
@@ -341,7 +341,7 @@ def fewest_datagrams(events: int, weights: list[tuple[float, int]]) -> int:
 
 
 def check_publishers(sent: Iterable[Sent], told: dict[tuple[int, int], dict[str, Any]]) -> list[str]:
-    """Whether publishers that closed counted what they sent."""
+    """Publishers that closed cleanly counted what they sent."""
     violations = []
     ours: dict[tuple[int, int], Counter[int]] = defaultdict(Counter)
     for stream in sent:

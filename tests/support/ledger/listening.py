@@ -1,4 +1,4 @@
-"""Subscribers of the ledger's rounds: they note all that they receive."""
+"""Subscribers of the ledger's rounds; they record everything that they receive."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.ledger.truth import NEVER, Change, Event, Gap, Heard
 
 
 class Listening:
-    """One subscriber at work: it notes all that it receives."""
+    """One running subscriber; it records everything that it receives."""
 
     def __init__(self, plan: SubscriberPlan, universe: list[int], over: Callable[[], bool]) -> None:
         self.plan = plan
@@ -107,7 +107,7 @@ class Listening:
         return bool(at or batch.loss)
 
     def change(self, rng: random.Random) -> None:
-        """Join or leave some groups, often one right after the other."""
+        """Join or leave some groups, often in quick succession."""
         for _ in range(rng.choice([1, 1, 2, 3])):
             groups = rng.sample(self.universe, rng.randint(1, min(4, len(self.universe))))
             before = mask_of(self.sub.groups)

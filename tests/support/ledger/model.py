@@ -1,8 +1,8 @@
-"""Every interleaving: a sender made by hand, which stops between the copies of one datagram.
+"""Explores interleavings with a sender built by hand, which can stop between the copies of one datagram.
 
-Sender and subscriber are one thread, so the model knows of each copy whether it was queued, dropped, or
-sent to a group that the subscriber did not belong to. From that it computes what the ledger must say,
-without the ledger: the events to deliver, the events lost, and how many dropped datagrams must be open.
+Sender and subscriber share one thread, so the model knows of each copy whether it was queued, dropped, or
+sent to a group that the subscriber did not belong to. From that it computes the expected result without the
+ledger: the events to deliver, the events lost, and how many dropped datagrams must be open.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.support.sockets import Sender, proc_netlink
 
 @dataclass
 class Datagram:
-    """One datagram of a stream, and what became of its copies."""
+    """One datagram of a stream, and the fate of its copies."""
 
     first_seq: int
     count: int
@@ -29,7 +29,7 @@ class Datagram:
     queued: list[int] = field(default_factory=list)  # when
     dropped: int = 0
     missed: int = 0  # copies to groups that the subscriber did not belong to
-    period: int = -1  # in which of the stream's memberships the first queued copy came
+    period: int = -1  # the stream's membership period in which the first copy was queued
 
     @property
     def seqs(self) -> range:
@@ -44,7 +44,7 @@ class Stream:
     mask: int
     datagrams: list[Datagram] = field(default_factory=list)
     next_seq: int = 0
-    left: list[int] = field(default_factory=list)  # groups that the newest datagram still has to go to
+    left: list[int] = field(default_factory=list)  # groups that still lack the newest datagram
 
     @property
     def groups(self) -> list[int]:
@@ -52,12 +52,12 @@ class Stream:
 
 
 class Model:
-    """One subscriber with a tiny buffer, and streams that a test moves on copy by copy."""
+    """One subscriber with a tiny buffer, and streams that a test advances copy by copy."""
 
     def __init__(self, groups: Iterable[int], *, buffer_events: int | None = 1, pad: int = 0) -> None:
         self.clock = 0
         self.instances = 0
-        self.pad = pad  # bytes an event, so that fewer datagrams fill the buffer
+        self.pad = pad  # bytes per event, so that fewer datagrams fill the buffer
         self.streams: list[Stream] = []
         self.sender = Sender()
         self.members = set(groups)
@@ -81,10 +81,10 @@ class Model:
 
     @property
     def dropped(self) -> int:
-        """By the kernel's word."""
+        """The kernel's drop counter."""
         return proc_netlink(self.sub).drops
 
-    # -- what happens -----------------------------------------------------------------------------
+    # -- actions -----------------------------------------------------------------------------
 
     def stream(self, *groups: int) -> Stream:
         self.instances += 1
@@ -94,7 +94,7 @@ class Model:
         return new
 
     def begin(self, stream: Stream, *counts: int) -> Datagram:
-        """The next datagram: a chain of batches of so many events; none at all is a heartbeat."""
+        """Begin the next datagram: a chain of batches with these event counts; no count is a heartbeat."""
         batches = []
         seq = stream.next_seq
         for kind, count in enumerate(counts or (0,)):
@@ -131,7 +131,7 @@ class Model:
             datagram.queued.append(self.clock)
 
     def send(self, stream: Stream, *counts: int) -> Datagram:
-        """A whole datagram."""
+        """Send a whole datagram."""
         datagram = self.begin(stream, *counts)
         while stream.left:
             self.step(stream)
@@ -151,7 +151,7 @@ class Model:
                 self.periods[stream.instance] += 1
 
     def recv(self) -> None:
-        """Receive all there is, and compare the totals."""
+        """Receive everything queued, and compare the totals."""
         while True:
             batch = self.sub.recv(timeout=0)
             self.take(batch)
@@ -169,10 +169,10 @@ class Model:
             assert row["exact"]
             self.lost[int(row["stream"])] += int(row["count"])
 
-    # -- what must be true ------------------------------------------------------------------------
+    # -- invariants ------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Everything queued has been read: deliveries, losses and open must be what the copies tell."""
+        """With the queue empty, deliveries, losses and open must match the copies."""
         assert len(set(self.delivered)) == len(self.delivered), "delivered twice"
         must_be_open = ideal = 0
         for stream in self.streams:
@@ -190,7 +190,7 @@ class Model:
                 if last is not None and last.period == datagram.period:
                     lost += datagram.first_seq - (last.first_seq + last.count)
                 else:
-                    # Before the baseline: nobody will ever tell of them.
+                    # Before the baseline: these are never reported.
                     must_be_open += sum(d.dropped for d in unknown)
                     ideal += sum(d.dropped for d in unknown) + datagram.dropped
                     baseline = datagram
@@ -200,7 +200,7 @@ class Model:
             must_be_open += sum(d.dropped for d in unknown)
             ideal += sum(d.dropped for d in unknown)
             if last is not None and last is not baseline:
-                ideal += last.dropped  # until the next one tells
+                ideal += last.dropped  # until the next one reports it
         assert self.open >= must_be_open, f"{must_be_open} dropped datagrams unaccounted, {self.open} open"
         self.must_be_open, self.most_open = must_be_open, ideal
         stats = self.sub.stats()
@@ -215,7 +215,7 @@ class Model:
 
 
 def explore(seed: int, *, churn: bool = True, steps: int = 120) -> tuple[Model, str]:
-    """A random history. Returns the model, closed, and the history; AssertionError tells both."""
+    """A random history. Returns the closed model and the history; an AssertionError contains both."""
     rng = random.Random(seed)
     universe = rng.sample(range(1, 33), rng.randint(1, 4))
     story: list[str] = []
@@ -243,7 +243,7 @@ def explore(seed: int, *, churn: bool = True, steps: int = 120) -> tuple[Model, 
                 story.append("recv")
                 model.recv()
             elif act < 0.88:
-                # What it had not sent of its datagram's copies, nobody will.
+                # The copies of its datagram that it had not sent are never sent.
                 alive.remove(stream)
                 alive.append(model.stream(*stream.groups))
                 story.append(f"{stream.instance:x} is killed, {alive[-1].instance:x} takes its place")

@@ -1,6 +1,6 @@
-"""What happens in a round of the ledger: who publishes and listens, when, and what an event's bytes say.
+"""The plan of a ledger round: publishers, subscribers, their timing and the events' payloads.
 
-All of it follows from a seed.
+Everything follows from a seed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class PublisherPlan:
     delay: float
     pace: float  # mean pause between calls
     many: int  # most events in a call
-    lives: int  # killed so often, less one
+    lives: int  # incarnations; all but the last are killed
 
 
 @dataclass
@@ -47,7 +47,7 @@ class SubscriberPlan:
     groups: list[int]
     buffer_events: int | None
     delay: float
-    seconds: float  # until it goes; 0: the end
+    seconds: float  # until it closes; 0: stays to the end
     pause: float  # at most, after a receive
     churn: float  # seconds from one change of membership to the next, on average; 0: none
     threaded: bool  # another thread changes it

@@ -1,4 +1,4 @@
-"""Publishers of the ledger's rounds: they write what they send to memory that SIGKILL cannot take away."""
+"""Publishers of the ledger's rounds; they log what they send to memory that survives SIGKILL."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Log:
             self.streams[i] = (row["groups"], 0, row["instance"], row["events"], row["datagrams"])
 
     def streams_of(self, plan: PublisherPlan, incarnation: int) -> list[Sent]:
-        """The truth, once the publisher is gone."""
+        """The truth, after the publisher is gone."""
         found: dict[int, Sent] = {}
         flushes: list[tuple[int, int]] = []
         closed = bool(self.header[1])
@@ -101,7 +101,7 @@ class Log:
 
 
 def open_publisher(plan: PublisherPlan) -> Publisher:
-    """Under the portid of the one before, as soon as the kernel has it back."""
+    """Reuse the previous incarnation's portid as soon as the kernel frees it."""
 
     class Pinned(Publisher):
         _portid = PORTIDS + plan.number
@@ -149,7 +149,7 @@ def publish(plan: PublisherPlan, incarnation: int, log: Log) -> None:
             log.end(where)
         elif act < 0.45:
             record = events(size, np.array([mask], np.uint32))
-            # Alone in its datagram, unless others may join it there.
+            # Alone in its datagram, unless other events may join it there.
             where = log.begin([(mask, serials[mask], 1, limit // size if plan.linger else 1)])
             pub.publish(record.tobytes(), groups=nlbus.Groups.from_mask(mask), type=kind)
             log.end(where)

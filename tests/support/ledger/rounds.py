@@ -1,11 +1,11 @@
-"""Rounds of publishers and subscribers, all of them processes, in one private network namespace.
+"""Rounds of publishers and subscribers, each a process, in one private network namespace.
 
-    python -m tests.support.ledger.rounds SEED [ROUNDS [TRANSPORT]]      replays rounds; a line of JSON each
+    python -m tests.support.ledger.rounds SEED [ROUNDS [TRANSPORT]]      replays rounds; one JSON line each
 
-A round's plan follows from its seed alone; the kernel's scheduling does not, so a seed may have to be
-replayed more than once. NLBUS_LEDGER_KEEP names a folder where the histories of failed rounds are kept.
-Publishers write what they send to memory shared with this process, before and after each call: SIGKILL
-cannot take it away.
+A round's plan follows from its seed alone; the kernel's scheduling does not, so a seed may need several
+replays. NLBUS_LEDGER_KEEP names a folder for the histories of failed rounds. Publishers log what they send to
+memory shared with this process, before and after each call, so that SIGKILL cannot
+destroy it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CLONE_NEWNET = 0x40000000
 
 
 def enter_private_network() -> None:
-    """Whatever this process opens from now on is in a network namespace of its own."""
+    """Move this process into a network namespace of its own."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET) < 0:
         raise OSError(
@@ -66,7 +66,7 @@ class Round:
     def __init__(self, seed: int, folder: Path) -> None:
         self.plan = planned(seed)
         self.folder = folder
-        self.board = mmap.mmap(-1, 4096)  # byte 0: it is over; from 16: subscribers that are open
+        self.board = mmap.mmap(-1, 4096)  # byte 0: the round is over; from 16: open subscribers
         self.children: dict[int, Any] = {}
         self.logs: list[tuple[PublisherPlan, int, Log]] = []
 
@@ -143,13 +143,13 @@ class Round:
 
     def judge(self) -> dict[str, Any]:
         sent: list[Sent] = []
-        told: dict[tuple[int, int], dict[str, Any]] = {}
+        reported: dict[tuple[int, int], dict[str, Any]] = {}
         for plan, incarnation, log in self.logs:
             sent += log.streams_of(plan, incarnation)
             stats = log.stats()
             if stats is not None:
-                told[plan.number, incarnation] = stats
-        violations = check_publishers(sent, told)
+                reported[plan.number, incarnation] = stats
+        violations = check_publishers(sent, reported)
         totals = {
             "sent": sum(stream.events for stream in sent),
             "delivered": 0,

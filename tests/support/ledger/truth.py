@@ -1,4 +1,4 @@
-"""What really happened in a round of the ledger: what was sent, and what one subscriber heard.
+"""The truth of a ledger round: what was sent, and what one subscriber received.
 
 Times are CLOCK_MONOTONIC in ns.
 """
@@ -14,13 +14,13 @@ NEVER = 1 << 62
 
 @dataclass(eq=False)
 class Call:
-    """Events `first` up to `first + count` of a stream, handed over in one call."""
+    """Events `first` up to `first + count` of a stream, passed in one call."""
 
     first: int
     count: int
     began: int
     returned: int  # NEVER: killed in the call
-    sent: int  # by then they were surely sent; NEVER: perhaps they were not
+    sent: int  # by then surely sent; NEVER: perhaps not sent
     per: int  # most events in a datagram
     wall: tuple[int, int] = (0, NEVER)  # CLOCK_REALTIME before and after
     coarse: int | None = None  # CLOCK_MONOTONIC_COARSE before, where it was read
@@ -37,7 +37,7 @@ class Sent:
     portid: int = 0
     closed: bool = False  # cleanly
     instance: int | None = None
-    datagrams: int | None = None  # of which it is the last word, if closed
+    datagrams: int | None = None  # final count, if closed
     lingers: bool = False
 
     @property
@@ -85,12 +85,12 @@ class Gap:
 
 @dataclass
 class Heard:
-    """What one subscriber received and counted, and when it was a member of what."""
+    """What one subscriber received and counted, and its memberships over time."""
 
     name: str
     opened: tuple[int, int]
     groups: int  # mask, at the start
-    until: int  # it emptied its queue after that
+    until: int  # its queue was emptied after that
     closed: int
     changes: list[Change] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)

@@ -59,23 +59,23 @@ def saved(path: Path, what: Report) -> str:
         (rate(100, 100, sent=9, delivered=4), rate(100, 100, sent=9, delivered=8), "within spread"),
     ],
 )
-def test_a_change_counts_beyond_the_spread_of_both_runs(
+def test_a_change_counts_if_it_exceeds_the_spread_of_both_runs(
     before: Measurement, after: Measurement, verdict: str
 ) -> None:
     assert Change(before, after).verdict == verdict
 
 
-def test_measurements_are_matched_by_what_they_are_of() -> None:
+def test_measurements_are_matched_by_subject_and_parameters() -> None:
     found = compare(
         report(rate(1, 1), rate(2, 2, subject="zmq"), rate(3, 3, subject="nats")),
         report(rate(4, 4, subject="zmq"), rate(5, 5), rate(6, 6, subject="nats", unit="us")),
     )
     assert [(each.before.median, each.after.median) for each in found.changes] == [(2, 4), (1, 5)]
-    assert [each.subject for each in found.only_before] == ["nats"]  # another unit is another thing
+    assert [each.subject for each in found.only_before] == ["nats"]  # another unit is another measurement
     assert [each.unit for each in found.only_after] == ["us"]
 
 
-def test_what_differs_beside_nlbus_is_told() -> None:
+def test_differences_besides_nlbus_are_reported() -> None:
     found = compare(
         report(packages={"numpy": "2.0", "pyzmq": "27"}, load=1.5),
         report(kernel="6.12", packages={"numpy": "2.1"}),
@@ -103,7 +103,7 @@ def test_compare_shows_and_fails_on_request(tmp_path: Path) -> None:
     assert invoke("compare", old, new, "--fail-above", "ten").exit_code == 2
 
 
-def test_what_is_lost_counts_as_much_as_what_is_slower(tmp_path: Path) -> None:
+def test_more_loss_counts_like_a_slowdown(tmp_path: Path) -> None:
     old = saved(tmp_path / "old.json", report(rate(100, 100, sent=1000, delivered=1000)))
     new = saved(tmp_path / "new.json", report(rate(100, 100, sent=1000, delivered=500, lost=500)))
     result = invoke("compare", old, new, "--fail-above", "10%")
@@ -113,7 +113,7 @@ def test_what_is_lost_counts_as_much_as_what_is_slower(tmp_path: Path) -> None:
     assert invoke("compare", new, old, "--fail-above", "10%").exit_code == 0
 
 
-def test_a_comparison_says_of_which_runs_it_is(tmp_path: Path) -> None:
+def test_a_comparison_names_its_runs(tmp_path: Path) -> None:
     old = saved(tmp_path / "old.json", report(rate(1, 1), commit="abc"))
     new = saved(tmp_path / "new.json", report(rate(1, 1), compiler="cc 12"))
     result = invoke("compare", old, new)
@@ -151,7 +151,7 @@ DAMAGES: list[tuple[str, Any]] = [
         ("report", "measurements", ["a"]),
     ],
 )
-def test_what_is_damaged_is_said_in_a_line(
+def test_a_damaged_report_is_a_one_line_error(
     command: str, where: str, name: str, value: object, tmp_path: Path
 ) -> None:
     path = tmp_path / "x.json"
@@ -170,8 +170,8 @@ def test_what_is_damaged_is_said_in_a_line(
     assert f"{path}: damaged" in result.stderr
 
 
-def test_a_page_that_cannot_be_made_or_written_is_said_in_a_line(tmp_path: Path) -> None:
-    bare = saved(tmp_path / "bare.json", report(rate(1, 2)))  # a transport's, without its axes
+def test_a_page_that_cannot_be_written_is_a_one_line_error(tmp_path: Path) -> None:
+    bare = saved(tmp_path / "bare.json", report(rate(1, 2)))  # a transport's report without its axes
     for arguments in ((bare, "-o", str(tmp_path)), (saved(tmp_path / "x.json", report()), "-o", "/proc/x")):
         result = invoke("report", *arguments)
         assert result.exit_code == 1
@@ -182,7 +182,7 @@ def test_a_page_that_cannot_be_made_or_written_is_said_in_a_line(tmp_path: Path)
 @pytest.mark.parametrize(
     "text", ["", "[]", "[" * 100_000, '{"format": "other", "version": 1}', '{"format": "nlbus-bench"}']
 )
-def test_what_is_no_report_is_said_in_a_line(text: str, tmp_path: Path) -> None:
+def test_an_invalid_report_is_a_one_line_error(text: str, tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text(text)
     result = invoke("compare", str(path), str(path))
@@ -193,14 +193,14 @@ def test_what_is_no_report_is_said_in_a_line(text: str, tmp_path: Path) -> None:
 # -- reports --------------------------------------------------------------------------------------
 
 
-def test_a_report_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_saved_report_loads_unchanged(tmp_path: Path) -> None:
     before = report(rate(1.5, 2.5, ratios=(1.1,), control=(1.0, 0.9), sent=4, delivered=3, lost=1))
     before.save(tmp_path / "x.json")
     assert Report.load(tmp_path / "x.json") == before
     assert json.loads((tmp_path / "x.json").read_text())["version"] == 1
 
 
-def test_what_is_saved_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saved_file_is_complete_or_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.json"
     path.write_text("before")
     link = tmp_path / "link"
@@ -222,7 +222,7 @@ def test_what_is_saved_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest
         report().save(tmp_path / "nodir/x.json")
 
 
-def test_notes_are_told_once_unless_they_differ(capsys: pytest.CaptureFixture[str]) -> None:
+def test_notes_are_printed_once_unless_they_differ(capsys: pytest.CaptureFixture[str]) -> None:
     show_report(
         report(*(rate(1, 2, note=note) for note in ("It coos.", "It coos. Often.", "Lost.", "Lost.")))
     )
@@ -241,7 +241,7 @@ def test_quartiles_lie_within_the_samples() -> None:
     assert rate(1.0, 2.0, 3.0, 4.0, 5.0).quartiles == (2, 4)
 
 
-def test_tables_say_who_did_what_and_leave_out_what_nobody_has(capsys: pytest.CaptureFixture[str]) -> None:
+def test_tables_name_subjects_and_omit_empty_columns(capsys: pytest.CaptureFixture[str]) -> None:
     found = report(
         rate(999_999, 999_999, 999_999, sent=4, delivered=3, note="It coos."),
         rate(*[2_500_000] * 3, subject="zmq", ratios=(2.5,) * 3, control=(1.0, 1.0, 0.9), reference="nlbus"),

@@ -1,4 +1,4 @@
-"""Curves, their words, and what perf reports, from made-up figures."""
+"""Curves, their descriptions, and perf's reports, from made-up figures."""
 
 from dataclasses import replace
 
@@ -30,13 +30,13 @@ def test_a_line_is_found() -> None:
     assert found.line.off < 1e-9
 
 
-def test_the_relative_error_counts() -> None:
-    """Else the largest point, off by 10 %, would drown the base."""
+def test_the_fit_minimises_the_relative_error() -> None:
+    """Otherwise the largest point, off by 10 %, would dominate the base."""
     found = line(DOUBLING, [100 + 3 * x * (1 + (x == 128) / 10) for x in DOUBLING])
     assert found.base == pytest.approx(100, rel=0.02)
 
 
-def test_the_exponent_is_that_of_the_far_end() -> None:
+def test_the_exponent_is_taken_at_the_far_end() -> None:
     assert fit(DOUBLING, [x**2 for x in DOUBLING]).exponent == pytest.approx(2)
     assert fit([1000.0, 10_000, 100_000], [5.0, 50, 500]).exponent == pytest.approx(1)
 
@@ -48,7 +48,7 @@ def test_a_bend_is_found_with_a_line_on_either_side() -> None:
     assert (found.bend.before.slope, found.bend.after.slope) == (pytest.approx(3), pytest.approx(30))
 
 
-def test_what_comes_once_is_no_bend() -> None:
+def test_a_single_step_is_no_bend() -> None:
     straight = [100 + 3 * x for x in DOUBLING]
     curve = [bent(x) for x in DOUBLING]
     assert fit(DOUBLING, curve, [curve, curve]).bend is not None
@@ -58,7 +58,7 @@ def test_what_comes_once_is_no_bend() -> None:
     assert fit(DOUBLING, curve, [curve, earlier]).bend is None
 
 
-def test_one_point_that_is_off_is_no_bend() -> None:
+def test_one_outlier_is_no_bend() -> None:
     assert fit(DOUBLING, [(100 + 3 * x) * (1 + (x == 16)) for x in DOUBLING]).bend is None
 
 
@@ -66,7 +66,7 @@ def test_an_axis_may_begin_at_zero() -> None:
     assert fit([0.0, 10, 100, 1000], [500.0, 590, 1400, 9500]).line.slope == pytest.approx(9)
 
 
-def test_a_slope_has_the_cause_that_was_found_out_and_a_bend_has_none() -> None:
+def test_a_slope_has_the_known_cause_and_a_bend_has_none() -> None:
     found = fit(DOUBLING, [bent(x) for x in DOUBLING])
     text = words(axis(), XS, found)
     assert "behind 16: 100 and 3 up to there" in text
@@ -80,17 +80,17 @@ def test_a_bend_may_have_a_cause_too() -> None:
     assert text.endswith("beyond; beyond 16 all is full")
 
 
-def test_where_c_bends_too_it_is_not_our_code() -> None:
+def test_a_bend_that_c_shares_is_not_our_code() -> None:
     found = fit(DOUBLING, [bent(x) for x in DOUBLING])
     floor = fit(DOUBLING, [0.9 * bent(x) for x in DOUBLING])
     assert "so does the C loop beside it" in words(axis(), XS, found, floor)
     straight = fit(DOUBLING, [90 + 2 * x for x in DOUBLING])
-    told = words(axis(), XS, found, straight)
-    assert "in C 90 and 2" in told
-    assert told.endswith(UNEXPLAINED)
+    result = words(axis(), XS, found, straight)
+    assert "in C 90 and 2" in result
+    assert result.endswith(UNEXPLAINED)
 
 
-def test_routes_get_dearer_where_no_cache_holds_them_and_for_no_known_reason_cheaper() -> None:
+def test_routes_get_dearer_beyond_the_caches_and_cheaper_without_explanation() -> None:
     few, many = Line(0, 100, 0), Line(0, 200, 0)
     assert "fetch each route from memory" in growth.uncached(Bend(30_000, 100_000, few, many))
     assert growth.uncached(Bend(30_000, 100_000, many, few)) == UNEXPLAINED
@@ -101,7 +101,7 @@ def test_steps_are_neither_a_line_nor_a_bend() -> None:
     assert text.endswith("No line, and no bend that comes each time")
 
 
-def test_sockets_get_dearer_where_they_fill_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sockets_get_dearer_when_they_fill_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     def at(x: float, beyond: float) -> str:
         return growth.crowded(Bend(x, beyond, Line(0, 1, 0), Line(0, 2, 0)))
 
@@ -113,19 +113,19 @@ def test_sockets_get_dearer_where_they_fill_a_cache(monkeypatch: pytest.MonkeyPa
     assert at(700, 800) == UNEXPLAINED
 
 
-def test_the_summary_has_a_slope_a_visit_and_all_points() -> None:
+def test_the_summary_has_a_slope_per_visit_and_all_points() -> None:
     found = {
         x: Found([[100.0 + 3 * x] * 2, [100.0 + 5 * x], [100.0 + 5 * x]], delivered=6, lost=1)
         for x in (1, 10, 100)
     }
-    told = summary(axis(), found)
-    assert told.samples == (pytest.approx(3), pytest.approx(5), pytest.approx(5))
-    assert told.unit == "ns/message"
-    assert (told.sent, told.delivered, told.lost) == (21, 18, 3)
-    assert [point[:2] for point in told.details["points"]] == [[1, 104], [10, 140], [100, 500]]
+    result = summary(axis(), found)
+    assert result.samples == (pytest.approx(3), pytest.approx(5), pytest.approx(5))
+    assert result.unit == "ns/message"
+    assert (result.sent, result.delivered, result.lost) == (21, 18, 3)
+    assert [point[:2] for point in result.details["points"]] == [[1, 104], [10, 140], [100, 500]]
 
 
-def test_every_axis_of_the_issue_is_there_to_its_ends() -> None:
+def test_every_axis_has_its_full_range() -> None:
     ends = {axis.name: (min(axis.full), max(axis.full)) for axis in AXES if axis.name != "columns"}
     assert ends == {
         "messages": (1, 500),
@@ -140,12 +140,12 @@ def test_every_axis_of_the_issue_is_there_to_its_ends() -> None:
     assert (columns.full[0], columns.full[-1]) == (1, 0)  # 0: all
 
 
-def test_a_distribution_loses_nothing_beyond_the_ends_of_its_bins() -> None:
-    told = distribution(np.array([0.1, 5.0, 10.0, 1e9]))
-    assert sum(told["histogram"]["counts"]) == 4
-    assert len(told["histogram"]["edges"]) == len(EDGES_US) == len(told["histogram"]["counts"]) + 1
-    assert told["p50"] == 7.5
-    assert {"p50", "p99", "p99.9"} <= set(told)
+def test_a_distribution_includes_values_beyond_its_bins() -> None:
+    result = distribution(np.array([0.1, 5.0, 10.0, 1e9]))
+    assert sum(result["histogram"]["counts"]) == 4
+    assert len(result["histogram"]["edges"]) == len(EDGES_US) == len(result["histogram"]["counts"]) + 1
+    assert result["p50"] == 7.5
+    assert {"p50", "p99", "p99.9"} <= set(result)
 
 
 REPORT = """# To display the perf.data header info, please use --header/--header-only options.
@@ -159,7 +159,7 @@ REPORT = """# To display the perf.data header info, please use --header/--header
 """
 
 
-def test_perf_is_read_by_whose_code_it_is() -> None:
+def test_perf_samples_are_grouped_by_code_owner() -> None:
     assert classified(REPORT) == {
         "kernel: all else": 0.40,
         "kernel: copy": 0.30,

@@ -1,4 +1,4 @@
-"""Paired rounds: who comes when, what is counted, and what the ratio is."""
+"""Paired rounds: order, counts and ratio."""
 
 import itertools
 from collections import Counter
@@ -18,7 +18,7 @@ def writing(name: str, order: list[str], cost: float = 1.0, delivered: int = 10)
 
 
 @pytest.mark.parametrize("names", ["ab", "abc", "abcd", "abcde", "abcdef", "abcdefg", "abcdefghi"])
-def test_each_side_stands_at_each_place_and_follows_each_other_one(names: str) -> None:
+def test_each_side_takes_each_place_and_follows_each_other_side(names: str) -> None:
     order: list[str] = []
     rounds = list(alternate([writing(name, order) for name in names], 2, warm_up=0))
     n = len(names)
@@ -38,19 +38,19 @@ def test_an_even_number_of_sides_is_balanced_in_one_round() -> None:
         assert [follows[pair] for pair in itertools.permutations(range(n), 2)] == [1] * (n * (n - 1))
 
 
-def test_three_sides_turn_one_way_and_then_the_other() -> None:
+def test_three_sides_rotate_one_way_and_then_the_other() -> None:
     order: list[str] = []
     list(alternate([writing(name, order) for name in "abc"], 2, warm_up=0))
     assert "".join(order) == "abcbcacab" + "cbaacbbac"
 
 
-def test_warm_up_counts_for_nothing() -> None:
+def test_warm_up_is_not_counted() -> None:
     order: list[str] = []
     assert len(list(alternate([writing("a", order)], 3, warm_up=2))) == 3
     assert len(order) == 5
 
 
-def test_the_ratio_is_the_mean_of_both_floors_to_ours() -> None:
+def test_the_ratio_compares_the_mean_of_both_floors_with_ours() -> None:
     pairs = Pairs()
     order: list[str] = []
     compare(
@@ -69,7 +69,7 @@ def test_the_ratio_is_the_mean_of_both_floors_to_ours() -> None:
     assert (measured.sent, measured.delivered, measured.lost) == (120, 120, 0)
 
 
-def test_an_event_that_is_neither_delivered_nor_lost_ends_it() -> None:
+def test_an_event_neither_delivered_nor_lost_ends_the_measurement() -> None:
     sides = [writing("c", []), lambda: Turn(1, 8, 1)]
     with pytest.raises(Uncounted, match="side 1: 8 delivered and 1 lost of 10"):
         list(alternate(sides, 1, before=lambda: 10))
@@ -77,7 +77,7 @@ def test_an_event_that_is_neither_delivered_nor_lost_ends_it() -> None:
     assert list(alternate(sides, 1, before=lambda: 10))[-1][1] == Turn(2, 16, 4)
 
 
-def test_what_comes_before_and_after_is_not_timed() -> None:
+def test_setup_and_teardown_are_not_timed() -> None:
     clock: list[str] = []
     side = timed(lambda: clock.append("work") or 1)
     list(
@@ -92,7 +92,7 @@ def test_what_comes_before_and_after_is_not_timed() -> None:
     assert clock == ["before", "work", "after", "work", "after"] * 2
 
 
-def test_rounds_end_with_their_time_but_there_are_some() -> None:
+def test_rounds_end_with_their_time_after_a_minimum() -> None:
     def side() -> Turn:
         return Turn(1.0, 1)
 

@@ -1,4 +1,4 @@
-"""The page, the pictures and the document made of a benchmark's report."""
+"""The page, the pictures and the document built from a benchmark report."""
 
 import re
 import struct
@@ -29,7 +29,7 @@ NAMES = {
 
 
 class Reader(HTMLParser):
-    """Notes tags and attributes; fails where a tag is closed that is not open."""
+    """Records tags and attributes; fails if a tag is closed that is not open."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_there_is_a_picture_of_each_section_and_the_page_has_it(whole: Path) -> None:
+def test_each_section_has_a_picture_on_the_page(whole: Path) -> None:
     assert {path.stem for path in whole.glob("*.png")} == NAMES
     for path in whole.glob("*.png"):
         data = path.read_bytes()
@@ -69,7 +69,7 @@ def test_there_is_a_picture_of_each_section_and_the_page_has_it(whole: Path) -> 
     assert (whole / "index.html").read_text().count("<svg") == len(NAMES)
 
 
-def test_the_page_needs_nothing_else_and_text_stays_text(whole: Path) -> None:
+def test_the_page_is_self_contained_and_escapes_text(whole: Path) -> None:
     text = (whole / "index.html").read_text()
     reader = Reader()
     reader.feed(text)
@@ -83,24 +83,24 @@ def test_the_page_needs_nothing_else_and_text_stays_text(whole: Path) -> None:
     assert "&lt;script&gt;alert" in text
     assert "prefers-color-scheme: dark" in text
     assert "width=device-width" in text
-    # What is drawn has the page's ink.
+    # Drawings use the page's text colour.
     assert "currentColor" in text
     assert "#2b2b2a" not in text
 
 
-def test_caveats_stand_before_any_figure(whole: Path) -> None:
+def test_caveats_come_before_any_figure(whole: Path) -> None:
     text = (whole / "index.html").read_text()
     assert text.index("Before you read a figure") < text.index("<svg")
     assert text.index("A virtual machine") < text.index("<svg")
     assert text.index("Not measured") < text.index("<svg")
 
 
-def test_a_report_of_nothing_is_a_page_too(tmp_path: Path) -> None:
+def test_an_empty_report_is_a_page_too(tmp_path: Path) -> None:
     empty = Report("nlbus bench quick", {}, "2026-01-01T00:00:00+00:00", "0.1.0")
     assert [path.name for path in write(empty, tmp_path)] == ["index.html"]
 
 
-def test_who_has_no_figure_is_drawn_as_not_measured() -> None:
+def test_a_subject_without_figures_is_drawn_as_not_measured() -> None:
     report = bench_reports.report()
     report.measurements = [
         one
@@ -114,14 +114,14 @@ def measurement(**fields: Any) -> Measurement:
     return Measurement("s", "who", "work", "events/s", (1.0, 2.0, 3.0), **fields)
 
 
-def test_a_single_lost_event_is_never_a_hundred_per_cent() -> None:
+def test_with_a_single_lost_event_it_is_never_a_hundred_per_cent() -> None:
     assert share(measurement(sent=10_000_000, delivered=9_999_999, lost=1)) == "< 100 %, 1 lost"
     assert share(measurement(sent=10, delivered=10)) == "100 %"
     assert share(measurement(sent=10, delivered=5, lost=5)) == "50.00 %, 5 lost"
     assert share(measurement()) == "-"
 
 
-def test_a_row_says_beside_whom() -> None:
+def test_a_row_names_its_comparison() -> None:
     cells = row(measurement(ratios=(0.5, 0.002, 0.001), control=(1.0, 1.1), reference="nlbus"))
     assert "0.002 x nlbus" in cells
     assert "10 %, median 1.05" in cells
@@ -138,7 +138,7 @@ def test_a_ratio_has_no_more_digits_than_its_control_allows() -> None:
     assert cell(0.462, 1.0, 1.4, 1.4) == "~ 0.5 x nlbus"
 
 
-def test_rounds_are_told_and_few_have_no_quartiles() -> None:
+def test_rounds_are_printed_and_few_have_no_quartiles() -> None:
     few, enough = (
         Measurement("s", "who", "work", "us", samples) for samples in ((1.0, 2.0), (1.0, 2.0, 3.0))
     )
@@ -146,7 +146,7 @@ def test_rounds_are_told_and_few_have_no_quartiles() -> None:
     assert row(enough)[3:6] == ("1.5 to 2.5", "us", "3")
 
 
-def test_tables_of_transports_alone_have_what_a_turn_was_and_took() -> None:
+def test_only_tables_of_transports_have_turns_and_their_cost() -> None:
     report = bench_reports.report()
     (grid,) = section(report, "transports")
     assert grid.heads[-5:] == (*TURN_HEADS, "note")
@@ -161,7 +161,7 @@ def test_tables_of_transports_alone_have_what_a_turn_was_and_took() -> None:
         assert next(section(report, name)).heads == HEADS
 
 
-def test_at_a_fixed_rate_it_counts_what_of_it_was_achieved() -> None:
+def test_at_a_fixed_rate_the_achieved_share_counts() -> None:
     slow = measurement(parameters={"offered": 4}, sent=10, delivered=10)
     assert achieved(slow) == 50
     found = [one for one in bench_reports.transports() if one.parameters["size"] == 64]
@@ -171,18 +171,18 @@ def test_at_a_fixed_rate_it_counts_what_of_it_was_achieved() -> None:
     assert "4 sub." in text
 
 
-def test_nlbus_has_the_first_colour_wherever_it_stands() -> None:
+def test_nlbus_always_has_the_first_colour() -> None:
     assert colours(["C", "nlbus"])["nlbus"] == colours(["nlbus", "a", "z"])["nlbus"]
     assert len(set(colours(["nlbus", "a", "b", "c"]).values())) == 4
 
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures without ink: they are looked at elsewhere, and take their time."""
+    """Skip the drawing, which is slow and tested elsewhere."""
     monkeypatch.setattr(nlbus.bench.report.page, "png", lambda picture: picture.name.encode())
 
 
-def test_a_document_is_filled_between_its_marks_and_again(undrawn: None, tmp_path: Path) -> None:
+def test_a_document_can_be_filled_between_its_marks_repeatedly(undrawn: None, tmp_path: Path) -> None:
     document = tmp_path / "speed.md"
     document.write_text(
         "# Mine\n\n<!-- bench: caveats -->\nold\n<!-- end -->\n\nkept\n\n"
@@ -208,7 +208,7 @@ def test_a_document_is_filled_between_its_marks_and_again(undrawn: None, tmp_pat
 @pytest.mark.parametrize(
     "mark", ["", "<!-- bench: table -->\n<!-- end -->", "<!-- bench: x -->\n<!-- end -->"]
 )
-def test_a_document_without_a_mark_that_is_known_is_left_alone(tmp_path: Path, mark: str) -> None:
+def test_a_document_without_a_known_mark_is_unchanged(tmp_path: Path, mark: str) -> None:
     document = tmp_path / "a.md"
     document.write_text(text := f"# Mine\n{mark}\n")
     with pytest.raises(ResultsError, match="mark"):
@@ -227,7 +227,7 @@ def test_the_document_of_this_repository_can_be_filled(undrawn: None, tmp_path: 
     assert text.index("## Caveats first") < text.index(".png")
 
 
-def test_the_command_writes_what_it_says(tmp_path: Path) -> None:
+def test_the_command_writes_the_files_that_it_names(tmp_path: Path) -> None:
     report = bench_reports.report()
     report.measurements = [one for one in report.measurements if one.section == "profile"]
     report.save(tmp_path / "now.json")
@@ -241,7 +241,9 @@ def test_the_command_writes_what_it_says(tmp_path: Path) -> None:
     assert "-o DIR" in nowhere.output
 
 
-def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib_the_error_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""`nlbus bench`: how a run goes and ends, its plans, and the machine. Nothing is measured."""
+"""`nlbus bench`: runs and their end, plans, and the machine. Nothing is measured."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.support.bench_reports import invoke, rate
 
 
 class Steps(Section):
-    """A section that does as told, and notes how it ended."""
+    """A section that follows a script, and records how it ended."""
 
     caveats = ("It is made up.",)  # type: ignore[assignment]
 
@@ -46,7 +46,7 @@ def steps(*names: str) -> list[tuple[Section, Scale]]:
     return [(Steps(name, "", plan, plan), plan) for name in names]
 
 
-def test_a_section_that_fails_is_named_and_the_others_measured() -> None:
+def test_a_failed_section_is_named_and_the_others_are_measured() -> None:
     ended.clear()
     found = Report("", {}, "", "")
     assert run(found, steps("fails", "good"), lambda text: None) == []
@@ -57,7 +57,7 @@ def test_a_section_that_fails_is_named_and_the_others_measured() -> None:
     assert found.caveats == ["It is made up."] * 2
 
 
-def test_an_error_that_nobody_has_foreseen_costs_one_section_and_is_told() -> None:
+def test_an_unexpected_error_costs_one_section_and_is_reported() -> None:
     found = Report("", {}, "", "")
     assert run(found, steps("breaks", "good"), lambda text: None) == ["breaks"]
     assert len(found.measurements) == 2
@@ -66,13 +66,13 @@ def test_an_error_that_nobody_has_foreseen_costs_one_section_and_is_told() -> No
 
 @pytest.fixture
 def unmoved(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`bench quick` stays in this network namespace."""
+    """Keep `bench quick` in this network namespace."""
     monkeypatch.setattr(namespace, "become_root", lambda: None)
     monkeypatch.setattr(namespace, "enter", lambda: "")
 
 
 @pytest.mark.parametrize(("name", "code"), [("good", 0), ("fails", 0), ("breaks", 1), ("interrupted", 130)])
-def test_what_was_measured_is_saved_however_it_ends(
+def test_measurements_are_saved_however_the_run_ends(
     name: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unmoved: None
 ) -> None:
     path = tmp_path / "x.json"
@@ -87,7 +87,7 @@ def test_what_was_measured_is_saved_however_it_ends(
     assert ("failed: breaks" in result.stderr) == (name == "breaks")
 
 
-def test_a_pipe_gets_one_report(monkeypatch: pytest.MonkeyPatch, unmoved: None) -> None:
+def test_a_pipe_receives_one_report(monkeypatch: pytest.MonkeyPatch, unmoved: None) -> None:
     monkeypatch.setattr(bench, "SECTIONS", tuple(each for each, _ in steps("good", "good")))
     reader, writer = os.pipe()
     assert invoke("quick", "--json", f"/dev/fd/{writer}").exit_code == 0
@@ -96,7 +96,7 @@ def test_a_pipe_gets_one_report(monkeypatch: pytest.MonkeyPatch, unmoved: None) 
         assert len(json.load(pipe)["measurements"]) == 2
 
 
-def test_what_is_known_when_we_are_killed_is_in_the_file(
+def test_after_a_kill_the_file_has_the_measurements_so_far(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unmoved: None
 ) -> None:
     path = tmp_path / "x.json"
@@ -114,7 +114,7 @@ def test_what_is_known_when_we_are_killed_is_in_the_file(
     assert all("Broken off: some of it was not measured." in caveats for _, caveats in held)
 
 
-def test_what_cannot_be_written_or_loaded_is_said_before_anything_is_measured(
+def test_unusable_files_are_reported_before_any_measurement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unmoved: None
 ) -> None:
     monkeypatch.setattr(bench, "run", lambda *_: pytest.fail("it measures"))
@@ -129,7 +129,7 @@ def test_what_cannot_be_written_or_loaded_is_said_before_anything_is_measured(
         assert spec in result.stderr
 
 
-def test_what_is_known_before_an_interrupt_stays_in_the_report() -> None:
+def test_measurements_before_an_interrupt_stay_in_the_report() -> None:
     ended.clear()
     found = Report("", {}, "", "")
     with pytest.raises(KeyboardInterrupt):
@@ -138,7 +138,7 @@ def test_what_is_known_before_an_interrupt_stays_in_the_report() -> None:
     assert ended == ["interrupted"]
 
 
-def test_plans_keep_to_their_budgets() -> None:
+def test_plans_stay_within_their_budgets() -> None:
     assert sum(each.quick.seconds for each in SECTIONS) <= BUDGET["quick"] < 60
     assert sum(each.full.seconds for each in SECTIONS) <= BUDGET["full"] < 900
     made = section("x", "about", quick=(3, 1.5), full=(15, 30))
@@ -155,11 +155,11 @@ def test_the_machine_is_described_in_json() -> None:
     assert found["cpu"]
     assert int(found["net/core/rmem_max"]) > 0
     assert found["packages"]["numpy"]
-    assert len(found["commit"].rstrip("+")) in (0, 12)  # the latter in a checkout that git thinks is ours
+    assert len(found["commit"].rstrip("+")) in (0, 12)  # 12 in a checkout that git trusts
     assert found["privileges"] in ("root", "namespace", "user")
 
 
-def test_versions_of_the_system_are_read_of_what_programs_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_versions_are_read_from_programs_output(monkeypatch: pytest.MonkeyPatch) -> None:
     says = {
         "ip": "ip utility, iproute2-6.1.0, libbpf 1.1.0",
         "conntrack": "conntrack v1.4.7 (conntrack-tools)",
@@ -173,7 +173,7 @@ def test_versions_of_the_system_are_read_of_what_programs_say(monkeypatch: pytes
     assert machine._said("echo", "7") == "7"
 
 
-def test_caveats_say_what_makes_figures_less() -> None:
+def test_caveats_name_what_weakens_the_figures() -> None:
     quiet = {"virtual": "", "load": 0.1, "cores": 2, "governor": "performance", "privileges": "root"}
     limits = {"net/core/rmem_max": "212992"}
     assert machine.caveats(quiet | limits) == []

@@ -1,4 +1,4 @@
-"""The publisher's end of the section `transports`, with nobody to hear it. No speed is judged."""
+"""The publishing end of the section `transports`, without a receiver. Speed is not judged."""
 
 import itertools
 import time
@@ -14,7 +14,7 @@ from nlbus.bench.transports.worker import TICK, Speaker
 
 
 class Noted(Publisher):
-    """Keeps what it is given, and takes its time."""
+    """Records its events, and takes some time for each call."""
 
     def __init__(self, nap: float = 0.0) -> None:
         self.nap = nap
@@ -36,12 +36,12 @@ each_kind = pytest.mark.parametrize(("size", "batch"), [(64, 1), (1024, 1), (64,
 
 
 @each_kind
-def test_flat_out_events_are_new_and_numbered_until_the_time_is_up(size: int, batch: int) -> None:
+def test_at_full_speed_events_are_numbered_until_the_time_is_up(size: int, batch: int) -> None:
     end = Noted(0.0005)
-    told = Speaker(end).publish(7, size, batch, 0, 0.02)
+    result = Speaker(end).publish(7, size, batch, 0, 0.02)
     events = np.concatenate(end.calls)
-    assert told["sent"] == len(events)
-    assert told["end"] - told["start"] >= 0.02 * 1e9
+    assert result["sent"] == len(events)
+    assert result["end"] - result["start"] >= 0.02 * 1e9
     assert (events["seq"] == np.arange(7, 7 + len(events))).all()
     assert (events["value"] == 0.5).all()
     assert not events["time"].any()
@@ -50,31 +50,31 @@ def test_flat_out_events_are_new_and_numbered_until_the_time_is_up(size: int, ba
 @each_kind
 def test_at_a_fixed_rate_bursts_are_due_each_millisecond(size: int, batch: int) -> None:
     end = Noted()
-    told = Speaker(end).publish(1, size, batch, 100_000, 0.02)
+    result = Speaker(end).publish(1, size, batch, 100_000, 0.02)
     assert {len(events) for events in end.calls} == {100}
-    due = [int(events["time"][0]) - told["start"] for events in end.calls]
+    due = [int(events["time"][0]) - result["start"] for events in end.calls]
     assert due == [round(i * TICK * 1e9) for i in range(len(due))]
     assert all((events["time"] == events["time"][0]).all() for events in end.calls)
-    assert told["sent"] <= 2000
+    assert result["sent"] <= 2000
 
 
-def test_who_is_late_stamps_when_it_was_due() -> None:
+def test_a_late_event_has_its_due_time() -> None:
     end = Noted(0.005)
-    told = Speaker(end).publish(1, 64, 1, 10_000, 0.02)
-    due = [int(events["time"][0]) - told["start"] for events in end.calls]
+    result = Speaker(end).publish(1, 64, 1, 10_000, 0.02)
+    due = [int(events["time"][0]) - result["start"] for events in end.calls]
     assert due == [1_000_000 * i for i in range(len(due))]
-    assert told["sent"] < 100
+    assert result["sent"] < 100
 
 
-def test_a_batch_larger_than_a_burst_is_one() -> None:
+def test_a_batch_may_exceed_a_burst() -> None:
     end = Noted()
-    told = Speaker(end).publish(1, 64, 1024, 500_000, 0.01)
+    result = Speaker(end).publish(1, 64, 1024, 500_000, 0.01)
     assert np.diff([int(events["time"][0]) for events in end.calls]).tolist() == [2_048_000] * (
-        told["sent"] // 1024 - 1
+        result["sent"] // 1024 - 1
     )
 
 
-def test_every_kind_of_event_is_offered_at_rates_to_all_numbers_of_subscribers() -> None:
+def test_every_kind_of_event_is_offered_at_all_rates_and_subscriber_counts() -> None:
     found = jobs(Scale("full", 1, 1))
     for count, (size, single) in itertools.product((1, 2, 4, 8), RATES):
         rates = {

@@ -1,4 +1,4 @@
-"""The gate of instruction counts: what it reads of callgrind's files, and when it fails."""
+"""The instruction-count gate: reading callgrind's files, and failing."""
 
 import importlib.util
 import json
@@ -45,7 +45,7 @@ def gate() -> ModuleType:
     return module
 
 
-def test_only_what_nlbus_itself_executes_counts(gate: ModuleType) -> None:
+def test_only_nlbus_own_instructions_count(gate: ModuleType) -> None:
     assert gate.counted(COUNTED) == ("decode link, shapes differ", {"events": 500, "instructions": 128})
 
 
@@ -61,7 +61,7 @@ def test_only_what_nlbus_itself_executes_counts(gate: ModuleType) -> None:
         ({"walk": (500, 1000), "new": (500, 1)}, 1),
     ],
 )
-def test_more_than_two_per_cent_or_another_set_of_loops_is_wrong(
+def test_more_than_two_per_cent_or_another_set_of_loops_fails(
     gate: ModuleType, now: dict[str, tuple[int, int]], wrong: int
 ) -> None:
     def counts(of: dict[str, tuple[int, int]]) -> dict[str, dict[str, int]]:
@@ -109,8 +109,8 @@ def test_another_toolchain_compares_nothing_and_fails_in_ci(
     assert "compiler: gcc 12.2.0 in the baseline, gcc 99 here" in said
 
 
-def test_the_baseline_is_whole() -> None:
-    told = json.loads((FOLDER / "baseline.json").read_text())
-    assert set(told["toolchain"]) == {"architecture", "compiler", "cython", "python"}
-    assert len(told["loops"]) >= 14
-    assert all(loop["events"] > 0 and loop["instructions"] > 0 for loop in told["loops"].values())
+def test_the_baseline_is_complete() -> None:
+    baseline = json.loads((FOLDER / "baseline.json").read_text())
+    assert set(baseline["toolchain"]) == {"architecture", "compiler", "cython", "python"}
+    assert len(baseline["loops"]) >= 14
+    assert all(loop["events"] > 0 and loop["instructions"] > 0 for loop in baseline["loops"].values())

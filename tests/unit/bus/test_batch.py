@@ -1,4 +1,4 @@
-"""Batches made of bytes: whatever a batch is asked, plain Python over the same events says the same."""
+"""Batches built from bytes: every answer equals that of plain Python over the same events."""
 
 import struct
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ class Event(NamedTuple):
 
 
 class Stream:
-    """Builds the datagrams of one stream, and remembers its events."""
+    """Builds the datagrams of one stream, and records its events."""
 
     def __init__(self, groups: int, instance: int) -> None:
         self.groups, self.instance = groups, instance
@@ -80,7 +80,7 @@ def exactly(size: int) -> st.SearchStrategy[bytes]:
 
 @st.composite
 def received(draw: st.DrawFn) -> tuple[Batch, list[Event]]:
-    """A batch of several streams, and the events that it holds."""
+    """A batch of several streams, and its events."""
     streams = [Stream(draw(st.sampled_from(MASKS)), i + 1) for i in range(3)]
     datagrams, events = [], []
     for _ in range(draw(st.integers(0, 5))):
@@ -109,7 +109,7 @@ def records(batch: Batch, dtype: object, **which: Any) -> list[bytes]:
 
 
 @given(received())
-def test_a_batch_of_the_bus_holds_the_events_that_were_sent(got: tuple[Batch, list[Event]]) -> None:
+def test_a_batch_of_the_bus_has_the_events_that_were_sent(got: tuple[Batch, list[Event]]) -> None:
     batch, events = got
     assert batch.counts == {"malformed": 0, "foreign": 0, "copies": 0}
     assert not batch.loss
@@ -117,11 +117,11 @@ def test_a_batch_of_the_bus_holds_the_events_that_were_sent(got: tuple[Batch, li
 
 
 @given(received(), st.data())
-def test_select_by_a_bool_array_keeps_what_it_marks(
+def test_select_by_a_bool_array_keeps_the_marked_events(
     got: tuple[Batch, list[Event]], data: st.DataObject
 ) -> None:
     batch, events = got
-    for _ in range(2):  # a selection is selected from, too
+    for _ in range(2):  # also select from the selection
         marked = data.draw(st.lists(st.booleans(), min_size=len(events), max_size=len(events)))
         batch = batch.select(np.array(marked, bool))
         events = [event for event, m in zip(events, marked, strict=True) if m]
@@ -130,7 +130,7 @@ def test_select_by_a_bool_array_keeps_what_it_marks(
 
 
 @given(received(), st.sets(st.sampled_from((1, 2, 3, 4, 32)), max_size=3))
-def test_select_by_groups_keeps_what_went_to_one_of_them(
+def test_select_by_groups_keeps_events_to_any_of_them(
     got: tuple[Batch, list[Event]], groups: set[int]
 ) -> None:
     batch, events = got
@@ -141,7 +141,7 @@ def test_select_by_groups_keeps_what_went_to_one_of_them(
 
 
 @given(received(), st.sampled_from((0, 7)), st.sets(st.sampled_from((1, 2, 3, 32)), min_size=1))
-def test_records_by_type_groups_and_topic(
+def test_records_can_be_selected_by_type_groups_and_topic(
     got: tuple[Batch, list[Event]], kind: int, groups: set[int]
 ) -> None:
     batch, events = got
@@ -183,7 +183,7 @@ def test_records_in_one_piece_are_not_copied() -> None:
     assert not np.shares_memory(part.records("<u8"), batch.data)
 
 
-def test_records_to_no_groups_are_none() -> None:
+def test_an_empty_set_of_groups_selects_no_records() -> None:
     batch = Batch.from_datagrams("bus", [bus_batch(b"12345678", record_size=8)])
     assert len(batch.select([])) == 0
     assert len(batch.records("<u4")) == 0
@@ -225,7 +225,7 @@ def test_a_gap_within_one_batch_is_its_loss() -> None:
 
 
 @given(st.lists(st.binary(max_size=40), max_size=5))
-def test_a_datagram_of_uevents_is_one_message_as_it_is(datagrams: list[bytes]) -> None:
+def test_a_uevent_datagram_is_one_unmodified_message(datagrams: list[bytes]) -> None:
     batch = Batch.from_datagrams("uevent", datagrams, group=1)
     assert [batch.payload(i) for i in range(len(batch))] == [d for d in datagrams if d]
     assert batch.counts["malformed"] == datagrams.count(b"")
@@ -233,7 +233,7 @@ def test_a_datagram_of_uevents_is_one_message_as_it_is(datagrams: list[bytes]) -
 
 
 @given(st.lists(st.binary(max_size=200), max_size=6), st.sampled_from(("bus", "raw:2", "uevent")))
-def test_any_bytes_make_a_batch(datagrams: list[bytes], source: str) -> None:
+def test_a_batch_can_be_built_from_any_bytes(datagrams: list[bytes], source: str) -> None:
     batch = Batch.from_datagrams(source, datagrams)
     for i in range(len(batch)):
         batch.payload(i)
@@ -253,7 +253,7 @@ def test_chains_of_messages_are_walked_as_the_oracle_walks_them(chains: list[lis
             assert records(batch, f"V{size}") == [p for p in payloads if len(p) == size]
 
 
-def test_from_datagrams_of_an_unknown_source_or_of_no_bytes() -> None:
+def test_from_datagrams_refuses_unknown_sources_and_empty_input() -> None:
     with pytest.raises(UnknownSource):
         Batch.from_datagrams("buss", [])
     assert len(Batch.from_datagrams("bus", [])) == 0
@@ -261,7 +261,7 @@ def test_from_datagrams_of_an_unknown_source_or_of_no_bytes() -> None:
 
 
 @pytest.mark.parametrize("wrong", [b"abc", b"", "abc", ["x"], [5], None, [None], [[1]]])
-def test_from_datagrams_wants_bytes(wrong: Any) -> None:
+def test_from_datagrams_requires_bytes(wrong: Any) -> None:
     with pytest.raises(SchemaError, match="from_datagrams: a list of datagrams, each of them bytes"):
         Batch.from_datagrams("route", wrong)
 

@@ -1,4 +1,4 @@
-"""Work behind what is fetched: all of it, in order; errors of either side; no more in memory than it says."""
+"""The pipeline: all pieces in order, errors from either side, and bounded memory."""
 
 import os
 import threading
@@ -33,7 +33,7 @@ def _no_thread_is_left() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 50])
-def test_all_in_order(cores: int, count: int) -> None:
+def test_all_pieces_are_worked_on_in_order(cores: int, count: int) -> None:
     threads = set()
 
     def work(number: int) -> int:
@@ -44,7 +44,7 @@ def test_all_in_order(cores: int, count: int) -> None:
     assert (threads <= {threading.get_native_id()}) == (cores == 1 or count < 2)
 
 
-def test_an_error_of_the_work_ends_it(cores: int) -> None:
+def test_an_error_in_the_work_ends_the_pipeline(cores: int) -> None:
     fetched = []
 
     def pieces() -> Iterator[int]:
@@ -62,7 +62,7 @@ def test_an_error_of_the_work_ends_it(cores: int) -> None:
     assert len(fetched) <= 5 + DISTANCE + 1
 
 
-def test_an_error_of_what_fetches_is_told(cores: int) -> None:
+def test_an_error_while_fetching_is_raised(cores: int) -> None:
     def pieces() -> Iterator[int]:
         yield from range(3)
         raise OSError("no more")
@@ -71,7 +71,7 @@ def test_an_error_of_what_fetches_is_told(cores: int) -> None:
         pipelined(str, pieces())
 
 
-def test_only_some_pieces_wait(cores: int) -> None:
+def test_the_number_of_waiting_pieces_is_bounded(cores: int) -> None:
     waiting = most = 0
     lock = threading.Lock()
 
@@ -90,5 +90,5 @@ def test_only_some_pieces_wait(cores: int) -> None:
             waiting -= 1
 
     pipelined(work, pieces())
-    # Those that wait, the one that is worked on and the one that was just fetched.
+    # The waiting pieces, the one in work and the one just fetched.
     assert most <= DISTANCE + 1

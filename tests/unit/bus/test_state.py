@@ -1,4 +1,4 @@
-"""State: rows by key, from batches that need no kernel."""
+"""State: rows by key, from batches without a kernel."""
 
 import pytest
 
@@ -11,34 +11,34 @@ def uevents(*texts: str, origin: int = 0, complete: bool = False) -> Batch:
     return batch
 
 
-def told(action: str, devpath: str, more: str = "") -> str:
+def uevent(action: str, devpath: str, more: str = "") -> str:
     return f"{action}@{devpath} ACTION={action} DEVPATH={devpath} SUBSYSTEM=x{more}"
 
 
-def test_what_comes_changes_and_goes() -> None:
+def test_rows_are_added_changed_and_removed() -> None:
     state = State("uevent")
-    state.apply(uevents(told("add", "/a"), told("add", "/b"), told("change", "/a", " DRIVER=d")))
+    state.apply(uevents(uevent("add", "/a"), uevent("add", "/b"), uevent("change", "/a", " DRIVER=d")))
     assert sorted(state["uevent"]) == ["/a", "/b"]
     assert state["uevent"]["/a"]["driver"] == "d"
-    state.apply(uevents(told("remove", "/b"), told("move", "/c", " DEVPATH_OLD=/a")))
+    state.apply(uevents(uevent("remove", "/b"), uevent("move", "/c", " DEVPATH_OLD=/a")))
     assert sorted(state["uevent"]) == ["/c"]
     assert not state.complete
 
 
-def test_a_snapshot_counts_when_it_is_complete_and_removes_what_it_lacks() -> None:
+def test_a_snapshot_applies_once_complete_and_removes_missing_rows() -> None:
     state = State("uevent")
     seen = state["uevent"]
-    state.apply(uevents(told("add", "/gone")))
-    state.apply(uevents(told("add", "/a"), origin=2))
+    state.apply(uevents(uevent("add", "/gone")))
+    state.apply(uevents(uevent("add", "/a"), origin=2))
     assert sorted(seen) == ["/gone"]
-    state.apply(uevents(told("add", "/b"), origin=2, complete=True))
+    state.apply(uevents(uevent("add", "/b"), origin=2, complete=True))
     assert sorted(seen) == ["/a", "/b"]
     assert state.complete
     state.apply(uevents(origin=2, complete=True))
     assert not seen
 
 
-def test_it_is_a_mapping_that_nobody_else_changes() -> None:
+def test_a_state_is_a_read_only_mapping() -> None:
     state = State("route", "link", "addr")
     assert list(state) == ["link", "addr"]
     assert len(state) == 2

@@ -1,4 +1,4 @@
-"""Windows of a feed: every row once, silence too, and what may be missing in each."""
+"""Windows of a feed: every row once, empty windows during silence, and the possible losses in each."""
 
 import time
 from itertools import pairwise
@@ -21,7 +21,7 @@ class Replayed(Given):
 
 
 def at(*seconds: float) -> list[Batch]:
-    """A link at each of these times, numbered from 1 on."""
+    """A link at each of these times, numbered from 1."""
     return batches(
         "route", [Sent(round(s * SECOND), kernel_chain(link(i)), 1) for i, s in enumerate(seconds, 1)]
     )
@@ -34,7 +34,7 @@ def lost(batch: Batch, count: int, earliest: float, latest: float) -> Batch:
     return batch
 
 
-def told(windows: list[Window]) -> list[tuple[float, float, list[int]]]:
+def summary(windows: list[Window]) -> list[tuple[float, float, list[int]]]:
     return [(w.start / SECOND, w.end / SECOND, w["ifindex"].tolist()) for w in windows]
 
 
@@ -42,8 +42,8 @@ def cut(some: list[Batch], seconds: float = 1) -> list[Window]:
     return list(Replayed("route", some).windows("link", seconds))
 
 
-def test_windows_end_at_whole_seconds_and_silence_is_told() -> None:
-    assert told(cut(at(10.5, 10.9, 11.0, 11.2, 14.1))) == [
+def test_windows_end_at_whole_seconds_and_silence_gives_empty_windows() -> None:
+    assert summary(cut(at(10.5, 10.9, 11.0, 11.2, 14.1))) == [
         (10.5, 11.0, [1, 2]),
         (11.0, 12.0, [3, 4]),
         (12.0, 13.0, []),
@@ -60,9 +60,9 @@ def test_a_window_is_a_table() -> None:
     assert cut([]) == []
 
 
-def test_a_loss_is_in_every_window_that_it_may_concern() -> None:
+def test_a_loss_is_in_every_window_that_it_may_affect() -> None:
     one, two, three, four = at(10.5, 11.5, 14.5, 15.5)
-    lost(two, 3, 11.1, 11.5)  # within
+    lost(two, 3, 11.1, 11.5)  # within one window
     lost(three, 5, 11.5, 14.5)  # since the batch before
     windows = cut([one, two, three, four])
     assert [(w.start / SECOND, w.lost) for w in windows] == [
@@ -75,7 +75,7 @@ def test_a_loss_is_in_every_window_that_it_may_concern() -> None:
     ]
 
 
-def test_a_loss_that_becomes_known_late_is_told_in_the_window_that_is_open() -> None:
+def test_a_loss_detected_late_is_reported_in_the_open_window() -> None:
     one, two = at(10.5, 20.5)
     three = lost(at(20.9)[0], 7, 3.0, 4.0)
     windows = cut([one, two, three])
@@ -89,10 +89,10 @@ def test_a_loss_that_becomes_known_late_is_told_in_the_window_that_is_open() -> 
     st.sampled_from([0.5, 1, 3]),
 )
 @settings(max_examples=80, deadline=None)
-def test_every_row_and_every_loss_is_told(
+def test_every_row_and_every_loss_is_in_a_window(
     times: list[int], losses: list[tuple[int, int]], seconds: float
 ) -> None:
-    """Also where the clock was set back."""
+    """Even if the clock was set back."""
     some = at(*(100 + t / 10 for t in times))
     for batch, (count, reach) in zip(some, losses, strict=False):
         now = batch.time_ns / SECOND
@@ -128,6 +128,6 @@ def test_a_live_feed_has_windows_without_events() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 1e-12])
-def test_no_window(seconds: Any) -> None:
+def test_an_invalid_window_length_is_refused(seconds: Any) -> None:
     with pytest.raises(SchemaError, match="above 0"):
         Given("route", []).windows("link", seconds)

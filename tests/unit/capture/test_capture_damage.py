@@ -1,4 +1,4 @@
-"""Damaged captures: what came before the damage is delivered, then an error names the offset."""
+"""Damaged captures: everything before the damage is delivered, then an error names the offset."""
 
 import io
 import struct
@@ -31,7 +31,7 @@ DATA = Path(__file__).parents[2] / "data"
 
 
 def recorded() -> bytes:
-    """Each kind of block that nlbus writes; every packet is a batch."""
+    """Every kind of block that nlbus writes; every packet is a batch."""
     words = "protocol=2 group=1 portid=5 uid=6 nsid=-1 groups=1,7"
     data = section("<", (4, b"nlbus"))
     data += interface((2, b"bus"), comment(f"nlbus source=bus {words}"), NS)
@@ -64,7 +64,7 @@ NAMES = sorted(FILES)
 
 
 def heard(data: bytes) -> tuple[list[tuple[int, bytes]], CaptureError | None]:
-    """(time, payload) of all that is delivered, and the error that ends it."""
+    """(time, payload) of every delivered message, and the error at the end."""
     got: list[tuple[int, bytes]] = []
     try:
         capture = open_capture(io.BytesIO(data), on_loss="ignore")
@@ -101,20 +101,20 @@ def ends(name: str) -> list[int]:
 
 @cache
 def upto(name: str, end: int) -> list[tuple[int, bytes]]:
-    """What the sound file that ends there delivers."""
+    """The messages of the intact file that ends there."""
     got, error = heard(FILES[name][:end])
     assert error is None
     return got
 
 
-def test_the_whole_files_are_sound() -> None:
+def test_the_undamaged_files_are_valid() -> None:
     for name in NAMES:
         assert ends(name)[-1] == len(FILES[name])
         assert len(upto(name, len(FILES[name]))) >= 6, name
 
 
 @pytest.mark.parametrize("name", ["recorded", "others", "pcap"])
-def test_cut_at_every_offset(name: str) -> None:
+def test_a_file_may_be_cut_at_every_offset(name: str) -> None:
     data = FILES[name]
     for cut in range(len(data)):
         before = bisect_right(ends(name), cut)
@@ -131,7 +131,7 @@ def test_cut_at_every_offset(name: str) -> None:
 
 @settings(deadline=None, max_examples=500)
 @given(st.data())
-def test_any_bytes_overwritten(data: st.DataObject) -> None:
+def test_any_bytes_may_be_overwritten(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(NAMES))
     whole = FILES[name]
     at = data.draw(st.integers(0, len(whole) - 1))
@@ -158,7 +158,7 @@ def test_any_bytes_overwritten(data: st.DataObject) -> None:
 @given(st.binary(max_size=400), st.sampled_from(["", "recorded", "others", "pcap"]))
 @example(struct.pack("<I", 0x0A0D0D0A), "")
 @example(section() + interface() + struct.pack("<I", 6), "")
-def test_any_bytes_appended(tail: bytes, name: str) -> None:
+def test_any_bytes_may_be_appended(tail: bytes, name: str) -> None:
     whole = FILES.get(name, b"")
     got, error = heard(whole + tail)
     certain = upto(name, len(whole)) if name else []
@@ -198,7 +198,7 @@ GOOD = section() + interface(NS) + packet(cooked(message(16, b"good")), 1)
         (b"x" * 11, "11 of 12 bytes"),
     ],
 )
-def test_damage_is_named(bad: bytes, why: str) -> None:
+def test_the_error_names_the_damage(bad: bytes, why: str) -> None:
     got, error = heard(GOOD + bad)
     assert got == [(1, b"good")]
     assert error is not None
@@ -218,7 +218,7 @@ def test_damage_is_named(bad: bytes, why: str) -> None:
         (section() + interface(linktype=1), "no netlink packets"),
     ],
 )
-def test_refused_when_opened(data: bytes, why: str, tmp_path: Path) -> None:
+def test_a_file_without_a_valid_header_is_refused_by_open(data: bytes, why: str, tmp_path: Path) -> None:
     path = tmp_path / "broken.pcapng"
     path.write_bytes(data)
     with pytest.raises(CaptureError, match=why) as caught:
@@ -228,7 +228,7 @@ def test_refused_when_opened(data: bytes, why: str, tmp_path: Path) -> None:
     assert isinstance(caught.value, ValueError)
 
 
-def test_a_long_record_of_pcap() -> None:
+def test_a_pcap_record_may_be_long() -> None:
     data = pcap((1000, cooked(message(16, b"good")))) + struct.pack("<4I", 0, 0, 0xFFFFFFFF, 0)
     got, error = heard(data + bytes(100))
     assert got == [(1000, b"good")]
@@ -236,8 +236,8 @@ def test_a_long_record_of_pcap() -> None:
     assert "a block of 4294967311 bytes" in str(error)
 
 
-def test_one_time_for_ever_is_many_batches() -> None:
-    """Memory is bounded: what has one timestamp is not one batch for ever."""
+def test_a_constant_timestamp_still_gives_many_batches() -> None:
+    """Memory is bounded: packets with one timestamp do not form an endless batch."""
     data = section() + interface(NS) + packet(cooked(message(16, b"")), 1) * 300_000
     batches: list[Batch] = list(open_capture(io.BytesIO(data)))
     assert [len(b) for b in batches] == [131072, 131072, 37856]

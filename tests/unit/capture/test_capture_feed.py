@@ -61,7 +61,7 @@ def test_recorded_losses_come_with_their_batch() -> None:
     assert (stats["lost"], stats["open"], stats["delivered"]) == (4, 6, 2)
 
 
-def test_on_loss_raise_then_the_batch() -> None:
+def test_on_loss_raise_raises_before_the_batch() -> None:
     with open_capture(io.BytesIO(lossy()), on_loss="raise") as capture:
         assert payloads([capture.recv()]) == [b"a"]
         with pytest.raises(LossError, match="4 events lost") as caught:
@@ -72,7 +72,7 @@ def test_on_loss_raise_then_the_batch() -> None:
             capture.recv(timeout=5)
 
 
-def test_on_loss_log_and_ignore(caplog: pytest.LogCaptureFixture) -> None:
+def test_on_loss_may_log_or_ignore(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "nlbus"):
         assert len(read(lossy())) == 2
         assert not caplog.records
@@ -82,7 +82,7 @@ def test_on_loss_log_and_ignore(caplog: pytest.LogCaptureFixture) -> None:
         open_capture(io.BytesIO(lossy()), on_loss="shrug")  # type: ignore[arg-type]
 
 
-def test_it_reads_like_a_subscriber() -> None:
+def test_a_capture_reads_like_a_subscriber() -> None:
     data = section() + interface(NS)
     for time, one in zip(TIMES, MESSAGES, strict=True):
         data += packet(cooked(one), time)
@@ -97,14 +97,14 @@ def test_it_reads_like_a_subscriber() -> None:
     capture.close()
 
 
-def test_twice_the_same() -> None:
+def test_a_capture_reads_the_same_twice() -> None:
     path = NLMON[0]
     once, twice = (list(open_capture(path)) for _ in range(2))
     assert [b.data.tobytes() for b in once] == [b.data.tobytes() for b in twice]
     assert [b.messages.tolist() for b in once] == [b.messages.tolist() for b in twice]
 
 
-def test_there_is_nothing_to_wait_for() -> None:
+def test_a_capture_is_always_ready() -> None:
     with opened(lossy()) as capture:
         with pytest.raises(NlbusError, match="does not wait"):
             capture.fileno()
@@ -130,7 +130,7 @@ def test_one_consumer_and_close_from_another_thread() -> None:
         assert payloads(got) == [b"\x01" * 4]
 
 
-def test_wrong_names(tmp_path: Path) -> None:
+def test_unknown_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(KernelError, match="opening /nowhere/x: No such file"):
         open_capture("/nowhere/x")
     with pytest.raises(KernelError, match="Is a directory"):

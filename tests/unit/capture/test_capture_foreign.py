@@ -1,4 +1,4 @@
-"""Captures as others write them: compressed, with flags in pcap's header, of families unknown here."""
+"""Captures by other writers: compressed, with flags in pcap's header, of families unknown here."""
 
 import gzip
 import io
@@ -37,7 +37,7 @@ PCAPNG = section() + interface(NS) + b"".join(
 
 
 def heard(data: bytes) -> tuple[list[bytes], str]:
-    """The payloads, and the error that ends them."""
+    """The payloads, and the error at the end."""
     got: list[bytes] = []
     try:
         for batch in open_capture(io.BytesIO(data)):
@@ -62,21 +62,21 @@ def test_gzip_is_read(data: bytes) -> None:
 
 
 @given(st.integers(0, len(gzip.compress(PCAPNG)) - 1))
-def test_gzip_that_is_cut_delivers_what_is_whole(cut: int) -> None:
+def test_truncated_gzip_delivers_the_whole_messages(cut: int) -> None:
     got, error = heard(gzip.compress(PCAPNG, mtime=0)[:cut])
     assert got == WHOLE[: len(got)]
     assert "too short" in error or "ends too early" in error or "an empty file" in error
 
 
 @given(st.integers(0, len(gzip.compress(PCAPNG)) - 1), st.integers(1, 255))
-def test_damaged_gzip_ends_with_an_error_or_not_at_all(at: int, flip: int) -> None:
+def test_damaged_gzip_gives_an_error_or_the_whole_content(at: int, flip: int) -> None:
     data = bytearray(gzip.compress(PCAPNG, mtime=0))
     data[at] ^= flip
     got, error = heard(bytes(data))
-    assert error or got == WHOLE  # some bits of a header mean nothing
+    assert error or got == WHOLE  # some header bits are ignored
 
 
-def test_gzip_costs_no_more_memory_than_a_plain_file() -> None:
+def test_gzip_takes_no_more_memory_than_a_plain_file() -> None:
     compressor = zlib.compressobj(wbits=31)
     big = block(99, bytes(1 << 20))
     data = compressor.compress(section() + interface(NS))
@@ -92,13 +92,13 @@ def test_gzip_costs_no_more_memory_than_a_plain_file() -> None:
     assert peak < 16 << 20
 
 
-def test_thousands_of_empty_members_take_no_time() -> None:
+def test_thousands_of_empty_members_are_fast() -> None:
     began = time.monotonic()
     assert "too short" in heard(gzip.compress(b"") * 20_000)[1]
     assert time.monotonic() - began < 5
 
 
-def test_a_pipe_of_gzip_is_delivered_as_it_comes() -> None:
+def test_a_gzip_pipe_is_delivered_as_data_arrives() -> None:
     compressor = zlib.compressobj(wbits=31)
     reader, writer = os.pipe()
     head = section() + interface(NS) + packet(cooked(MESSAGES[0]), 1)
@@ -121,7 +121,7 @@ def test_a_pipe_of_gzip_is_delivered_as_it_comes() -> None:
         (b"BZh9", r"compressed with bzip2: .* \(bzip2 -d\)"),
     ],
 )
-def test_other_compressions_are_named(begin: bytes, words: str) -> None:
+def test_the_error_names_other_compressions(begin: bytes, words: str) -> None:
     with pytest.raises(CaptureError, match=words):
         open_capture(io.BytesIO(begin + bytes(99)))
     with pytest.raises(CaptureError, match=words):
@@ -132,7 +132,7 @@ def test_other_compressions_are_named(begin: bytes, words: str) -> None:
 
 
 @pytest.mark.parametrize("flags", [0x0400_0000, 0x4400_0000, 0xF800_0000, 0xFC00_0000])
-def test_flags_beside_the_link_type_of_pcap(flags: int) -> None:
+def test_flags_above_pcaps_link_type_are_ignored(flags: int) -> None:
     data = PCAP[:20] + struct.pack("<I", NETLINK | flags) + PCAP[24:]
     assert heard(data) == heard(PCAP)
 
@@ -148,7 +148,7 @@ def test_times_beyond_64_bits_are_damage(data: bytes) -> None:
     assert "a time outside the years 1970 to 2262, at byte" in heard(data)[1]
 
 
-def test_millions_of_groups_take_no_time() -> None:
+def test_millions_of_groups_are_fast() -> None:
     words = "source=route protocol=0 group=0 portid=0 uid=0 nsid=-1 groups="
     blocks, first = [section()], 1
     for _ in range(48):

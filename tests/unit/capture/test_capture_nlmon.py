@@ -1,4 +1,4 @@
-"""Captures that tcpdump and dumpcap made of nlmon."""
+"""nlmon captures made by tcpdump and dumpcap."""
 
 import struct
 from pathlib import Path
@@ -19,7 +19,7 @@ NLMON = sorted(DATA.glob("*nlmon*"))
 
 
 def by_hand(path: Path) -> list[tuple[int, bytes]]:
-    """(time, datagram) of each packet that is no request."""
+    """(time, datagram) of each packet that is not a request."""
     data = path.read_bytes()
     packets = []
     if path.suffix == ".pcapng":
@@ -40,7 +40,7 @@ def by_hand(path: Path) -> list[tuple[int, bytes]]:
 
 
 @pytest.mark.parametrize("path", NLMON, ids=lambda path: path.name)
-def test_what_tcpdump_and_dumpcap_made_of_nlmon(path: Path) -> None:
+def test_captures_of_nlmon_by_tcpdump_and_dumpcap_are_read(path: Path) -> None:
     capture = open_capture(path)
     got = [(m.time_ns, m.type, m.flags, m.seq, m.payload) for m in found(capture)]
     assert got == [
@@ -62,8 +62,8 @@ def test_what_tcpdump_and_dumpcap_made_of_nlmon(path: Path) -> None:
     assert stats["requests"] > 0
 
 
-def test_three_ears_heard_the_same() -> None:
-    """Each began at a time of its own; they stopped together."""
+def test_three_simultaneous_captures_agree() -> None:
+    """They started at different times and stopped together."""
     whole = {
         path.suffix: [m.payload for m in found(open_capture(path))]
         for path in NLMON

@@ -1,4 +1,4 @@
-"""Reading captures: any writer's pcap and pcapng, whole ones."""
+"""Reading intact captures: pcap and pcapng from any writer."""
 
 import os
 import struct
@@ -46,7 +46,7 @@ def expected(times: Iterable[int] = TIMES) -> list[Message]:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("ns", [False, True])
-def test_pcap_in_both_byte_orders_and_both_units(order: str, ns: bool) -> None:
+def test_pcap_is_read_in_both_byte_orders_and_both_units(order: str, ns: bool) -> None:
     times = [t + i for i, t in enumerate(TIMES)] if ns else TIMES
     data = pcap(*zip(times, map(cooked, MESSAGES), strict=True), order=order, ns=ns)
     assert found(read(data)) == expected(times)
@@ -54,7 +54,7 @@ def test_pcap_in_both_byte_orders_and_both_units(order: str, ns: bool) -> None:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("make", [packet, old_packet])
-def test_pcapng_in_both_byte_orders(order: str, make: type) -> None:
+def test_pcapng_is_read_in_both_byte_orders(order: str, make: type) -> None:
     data = section(order) + interface(NS, order=order)
     for time, one in zip(TIMES, MESSAGES, strict=True):
         data += make(cooked(one), time, order=order)
@@ -68,7 +68,7 @@ def test_simple_packets_have_no_time() -> None:
     assert len(batches) == 1
 
 
-def test_simple_packets_are_snapped_at_the_interfaces_length() -> None:
+def test_simple_packets_are_truncated_at_the_interfaces_length() -> None:
     whole = cooked(kernel_chain(*MESSAGES))
     data = section() + interface(snaplen=80) + simple_packet(whole[:80], original=len(whole))
     capture = opened(data)
@@ -93,7 +93,9 @@ def test_simple_packets_are_snapped_at_the_interfaces_length() -> None:
         (9, -1, 1_000_000_005, 5),
     ],
 )
-def test_timestamps_of_any_resolution(resolution: int | None, offset: int, ticks: int, time: int) -> None:
+def test_timestamps_may_have_any_resolution(
+    resolution: int | None, offset: int, ticks: int, time: int
+) -> None:
     pairs = [(14, struct.pack("<q", offset))] if offset else []
     if resolution is not None:
         pairs.append((9, bytes([resolution])))
@@ -101,7 +103,7 @@ def test_timestamps_of_any_resolution(resolution: int | None, offset: int, ticks
     assert [b.time_ns for b in read(data)] == [time]
 
 
-def test_unknown_blocks_and_options_are_passed_over() -> None:
+def test_unknown_blocks_and_options_are_skipped() -> None:
     odd = block(0x0BAD, b"whatever") + block(0x80000001, b"") + block(10, bytes(4))
     data = section("<", (2, b"hardware")) + odd + interface((99, b"what?"), NS, (2, b"nlmon0")) + odd
     for time, one in zip(TIMES, MESSAGES, strict=True):
@@ -110,13 +112,13 @@ def test_unknown_blocks_and_options_are_passed_over() -> None:
     assert found(read(data)) == expected()
 
 
-def test_sections_follow_each_other_in_any_byte_order() -> None:
+def test_sections_may_have_different_byte_orders() -> None:
     one = section("<") + interface(linktype=1) + interface(NS) + packet(cooked(MESSAGES[1]), TIMES[1], 1)
     other = section(">") + interface(NS, order=">") + packet(cooked(MESSAGES[2]), TIMES[2], order=">")
     assert found(read(one + other + one)) == [expected()[i] for i in (1, 2, 1)]
 
 
-def test_a_batch_is_what_has_one_time_and_one_source() -> None:
+def test_a_batch_has_one_time_and_one_source() -> None:
     data = section() + interface(NS) + interface(NS)
     kinds = [(1, 0, 0), (1, 1, 0), (2, 0, 0), (2, 0, 15), (2, 1, 15), (1, 0, 15), (1, 0, 0)]
     for time, number, protocol in kinds:
@@ -137,20 +139,20 @@ def test_messages_of_one_time_are_an_array_of_records() -> None:
     assert np.array_equal(batch.records([("x", "<u4", 3)])["x"], rows)
 
 
-def test_a_pipe_is_read_as_it_comes() -> None:
+def test_a_pipe_is_read_as_data_arrives() -> None:
     reader, writer = os.pipe()
     with open(reader, "rb") as pipe, open(writer, "wb", buffering=0) as out:  # noqa: PTH123
         out.write(section() + interface(NS) + packet(cooked(MESSAGES[1]), 1) + packet(cooked(MESSAGES[2]), 2))
         with open_capture(pipe) as capture:
             assert payloads([capture.recv()]) == [b"\x01" * 4]
-            assert payloads([capture.recv()]) == [b"\x02" * 8]  # though nothing tells that it is complete
+            assert payloads([capture.recv()]) == [b"\x02" * 8]  # although nothing marks it as complete
             out.write(packet(cooked(MESSAGES[3]), 3)[:50])
             out.write(packet(cooked(MESSAGES[3]), 3)[50:])
             out.close()
             assert payloads(capture) == [b"\x03" * 12]
 
 
-def test_more_bytes_than_the_window(tmp_path: Path) -> None:
+def test_a_file_may_be_larger_than_the_window(tmp_path: Path) -> None:
     big = message(20, bytes(300_000))
     path = tmp_path / "big.pcapng"
     path.write_bytes(section() + interface(NS) + b"".join(packet(cooked(big), i) for i in range(20)))
@@ -173,7 +175,7 @@ def mixed() -> bytes:
     return data
 
 
-def test_the_protocol_tells_the_source() -> None:
+def test_the_protocol_determines_the_source() -> None:
     capture = opened(mixed())
     heard = [(capture.source.name, payloads([batch])) for batch in capture if capture.source]
     assert heard == [
@@ -196,12 +198,12 @@ def test_one_source_can_be_picked(source: str, heard: list[bytes]) -> None:
     assert payloads(capture) == heard
 
 
-def test_raw_takes_the_bus_as_messages() -> None:
+def test_raw_reads_the_bus_as_messages() -> None:
     (batch,) = read(mixed(), "raw:usersock")
     assert batch.messages["type"].tolist() == [0x10]
 
 
-def test_the_interface_tells_more_than_the_protocol() -> None:
+def test_the_interface_overrides_the_protocol() -> None:
     text = "nlbus source=raw:route protocol=0 group=36 portid=77 uid=3 nsid=5 groups=7,36"
     data = section() + interface(NS, comment(text)) + packet(cooked(MESSAGES[1], 99), 4)
     capture = opened(data)
@@ -237,18 +239,22 @@ def test_an_unknown_source_is_read_by_its_protocol(text: str) -> None:
         "nlbus source=route protocol=0 group=1 portid=0 uid=0 nsid=4000000000",
     ],
 )  # fmt: skip
-def test_comments_of_others_mean_nothing(text: str) -> None:
+def test_comments_by_other_writers_are_ignored(text: str) -> None:
     data = section() + interface(NS, comment(text)) + packet(cooked(MESSAGES[1]), TIMES[1])
     assert found(read(data)) == [expected()[1]]
 
 
-def test_requests_that_nlmon_heard_are_left_out() -> None:
+def test_requests_captured_by_nlmon_are_omitted() -> None:
     request = kernel_chain(message(18, bytes(4), flags=0x301), message(18, bytes(4), flags=0x301))
     data = pcap(
         (0, cooked(request)), (0, cooked(MESSAGES[1])), (0, cooked(request, 7)), (1, cooked(b"short"))
     )
     capture = opened(data)
-    assert payloads(capture) == [b"\x01" * 4, bytes(4), bytes(4)]  # processes multicast on raw protocols
+    assert payloads(capture) == [
+        b"\x01" * 4,
+        bytes(4),
+        bytes(4),
+    ]  # on raw protocols, processes multicast, too
     assert (capture.stats()["requests"], capture.stats()["malformed"]) == (1, 1)
 
 
@@ -266,15 +272,15 @@ def test_a_capture_without_netlink_is_refused() -> None:
         opened(section() + interface(linktype=1) + interface(linktype=113))
 
 
-def test_a_section_with_nothing_in_it_is_empty() -> None:
+def test_a_section_without_blocks_is_empty() -> None:
     capture = opened(section())
     assert list(capture) == []
     assert capture.source is None
     assert "not known" not in capture.explain()
 
 
-def test_the_bus_as_nlmon_hears_it() -> None:
-    """A copy for each group, one after the other; what is missing is counted."""
+def test_the_bus_captured_by_nlmon_is_delivered_once() -> None:
+    """nlmon records a copy per group, one after the other; missing events are counted."""
     data = section() + interface(NS)
     for dgram, seq in [(0, 0), (0, 0), (1, 2), (1, 2), (3, 6), (3, 6)]:
         event = bus_batch(
@@ -289,16 +295,16 @@ def test_the_bus_as_nlmon_hears_it() -> None:
     assert (stats["copies"], stats["lost"], stats["delivered"]) == (3, 2, 6)
 
 
-def test_chains_of_the_bus() -> None:
+def test_chains_of_the_bus_are_read() -> None:
     whole = chain(bus_batch(b"ab", record_size=1), bus_batch(var=[b"x", b"", b"yz"], first_seq=2))
     (batch,) = read(section() + interface(NS) + packet(cooked(whole, 2), 3))
     assert payloads([batch]) == [b"a", b"b", b"x", b"", b"yz"]
 
 
-# -- snapped, lost --------------------------------------------------------------------------------
+# -- truncation and loss --------------------------------------------------------------------------------
 
 
-def test_of_a_snapped_packet_whole_messages_are_delivered() -> None:
+def test_the_whole_messages_of_a_truncated_packet_are_delivered() -> None:
     whole = cooked(kernel_chain(*MESSAGES))
     data = section() + interface(NS)
     data += packet(whole[:90], 1, original=len(whole)) + packet(cooked(MESSAGES[1]), 2)
@@ -307,7 +313,7 @@ def test_of_a_snapped_packet_whole_messages_are_delivered() -> None:
     assert capture.stats()["truncated"] == 1
 
 
-def test_a_snapped_uevent_is_none() -> None:
+def test_a_truncated_uevent_is_dropped() -> None:
     data = section() + interface(NS) + packet(cooked(UEVENT, 15)[:-5], 1, original=99)
     capture = opened(data + packet(cooked(UEVENT, 15), 1))
     assert payloads(capture) == [UEVENT]

@@ -1,4 +1,4 @@
-"""Recording a table: Arrow streams that can be read at any time, Parquet files that are whole, many files."""
+"""Recording tables: Arrow streams readable at any time, complete Parquet files, numbered files."""
 
 import contextlib
 import json
@@ -36,7 +36,7 @@ def link(index: int, state: int = 6) -> bytes:
 
 
 def links(*indices: int, state: int = 6) -> list[Batch]:
-    """A batch a link, a second apart."""
+    """One batch per link, a second apart."""
     return batches("route", [Sent(i * SECOND, kernel_chain(link(i, state)), 1) for i in indices])
 
 
@@ -46,7 +46,7 @@ def lost(batch: Batch, *rows: tuple[Any, ...], still_open: int = 0) -> Batch:
 
 
 def names(path: Path) -> list[str]:
-    """By polars and by pyarrow, which agree."""
+    """The names read by polars and pyarrow, which must agree."""
     if path.suffix == ".parquet":
         found = pl.read_parquet(path)["ifname"].to_list()
         assert pq.read_table(path)["ifname"].to_pylist() == found
@@ -58,7 +58,7 @@ def names(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("suffix", ["arrows", "parquet"])
-def test_rows_come_back_by_all_readers(suffix: str, tmp_path: Path) -> None:
+def test_all_readers_read_the_rows_back(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"links.{suffix}"
     recorded = record(path, Given("route", links(1, 2, 3)), table="link")
     assert recorded == (3, 3, path.stat().st_size, 0, 0, 0, 1)
@@ -76,8 +76,8 @@ def test_rows_come_back_by_all_readers(suffix: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("after_each", ["_flush", "_join"])
 @pytest.mark.parametrize("suffix", ["arrows", "parquet"])
-def test_numbers_without_a_name_come_later(suffix: str, after_each: str, tmp_path: Path) -> None:
-    """So the dictionary of names changes from batch to batch."""
+def test_numbers_without_a_name_may_appear_later(suffix: str, after_each: str, tmp_path: Path) -> None:
+    """The dictionary of names then changes from batch to batch."""
     path = tmp_path / f"links.{suffix}"
     some = [*links(1), *links(2, state=77), *links(3, state=78), *links(4)]
     target = Target(path, "arrow" if suffix == "arrows" else suffix, numbered=False)
@@ -94,8 +94,8 @@ def test_numbers_without_a_name_come_later(suffix: str, after_each: str, tmp_pat
     assert frame["operstate"].cast(pl.String).to_list() == ["up", "77", "78", "up"]
 
 
-def test_rows_that_wait_are_joined_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands at once would keep the receiver waiting."""
+def test_waiting_rows_are_joined_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands at once would delay the receiver."""
     most, concat = 0, Table.concat
 
     def counted(tables: list[Table]) -> Table:
@@ -116,20 +116,20 @@ def test_rows_that_wait_are_joined_a_few_at_a_time(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("suffix", ["arrows", "parquet"])
-def test_without_rows_there_is_a_file_without_rows(suffix: str, tmp_path: Path) -> None:
+def test_a_recording_without_rows_is_an_empty_table(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"none.{suffix}"
     assert record(path, Given("route", []), table="link").messages == 0
     assert names(path) == []
 
 
-def test_count_is_of_rows(tmp_path: Path) -> None:
+def test_count_counts_rows(tmp_path: Path) -> None:
     path = tmp_path / "some.arrows"
     (many,) = batches("route", [Sent(1, kernel_chain(*map(link, range(1, 6))), 1)])
     assert record(path, Given("route", [many, many]), table="link", count=7).messages == 7
     assert names(path) == ["v1", "v2", "v3", "v4", "v5", "v1", "v2"]
 
 
-def test_the_bus_by_its_topic(tmp_path: Path) -> None:
+def test_the_bus_is_recorded_by_topic(tmp_path: Path) -> None:
     tick = Topic("tick", [("id", "<u4")], groups=1)
     data = struct.pack("<3I", 7, 8, 9)
     some = batches(
@@ -140,8 +140,8 @@ def test_the_bus_by_its_topic(tmp_path: Path) -> None:
     assert pq.read_table(path)["id"].to_pylist() == [7, 8, 9]
 
 
-def test_losses_are_noted(tmp_path: Path) -> None:
-    told = {
+def test_losses_are_in_the_metadata(tmp_path: Path) -> None:
+    expected = {
         "events": 0,
         "datagrams": 7,
         "unbuilt": 0,
@@ -160,10 +160,10 @@ def test_losses_are_noted(tmp_path: Path) -> None:
             notes = (
                 pa.ipc.open_stream(path.read_bytes()).read_next_batch_with_custom_metadata().custom_metadata
             )
-        assert json.loads(notes[b"nlbus.loss"]) == told
+        assert json.loads(notes[b"nlbus.loss"]) == expected
 
 
-def test_a_loss_without_rows_is_noted_too(tmp_path: Path) -> None:
+def test_a_loss_without_rows_is_in_the_metadata_too(tmp_path: Path) -> None:
     (quiet,) = batches("route", [Sent(1, kernel_chain(message(3, b"")), 1)])
     path = tmp_path / "x.arrows"
     record(path, Given("route", [lost(quiet, GAP)]), table="link")
@@ -175,7 +175,7 @@ def test_a_loss_without_rows_is_noted_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["arrows", "parquet"])
-def test_files_are_numbered_and_numbers_go_on(suffix: str, tmp_path: Path) -> None:
+def test_files_are_numbered_and_numbering_continues(suffix: str, tmp_path: Path) -> None:
     (tmp_path / f"x-000041.{suffix}").write_bytes(b"dear")
     (tmp_path / f"x-000099.{suffix}.part").write_bytes(b"left by a kill")
     (tmp_path / f"xy-000077.{suffix}").touch()
@@ -194,7 +194,7 @@ class _Slow(Given):
         return batch
 
 
-def test_a_file_is_about_so_large(tmp_path: Path) -> None:
+def test_a_file_has_about_the_requested_size(tmp_path: Path) -> None:
     some = batches("route", [Sent(1, kernel_chain(*(link(i) for i in range(1, 3001))), 1)]) * 40
     path = tmp_path / "x.arrows"
     recorded = record(path, Given("route", some), table="link", roll_bytes=2_000_000)
@@ -205,7 +205,7 @@ def test_a_file_is_about_so_large(tmp_path: Path) -> None:
     assert sum(len(names(file)) for file in files) == recorded.messages == 120_000
 
 
-# -- what can go wrong ----------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -219,13 +219,13 @@ def test_a_file_is_about_so_large(tmp_path: Path) -> None:
         ("x.pcapng", {"roll_seconds": 1.0}, "pcapng has all messages in one"),
     ],
 )
-def test_what_does_not_fit_is_refused(file: str, more: Any, words: str, tmp_path: Path) -> None:
+def test_unsuitable_arguments_are_refused(file: str, more: Any, words: str, tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match=words):
         record(tmp_path / file, Given("route", links(1)), **more)
     assert not list(tmp_path.iterdir())
 
 
-def test_pyarrow_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyarrow_the_error_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtra, match=r"pip install 'nlbus\[parquet\]'"):
         record(tmp_path / "x.parquet", Given("route", links(1)), table="link")
@@ -234,7 +234,7 @@ def test_pyarrow_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("suffix", ["arrows", "parquet"])
 @pytest.mark.parametrize("make", [os.symlink, os.link, lambda _, part: os.mkfifo(part)])
-def test_a_part_that_is_no_file_of_its_own_is_refused(suffix: str, make: Any, tmp_path: Path) -> None:
+def test_a_part_file_that_is_a_link_is_refused(suffix: str, make: Any, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(b"keep me")
     make(victim, tmp_path / f"x.{suffix}.part")
@@ -243,13 +243,13 @@ def test_a_part_that_is_no_file_of_its_own_is_refused(suffix: str, make: Any, tm
     assert victim.read_bytes() == b"keep me"
 
 
-def test_nowhere_to_write(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     for more in ({}, {"roll_bytes": 9}):
         with pytest.raises(KernelError, match=r"recording to .*: No such file"):
             record(tmp_path / "nowhere" / "x.arrows", Given("route", links(1)), table="link", **more)
 
 
-def test_two_at_the_same_file(tmp_path: Path) -> None:
+def test_a_second_recording_to_the_same_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     schema = pa.schema({"a": pa.int32()})
     first = Target(path, "parquet", numbered=False)
@@ -271,7 +271,7 @@ class _Raises(Given):
 
 
 @pytest.mark.parametrize("suffix", ["arrows", "parquet"])
-def test_an_error_leaves_a_whole_file(suffix: str, tmp_path: Path) -> None:
+def test_an_error_leaves_a_complete_file(suffix: str, tmp_path: Path) -> None:
     one, two = links(1, 2)
     path = tmp_path / f"x.{suffix}"
     with pytest.raises(LossError):
@@ -282,10 +282,10 @@ def test_an_error_leaves_a_whole_file(suffix: str, tmp_path: Path) -> None:
 # -- a kill ---------------------------------------------------------------------------------------------
 
 
-def test_an_arrow_stream_cut_anywhere_in_its_writes_can_be_read(
+def test_an_arrow_stream_cut_within_any_write_can_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After each write, and after a part of each, the file holds all that was there before it."""
+    """After each write, and after part of each, the file has everything written before."""
     from nlbus.capture import tablefiles
 
     path = tmp_path / "x.arrows"
@@ -321,7 +321,7 @@ TICK = Topic("tick", [("id", "<u8"), ("px", "<f8"), ("text", "S40")], groups=1)
 
 
 class Endless(Given):
-    """Events as fast as they can be written, with ids from 0 on."""
+    """Events as fast as they can be written, with ids from 0."""
 
     def __init__(self) -> None:
         super().__init__("bus", [])
@@ -354,7 +354,7 @@ def child() -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("suffix", ["arrows", "parquet"])
 @pytest.mark.parametrize("roll", ["0", "1000000"])
-def test_killed_while_it_writes_it_leaves_whole_files(
+def test_a_kill_during_a_write_leaves_complete_files(
     suffix: str, roll: str, child: Callable[..., "subprocess.Popen[bytes]"], tmp_path: Path
 ) -> None:
     for nth in range(3):
@@ -378,12 +378,12 @@ def test_killed_while_it_writes_it_leaves_whole_files(
 def _size(where: Path) -> int:
     total = 0
     for path in where.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # it has just got another name
+        with contextlib.suppress(FileNotFoundError):  # it was just renamed
             total += path.stat().st_size
     return total
 
 
-def test_a_pipe_gets_it_in_order() -> None:
+def test_a_pipe_receives_the_file_in_order() -> None:
     read, write = os.pipe()
     table = Batch.from_datagrams("route", [kernel_chain(link(1))]).table("link")
     rows = pa.table(table.select(["ifindex", "ifname"]))

@@ -1,4 +1,4 @@
-"""Recording: what is written comes back the same, and an independent reader agrees."""
+"""Recording: a written capture reads back the same, and an independent reader agrees."""
 
 import io
 import struct
@@ -64,7 +64,7 @@ BUS = batches(
 
 
 @pytest.mark.parametrize(("source", "some"), [("route", ROUTE), ("uevent", UEVENT), ("bus", BUS)])
-def test_what_was_recorded_comes_back(source: str, some: list[Batch]) -> None:
+def test_a_recording_reads_back_the_same(source: str, some: list[Batch]) -> None:
     assert sum(map(len, some)) > 1
     data = written(source, some)
     same(reread(data), some)
@@ -92,7 +92,7 @@ def test_an_independent_reader_agrees() -> None:
 @pytest.mark.parametrize(("source", "some"), [("route", ROUTE), ("bus", BUS)])
 @settings(deadline=None)
 @given(data=st.data())
-def test_any_selection_comes_back(source: str, some: list[Batch], data: st.DataObject) -> None:
+def test_any_selection_reads_back_the_same(source: str, some: list[Batch], data: st.DataObject) -> None:
     marks = [
         np.array(data.draw(st.lists(st.booleans(), min_size=len(b), max_size=len(b))), bool) for b in some
     ]
@@ -116,7 +116,7 @@ def test_count_is_exact() -> None:
         record(io.BytesIO(), Given("route", ROUTE), count=-1)
 
 
-def test_nothing_to_record_is_a_capture_too() -> None:
+def test_an_empty_recording_is_a_valid_capture() -> None:
     empty = Batch.from_datagrams("route", [])
     data = written("route", [empty, empty])
     capture = open_capture(io.BytesIO(data))
@@ -127,7 +127,7 @@ def test_nothing_to_record_is_a_capture_too() -> None:
 
 
 def losing(batch: Batch, *rows: tuple[Any, ...], open: int = 0, grew: bool = False) -> Batch:
-    """The same batch with these losses."""
+    """The batch with these losses."""
     batch = batch.select(np.ones(len(batch), bool))
     batch.loss = Loss.of(rows, open, grew)
     return batch
@@ -138,7 +138,7 @@ def nothing_but(time_ns: int, *rows: tuple[Any, ...]) -> Batch:
     return losing(batches("route", [Sent(time_ns, message(20))])[0].select(np.zeros(1, bool)), *rows)
 
 
-def test_losses_come_back_with_their_batches() -> None:
+def test_losses_read_back_with_their_batches() -> None:
     gap = ("gap", 2**64 - 1, 5, True, 7, 9)
     some = [
         losing(BUS[0], gap, ("gap", 1, 2**64 - 1, True, -5, 2**63 - 1), open=3, grew=True),
@@ -147,7 +147,7 @@ def test_losses_come_back_with_their_batches() -> None:
     ]
     file = io.BytesIO()
     recorded = record(file, Given("bus", some))
-    # An empty batch of the same time as the next joins it: which no receive brings.
+    # An empty batch joins the next one with the same time; live receives never produce that.
     first, second = reread(file.getvalue())
     assert contents(first) == contents(some[0])
     assert second.loss.rows.tolist() == [gap]
@@ -155,7 +155,7 @@ def test_losses_come_back_with_their_batches() -> None:
     assert recorded[3:6] == (5 + 2**64 - 1 + 5, 0, 1)
 
 
-def test_batches_of_losses_alone() -> None:
+def test_batches_with_only_losses_are_kept() -> None:
     overrun = nothing_but(55, ("overrun", 0, 4, False, 1, 2), ("unbuilt", 0, 1, False, 1, 2))
     late = nothing_but(60, ("overrun", 0, 9, False, 3, 4))
     for some in ([overrun], [ROUTE[0], overrun], [overrun, ROUTE[0]], [ROUTE[0], overrun, ROUTE[1], late]):
@@ -187,7 +187,7 @@ def test_a_feed_of_several_sources_begins_new_sections(tmp_path: Path) -> None:
             assert contents(one) == contents(other)
 
 
-def test_it_ends_by_time() -> None:
+def test_a_recording_ends_by_time() -> None:
     def endless() -> Iterable[Batch]:
         while True:
             yield ROUTE[0]
@@ -196,7 +196,7 @@ def test_it_ends_by_time() -> None:
     assert record(io.BytesIO(), Given("route", endless()), seconds=0).batches == 0
 
 
-def test_what_cannot_be_written(tmp_path: Path) -> None:
+def test_an_unwritable_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(KernelError, match="to record: No such file"):
         record(tmp_path / "nowhere" / "x", Given("route", ROUTE))
     with pytest.raises(KernelError, match="recording to /dev/full: No space left"):
@@ -217,7 +217,7 @@ def test_a_loss_that_is_raised_ends_the_recording() -> None:
     same(reread(file.getvalue()), ROUTE[:1])
 
 
-def test_names_of_sources_may_hold_anything() -> None:
+def test_source_names_may_contain_any_text() -> None:
     source = replace(find("route"), name="genl:odd =name")
     ((_, _, body),) = captures.blocks(pcapng.interface(source, pcapng.Origin(5, 1, 2, 3), Groups(5, 9)))
     described = pcapng.parse_interface(body, "<")

@@ -1,4 +1,4 @@
-"""Faults: the same for the same seed, and told as a kernel's would be."""
+"""Injected faults: reproducible by seed, and reported like the kernel's."""
 
 import struct
 from typing import Any
@@ -21,7 +21,7 @@ def link(index: int) -> bytes:
 
 
 def links(*sizes: int) -> list[Batch]:
-    """Batches of so many links, a second apart, numbered from 1 on."""
+    """Batches with these numbers of links, a second apart, numbered from 1."""
     sent, index = [], 1
     for i, size in enumerate(sizes):
         sent.append(Sent((i + 1) * SECOND, kernel_chain(*map(link, range(index, index + size))), 1))
@@ -55,7 +55,7 @@ def test_without_faults_nothing_changes() -> None:
 
 
 @pytest.mark.parametrize("fault", ["drop", "cut", "duplicate", "reorder"])
-def test_a_seed_repeats_itself(fault: str) -> None:
+def test_a_seed_repeats_its_faults(fault: str) -> None:
     first, again, other = (
         indices([*faulty("route", links(*SIZES), seed=seed, **{fault: 0.3})]) for seed in (1, 1, 2)
     )
@@ -63,7 +63,7 @@ def test_a_seed_repeats_itself(fault: str) -> None:
     assert first != [*range(1, 201)]
 
 
-def test_what_is_dropped_is_an_overrun() -> None:
+def test_dropped_datagrams_are_an_overrun() -> None:
     feed = faulty("route", links(*SIZES), drop=0.3, seed=5)
     got = [*feed]
     found = indices(got)
@@ -78,7 +78,7 @@ def test_what_is_dropped_is_an_overrun() -> None:
             assert row["latest"] - row["earliest"] in (0, SECOND)
 
 
-def test_what_is_cut_is_truncated_and_no_overrun() -> None:
+def test_truncated_datagrams_are_counted_and_no_overrun() -> None:
     feed = faulty("route", links(*SIZES), cut=0.3, seed=5)
     got = [*feed]
     assert not any(batch.loss for batch in got)
@@ -86,21 +86,21 @@ def test_what_is_cut_is_truncated_and_no_overrun() -> None:
     assert len(indices(got)) + feed.stats()["truncated"] == 200
 
 
-def test_what_is_doubled_comes_twice() -> None:
+def test_duplicated_datagrams_come_twice() -> None:
     got = indices([*faulty("route", links(*SIZES), duplicate=0.3, seed=5)])
     assert sorted({*got}) == [*range(1, 201)]
     assert 220 < len(got) < 280
     assert got == sorted(got)
 
 
-def test_what_is_late_is_behind_its_neighbour() -> None:
+def test_a_late_datagram_comes_after_its_neighbour() -> None:
     got = indices([*faulty("route", links(*SIZES), reorder=0.3, seed=5)])
     assert sorted(got) == [*range(1, 201)] != got
     assert max(abs(index - place) for place, index in enumerate(got, 1)) == 1
 
 
-def test_all_of_it_gone_is_not_the_end() -> None:
-    """An empty batch without loss would mean that time is up."""
+def test_dropping_everything_does_not_end_the_feed() -> None:
+    """An empty batch without loss would mean a timeout."""
     feed = faulty("route", links(1, 1, 1), cut=1.0)
     assert [*feed] == []
     lost = [*faulty("route", links(1, 2), drop=1.0)]
@@ -112,10 +112,10 @@ def test_all_of_it_gone_is_not_the_end() -> None:
 
 @given(st.integers(0, 2**32), st.floats(0, 1), st.floats(0, 0.5), st.integers(1, 30))
 @settings(max_examples=60, deadline=None)
-def test_sent_is_delivered_and_lost_and_open(seed: int, drop: float, cut: float, count: int) -> None:
+def test_sent_equals_delivered_plus_lost_plus_open(seed: int, drop: float, cut: float, count: int) -> None:
     some = [*events(count), *events(count, instance=2)]
     order = np.random.default_rng(seed).permutation(2 * count)
-    # Streams in any order among each other, each in its own.
+    # Streams in any order relative to each other, each in its own order.
     streams = [iter(events(count)), iter(events(count, instance=2))]
     some = [next(streams[int(place >= count)]) for place in order]
     feed = faulty("bus", some, drop=drop, cut=cut, duplicate=0.2, reorder=0.3, seed=seed)
@@ -126,7 +126,7 @@ def test_sent_is_delivered_and_lost_and_open(seed: int, drop: float, cut: float,
         seqs = [int(seq) for stream, seq in delivered if stream == instance]
         assert seqs == sorted({*seqs})
         gaps = sum(int(row["count"]) for batch in got for row in batch.loss.rows if row["stream"] == instance)
-        if seqs:  # from the first to the last that was heard, all is accounted for
+        if seqs:  # everything between the first and last received is accounted for
             assert seqs[-1] + 2 - seqs[0] == 2 * len(seqs) + gaps
     assert stats["lost"] == sum(batch.loss.events for batch in got)
     if not cut:
@@ -134,10 +134,10 @@ def test_sent_is_delivered_and_lost_and_open(seed: int, drop: float, cut: float,
     assert stats["dropped"] >= stats["open"]
 
 
-def test_a_gap_is_known_by_the_next_of_its_stream() -> None:
+def test_a_gap_is_detected_by_the_next_datagram_of_its_stream() -> None:
     feed = faulty("bus", events(40), drop=0.4, seed=3)
     got = [*feed]
-    leading = next(i for i, batch in enumerate(got) if len(batch))  # no gap will ever explain these
+    leading = next(i for i, batch in enumerate(got) if len(batch))  # no gap can explain these
     before = 0
     for i, batch in enumerate(got):
         if len(batch):
@@ -152,7 +152,7 @@ def test_a_gap_is_known_by_the_next_of_its_stream() -> None:
     assert sum(batch.loss.events for batch in got) > 10
 
 
-def test_order_within_a_stream_is_kept_and_copies_come_once() -> None:
+def test_order_within_a_stream_is_kept_and_copies_are_delivered_once() -> None:
     words = [b"%02d" % i for i in range(20)]
     sent = [bus_batch(w, record_size=2, first_seq=i, dgram_seq=i, groups=1) for i, w in enumerate(words)]
     some = batches("bus", [Sent(1, datagram, 1, 50, 0) for datagram in sent])
@@ -165,14 +165,14 @@ def test_order_within_a_stream_is_kept_and_copies_come_once() -> None:
 # -- the feed -------------------------------------------------------------------------------------------
 
 
-def test_on_loss_raise_then_the_batch() -> None:
+def test_on_loss_raise_raises_before_the_batch() -> None:
     feed = Faulty(Given("route", links(2)), drop=1.0, on_loss="raise")
     with pytest.raises(LossError, match="2 datagrams dropped"):
         feed.recv()
     assert feed.recv().loss.datagrams == 2
 
 
-def test_tables_and_collect_go_on_working() -> None:
+def test_tables_and_collect_work_on_faulty_feeds() -> None:
     table = faulty("route", links(*SIZES), drop=0.5, seed=9).collect("link")
     assert 0 < len(table) < 200
     assert len(table) + table.loss.datagrams == 200
@@ -185,6 +185,6 @@ def test_copies_of_a_batch_keep_their_faults() -> None:
 
 
 @pytest.mark.parametrize("chance", [-0.1, 1.1, float("nan")])
-def test_a_probability_is_one(chance: float) -> None:
+def test_an_invalid_probability_is_refused(chance: float) -> None:
     with pytest.raises(SchemaError, match="from 0 to 1"):
         Faulty(Given("route", []), drop=chance)

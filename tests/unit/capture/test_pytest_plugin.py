@@ -1,4 +1,4 @@
-"""The plugin as users have it: found by pytest, unnoticed until its fixture is used."""
+"""The pytest plugin as users have it: found by pytest, and inactive until its fixture is used."""
 
 import subprocess
 import sys
@@ -50,14 +50,14 @@ def test_it_was_closed():
 """
 
 
-def test_users_tests_replay_captures(pytester: pytest.Pytester) -> None:
+def test_a_users_test_replays_captures(pytester: pytest.Pytester) -> None:
     record(pytester.path / "x.pcapng", Given("route", links(*[10] * 10)))
     pytester.makepyfile(USERS)
     result = pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=6)
 
 
-def test_unused_it_loads_nothing() -> None:
+def test_an_unused_plugin_loads_nothing() -> None:
     code = "import pytest_nlbus, sys; sys.exit(any(name in sys.modules for name in ('nlbus', 'numpy')))"
     root = Path(__file__).parents[3]
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=root).returncode == 0

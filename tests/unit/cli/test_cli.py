@@ -1,4 +1,4 @@
-"""The command line without a kernel: help, errors, exit codes, and click missing."""
+"""The command line without a kernel: help, errors, exit codes, and a missing click."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
         "completion",
     ],
 )
-def test_help_teaches_by_example(command: str) -> None:
+def test_help_has_examples(command: str) -> None:
     result = invoke(command, "--help")
     assert result.exit_code == 0
     assert f"nlbus {command}" in result.stdout.partition("Options:")[0].partition("\n")[2]
@@ -65,7 +65,7 @@ def test_help_teaches_by_example(command: str) -> None:
         "snapshot route link /dev/full --force",
     ],
 )
-def test_a_stdout_that_is_full_is_an_error_in_one_line(args: str) -> None:
+def test_a_full_stdout_is_a_one_line_error(args: str) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "nlbus", *args.split()],
@@ -170,7 +170,7 @@ def _three_sources(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_three_sources")
-def test_sources_tells_what_can_be_heard_and_why_not() -> None:
+def test_sources_lists_availability_and_reasons() -> None:
     lines = invoke("sources").stdout.splitlines()
     assert lines[1].split() == ["bus", "NETLINK_USERSOCK", "(2)", "no", "joining", "needs", "a", "privilege"]
     assert lines[2].split() == ["groups", "1", "to", "32"]
@@ -178,7 +178,7 @@ def test_sources_tells_what_can_be_heard_and_why_not() -> None:
 
 
 @pytest.mark.usefixtures("_three_sources")
-def test_sources_as_json_is_an_object_a_line() -> None:
+def test_sources_as_json_prints_one_object_per_line() -> None:
     bus, route, nflog = map(json.loads, invoke("sources", "-o", "json").stdout.splitlines())
     assert (bus["name"], bus["available"], bus["reason"]) == ("bus", False, "joining needs a privilege")
     assert (route["protocol"], route["groups"]["link"], 1 in route["default"]) == (0, 1, True)
@@ -187,7 +187,7 @@ def test_sources_as_json_is_an_object_a_line() -> None:
 
 
 @pytest.mark.usefixtures("_three_sources")
-def test_sources_shows_options_and_what_else_there_is_to_know() -> None:
+def test_sources_shows_options_and_details_of_a_source() -> None:
     text = invoke("sources").stdout
     lines = text.splitlines()
     assert max(map(len, lines)) <= 80
@@ -196,7 +196,7 @@ def test_sources_shows_options_and_what_else_there_is_to_know() -> None:
     assert "one listener each" in text
 
 
-def test_the_tables_of_a_source() -> None:
+def test_sources_shows_the_tables_of_a_source() -> None:
     lines = invoke("sources", "route").stdout.splitlines()
     assert lines[0].split()[:2] == ["TABLE", "SNAPSHOT"]
     assert lines[1].split() == ["link", "yes", "network", "interfaces"]
@@ -208,7 +208,7 @@ def test_the_tables_of_a_source() -> None:
     assert (records[0]["key"], records[0]["groups"], records[0]["snapshot"]) == (["ifindex"], ["link"], True)
 
 
-def test_the_columns_of_a_table() -> None:
+def test_sources_shows_the_columns_of_a_table() -> None:
     lines = {
         line.split()[0]: line.split()[1:] for line in invoke("sources", "route", "link").stdout.splitlines()
     }
@@ -234,23 +234,23 @@ def test_without_click_it_is_a_missing_extra(monkeypatch: pytest.MonkeyPatch) ->
         run()
 
 
-def test_without_click_the_command_ends_with_one_line() -> None:
+def test_without_click_the_command_prints_a_one_line_error() -> None:
     done = python("import sys; sys.modules['click'] = None; from nlbus.cli import run; run()")
     assert done.returncode == 1
     assert done.stderr == "nlbus: the command line needs click: pip install 'nlbus[cli]'\n"
 
 
-def test_the_library_does_without_click() -> None:
+def test_the_library_works_without_click() -> None:
     assert python("import nlbus, sys; sys.exit('click' in sys.modules)").returncode == 0
 
 
-def test_python_dash_m() -> None:
+def test_the_command_runs_by_python_dash_m() -> None:
     command = [sys.executable, "-m", "nlbus", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.startswith("Usage: nlbus [OPTIONS]")
 
 
-def test_colour_is_for_terminals_unless_unwanted() -> None:
+def test_only_terminals_get_colour_unless_disabled() -> None:
     assert b"\x1b[1mTABLE" in on_a_terminal("sources", "route")
     plain = on_a_terminal("sources", "route", NO_COLOR="1")
     assert plain.startswith(b"TABLE")
@@ -259,7 +259,7 @@ def test_colour_is_for_terminals_unless_unwanted() -> None:
 
 
 @pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt, 130), (BrokenPipeError, 0)])
-def test_what_ends_a_command_from_outside_is_quiet(
+def test_interrupts_and_closed_pipes_end_a_command_quietly(
     raised: type[BaseException], code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> None:
@@ -274,8 +274,8 @@ def test_what_ends_a_command_from_outside_is_quiet(
 @pytest.mark.parametrize(
     "args", [["listen", "route"], ["record", "route", "x.arrows"], ["snapshot", "route"]]
 )
-def test_one_look_for_all(args: list[str]) -> None:
-    """What is said in one place alike goes the same way everywhere."""
+def test_shared_options_look_the_same_in_all_commands(args: list[str]) -> None:
+    """Shared options have the same names in every command."""
     shown = invoke(args[0], "--help").stdout
     for option in ("-o, --output", "--columns", "-w, --where", "-c, --count", "--netns"):
         assert option in shown

@@ -1,4 +1,4 @@
-"""Records and lines of `nlbus listen`, made of bytes."""
+"""Records and lines of `nlbus listen`, built from bytes."""
 
 import json
 import struct
@@ -32,7 +32,7 @@ def messages(source: str, *datagrams: bytes, group: int = 1) -> list[records.Rec
     return list(records.events(find(source), Batch.from_datagrams(source, datagrams, group=group)))
 
 
-def test_an_event_of_the_bus_as_json() -> None:
+def test_an_event_of_the_bus_is_a_json_object() -> None:
     (record,) = bus(b"hello", groups=0b1000001, type=0x100, time_ns=1_700_000_000_123_456_789)
     found = json.loads(records.as_json(record))
     assert found["time"] == "2023-11-14T22:13:20.123456789Z"
@@ -43,19 +43,19 @@ def test_an_event_of_the_bus_as_json() -> None:
     assert "hex" not in found
 
 
-def test_an_event_of_the_bus_as_text() -> None:
+def test_an_event_of_the_bus_is_a_text_line() -> None:
     (record,) = bus(b"hello there", groups=0b1000001, type=0x100, time_ns=1_700_000_000_123_456_789)
     assert plain(record) == "2023-11-14T22:13:20.123456789Z bus 1,7 0x100 11 hello there"
 
 
 @pytest.mark.parametrize("payload", [b"\xff", b"\x00\x01", b"\x1b[2J", "\u202e".encode()])
-def test_what_is_not_printable_is_hex(payload: bytes) -> None:
+def test_unprintable_payloads_are_hex(payload: bytes) -> None:
     (record,) = bus(payload)
     assert json.loads(records.as_json(record))["hex"] == payload.hex()
     assert plain(record).endswith(f" {payload.hex()}")
 
 
-def test_white_space_is_text_and_stays_on_its_line() -> None:
+def test_white_space_is_text_and_stays_on_one_line() -> None:
     (record,) = bus(b"a\tb\nc\r")
     assert json.loads(records.as_json(record))["text"] == "a\tb\nc\r"
     assert plain(record).endswith(r" a\tb\nc\r")
@@ -80,13 +80,13 @@ def test_a_message_of_route_has_names() -> None:
     assert plain(record).endswith(f" route link RTM_NEWLINK 100 {'01' * 48}… 52 more")
 
 
-def test_text_on_raw_sources_is_hex_all_the_same() -> None:
+def test_text_on_raw_sources_is_hex_too() -> None:
     (record,) = messages("raw:2", reference.kernel_chain(reference.message(0x20, b"text")))
     assert json.loads(records.as_json(record))["hex"] == b"text".hex()
     assert " 0x20 4 " in plain(record)
 
 
-def test_a_uevent_of_the_kernel() -> None:
+def test_a_uevent_of_the_kernel_has_its_variables() -> None:
     (record,) = messages("uevent", KERNEL_UEVENT)
     found = json.loads(records.as_json(record))
     assert (found["action"], found["devpath"]) == ("add", "/devices/virtual/net/v0")
@@ -94,7 +94,7 @@ def test_a_uevent_of_the_kernel() -> None:
     assert plain(record).endswith(" add@/devices/virtual/net/v0 NAME='a b' SEQNUM=7")
 
 
-def test_a_uevent_of_udev() -> None:
+def test_a_uevent_of_udev_has_its_variables() -> None:
     (record,) = messages("uevent", UDEV_UEVENT, group=2)
     assert (record["group_names"], record["action"], record["devpath"]) == (("udev",), "change", "/devices/x")
     assert plain(record).endswith(r" change@/devices/x TAG='\xff'")
@@ -103,19 +103,19 @@ def test_a_uevent_of_udev() -> None:
 @pytest.mark.parametrize(
     "data", [b"libudev\0short", b"no uevent", b"libudev\0" + b"\xff" * 40, b"x@y\0ACTION\0"]
 )
-def test_what_is_no_uevent_is_hex(data: bytes) -> None:
+def test_an_invalid_uevent_is_hex(data: bytes) -> None:
     assert parse_uevent(data) is None
     (record,) = messages("uevent", data)
     assert json.loads(records.as_json(record))["hex"] == data.hex()
 
 
-def test_a_terminal_is_safe_from_uevents() -> None:
+def test_uevents_are_escaped_for_terminals() -> None:
     data = b"add@/x\0ACTION=add\0DEVPATH=/x\x1b[2J\0A\x07=\n\0"
     (record,) = messages("uevent", data)
     assert plain(record).endswith(r" add@/x\x1b[2J A\x07='\n'")
 
 
-def test_a_process_event_is_told_by_kind_and_numbers() -> None:
+def test_a_process_event_has_kind_and_numbers() -> None:
     body = struct.pack("=IIIIHHIIQ6I", 1, 1, 0, 0, 40, 0, 1, 0, 10**12, 7, 7, 8, 8, 0, 0)
     (record,) = messages("proc", reference.message(3, body))
     assert (found := json.loads(records.as_json(record)))["event"] == "fork"
@@ -129,7 +129,7 @@ def test_a_message_of_another_connector_is_hex() -> None:
     assert " NLMSG_DONE 60 0505" in plain(record)
 
 
-def test_a_generic_netlink_message_is_told_by_its_command() -> None:
+def test_a_generic_netlink_message_has_its_command() -> None:
     (record,) = messages("genl:nlctrl", reference.message(16, b"\1\2\0\0"), group=16)
     assert (found := json.loads(records.as_json(record)))["cmd"] == 1
     assert (found["type"], found["type_name"]) == (16, "nlctrl")
@@ -143,7 +143,7 @@ def test_an_audit_record_is_text() -> None:
 
 
 @pytest.mark.parametrize(("number", "group", "name"), [(5, 5, "5"), (0, 65536, "0")])
-def test_an_nflog_packet_is_told_by_the_group_in_it(number: int, group: int, name: str) -> None:
+def test_an_nflog_packet_has_the_group_in_its_message(number: int, group: int, name: str) -> None:
     datagram = reference.message(0x400, struct.pack(">BBH", 2, 0, number))
     (record,) = messages("nflog", datagram, group=0)
     assert (record["groups"], record["group_names"]) == ([group], (name,))
@@ -176,14 +176,14 @@ def test_gaps_are_records() -> None:
     )
 
 
-def test_an_overrun_is_a_gap_of_at_least_so_many() -> None:
+def test_an_overrun_is_a_gap_with_a_minimum_count() -> None:
     row = struct.pack("=QQqqB?6x", 0, 1, 10, 20, 1, False)
     (gap,) = records.gaps(Loss(row))
     assert (gap["cause"], gap["unit"], gap["exact"], gap["stream"]) == ("overrun", "datagrams", False, None)
     assert plain(gap).startswith("--- gap: 1 datagram dropped, each an event or more, between ")
 
 
-def test_an_open_gap() -> None:
+def test_open_drops_are_an_open_gap() -> None:
     assert plain(records.open_gap(2)) == "--- gap: 2 datagrams dropped that no gap explains yet ---"
     assert json.loads(records.as_json(records.open_gap(2)))["cause"] == "open"
 
@@ -194,6 +194,6 @@ def plain(record: records.Record) -> str:
     return click.unstyle(records.as_text(record))
 
 
-def test_iso() -> None:
+def test_times_are_iso_8601() -> None:
     assert records.iso(1) == "1970-01-01T00:00:00.000000001Z"
     assert records.iso(int(np.int64(10**18))) == "2001-09-09T01:46:40.000000000Z"

@@ -1,4 +1,4 @@
-"""`nlbus replay`: what it prints, and when."""
+"""`nlbus replay`: its output and its timing."""
 
 import contextlib
 import json
@@ -56,7 +56,7 @@ def lossy(tmp_path: Path) -> Path:
     return path
 
 
-def test_lines_and_gaps_are_those_of_listen(lossy: Path) -> None:
+def test_lines_and_gaps_look_like_those_of_listen(lossy: Path) -> None:
     done = replay(lossy)
     assert done.exit_code == 0
     assert done.stdout.splitlines() == [
@@ -73,7 +73,7 @@ def test_lines_and_gaps_are_those_of_listen(lossy: Path) -> None:
     assert replay(lossy, "--fail-on-loss").exit_code == 3
 
 
-def test_json_count_and_source(lossy: Path) -> None:
+def test_json_count_and_source_options_work(lossy: Path) -> None:
     rows = [json.loads(line) for line in replay(lossy, "-o", "json", "--count", "2").stdout.splitlines()]
     assert [row["type"] for row in rows] == [0, "gap", 0]
     assert (rows[2]["text"], rows[2]["portid"], rows[2]["uid"], rows[2]["seq"]) == ("two", 5, 6, 5)
@@ -82,7 +82,7 @@ def test_json_count_and_source(lossy: Path) -> None:
     assert "did you mean 'route'" in replay(lossy, "--source", "rout").stderr
 
 
-def test_of_a_damaged_file_all_before_is_printed(lossy: Path) -> None:
+def test_everything_before_the_damage_in_a_file_is_printed(lossy: Path) -> None:
     data = lossy.read_bytes()
     lossy.write_bytes(data[:-1])
     done = replay(lossy)
@@ -100,14 +100,14 @@ def test_of_a_damaged_file_all_before_is_printed(lossy: Path) -> None:
 
 @pytest.fixture
 def slow(tmp_path: Path) -> Path:
-    times = (0, 200, 400, 100, 400)  # ms; a clock may be set back
+    times = (0, 200, 400, 100, 400)  # ms; the clock may be set back
     path = tmp_path / "slow.pcap"
     path.write_bytes(pcap(*((t * 10**6, cooked(message(16 + i, b""))) for i, t in enumerate(times))))
     return path
 
 
 @pytest.mark.parametrize(("speed", "seconds"), [("original", 0.4), ("2", 0.2), ("full", 0), ("1000", 0)])
-def test_speed(slow: Path, speed: str, seconds: float) -> None:
+def test_speed_scales_the_time(slow: Path, speed: str, seconds: float) -> None:
     start = time.monotonic()
     done = replay(slow, "--speed", speed)
     took = time.monotonic() - start
@@ -117,7 +117,7 @@ def test_speed(slow: Path, speed: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("speed", ["0", "-1", "fast", "inf", "nan", ""])
-def test_no_speed(slow: Path, speed: str) -> None:
+def test_an_invalid_speed_is_refused(slow: Path, speed: str) -> None:
     done = replay(slow, "--speed", speed)
     assert done.exit_code == 2
     assert "full, original, or how many times faster" in done.stderr
@@ -130,12 +130,12 @@ def running(*args: str) -> "subprocess.Popen[bytes]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=ROOT,
-        bufsize=0,  # else readline takes what communicate then misses
+        bufsize=0,  # a buffered readline would take data from communicate
     )
 
 
 @pytest.mark.parametrize("number", [2, 15])
-def test_a_signal_ends_it_while_it_waits_for_stdin(number: int) -> None:
+def test_a_signal_ends_replay_while_it_waits_for_stdin(number: int) -> None:
     with running("-") as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -148,7 +148,7 @@ def test_a_signal_ends_it_while_it_waits_for_stdin(number: int) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", section() + interface(NS)])
-def test_a_signal_ends_it_before_there_is_anything(sent: bytes) -> None:
+def test_a_signal_ends_replay_before_any_input(sent: bytes) -> None:
     with running("-") as process:
         assert process.stdin is not None
         process.stdin.write(sent)
@@ -161,7 +161,7 @@ def test_a_signal_ends_it_before_there_is_anything(sent: bytes) -> None:
     assert (process.returncode, out) == (0, b"")
 
 
-def test_a_signal_ends_it_while_it_waits_for_the_time(tmp_path: Path) -> None:
+def test_a_signal_ends_replay_while_it_waits_for_the_next_time(tmp_path: Path) -> None:
     path = tmp_path / "year.pcap"
     path.write_bytes(pcap(*((t * SECOND, cooked(message(16, b""))) for t in (0, 4_000_000_000))))
     with running(str(path), "--speed", "original") as process:
@@ -172,7 +172,7 @@ def test_a_signal_ends_it_while_it_waits_for_the_time(tmp_path: Path) -> None:
     assert (process.returncode, said) == (0, b"nlbus: 1 events, 0 lost, 0 dropped, 0 open\n")
 
 
-def test_a_closed_pipe_ends_it_quietly(tmp_path: Path) -> None:
+def test_a_closed_pipe_ends_replay_quietly(tmp_path: Path) -> None:
     path = tmp_path / "long.pcap"
     path.write_bytes(pcap(*((t * 1000, cooked(message(16, b""))) for t in range(20_000))))
     with running(str(path)) as process:
@@ -187,7 +187,7 @@ def test_a_closed_pipe_ends_it_quietly(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rich", [True, False], ids=["rich", "plain"])
-def test_on_a_terminal_there_is_progress_while_a_file_is_written(
+def test_a_terminal_shows_progress_while_output_goes_to_a_file(
     slow: Path, tmp_path: Path, rich: bool
 ) -> None:
     out = tmp_path / "out"

@@ -1,4 +1,4 @@
-"""Decoded messages as lines and as JSON: what `nlbus listen` and `nlbus replay` show of them."""
+"""Decoded messages as lines and JSON, as `nlbus listen` and `nlbus replay` print them."""
 
 import json
 import struct
@@ -11,15 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlbus import Batch, SchemaError, UnknownColumn
-from nlbus.cli.render.interface_names import InterfaceNames
-from nlbus.cli.render.row_text import duration, value_text
 from nlbus.cli.render.view import View, ViewOptions
 from nlbus.schema.schema import Schema
 from nlbus.sources import SOURCES, find
 from nlbus.table.conditions import parse
 from tests.support.reference import attribute, kernel_chain, message
 from tests.support.schemas import fitting, spoilt
-from tests.support.tables import column, text
 
 SCHEMAS = {
     f"{source.name}-{schema.name}": (source.name, schema)
@@ -39,7 +36,7 @@ def choice(**more: Any) -> ViewOptions:
 
 
 def shown(source: str, *messages: bytes, group: int = 1, limit: int | None = None, **more: Any) -> list[str]:
-    """The lines; of text without the time."""
+    """The lines; text lines without the time."""
     view = View(find(source), choice(**more))
     framed = [kernel_chain(*messages)] if source != "uevent" else list(messages)
     batch = Batch.from_datagrams(source, framed, group=group)
@@ -87,7 +84,7 @@ VLAN = attribute(18, attribute(1, b"vlan\0") + attribute(2, attribute(1, struct.
 # -- text -------------------------------------------------------------------------------------------
 
 
-def test_a_link() -> None:
+def test_a_link_is_a_line() -> None:
     hardware = attribute(1, b"\2\0\0\0\0\1")
     state = attribute(16, b"\6")
     (line,) = shown("route", link(3, "v5", 1400, hardware, state, VLAN, attribute(10, b"\3\0\0\0")))
@@ -97,14 +94,14 @@ def test_a_link() -> None:
     )
 
 
-def test_interfaces_are_called_by_the_names_that_were_told() -> None:
+def test_interfaces_have_the_names_of_earlier_messages() -> None:
     lines = shown("route", link(), addr(3, TEN), link(delete=True), addr(3, TEN), addr(4, TEN))
     assert lines[1] == "new addr 10.0.0.1/24 dev va scope global"
     assert lines[3] == lines[1]
     assert lines[4] == "new addr 10.0.0.1/24 dev if4 scope global"
 
 
-def test_an_address_with_peer_and_lifetime() -> None:
+def test_an_address_line_has_peer_and_lifetime() -> None:
     peer = attribute(1, bytes([10, 0, 0, 2]))
     lifetime = attribute(6, struct.pack("=IIII", 60, 120, 1, 1))
     (line,) = shown("route", addr(4, TEN, peer, lifetime))
@@ -158,15 +155,15 @@ def test_an_address_with_peer_and_lifetime() -> None:
         ),
     ],
 )
-def test_a_route(made: bytes, line: str) -> None:
+def test_a_route_is_a_line(made: bytes, line: str) -> None:
     assert shown("route", made, group=7) == [f"new route {line}"]
 
 
-def test_a_route_of_mpls() -> None:
+def test_an_mpls_route_is_a_line() -> None:
     assert shown("route", MPLS, group=27) == ["new mpls_route 100 as 200/300 via 10.0.0.1 proto static"]
 
 
-def test_a_neighbour_and_an_entry_of_a_bridge() -> None:
+def test_neighbours_and_bridge_entries_are_lines() -> None:
     lladdr = attribute(2, b"\2\0\0\0\0\1")
     neigh = message(28, struct.pack("=BxxxiHBB", 2, 3, 2, 0, 1) + attribute(1, TEN) + lladdr)
     fdb = message(29, struct.pack("=BxxxiHBB", 7, 3, 0x80, 4, 0) + lladdr)
@@ -176,7 +173,7 @@ def test_a_neighbour_and_an_entry_of_a_bridge() -> None:
     ]
 
 
-def test_a_rule_and_next_hops() -> None:
+def test_rules_and_next_hops_are_lines() -> None:
     source, mark = attribute(2, TEN), attribute(10, b"\3\0\0\0")
     rule = message(32, struct.pack("=BBBBBxxBI", 2, 0, 8, 0, 77, 1, 0) + source + mark)
     group = attribute(1, b"\6\0\0\0") + attribute(2, struct.pack("=IBBHIBBH", 5, 0, 0, 0, 7, 2, 0, 0))
@@ -210,18 +207,18 @@ def test_a_multicast_route_has_ttls_instead_of_weights() -> None:
     ]
 
 
-def test_all_columns_are_told_if_asked_for() -> None:
+def test_all_columns_can_be_printed() -> None:
     made = link(3, "va", 1500, attribute(13, b"\0\0\0\x2a"))
     assert "txqlen" not in shown("route", made)[0]
     assert "txqlen=704643072" in shown("route", made, everything=True)[0]
 
 
-def test_chosen_columns_are_told_by_name() -> None:
+def test_chosen_columns_are_printed_by_name() -> None:
     assert shown("route", link(), columns=["mtu", "ifname"]) == ["new link mtu=1500 ifname=va"]
     assert shown("route", link(), columns=["ifname", "nl_group"]) == ["new link ifname=va nl_group=1"]
 
 
-def test_a_process_event() -> None:
+def test_a_process_event_is_a_line() -> None:
     body = struct.pack("=IIIIHHIIQ4I", 1, 1, 0, 0, 40, 0, 1, 0, 10**12, 7, 7, 8, 8)
     line = "proc fork parent_pid=7 parent_tgid=7 child_pid=8 child_tgid=8"
     assert shown("proc", message(3, body)) == [line]
@@ -230,7 +227,7 @@ def test_a_process_event() -> None:
     ]
 
 
-def test_a_connection() -> None:
+def test_a_connection_is_a_classic_line() -> None:
     addresses = (0x8001, attribute(1, TEN) + attribute(2, bytes([10, 0, 0, 2])))
     ports = (0x8002, attribute(1, b"\6") + attribute(2, b"\0\x50") + attribute(3, b"\x1f\x90"))
     original = attribute(0x8001, attribute(*addresses) + attribute(*ports))
@@ -246,7 +243,7 @@ def test_a_connection() -> None:
 UEVENT = b"add@/devices/x\0ACTION=add\0DEVPATH=/devices/x\0SUBSYSTEM=net\0NAME=a b\0SEQNUM=7\0BAD=\x1b[2J\0"
 
 
-def test_a_uevent() -> None:
+def test_a_uevent_is_a_line() -> None:
     line = r"uevent kernel add@/devices/x SUBSYSTEM=net NAME='a b' SEQNUM=7 BAD='\x1b[2J'"
     assert shown("uevent", UEVENT) == [line]
     assert shown("uevent", UEVENT, everything=True) == [line]
@@ -257,7 +254,7 @@ def test_a_uevent() -> None:
 # -- JSON -------------------------------------------------------------------------------------------
 
 
-def test_json_has_all_columns_that_are_there() -> None:
+def test_json_has_all_columns_with_values() -> None:
     (found,) = map(json.loads, shown("route", link(), output="json"))
     assert found == {
         "time": "1970-01-01T00:00:00.000000000Z",
@@ -276,7 +273,7 @@ def test_json_has_all_columns_that_are_there() -> None:
     }
 
 
-def test_json_of_chosen_columns() -> None:
+def test_json_has_only_chosen_columns() -> None:
     (found,) = map(json.loads, shown("route", link(), output="json", columns=["mtu"], where="ifname == va"))
     assert (found["mtu"], found["nl_op"], "ifname" in found, "type" in found) == (1500, "new", False, False)
 
@@ -293,22 +290,22 @@ def test_bytes_are_hex_in_json() -> None:
     assert found["phys_port_id"] == "abcd"
 
 
-# -- choosing -----------------------------------------------------------------------------------------
+# -- selecting -----------------------------------------------------------------------------------------
 
 
-def test_messages_of_no_table_come_as_they_are_in_their_place() -> None:
+def test_messages_without_a_table_are_printed_undecoded_in_order() -> None:
     lines = shown("route", link(), message(0x277, b"\1\2"), addr(3, TEN))
     assert [line.split()[1] for line in lines] == ["link", "link", "addr"]
     assert lines[1] == "route link 0x277 2 0102"
 
 
-def test_raw_is_all_as_it_comes() -> None:
+def test_raw_prints_every_message_undecoded() -> None:
     assert shown("route", link(), raw=True)[0].startswith("route link RTM_NEWLINK 32 ")
     with pytest.raises(click.UsageError, match="no --table"):
         choice(raw=True, tables=["link"])
 
 
-def test_only_these_tables_and_rows() -> None:
+def test_tables_and_conditions_select_rows() -> None:
     made = [link(1, "lo", 65536), link(2, "eth0"), message(0x77, b""), addr(2, TEN)]
     assert [line.split()[1] for line in shown("route", *made, tables=["link"])] == ["link", "link"]
     assert [line.split()[3] for line in shown("route", *made, where="mtu > 1500")] == ["lo"]
@@ -317,13 +314,13 @@ def test_only_these_tables_and_rows() -> None:
     assert len(shown("route", *made, tables=["link"], where="ifindex == 2")) == 1
 
 
-def test_what_was_chosen_says_what_to_listen_to() -> None:
+def test_chosen_tables_determine_the_groups() -> None:
     assert View(find("route"), choice()).groups == []
     assert View(find("route"), choice(tables=["addr"])).groups == ["ipv4_ifaddr", "ipv6_ifaddr"]
     assert View(find("route"), choice(tables=["anycast"])).groups == ["ipv6_acaddr"]
     groups = {"ipv4_route", "ipv6_route", "mpls_route", "nexthop"}
     assert set(View(find("route"), choice(where="oif == 3")).groups) == groups
-    # Not udev's too: that would be each event twice.
+    # Without udev's group, which would print each event twice.
     assert View(find("uevent"), choice(where="subsystem == net")).groups == ["kernel"]
 
 
@@ -340,12 +337,14 @@ def test_what_was_chosen_says_what_to_listen_to() -> None:
         ("raw:2", {"where": "mtu == 1"}, SchemaError, "raw:2 has no tables"),
     ],
 )
-def test_what_there_is_not(source: str, more: dict[str, Any], error: type[Exception], said: str) -> None:
+def test_unknown_tables_and_columns_are_refused(
+    source: str, more: dict[str, Any], error: type[Exception], said: str
+) -> None:
     with pytest.raises(error, match=said):
         View(find(source), choice(**more))
 
 
-# -- anything -----------------------------------------------------------------------------------------
+# -- arbitrary messages ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -366,48 +365,3 @@ def test_any_message_is_a_line(name: str, rng: Random) -> None:
     for line in shown(source, *made, output="json"):
         assert "\n" not in line
         assert json.loads(line)["source"] == source
-
-
-# -- values -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("made", "value", "said"),
-    [
-        (column("a"), 7, "7"),
-        (column("a", unit="s"), 7, "7s"),
-        (column("a", unit="10ms"), 150, "1.5s"),
-        (column("a", unit="ms/8"), 20, "2.5ms"),
-        (column("a", unit="bytes"), 7, "7"),
-        (column("a", display="hex"), 31, "0x1f"),
-        (column("a", "i8", display="time", unit="ns"), 10**9, "1970-01-01T00:00:01.000000000Z"),
-        (column("a", enum={1: "up"}), "up", "up"),
-        (column("a", enum={1: "up"}), 7, "7"),
-        (column("a", flags={1: "up"}), ["up", "0x8"], "up,0x8"),
-        (column("a", flags={1: "up"}), [], ""),
-        (column("a", "?"), True, "True"),
-        (text("a"), "x", "x"),
-        (text("a"), "x y\n", r"'x y\n'"),
-        (text("a"), "", "''"),
-        (text("a", list=True), ["x", None], "x,-"),
-        (column("a", list=True), list(range(18)), "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,… 2 more"),
-        (column("a", "V1", storage="bytes"), b"\1\2", "0102"),
-        (column("a", "V1", storage="bytes"), bytes(30), "00" * 24 + "… 6 more"),
-        (column("a", "V1", storage="bytes"), b"", "-"),
-        (text("a"), {"x": "1 2"}, "x='1 2'"),
-    ],
-)
-def test_values(made: Any, value: object, said: str) -> None:
-    assert value_text(made, value) == said
-
-
-def test_units_that_are_no_time_are_left_to_the_name() -> None:
-    assert [duration(3, unit) for unit in ("", "bytes", "packets", "bits")] == [""] * 4
-
-
-def test_names_of_interfaces() -> None:
-    names = InterfaceNames()
-    names.learn({"ifindex": 3, "ifname": "va"})
-    names.learn({"ifindex": 3, "ifname": "other", "nl_nsid": 0})
-    assert [names.name(3), names.name(3, 0), names.name(4)] == ["va", "other", "if4"]
-    assert InterfaceNames(live=True).name(1) == "lo"

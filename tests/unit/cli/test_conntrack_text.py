@@ -12,20 +12,20 @@ COLUMNS = [column.name for column in decoder(find("conntrack").schemas[0], None)
 START = 1_700_000_000 * 10**9
 
 
-def row(**told: Any) -> dict[str, Any]:
-    assert set(told) <= set(COLUMNS)
-    return dict.fromkeys(COLUMNS) | {"nl_op": "new", "nl_time": START, "family": "inet"} | told
+def row(**values: Any) -> dict[str, Any]:
+    assert set(values) <= set(COLUMNS)
+    return dict.fromkeys(COLUMNS) | {"nl_op": "new", "nl_time": START, "family": "inet"} | values
 
 
-def tuples(proto: Any, **told: Any) -> dict[str, Any]:
+def tuples(proto: Any, **values: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for direction, (src, dst) in (("orig", ("10.0.0.1", "10.0.0.2")), ("reply", ("10.0.0.2", "10.0.0.1"))):
         found |= {f"{direction}_src": src, f"{direction}_dst": dst, f"{direction}_proto": proto}
-        found |= {f"{direction}_{name}": value for name, value in told.items()}
+        found |= {f"{direction}_{name}": value for name, value in values.items()}
     return found
 
 
-def test_the_line_of_the_issue() -> None:
+def test_a_full_connection_is_a_classic_line() -> None:
     found = row(
         **tuples("tcp", sport=40000, dport=80, packets=6, bytes=400),
         timeout=5,
@@ -44,17 +44,17 @@ def test_the_line_of_the_issue() -> None:
 @pytest.mark.parametrize(
     ("op", "begin"), [("new", "    [NEW] ipv4"), ("change", " [UPDATE] ipv4"), ("del", "[DESTROY] ipv4")]
 )
-def test_what_has_happened_stands_first(op: str, begin: str) -> None:
+def test_the_line_begins_with_the_event(op: str, begin: str) -> None:
     assert event_line(row(**tuples("udp"), nl_op=op)).startswith(begin)
 
 
-def test_what_a_row_does_not_have_is_left_out() -> None:
+def test_absent_values_are_omitted() -> None:
     assert classic_line(row(**tuples("udp"))) == (
         "ipv4     2 udp      17 src=10.0.0.1 dst=10.0.0.2 src=10.0.0.2 dst=10.0.0.1"
     )
 
 
-def test_a_connection_without_a_name_has_its_number() -> None:
+def test_a_protocol_without_a_name_is_a_number() -> None:
     assert classic_line(row(**tuples("ospf"), family=77)).startswith("unknown  77 unknown  ospf src=")
     assert classic_line(row(**tuples(89))).startswith("ipv4     2 unknown  89 src=")
     assert classic_line(row(**tuples("esp"))).startswith("ipv4     2 unknown  50 src=")
@@ -67,14 +67,14 @@ def test_a_connection_without_a_name_has_its_number() -> None:
         (["SEEN_REPLY", "OFFLOAD", "HW_OFFLOAD"], "[HW_OFFLOAD]"),
     ],
 )
-def test_what_was_offloaded_has_neither_timeout_nor_state(status: list[str], word: str) -> None:
+def test_an_offloaded_connection_has_neither_timeout_nor_state(status: list[str], word: str) -> None:
     found = row(**tuples("tcp"), timeout=9, tcp_state="ESTABLISHED", status=status, mark=0)
     assert classic_line(found) == (
         f"ipv4     2 tcp      6 src=10.0.0.1 dst=10.0.0.2 src=10.0.0.2 dst=10.0.0.1 {word} mark=0"
     )
 
 
-def test_what_has_seen_no_reply() -> None:
+def test_a_connection_without_a_reply_is_marked() -> None:
     found = row(**tuples("icmp", icmp_type=8, icmp_code=0, icmp_id=7), status=["CONFIRMED"])
     assert classic_line(found) == (
         "ipv4     2 icmp     1 src=10.0.0.1 dst=10.0.0.2 type=8 code=0 id=7 [UNREPLIED] "
@@ -82,7 +82,7 @@ def test_what_has_seen_no_reply() -> None:
     )
 
 
-def test_keys_zones_contexts_and_ages() -> None:
+def test_keys_zones_contexts_and_ages_are_printed() -> None:
     found = row(
         **tuples("gre", sport=0, dport=0x1F),
         zone=3,

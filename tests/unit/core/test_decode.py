@@ -1,4 +1,4 @@
-"""The column decoder: what counts, what marks a row, what a schema may not be, who holds which memory."""
+"""The column decoder: which value counts, what marks a row, invalid schemas, and ownership of memory."""
 
 import gc
 import struct
@@ -49,7 +49,7 @@ def schema(*entries: Entry, header: tuple[Field, ...] = (), **more: Any) -> Sche
 
 
 def rows(kind: Schema, *payloads: bytes) -> list[dict[str, Any]]:
-    """As both decoders find them."""
+    """The rows that both decoders find."""
     return agree(kind, [(KIND, 0, payload) for payload in payloads]).rows
 
 
@@ -65,7 +65,7 @@ MTU = Attr("P_MTU", 1, U32)
 NAME = Attr("P_NAME", 2, TEXT)
 
 
-# what counts
+# which value counts
 
 
 def test_absent_is_not_zero() -> None:
@@ -83,7 +83,7 @@ def test_an_attribute_wins_over_the_header() -> None:
     assert rows(kind, b"\x07\0\0\0", b"\x07\0\0\0" + u32(1, 1000)) == [{"table": 7}, {"table": 1000}]
 
 
-def test_a_text_of_the_header_and_an_attribute_share_a_column() -> None:
+def test_a_text_in_the_header_and_an_attribute_share_a_column() -> None:
     kind = schema(NAME, header=(Field("name", text(8)),))
     head = b"header\0\0"
     payloads = [head, head + attribute(2, b"attribute"), head, head + attribute(2, b"") + u32(9, 1)]
@@ -102,7 +102,7 @@ def test_a_text_of_the_header_and_an_attribute_share_a_column() -> None:
         (U64, 1 << 40, struct.pack("=Q", 1 << 40)),
     ],
 )
-def test_a_value_that_stands_for_none(type: Type, absent: int, none: bytes) -> None:
+def test_a_sentinel_value_means_absent(type: Type, absent: int, none: bytes) -> None:
     other = b"\x02" + bytes(type.size - 1)
     kind = schema(header=(Field("value", type, absent=absent),))
     assert [row["value"] is None for row in rows(kind, none, other, none)] == [True, False, True]
@@ -111,7 +111,7 @@ def test_a_value_that_stands_for_none(type: Type, absent: int, none: bytes) -> N
     assert [row["s_value"] is None for row in found] == [True, False]
 
 
-def test_as_many_bits_as_the_field_has_stand_for_none() -> None:
+def test_a_sentinel_is_compared_at_the_fields_width() -> None:
     kind = schema(header=(Field("value", U64, absent=1),))
     assert rows(kind, struct.pack("=Q", 1 << 32 | 1)) == [{"value": 1 << 32 | 1}]
 
@@ -122,7 +122,7 @@ def test_a_sign_is_kept_in_a_wider_column() -> None:
     assert rows(kind, *payloads) == [{"v": -2}, {"v": -3}]
 
 
-def test_lists() -> None:
+def test_lists_are_decoded() -> None:
     kind = schema(List("P_ARRAY", 1, U16), List("P_ONE", 2, TEXT, repeated=True))
     both = attribute(1, b"\1\0\2\0\3") + attribute(2, b"a") + u32(7, 0) + attribute(2, b"")
     assert rows(kind, b"", both, attribute(1, b"")) == [
@@ -132,7 +132,7 @@ def test_lists() -> None:
     ]
 
 
-def test_an_address_is_as_long_as_its_family_says() -> None:
+def test_an_addresss_length_follows_its_family() -> None:
     kind = schema(Attr("P_VIA", 1, VIA))
     payloads = [
         attribute(1, struct.pack("=H", family) + bytes(size))
@@ -161,7 +161,7 @@ def test_structs_are_parallel_lists() -> None:
     assert marks(schema(PAIRS), several, cut) == [False, True]
 
 
-def test_a_weight_is_less_by_one_on_the_wire_and_a_label_the_upper_part_of_its_entry() -> None:
+def test_the_wire_holds_weight_minus_one_and_labels_in_the_upper_bits() -> None:
     kind = schema(List("P_W", 1, WEIGHT), Attr("P_L", 2, LABEL), Attr("P_STACK", 3, LABELS))
     stack = b"\x00\x0c\x80\x00\x00\x12\xc1\x00"
     payload = attribute(1, b"\2\0\0\1") + attribute(2, b"\x00\x06\x41\xff") + attribute(3, stack)
@@ -185,7 +185,7 @@ def test_structs_with_attributes_are_lists_side_by_side() -> None:
     ]
 
 
-def test_a_nest_goes_by_a_text_before_it() -> None:
+def test_a_text_selects_the_layout_of_a_later_nest() -> None:
     kind = schema(
         Attr("P_KIND", 1, TEXT, selects=True),
         Select(
@@ -204,19 +204,19 @@ def test_a_nest_goes_by_a_text_before_it() -> None:
     ]
 
 
-def test_the_first_op_that_fits_type_and_flags() -> None:
+def test_the_first_op_that_matches_type_and_flags_counts() -> None:
     ops = (Op(KIND, "new", 0x600, 0x600), Op(KIND, "change", 0x100, 0x100), Op(KIND, "new"), Op(25, "del"))
     kind = Schema(name="any", ops=ops, header=())
     found = agree(kind, [(KIND, 0x600, b""), (KIND, 0x500, b""), (KIND, 0, b""), (25, 9, b""), (26, 0, b"")])
     assert found.ops == ["new", "change", "new", "del"]
 
 
-def test_nothing_behind_a_header_is_looked_at_where_the_schema_has_no_attributes() -> None:
+def test_a_schema_without_attributes_ignores_bytes_after_the_header() -> None:
     found = agree(schema(header=(Field("a", U32),)), [(KIND, 0, bytes(4) + b"no attributes")])
     assert (found.damaged, found.unknown) == ([False], 0)
 
 
-def test_columns_that_nobody_asked_for() -> None:
+def test_unrequested_columns_are_not_decoded() -> None:
     batch = batch_of([(KIND, 0, attribute(2, b"eth0") + u32(1, 5) + u32(9, 9))])
     for wanted in ({"name"}, {"mtu"}, {"mtu", "nl_row"}, set[str]()):
         found = decode(schema(MTU, NAME), batch, frozenset(wanted))
@@ -234,11 +234,11 @@ def test_columns_that_nobody_asked_for() -> None:
     [MTU, HOPS, Attr("P_A", 1, ADDRESS), Struct("P_S", 1, (Field("a", U32), Field("b", U32)), min_size=4)],
     ids=lambda entry: type(entry).__name__,
 )
-def test_shorter_than_its_type(entry: Entry) -> None:
+def test_a_value_shorter_than_its_type_marks_the_row(entry: Entry) -> None:
     assert marks(schema(entry), attribute(1, b"\0\0\0"), b"", attribute(1, b"\0")) == [True, False, True]
 
 
-def test_an_attribute_that_is_cut_marks_the_row_and_those_before_it_count() -> None:
+def test_a_truncated_attribute_marks_the_row_and_earlier_ones_count() -> None:
     whole = u32(1, 5) + attribute(2, b"eth0")
     for end in range(len(whole)):
         found = agree(schema(MTU, NAME), [(KIND, 0, whole[:end])])
@@ -258,7 +258,7 @@ def test_a_message_shorter_than_its_header_has_no_row() -> None:
     assert (len(found.rows), found.malformed) == (1, 1)
 
 
-# what a schema may not be
+# invalid schemas
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_a_message_shorter_than_its_header_has_no_row() -> None:
         (Struct("P_S", 1, (Field("a", text(4), absent=0),)),),
     ],
 )
-def test_a_schema_that_makes_no_sense_is_refused(entries: tuple[Entry, ...]) -> None:
+def test_an_invalid_schema_is_refused(entries: tuple[Entry, ...]) -> None:
     with pytest.raises(SchemaError, match="table any: "):
         compiled(schema(*entries))
 
@@ -289,7 +289,7 @@ def test_a_schema_that_makes_no_sense_is_refused(entries: tuple[Entry, ...]) -> 
 
 
 def test_a_table_in_a_cycle_is_freed() -> None:
-    # The collector takes from a cycle's objects what they hold before it frees them.
+    # The collector clears the objects of a cycle before it frees them.
     class Holder:
         table: Table
         me: "Holder"
@@ -308,18 +308,18 @@ def test_a_table_in_a_cycle_is_freed() -> None:
         assert gone() is None
 
 
-def test_the_collector_stays_away_from_what_frees_memory_itself() -> None:
+def test_the_garbage_collector_does_not_track_objects_that_own_memory() -> None:
     batch = Batch.from_datagrams("route", [message(16, bytes(16), tree=[(3, b"eth0")])])
     [chunk] = batch.table("link").chunks
     assert not gc.is_tracked(chunk._decoded)  # type: ignore[attr-defined]
 
 
-def test_an_empty_text_after_none() -> None:
+def test_an_empty_text_may_follow_an_absent_one() -> None:
     batch = Batch.from_datagrams("route", [message(16, bytes(16), tree=[(3, b"")])])
     assert next(iter(batch.table("link").iter_rows()))["ifname"] == ""
 
 
-def test_nothing_waits_for_the_collector() -> None:
+def test_nothing_depends_on_the_garbage_collector() -> None:
     batch = Batch.from_datagrams("route", [message(16, bytes(16), tree=[(3, b"eth0")])] * 10)
 
     def look() -> None:

@@ -1,4 +1,4 @@
-"""Any schema and any bytes: the compiled decoder finds what the reference finds, and leaves no message."""
+"""Any schema and any bytes: the compiled decoder agrees with the reference and stays within the message."""
 
 from random import Random
 
@@ -9,21 +9,21 @@ from nlbus.table.decoded import decoder
 from tests.support.decoding import agree, agree_at_the_edge, batch_of, decode, rows_of
 from tests.support.schemas import any_schema, fitting, spoilt
 
-# By their seed: a schema takes more decisions than hypothesis likes to make one by one.
+# Drawn by seed: a schema takes more decisions than hypothesis handles well.
 randoms = st.integers(0, 2**32 - 1).map(Random)
 FUZZ = settings(deadline=None, max_examples=300)
 
 
 @FUZZ
 @given(randoms, st.booleans())
-def test_messages_that_fit_their_schema(rng: Random, chained: bool) -> None:
+def test_valid_messages_decode_like_the_reference(rng: Random, chained: bool) -> None:
     schema = any_schema(rng)
     agree(schema, [fitting(rng, schema) for _ in range(rng.randint(0, 6))], chained=chained)
 
 
 @FUZZ
 @given(randoms)
-def test_spoilt_messages(rng: Random) -> None:
+def test_damaged_messages_decode_like_the_reference(rng: Random) -> None:
     schema = any_schema(rng)
     messages = [spoilt(rng, fitting(rng, schema)) for _ in range(rng.randint(1, 4))]
     agree(schema, messages)
@@ -46,7 +46,7 @@ def test_any_columns_have_the_same_values_as_all(rng: Random) -> None:
 @FUZZ
 @given(randoms)
 def test_messages_of_one_shape_and_their_damaged_neighbours(rng: Random) -> None:
-    """The decoder knows again the shape of the message before; whatever differs must be seen."""
+    """The decoder recognises the previous message's shape; it must notice every difference."""
     schema = any_schema(rng)
     kind, flags, payload = fitting(rng, schema)
     messages = []

@@ -1,4 +1,4 @@
-"""The column decoder with many rows, long texts and lists; memory grows with them and is given back."""
+"""The column decoder with many rows, long texts and lists; its memory grows as needed and is freed."""
 
 import gc
 import resource
@@ -36,7 +36,7 @@ SCHEMA = Schema(
 ROWS = 100_000
 
 
-def test_many_rows() -> None:
+def test_many_rows_are_decoded() -> None:
     numbers = np.arange(ROWS, dtype=np.uint32)
     texts = [attribute(1, b"x" * n) for n in range(50)]
     arrays = [attribute(2, bytes(2 * n)) for n in range(4)]
@@ -53,7 +53,7 @@ def test_many_rows() -> None:
     assert not np.asarray(found.values(9).valid).any()
 
 
-def test_lists_and_texts_as_long_as_an_attribute_may_be() -> None:
+def test_lists_and_texts_may_fill_an_attribute() -> None:
     most = 0xFFFF - 4
     hop = struct.pack("=HBx", 12, 7) + attribute(1, b"\1\0\0\0")
     body = bytes(4) + attribute(1, b"t" * most) + attribute(2, bytes(most))
@@ -65,7 +65,7 @@ def test_lists_and_texts_as_long_as_an_attribute_may_be() -> None:
     ]  # fmt: skip
 
 
-def test_many_messages_of_any_kind() -> None:
+def test_many_messages_of_any_kind_decode_like_the_reference() -> None:
     rng = Random(4)
     for _ in range(3):
         schema = any_schema(rng)
@@ -74,7 +74,7 @@ def test_many_messages_of_any_kind() -> None:
 
 @pytest.mark.soak
 def test_offsets_end_at_two_gib() -> None:
-    """More text than an offset can tell is refused; it takes 6 GiB."""
+    """Text beyond an offset's range is refused; the test takes 6 GiB."""
     body = bytes(4) + attribute(1, b"t" * 65000) + attribute(2, b"") + attribute(3, b"")
     batch = Batch.from_datagrams(SOURCE, [message(KIND, body)] * (2**31 // 65000 + 1))
     with pytest.raises(MemoryError):
@@ -86,7 +86,7 @@ def resident() -> int:
     return pages * resource.getpagesize()
 
 
-def test_memory_is_given_back() -> None:
+def test_memory_is_freed() -> None:
     rng = Random(5)
     batch = batch_of([fitting(rng, SCHEMA) for _ in range(500)])
 
@@ -105,8 +105,8 @@ def test_memory_is_given_back() -> None:
     assert resident() - before < 8 << 20
 
 
-def test_batches_that_share_memory_lie_apart_in_it() -> None:
-    rows = 20_000  # some 400 KiB of columns
+def test_batches_that_share_memory_do_not_overlap() -> None:
+    rows = 20_000  # about 400 KiB of columns
     found = decoder(SCHEMA, None)
 
     def batch_from(first: int) -> Batch:
@@ -130,7 +130,7 @@ def test_batches_that_share_memory_lie_apart_in_it() -> None:
             for each in rng.sample(sorted(kept), rng.choice([5, 20])):
                 del kept[each]
     kept.clear()
-    # All of them together took 160 MiB.
+    # All of them together would take 160 MiB.
     assert resident() - before < 24 << 20
 
 
@@ -142,5 +142,5 @@ def test_a_table_keeps_no_batch() -> None:
         batch = Batch.from_datagrams(SOURCE, [message(KIND, body)] * 20)
         tables.append(Table((), [decode(SCHEMA, batch)]))
     assert sum(map(len, tables)) == 1200
-    # All the batches together have 69 MiB.
+    # All batches together take 69 MiB.
     assert resident() - before < 20 << 20

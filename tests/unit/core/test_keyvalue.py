@@ -1,4 +1,4 @@
-"""Text of KEY=VALUE strings to columns: the uevent schema, against a decoder in plain Python."""
+"""KEY=VALUE text to columns: the uevent schema compared with a decoder in plain Python."""
 
 import gc
 import struct
@@ -18,7 +18,7 @@ from nlbus.schema.schema import Envelope, TextSchema
 from nlbus.schema.types import S8, S32, TEXT, U8, U64, Field
 from nlbus.sources.uevent import SCHEMA
 
-# Every width at its edge, beside what uevents have.
+# Every integer width at its limits, next to uevents' own keys.
 SMALL = TextSchema(
     name="small",
     keys=(
@@ -39,11 +39,11 @@ SMALL = TextSchema(
 Row = dict[str, Any]
 
 
-# what should come of it
+# the expected result
 
 
 def decode(schema: TextSchema, data: bytes) -> Row | None:
-    """The row of a datagram, with its op; None: it has none."""
+    """The row of a datagram, with its op; None if it has none."""
     text = unwrapped(schema, data)
     if text is None:
         return None
@@ -82,7 +82,7 @@ def number(text: bytes, dtype: np.dtype[Any]) -> int | None:
     return int(text) if limits.min <= int(text) <= limits.max else None
 
 
-# what came
+# the actual result
 
 
 def batch_of(*datagrams: bytes) -> Batch:
@@ -97,7 +97,7 @@ def rows(compiled: CompiledText, found: Texts) -> list[Row]:
     table: dict[str, list[Any]] = {
         "nl_op": [("new", "change", "del")[op] for op in found.happened.tolist()],
     }
-    told: list[Any]
+    decoded: list[Any]
     for column, cell in zip(compiled.columns, compiled.cells, strict=True):
         if cell < 0:
             continue
@@ -107,18 +107,18 @@ def rows(compiled: CompiledText, found: Texts) -> list[Row]:
             assert item_valid.all()
             assert offsets is not None
             flat = cut(inner, inner_offsets)
-            told = [flat[a:b] for a, b in pairwise(offsets)]
+            decoded = [flat[a:b] for a, b in pairwise(offsets)]
         elif offsets is not None:
             assert values is not None
-            told = cut(values, offsets)
+            decoded = cut(values, offsets)
         else:
             assert values is not None
-            told = values.tolist()
+            decoded = values.tolist()
         assert column.nullable is (valid is not None)
         if valid is not None:
-            told = [value if there else None for value, there in zip(told, valid, strict=True)]
-        assert len(told) == len(found)
-        table[column.name] = told
+            decoded = [value if there else None for value, there in zip(decoded, valid, strict=True)]
+        assert len(decoded) == len(found)
+        table[column.name] = decoded
     return [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
 
 
@@ -129,7 +129,7 @@ def cut(values: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any]) -> list[byt
 
 
 def check(schema: TextSchema, datagrams: list[bytes]) -> None:
-    datagrams = [data for data in datagrams if data]  # an empty one is no message
+    datagrams = [data for data in datagrams if data]  # an empty datagram is no message
     compiled = compiled_text(schema)
     found = texts(compiled, batch_of(*datagrams))
     wanted = [decode(schema, data) for data in datagrams]
@@ -138,7 +138,7 @@ def check(schema: TextSchema, datagrams: list[bytes]) -> None:
     assert found.malformed == wanted.count(None)
 
 
-# real ones
+# real messages
 
 KERNEL = (
     b"add@/devices/virtual/net/va\0ACTION=add\0DEVPATH=/devices/virtual/net/va\0SUBSYSTEM=net\0"
@@ -161,10 +161,10 @@ def only(data: bytes) -> Row:
     return row
 
 
-def test_an_event_of_the_kernel() -> None:
+def test_a_kernel_event_has_a_row() -> None:
     row = only(KERNEL)
-    told = {name: value for name, value in row.items() if value is not None}
-    assert told == {
+    decoded = {name: value for name, value in row.items() if value is not None}
+    assert decoded == {
         "nl_op": "new",
         "action": b"add",
         "devpath": b"/devices/virtual/net/va",
@@ -176,7 +176,7 @@ def test_an_event_of_the_kernel() -> None:
     }
 
 
-def test_an_event_of_udev() -> None:
+def test_a_udev_event_has_a_row() -> None:
     row = only(udev())
     assert row["nl_op"] == "change"
     assert row["devname"] == b"/dev/sda"
@@ -185,7 +185,7 @@ def test_an_event_of_udev() -> None:
     assert row["env"] == PROPERTIES.split(b"\0")[:-1]
 
 
-def test_the_group_and_the_namespace_of_a_message() -> None:
+def test_a_row_has_its_messages_group_and_namespace() -> None:
     found = texts(compiled_text(SCHEMA), batch_of(b"x", KERNEL, udev()))
     assert found.messages.tolist() == [1, 2]
     assert found.groups.tolist() == [1, 1]
@@ -198,7 +198,7 @@ def test_the_group_and_the_namespace_of_a_message() -> None:
     [
         KERNEL.replace(b"ACTION", b"ACTIO"),
         KERNEL.replace(b"DEVPATH", b"devpath"),
-        KERNEL.partition(b"\0")[0],  # a title and nothing else
+        KERNEL.partition(b"\0")[0],  # a title without pairs
         b"\0",
         b"x",
         udev(magic=0xCAFEFEED),
@@ -212,39 +212,39 @@ def test_the_group_and_the_namespace_of_a_message() -> None:
         b"libudev\0" + KERNEL,
     ],
 )
-def test_what_is_no_event_has_no_row(data: bytes) -> None:
+def test_an_invalid_event_has_no_row(data: bytes) -> None:
     found = texts(compiled_text(SCHEMA), batch_of(KERNEL, data, KERNEL))
     assert (found.rows, found.malformed) == (2, 1)
     check(SCHEMA, [KERNEL, data, KERNEL])
 
 
-def test_a_devpath_with_an_equals_sign_is_no_key() -> None:
+def test_a_devpath_with_an_equals_sign_is_not_a_key() -> None:
     row = only(b"add@/devices/a=b\0ACTION=add\0DEVPATH=/devices/a=b\0")
     assert row["devpath"] == b"/devices/a=b"
     assert row["env"] == [b"ACTION=add", b"DEVPATH=/devices/a=b"]
 
 
-def test_the_last_of_two_values_counts_and_the_last_needs_no_nul() -> None:
+def test_the_last_of_two_values_counts_and_needs_no_nul() -> None:
     row = only(b"x\0ACTION=add\0DEVPATH=1\0ACTION=remove\0DEVPATH=22")
     assert (row["action"], row["devpath"], row["nl_op"]) == (b"remove", b"22", "del")
 
 
-def test_an_empty_value_is_one() -> None:
+def test_an_empty_value_is_a_value() -> None:
     row = only(b"x\0ACTION=\0DEVPATH=\0DRIVER=\0SEQNUM=\0")
     assert (row["action"], row["driver"], row["seqnum"], row["devtype"]) == (b"", b"", None, None)
 
 
-def test_strings_that_are_no_pairs_are_counted() -> None:
+def test_strings_without_an_equals_sign_are_counted() -> None:
     found = texts(compiled_text(SCHEMA), batch_of(KERNEL + b"=x\0\0\0word\0"))
     assert (found.rows, found.unknown) == (1, 2)
 
 
 @pytest.mark.parametrize("text", [b"", b"-", b"-1", b"+1", b" 1", b"1 ", b"0x1", b"1.", b"256", b"9" * 99])
-def test_a_number_that_is_none_or_too_large_is_absent_and_marks_the_row(text: bytes) -> None:
+def test_an_invalid_number_is_absent_and_marks_the_row(text: bytes) -> None:
     compiled = compiled_text(SMALL)
     found = texts(compiled, batch_of(b"ACTION=add\0A=1", b"ACTION=add\0A=" + text))
     assert found.marks.tolist() == [False, True]
-    # Required is the key, not that its value makes sense.
+    # The key is required; its value may be invalid.
     assert found.rows == 2
 
 
@@ -257,7 +257,7 @@ def test_a_number_that_is_none_or_too_large_is_absent_and_marks_the_row(text: by
         ("c", b"99999999999999999999", None),
     ],
 )  # fmt: skip
-def test_numbers_at_their_limits(key: str, text: bytes, value: int | None) -> None:
+def test_numbers_are_decoded_up_to_their_limits(key: str, text: bytes, value: int | None) -> None:
     compiled = compiled_text(SMALL)
     data = b"ACTION=x\0A=0\0" + key.upper().encode() + b"=" + text
     [row] = rows(compiled, texts(compiled, batch_of(data)))
@@ -268,7 +268,7 @@ def test_numbers_at_their_limits(key: str, text: bytes, value: int | None) -> No
 # columns
 
 
-def test_only_the_columns_that_were_asked_for() -> None:
+def test_only_requested_columns_are_decoded() -> None:
     compiled = compiled_text(SCHEMA, frozenset({"seqnum", "nl_op"}))
     assert [c.name for c, cell in zip(compiled.columns, compiled.cells, strict=True) if cell >= 0] == [
         "seqnum"
@@ -292,22 +292,22 @@ def test_columns_outlive_the_batch_and_are_read_only() -> None:
         values[:] = 0
 
 
-def test_the_garbage_collector_stays_away() -> None:
-    """It would clear, before it frees them, what they need to free their memory."""
+def test_the_garbage_collector_does_not_track_them() -> None:
+    """It would clear the references that they need to free their memory."""
     compiled = compiled_text(SCHEMA)
     found = texts(compiled, batch_of(KERNEL))
     assert not gc.is_tracked(found)
     assert found.happened.base is found
 
 
-def test_no_rows() -> None:
+def test_an_empty_batch_has_no_rows() -> None:
     compiled = compiled_text(SCHEMA)
     for batch in (batch_of(), batch_of(b"x")):
         found = texts(compiled, batch)
         assert rows(compiled, found) == []
 
 
-def test_some_messages_of_a_batch() -> None:
+def test_selected_messages_of_a_batch_are_decoded() -> None:
     compiled = compiled_text(SCHEMA)
     batch = batch_of(KERNEL, udev(), KERNEL.replace(b"1234", b"1235"))
     found = texts(compiled, batch.select(np.array([False, True, True])))
@@ -315,7 +315,7 @@ def test_some_messages_of_a_batch() -> None:
     assert found.messages.tolist() == [0, 1]
 
 
-def test_tables_that_make_no_sense_are_refused() -> None:
+def test_invalid_tables_are_refused() -> None:
     def make(names: list[bytes], envelope: tuple[bytes, bytes, int, int, int] | None = None) -> Keys:
         keys = np.array([(name, len(name), 0, -1, 0) for name in names], KEY)
         return Keys(
@@ -337,7 +337,7 @@ def test_tables_that_make_no_sense_are_refused() -> None:
         make([b"A"], (b"head", b"!", 8, 4, 8))
 
 
-# any bytes
+# arbitrary bytes
 
 VALUES = st.sampled_from(
     [b"", b"add", b"remove", b"0", b"-1", b"-128", b"300", b"4294967296", b"a=b", b"\xff"]
@@ -350,7 +350,7 @@ ANY = st.binary(max_size=80) | st.text("\0=ABCN1-", max_size=40).map(str.encode)
 
 @st.composite
 def wrapped(draw: st.DrawFn, inner: st.SearchStrategy[bytes]) -> bytes:
-    """A datagram of either schema: with its title or envelope, or what is nearly one."""
+    """A datagram of either schema, with its title or envelope or nearly one."""
     text = draw(inner)
     kind = draw(st.integers(0, 3))
     if kind == 0:
@@ -366,12 +366,12 @@ def wrapped(draw: st.DrawFn, inner: st.SearchStrategy[bytes]) -> bytes:
 
 
 @given(st.lists(wrapped(STRINGS | ANY) | ANY, max_size=8), st.sampled_from([SMALL, SCHEMA]))
-def test_any_bytes_give_what_the_plain_decoder_gives(datagrams: list[bytes], schema: TextSchema) -> None:
+def test_any_bytes_decode_like_the_plain_decoder(datagrams: list[bytes], schema: TextSchema) -> None:
     check(schema, datagrams)
 
 
 @given(st.data())
-def test_a_damaged_event_gives_what_the_plain_decoder_gives(data: st.DataObject) -> None:
+def test_a_damaged_event_decodes_like_the_plain_decoder(data: st.DataObject) -> None:
     damaged = []
     for whole in (KERNEL, udev()):
         changed = bytearray(whole[: data.draw(st.integers(1, len(whole)))])

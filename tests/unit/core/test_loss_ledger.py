@@ -1,4 +1,4 @@
-"""The ledger over datagrams made of bytes."""
+"""The ledger with datagrams built from bytes."""
 
 import time
 from collections import Counter
@@ -26,7 +26,7 @@ def read(*datagrams: bytes) -> Batch:
 
 
 def rows(batch: Batch) -> list[tuple[int, int]]:
-    """(stream, count) of each loss."""
+    """(stream, count) per loss."""
     return [(int(row["stream"]), int(row["count"])) for row in batch.loss.rows]
 
 
@@ -57,7 +57,7 @@ def test_copies_are_dropped_and_counted() -> None:
     assert not batch.loss
 
 
-def test_a_datagram_that_was_sent_again_is_a_copy_to_those_who_had_it() -> None:
+def test_a_datagram_that_is_sent_again_is_a_copy() -> None:
     batch = read(one(0, 0), one(1, 1), one(1, 1, repeats=1), one(1, 1, repeats=2), one(2, 2, repeats=2))
     assert seqs(batch) == [0, 1, 2]
     assert batch.counts["copies"] == 2
@@ -92,20 +92,20 @@ def test_a_lost_heartbeat_loses_no_event() -> None:
     assert not batch.loss
 
 
-def test_a_heartbeat_tells_of_a_lost_tail_and_is_no_event() -> None:
+def test_a_heartbeat_reports_a_lost_tail_and_is_no_event() -> None:
     batch = read(one(0, 0, 2), one(3, 10, 0))
     assert seqs(batch) == [0, 1]
     assert rows(batch) == [(1, 8)]
 
 
-def test_a_repeated_heartbeat_tells_nothing_new() -> None:
+def test_a_repeated_heartbeat_reports_nothing_new() -> None:
     beat = one(3, 10, 0, groups=3)
     batch = read(one(0, 0, 2, groups=3), beat, beat)
     assert rows(batch) == [(1, 8)]
     assert batch.counts["copies"] == 1
 
 
-def test_the_largest_numbers_are_fine() -> None:
+def test_the_largest_numbers_are_accepted() -> None:
     batch = read(one(U64_MAX - 2, U64_MAX - 4, 2), one(U64_MAX - 1, U64_MAX - 1, 1))
     assert seqs(batch) == [U64_MAX - 4, U64_MAX - 3, U64_MAX - 1]
     assert rows(batch) == [(1, 1)]
@@ -121,7 +121,7 @@ def test_a_jump_over_all_numbers_is_one_gap() -> None:
 
 
 def chained(dgram: int, first: int, *counts: int, groups: int = 1, instance: int = 1) -> bytes:
-    """One datagram with a batch of another type for each count."""
+    """One datagram with one batch of a different type per count."""
     parts = []
     for kind, count in enumerate(counts):
         parts.append(one(dgram, first, count, type=kind, groups=groups, instance=instance))
@@ -158,7 +158,7 @@ def test_a_chain_may_name_several_streams() -> None:
     assert rows(batch) == [(2, 3)]
 
 
-# What contradicts its own stream
+# Datagrams that contradict their own stream
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_chain_may_name_several_streams() -> None:
     [one(1, 2, 1), one(1, 0, 9), one(5, 3, 1), chain(one(1, 3, 1), one(1, 5, 1))],
     ids=["first_seq goes back", "overlaps", "goes back behind a gap", "first batch of a chain"],
 )
-def test_events_that_were_delivered_before_are_malformed(stray: bytes) -> None:
+def test_events_delivered_before_are_malformed(stray: bytes) -> None:
     batch = read(one(0, 0, 4), stray, one(9, 4, 2))
     got = seqs(batch)
     assert len(set(got)) == len(got)
@@ -175,7 +175,7 @@ def test_events_that_were_delivered_before_are_malformed(stray: bytes) -> None:
     assert len(got) + batch.loss.events + min(got) == max(got) + 1
 
 
-def test_the_rest_of_a_chain_that_goes_back_is_malformed() -> None:
+def test_the_rest_of_a_chain_with_decreasing_numbers_is_malformed() -> None:
     batch = read(chain(one(0, 0, 4), one(0, 2, 4), one(0, 4, 1)))
     assert seqs(batch) == [0, 1, 2, 3, 4]
     assert batch.counts["malformed"] == 1
@@ -184,7 +184,7 @@ def test_the_rest_of_a_chain_that_goes_back_is_malformed() -> None:
 # Many streams
 
 
-def test_streams_are_told_apart_by_instance_and_by_groups() -> None:
+def test_streams_are_identified_by_instance_and_groups() -> None:
     batch = read(
         one(0, 0),
         one(0, 0, instance=2),
@@ -198,9 +198,9 @@ def test_streams_are_told_apart_by_instance_and_by_groups() -> None:
 
 
 @pytest.mark.parametrize("streams", [31, 32, 33, 1000, 5000, 16384])
-def test_interleaved_streams_keep_books_of_their_own(streams: int) -> None:
+def test_interleaved_streams_are_counted_separately(streams: int) -> None:
     first = [one(0, 0, instance=i) for i in range(streams)]
-    # Of every third one, a datagram with 1 to 5 events is missing.
+    # Every third stream lacks a datagram with 1 to 5 events.
     skipped = [i % 5 + 1 if i % 3 == 0 else 0 for i in range(streams)]
     second = [one(2, 1 + skipped[i], instance=i) for i in range(streams)]
     batch = read(*first, *second, *first)
@@ -209,29 +209,29 @@ def test_interleaved_streams_keep_books_of_their_own(streams: int) -> None:
     assert batch.counts["copies"] == streams
 
 
-def test_beyond_16384_streams_those_silent_longest_begin_anew() -> None:
+def test_beyond_16384_streams_the_longest_silent_ones_start_over() -> None:
     first = [one(0, 0, instance=i) for i in range(16385)]
     batch = read(*first, *(one(2, 5, instance=i) for i in reversed(range(16385))))
     assert len(batch) == 2 * 16385
-    # The older half was forgotten: its second datagrams are baselines, and tell of no loss.
+    # The older half was evicted: its second datagrams are baselines and report no loss.
     assert rows(batch) == [(i, 4) for i in reversed(range(8193, 16385))]
 
 
-def test_far_more_streams_than_that_are_all_delivered() -> None:
+def test_events_of_far_more_streams_are_all_delivered() -> None:
     batch = read(*(one(0, i, instance=i * 2**40 + 7) for i in range(50_000)))
     assert seqs(batch) == list(range(50_000))
     assert batch.counts == {"malformed": 0, "foreign": 0, "copies": 0}
     assert not batch.loss
 
 
-def test_many_streams_of_one_datagram_do_not_end_eviction() -> None:
+def test_many_streams_of_one_datagram_do_not_stop_eviction() -> None:
     datagram = chain(*(one(0, 0, instance=i) for i in range(40_000)))
     assert len(read(datagram, one(1, 1, instance=39_999))) == 40_001
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[list[bytes], dict[int, list[int]], Counter[int]]:
-    """What came of some streams: datagrams; the events to deliver; the events lost, a stream."""
+    """A history of some streams: datagrams, the events to deliver, the events lost per stream."""
     queue: list[list[tuple[bytes, list[int], int]]] = []
     for instance in range(1, draw(st.integers(1, 4)) + 1):
         dgram, seq = draw(st.integers(0, 3)), draw(st.integers(0, 3))
@@ -267,7 +267,7 @@ def histories(draw: st.DrawFn) -> tuple[list[bytes], dict[int, list[int]], Count
 
 
 @given(histories())
-def test_delivered_and_lost_are_what_came_and_what_did_not(
+def test_delivered_and_lost_match_the_history(
     history: tuple[list[bytes], dict[int, list[int]], Counter[int]],
 ) -> None:
     datagrams, delivered, lost = history

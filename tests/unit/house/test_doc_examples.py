@@ -1,7 +1,7 @@
-"""Every Python example of the documents runs, in namespaces of its own where links come and go.
+"""Every Python example of the documents runs, in private namespaces where links come and go.
 
-The examples of one document run in order and share a folder, so that one may read the file of an earlier one.
-Documents run at the same time.
+The examples of one document run in order and share a folder, so that one may read an earlier one's file.
+Documents run in parallel.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ from tests.support.documents import DOCUMENTS, ROOT, Block, blocks
 
 EXAMPLES = [block for document in DOCUMENTS for block in blocks(document, "python")]
 SECONDS = 30
-AT_ONCE = 4  # documents; an example mostly waits
+AT_ONCE = 4  # documents at the same time; examples mostly wait
 
-# A device that comes and goes makes events of route and uevent; where there is no veth, lo going up and down
-# makes at least those of route. Names of namespaces lie in /run.
+# A device that is added and removed causes events of route and uevent; without veth, lo going up and down
+# causes at least events of route. Names of namespaces are in /run.
 CHURN = """
 mount -t tmpfs nlbus /run && ip netns add blue && ip netns add green && ip netns set blue auto || exit
 while :; do
@@ -37,7 +37,7 @@ exec "$@"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an example ended: its exit code, None after SECONDS; what it printed."""
+    """The end of an example: its exit code, None after SECONDS; its output."""
 
     code: int | None
     printed: str
@@ -46,7 +46,7 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def private() -> list[str]:
-    """The command that gives what follows a network and a mount namespace of its own."""
+    """A command prefix that runs the rest in a private network and mount namespace."""
     if not (shutil.which("ip") and shutil.which("unshare")):
         pytest.skip("needs ip (iproute2) and unshare (util-linux), to make events in private")
     for command in (["unshare", "-nm"], ["unshare", "-Urnm"]):
@@ -59,7 +59,7 @@ def private() -> list[str]:
 def outcomes(
     private: list[str], request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[Path, Future[list[Outcome]]]]:
-    """The outcomes of the examples of each document that is tested now."""
+    """The outcomes of the examples of each document under test."""
     wanted = {
         item.callspec.params["number"] for item in request.session.items if "outcomes" in item.fixturenames
     }
@@ -76,7 +76,7 @@ def run_all(document: Path, private: list[str], folder: Path) -> list[Outcome]:
 
 
 def run(block: Block, private: list[str], folder: Path) -> Outcome:
-    """A block that defines tests runs under pytest."""
+    """Run the block; a block that defines tests runs under pytest."""
     example = folder / f"test_line_{block.line}.py"
     example.write_text(block.code)
     how = ["-m", "pytest", "-q", "-p", "no:cacheprovider"] if "\ndef test_" in block.code else []

@@ -1,4 +1,4 @@
-"""What the documents say can be typed and opened: commands, options, make targets, paths, links, anchors."""
+"""Commands, options, make targets, paths, links and anchors in the documents exist."""
 
 import re
 import shlex
@@ -20,7 +20,7 @@ FOLDERS = "bench|docs|examples|kmod|nlbus|systemd|tests"
 INLINE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^]\[]*\]\(([^)\s]+)\)")
 SUBSTITUTED = re.compile(r"\$\((nlbus [^)]*)\)")
-ARGUMENTS = re.compile(r"[\w./-]+\.(?:json|md)")  # files that a command wants to exist
+ARGUMENTS = re.compile(r"[\w./-]+\.(?:json|md)")  # files that a command requires to exist
 
 documents = pytest.mark.parametrize(
     "document", DOCUMENTS, ids=[str(document.relative_to(ROOT)) for document in DOCUMENTS]
@@ -28,14 +28,14 @@ documents = pytest.mark.parametrize(
 
 
 def shell_lines(document: Path) -> Iterator[tuple[str, str]]:
-    """(where it stands, a line) of the shell blocks."""
+    """(position, line) of the shell blocks."""
     for block in blocks(document, "sh"):
         for number, line in enumerate(block.code.replace("\\\n", "  ").splitlines()):
             yield f"{document.relative_to(ROOT)}:{block.line + number}", line
 
 
 def simple_commands(line: str) -> Iterator[list[str]]:
-    """The words of each command of a line: between pipes, semicolons and the like, without redirections."""
+    """The words of each command in a line: split at pipes, semicolons and the like, without redirections."""
     for inner in SUBSTITUTED.findall(line):
         yield from simple_commands(inner)
     words: list[str] = []
@@ -56,7 +56,7 @@ def simple_commands(line: str) -> Iterator[list[str]]:
 
 
 def command_of(words: list[str]) -> tuple[click.Command, list[str]]:
-    """The subcommand that these words after `nlbus` call, and its arguments."""
+    """The subcommand that these words after `nlbus` name, and its arguments."""
     command: click.Command = commands
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         below = command.get_command(click.Context(command), words[0])
@@ -66,7 +66,7 @@ def command_of(words: list[str]) -> tuple[click.Command, list[str]]:
 
 
 def check_names(parameters: dict[str, object]) -> None:
-    """The source, tables and columns that a command names exist."""
+    """Check that the source, tables and columns in a command exist."""
     name = parameters.get("source")
     if not isinstance(name, str) or ":" in name:
         return
@@ -83,7 +83,7 @@ def check_names(parameters: dict[str, object]) -> None:
 
 
 @documents
-def test_each_line_of_the_shell_can_be_parsed(document: Path) -> None:
+def test_each_shell_line_can_be_parsed(document: Path) -> None:
     code = "\n".join(line for _, line in shell_lines(document))
     done = subprocess.run(["sh", "-n"], input=code, text=True, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -108,7 +108,7 @@ def test_each_command_takes_these_arguments(
 
 
 @documents
-def test_each_command_in_a_sentence_exists_with_its_options(document: Path) -> None:
+def test_each_command_in_prose_exists_with_its_options(document: Path) -> None:
     for code in INLINE.findall(prose(document)):
         if not re.match(r"nlbus [a-z]", code):
             continue
@@ -153,7 +153,7 @@ def test_each_path_exists(document: Path) -> None:
 
 
 @documents
-def test_each_test_that_is_named_exists(document: Path) -> None:
+def test_each_named_test_exists(document: Path) -> None:
     for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", document.read_text()):
         assert re.search(rf"^(?:async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE), (
             f"{path}::{name}"
@@ -168,13 +168,13 @@ def test_each_extra_exists(document: Path) -> None:
 
 
 def anchors(document: Path) -> set[str]:
-    """Of its headings, as hosts of Markdown make them."""
+    """The anchors of its headings, as Markdown hosts build them."""
     headings = re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @documents
-def test_each_link_leads_somewhere(document: Path) -> None:
+def test_each_link_has_a_target(document: Path) -> None:
     for target in LINK.findall(prose(document)):
         if "://" in target:
             continue
@@ -190,7 +190,7 @@ def test_each_page_is_in_the_index() -> None:
     assert set(re.findall(r"\(([\w-]+\.md)\)", index.read_text())) == pages
 
 
-def test_the_readme_is_short_and_says_what_it_must() -> None:
+def test_the_readme_is_short_and_complete() -> None:
     readme = (ROOT / "README.md").read_text()
     assert len(readme.splitlines()) <= 160
     assert "make demo" in readme

@@ -1,4 +1,4 @@
-"""The tree of errors: what a caller may catch, what an error carries."""
+"""The tree of errors: how a caller catches them, and what they carry."""
 
 import errno
 import pickle
@@ -23,7 +23,7 @@ from nlbus.errors import KernelError, LossError, NlbusError, PermissionDenied, k
         ("MissingExtra", ImportError),
     ],
 )
-def test_each_leaf_is_caught_as_the_builtin_and_as_the_root(name: str, builtin: type[Exception]) -> None:
+def test_each_leaf_is_a_builtin_and_an_nlbuserror(name: str, builtin: type[Exception]) -> None:
     leaf = getattr(errors, name)
     assert issubclass(leaf, builtin)
     assert leaf.__mro__[1] is NlbusError
@@ -38,14 +38,14 @@ def test_a_missing_privilege_is_permission_denied_and_carries_errno(number: int)
     assert str(error).endswith("; run as root")
 
 
-def test_another_errno_is_a_kernel_error_with_the_kernels_own_words() -> None:
+def test_another_errno_is_a_kernel_error_with_the_kernels_message() -> None:
     error = kernel_error(errno.EINVAL, "dumping link of route", extack="Invalid header", offset=16)
     assert type(error) is KernelError
     assert (error.errno, error.extack, error.offset) == (errno.EINVAL, "Invalid header", 16)
     assert str(error) == "[Errno 22] dumping link of route: Invalid argument (Invalid header)"
 
 
-def test_a_kernel_error_is_never_turned_into_another_builtin() -> None:
+def test_a_kernel_error_never_becomes_another_builtin() -> None:
     error = kernel_error(errno.ENOENT, "opening protocol 16")
     assert isinstance(error, KernelError)
     assert not isinstance(error, FileNotFoundError)
@@ -65,7 +65,7 @@ def test_a_loss_error_carries_the_loss() -> None:
         LossError("lost", 3),
     ],
 )
-def test_errors_cross_process_boundaries_whole(error: NlbusError) -> None:
+def test_errors_can_be_pickled(error: NlbusError) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
     assert str(again) == str(error)

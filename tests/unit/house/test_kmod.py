@@ -25,12 +25,12 @@ def test_dkms_builds_this_version_and_all_modules() -> None:
     assert built == set(modules[1].split())
 
 
-def test_versions_of_the_kernel_are_compared_in_one_file_alone() -> None:
+def test_only_one_file_compares_kernel_versions() -> None:
     sources = [path for path in KMOD.rglob("*.[ch]") if "LINUX_VERSION_CODE" in path.read_text()]
     assert sources == [KMOD / "compat.h"]
 
 
-def test_each_source_is_built() -> None:
+def test_every_source_is_built() -> None:
     lines = re.findall(r"^nlbus\w*-y := \$\(addprefix (\w+)/,(.*)\)$", (KMOD / "Kbuild").read_text(), re.M)
     objects = {f"{folder}/{name}" for folder, names in lines for name in names.split()}
     assert {f"{path.parent.name}/{path.stem}.o" for path in KMOD.glob("[ngp]*/*.c")} == objects
@@ -78,7 +78,7 @@ def versions(source: Path) -> list[str]:
     return sorted(path.name.removeprefix("nlbus-") for path in (source / "src").glob("*"))
 
 
-def test_dkms_gets_each_source_and_a_version_of_its_own_when_one_has_changed(source: Path) -> None:
+def test_dkms_gets_every_source_and_a_new_version_when_one_changed(source: Path) -> None:
     calls, _ = install(source)
     [first] = versions(source)
     assert [call for call in calls if "echo" not in call][-1] == f"dkms install --force nlbus/{first}"

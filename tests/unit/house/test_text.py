@@ -1,4 +1,4 @@
-"""What reaches a terminal or a log: nothing of it moves a cursor, and no two values look alike."""
+"""Text for terminals and logs: no control characters, and different values look different."""
 
 import re
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nlbus._text import escape, escape_value
 
-# Whatever fits a str, lone surrogates too, and often what the escapes themselves are made of.
+# Any str, lone surrogates included, often built from the escapes' own characters.
 ANY = st.text(st.characters() | st.sampled_from("\\\\xnu1bU0\x1b\n\r\t\x7f\x9b\u2028\u202e\u2066\udc80'"))
 
 
@@ -17,18 +17,18 @@ ANY = st.text(st.characters() | st.sampled_from("\\\\xnu1bU0\x1b\n\r\t\x7f\x9b\u
     ["\x1b[2J", "\n", "\r", "\0", "\x07", "\x7f", "\x9b2J", "\x85", "\u2028", "\u2029", "\ud800", "\udcff"]
     + [chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C)],
 )
-def test_an_attack_is_written_out(attack: str) -> None:
+def test_control_sequences_are_escaped(attack: str) -> None:
     for function in (escape, escape_value):
         assert function(f"eth{attack}0").isprintable()
         assert attack not in function(attack)
 
 
-def test_ordinary_text_stays_as_it_is() -> None:
+def test_ordinary_text_is_unchanged() -> None:
     for text in ("eth0", "Ünïcode 中文 🙂", r"foo\x20bar", r"C:\dir", "a b"):
         assert escape(text) == escape_value(text) == text
 
 
-def test_what_is_kept() -> None:
+def test_kept_characters_are_not_escaped() -> None:
     assert escape("a\n\tb\x1b", keep="\n\t") == "a\n\tb\\x1b"
 
 

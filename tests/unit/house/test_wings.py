@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 
-# The way of the data, one line per step; "nlbus" are the public names of nlbus/__init__.py.
+# The way of the data, one line per step; "nlbus" is nlbus/__init__.py with the public names.
 WINGS = """
     errors _typing _text
     _abi
@@ -43,7 +43,7 @@ WINGS = """
 """
 ORDER = {wing: step for step, line in enumerate(WINGS.split("\n")) for wing in line.split()}
 SHARED_BY_SOURCES = frozenset({"nlbus.sources.source", "nlbus.sources.existing", "nlbus.sources.probe"})
-MOST_MODULES = 17  # side by side in a folder, its __init__ aside: a reader takes them in at a glance
+MOST_MODULES = 17  # per folder, without its __init__: few enough to read at a glance
 
 CYTHON = re.compile(
     r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+c?import[ \t]+(\([^)]*\)|[^#\n]*)|c?import[ \t]+([^#\n]+))",
@@ -53,7 +53,7 @@ COMMENT_OR_TEXT = re.compile(r'"""[\s\S]*?"""|#[^\n]*')
 
 
 def step(module: str) -> int:
-    """The place of a module's wing on the way of the data. KeyError for a module of no wing."""
+    """The position of a module's wing on the way of the data. KeyError for a module outside all wings."""
     parts = module.split(".")[1:] or ["nlbus"]
     return ORDER.get(".".join(parts[:2]), ORDER.get(parts[0], -1))
 
@@ -89,7 +89,7 @@ def resolve(module: str, package: str) -> str:
 
 
 def imports(root: Path) -> dict[str, dict[str, str]]:
-    """Of each module under root/nlbus the modules of nlbus that it imports, and the file that does."""
+    """For each module under root/nlbus: the nlbus modules that it imports, and the importing file."""
     paths = sorted(path for kind in ("py", "pyi", "pyx", "pxd") for path in root.glob(f"nlbus/**/*.{kind}"))
     modules = {name_of(path, root) for path in paths}
     found: dict[str, dict[str, str]] = {module: {} for module in modules}
@@ -104,7 +104,7 @@ def imports(root: Path) -> dict[str, dict[str, str]]:
 
 
 def violations(root: Path) -> list[str]:
-    """The imports under root/nlbus that are not allowed, as "importer: imported"."""
+    """The forbidden imports under root/nlbus, as "importer: imported"."""
     found = imports(root)
     wrong = [f"{module}: of no wing" for module in sorted(found) if step(module) < 0]
     for here, imported in sorted(found.items()):
@@ -121,12 +121,12 @@ def allowed(here: str, imported: str) -> bool:
 
 
 def source_of(module: str) -> list[str]:
-    """["nlbus", "sources", "route"], of the file or package itself and of all within it."""
+    """["nlbus", "sources", "route"] for a source's file or package and every module within."""
     return module.split(".")[:3]
 
 
 def circles(found: dict[str, dict[str, str]]) -> list[list[str]]:
-    """The groups of modules that import each other, directly or through others."""
+    """Groups of modules that import each other, directly or indirectly."""
     reached: dict[str, set[str]] = {}
     for module in found:
         seen, waiting = set[str](), [module]
@@ -147,7 +147,7 @@ def test_nlbus_keeps_the_order_of_its_wings() -> None:
     assert violations(ROOT) == []
 
 
-def test_no_folder_is_a_corridor() -> None:
+def test_no_folder_has_too_many_modules() -> None:
     for folder in {path.parent for path in ROOT.glob("nlbus/**/*.py*")}:
         modules = {
             path.name.split(".")[0] for kind in ("py", "pyx", "pxd") for path in folder.glob(f"*.{kind}")
@@ -155,7 +155,7 @@ def test_no_folder_is_a_corridor() -> None:
         assert len(modules - {"__init__"}) <= MOST_MODULES, folder
 
 
-def test_there_is_something_to_check() -> None:
+def test_known_imports_are_found() -> None:
     seen = {(here, module) for here, imported in imports(ROOT).items() for module in imported}
     assert {
         ("nlbus._core.receive.walk", "nlbus._abi.nlbus"),  # cimport
@@ -250,12 +250,12 @@ def test_a_circle_is_found(line: str, tmp_path: Path) -> None:
     assert violations(tree(tmp_path, files)) == ["circle: nlbus.table.chunks -> nlbus.table.query"]
 
 
-def test_a_module_of_no_wing_is_found(tmp_path: Path) -> None:
+def test_a_module_outside_all_wings_is_found(tmp_path: Path) -> None:
     assert violations(tree(tmp_path, GOOD | {"attic.py": ""})) == ["nlbus.attic: of no wing"]
 
 
 def foreign_private_names(path: Path) -> list[str]:
-    """Private attributes that a module reads of objects whose class stands elsewhere."""
+    """Private attributes that a module reads from objects of classes defined elsewhere."""
     nodes = list(ast.walk(ast.parse(path.read_text())))
     own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     private = [node for node in nodes if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr)]
@@ -268,5 +268,5 @@ def foreign_private_names(path: Path) -> list[str]:
 NAMEDTUPLE = {"_asdict", "_fields", "_replace"}
 
 
-def test_nobody_reads_the_private_names_of_another_class() -> None:
+def test_no_module_reads_private_names_of_another_class() -> None:
     assert [name for path in ROOT.glob("nlbus/**/*.py") for name in foreign_private_names(path)] == []

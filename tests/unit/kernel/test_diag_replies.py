@@ -1,4 +1,4 @@
-"""What the kernel answers about netlink sockets: parsed whole, or refused."""
+"""The kernel's replies about netlink sockets: parsed completely or refused."""
 
 import os
 import socket
@@ -56,7 +56,7 @@ def test_a_socket_without_groups_has_none() -> None:
 
 
 @pytest.mark.parametrize("length", range(len(body(groups=bits(1)))))
-def test_a_reply_that_is_cut_is_refused_or_whole(length: int) -> None:
+def test_a_truncated_reply_is_refused_or_complete(length: int) -> None:
     whole = body(groups=bits(1))
     one = diag.parse(whole[:length])
     assert one is None or one == diag.parse(whole)
@@ -74,7 +74,7 @@ def test_a_reply_that_is_cut_is_refused_or_whole(length: int) -> None:
     ],
     ids=["nothing", "another family", "short figures", "short flags", "attribute of no length", "too long"],
 )
-def test_what_makes_no_sense_is_refused(wrong: bytes) -> None:
+def test_invalid_replies_are_refused(wrong: bytes) -> None:
     assert diag.parse(wrong) is None
 
 
@@ -85,13 +85,13 @@ def test_any_bytes_are_parsed_or_refused(data: bytes) -> None:
     diag.parse(body(groups=data))
 
 
-# A peer in the kernel's place
+# A peer in place of the kernel
 
 Reply = Callable[[int], list[bytes]]
 
 
 class Peer:
-    """A netlink socket that this function answers, given the sequence number of a request."""
+    """A netlink socket answered by this function, which gets the request's sequence number."""
 
     reply: Reply
 
@@ -124,7 +124,7 @@ class Peer:
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Reply], None]:
-    """Let these be the answers to what is asked."""
+    """Use this function's replies as the kernel's."""
     fake = SimpleNamespace(**vars(socket) | {"socket": Peer})
     monkeypatch.setattr(request, "socket", fake)
     return lambda reply: monkeypatch.setattr(Peer, "reply", staticmethod(reply), raising=False)
@@ -138,7 +138,7 @@ def done(seq: int) -> bytes:
     return message(MessageType.DONE, struct.pack("=i", 0), seq)
 
 
-def test_each_socket_is_told_once_and_the_one_that_asks_not_at_all(answers: Callable[[Reply], None]) -> None:
+def test_each_socket_is_listed_once_without_the_requesting_one(answers: Callable[[Reply], None]) -> None:
     answers(
         lambda seq: [
             message(20, body(), seq) + message(20, body(portid=4711, protocol=4), seq),
@@ -149,7 +149,7 @@ def test_each_socket_is_told_once_and_the_one_that_asks_not_at_all(answers: Call
     assert [(one.protocol, one.portid) for one in found] == [(0, 77), (2, 4711)]
 
 
-def test_cut_and_foreign_answers_are_counted(answers: Callable[[Reply], None]) -> None:
+def test_truncated_and_foreign_replies_are_counted(answers: Callable[[Reply], None]) -> None:
     answers(
         lambda seq: [
             message(20, body()[:40], seq) + message(99, body(), seq) + message(20, body(portid=1), seq - 1),
@@ -173,7 +173,7 @@ def test_cut_and_foreign_answers_are_counted(answers: Callable[[Reply], None]) -
     ],
     ids=["silence", "no end", "lengths of 0", "ENOENT", "interrupted for ever"],
 )
-def test_where_diag_fails_proc_is_read_and_that_is_said(
+def test_if_diag_fails_proc_is_read_and_a_warning_says_so(
     answers: Callable[[Reply], None], reply: Reply
 ) -> None:
     answers(reply)
@@ -184,7 +184,7 @@ def test_where_diag_fails_proc_is_read_and_that_is_said(
     assert all(one.buffer_size is one.flags is None for one in found.sockets)
 
 
-def test_without_either_it_is_an_error(
+def test_without_diag_and_proc_it_is_an_error(
     answers: Callable[[Reply], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers(lambda _: [])
@@ -196,7 +196,7 @@ def test_without_either_it_is_an_error(
 # /proc
 
 
-def test_owners_are_all_that_hold_a_socket() -> None:
+def test_owners_are_all_processes_that_hold_a_socket() -> None:
     with socket.socket() as one:
         inode = os.fstat(one.fileno()).st_ino
         found, _ = owners({inode})

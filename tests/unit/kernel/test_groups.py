@@ -1,4 +1,4 @@
-"""Groups: a set of numbers from 1 that does not change."""
+"""Groups: an immutable set of numbers from 1."""
 
 import copy
 import pickle
@@ -16,7 +16,7 @@ masks = st.integers(0, 0xFFFF_FFFF)
 
 
 @given(masks)
-def test_a_mask_and_its_groups_are_the_same_thing(mask: int) -> None:
+def test_masks_and_groups_convert_into_each_other(mask: int) -> None:
     groups = Groups.from_mask(mask)
     assert groups.mask == mask
     assert list(groups) == [g for g in range(1, 33) if mask >> (g - 1) & 1]
@@ -32,7 +32,7 @@ def test_set_algebra_gives_groups(one: int, other: int) -> None:
     assert (a <= b) == (one & other == one)
 
 
-def test_algebra_with_plain_sets_gives_groups_from_either_side() -> None:
+def test_algebra_with_plain_sets_gives_groups_on_either_side() -> None:
     assert type({2} | Groups(1)) is Groups
     assert {2} | Groups(1) == Groups(1, 2)
     assert Groups(1, 2) - {2} == Groups(1)
@@ -69,7 +69,7 @@ def test_iteration_is_in_ascending_order_and_repr_reads_back() -> None:
         lambda: range(3, 4),
     ],
 )
-def test_of_takes_a_number_or_any_iterable_of_them(make: Any) -> None:
+def test_of_accepts_a_number_or_any_iterable_of_numbers(make: Any) -> None:
     groups = Groups.of(make())
     assert groups == Groups(3)
     assert all(type(group) is int for group in groups)
@@ -101,13 +101,13 @@ def test_of_groups_is_the_same_object() -> None:
     ],
     ids=repr,
 )
-def test_what_is_no_group_number_is_refused_and_told_that_groups_start_at_1(value: Any) -> None:
+def test_the_error_for_an_invalid_group_number_says_that_groups_start_at_1(value: Any) -> None:
     with pytest.raises(SchemaError, match="numbered from 1"):
         Groups.of(value)
 
 
 @pytest.mark.parametrize("mask", [-1, 2**32, True, 1.0, "1"])
-def test_what_is_no_32_bit_mask_is_refused(mask: Any) -> None:
+def test_an_invalid_32_bit_mask_is_refused(mask: Any) -> None:
     with pytest.raises(SchemaError, match="mask"):
         Groups.from_mask(mask)
 
@@ -124,7 +124,7 @@ def test_the_empty_set_is_a_value() -> None:
     assert Groups.of([]) == Groups() == Groups.from_mask(0)
 
 
-def test_groups_do_not_change() -> None:
+def test_groups_are_immutable() -> None:
     groups = Groups(1)
     with pytest.raises(AttributeError):
         groups._ordered = (2,)

@@ -1,4 +1,4 @@
-"""Programs for events: how they are run, and how they end."""
+"""Programs run for events: their start and their end."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ def rule_for(command: Command, source: str = "uevent") -> Rule:
 
 @pytest.fixture
 def ending() -> Iterator[tuple[int, int]]:
-    """The pipe that tells a command to end: (reader, writer)."""
+    """The pipe that ends a command: (reader, writer)."""
     reader, writer = os.pipe()
     yield reader, writer
     os.close(reader)
@@ -48,10 +48,10 @@ def test_a_program_finds_the_event_in_its_environment(tmp_path: Path, ending: tu
     assert found["PATH"] == os.environ["PATH"]
 
 
-# -- how it ends --------------------------------------------------------------------------------------
+# -- the end of a program --------------------------------------------------------------------------
 
 
-def test_an_exit_code_is_told(ending: tuple[int, int]) -> None:
+def test_an_exit_code_is_reported(ending: tuple[int, int]) -> None:
     handle(Command("true"), {}, ending[0])
     with pytest.raises(HandlerError, match=r"^exit code 3$"):
         handle(Command("exit 3", shell=True), {}, ending[0])
@@ -68,7 +68,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_a_program_that_hangs_ends_after_its_timeout_with_all_it_started(
+def test_a_hanging_program_is_killed_with_its_children_after_its_timeout(
     tmp_path: Path, ending: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "GRACE", 0.3)
@@ -79,7 +79,7 @@ def test_a_program_that_hangs_ends_after_its_timeout_with_all_it_started(
         handle(Command(script, shell=True, timeout=0.5), {}, ending[0])
     assert failed.value.timeout
     assert 0.5 < time.monotonic() - began < 5
-    # SIGKILL went to the whole group, and the shell was waited for; its child dies when it gets a core.
+    # SIGKILL went to the whole group, and the shell was reaped; its child dies once it is scheduled.
     orphan = int(out.read_text())
     while alive(orphan) and time.monotonic() - began < 10:
         time.sleep(0.01)
@@ -88,7 +88,7 @@ def test_a_program_that_hangs_ends_after_its_timeout_with_all_it_started(
         os.waitpid(-1, os.WNOHANG)  # no zombie is left
 
 
-def test_a_program_that_nobody_can_watch_does_not_go_on(
+def test_a_program_that_cannot_be_watched_is_killed(
     ending: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none_left(pid: int) -> int:
@@ -99,7 +99,7 @@ def test_a_program_that_nobody_can_watch_does_not_go_on(
         handle(Command("sleep 600"), {}, ending[0])
 
 
-def test_a_polite_program_ends_at_once_when_we_end(ending: tuple[int, int]) -> None:
+def test_a_program_that_handles_sigterm_ends_at_once_with_us(ending: tuple[int, int]) -> None:
     os.write(ending[1], b"\0")
     began = time.monotonic()
     with pytest.raises(HandlerError, match=r"^ended with us: ended by SIGTERM$") as failed:
@@ -108,12 +108,12 @@ def test_a_polite_program_ends_at_once_when_we_end(ending: tuple[int, int]) -> N
     assert time.monotonic() - began < 1.5
 
 
-def test_it_hears_no_signal_of_our_terminal_and_has_an_empty_stdin(ending: tuple[int, int]) -> None:
+def test_a_program_gets_no_terminal_signals_and_an_empty_stdin(ending: tuple[int, int]) -> None:
     code = "import os, sys; sys.exit(os.getsid(0) != os.getpid() or sys.stdin.read() != '')"
     handle(Command([sys.executable, "-c", code]), {}, ending[0])
 
 
-def test_it_inherits_no_descriptor_and_no_blocked_signal(ending: tuple[int, int]) -> None:
+def test_a_program_inherits_no_descriptor_and_no_blocked_signal(ending: tuple[int, int]) -> None:
     code = (
         "import os, signal, sys\n"
         "fds = {int(fd) for fd in os.listdir('/proc/self/fd')}\n"
@@ -127,7 +127,7 @@ def test_it_inherits_no_descriptor_and_no_blocked_signal(ending: tuple[int, int]
         os.close(inherited)
 
 
-def test_it_runs_in_its_folder(tmp_path: Path, ending: tuple[int, int]) -> None:
+def test_a_program_runs_in_its_folder(tmp_path: Path, ending: tuple[int, int]) -> None:
     script = tmp_path / "here.sh"
     script.write_text("#!/bin/sh\n[ $(pwd) = $(dirname $(readlink -f $0)) ]\n")
     script.chmod(0o755)
@@ -149,11 +149,11 @@ def test_it_runs_in_its_folder(tmp_path: Path, ending: tuple[int, int]) -> None:
     ("words", "more"),
     [("", {}), ("'open", {}), ([], {}), ("true", {"timeout": 0}), (["true"], {"shell": True}), (["a\0"], {})],
 )
-def test_what_is_no_command_says_so(words: object, more: dict[str, object]) -> None:
+def test_an_invalid_command_is_refused(words: object, more: dict[str, object]) -> None:
     with pytest.raises(SchemaError):
         Command(words, **more)  # type: ignore[arg-type]
 
 
-def test_words_are_split_as_a_shell_would_and_nothing_is_expanded() -> None:
+def test_words_are_split_like_a_shell_without_expansion() -> None:
     assert Command("a 'b c' $HOME *").words == ["a", "b c", "$HOME", "*"]
     assert str(Command(["a", "b c"])) == "a 'b c'"

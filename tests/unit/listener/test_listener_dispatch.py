@@ -1,4 +1,4 @@
-"""Who handles what, when: threads, order, room, quiet."""
+"""Dispatching: threads, ordering, queue limits, debouncing."""
 
 import logging
 import sys
@@ -42,7 +42,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def test_what_has_one_key_is_handled_in_order_and_the_rest_at_once(
+def test_events_with_one_key_are_handled_in_order_and_others_in_parallel(
     dispatchers: Callable[..., Dispatcher],
 ) -> None:
     seen: list[tuple[int, int]] = []
@@ -68,7 +68,7 @@ def test_what_has_one_key_is_handled_in_order_and_the_rest_at_once(
     assert 1 < most <= 4
 
 
-def test_there_is_room_for_so_many_and_no_more(dispatchers: Callable[..., Dispatcher]) -> None:
+def test_the_queue_holds_exactly_its_limit(dispatchers: Callable[..., Dispatcher]) -> None:
     gate = threading.Event()
     dispatcher, one = dispatchers(workers=1, room=3), rule(lambda _: gate.wait(10) and None)
     assert dispatcher.submit(Job(one, {}, 0))
@@ -79,7 +79,7 @@ def test_there_is_room_for_so_many_and_no_more(dispatchers: Callable[..., Dispat
     assert one.counts["handled"] == 4
 
 
-def test_one_that_raises_is_logged_and_counted(
+def test_a_function_that_raises_is_logged_and_counted(
     dispatchers: Callable[..., Dispatcher], caplog: pytest.LogCaptureFixture
 ) -> None:
     dispatcher = dispatchers()
@@ -95,7 +95,7 @@ def test_one_that_raises_is_logged_and_counted(
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("coroutine", [False, True])
-def test_one_that_exits_ends_neither_its_worker_nor_the_others(
+def test_a_function_that_exits_ends_neither_its_worker_nor_the_others(
     kind: type[BaseException], coroutine: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     loop = Loop()
@@ -120,7 +120,7 @@ def test_one_that_exits_ends_neither_its_worker_nor_the_others(
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("nlbus-")]
 
 
-def test_ctrl_c_passes_in_the_main_thread() -> None:
+def test_ctrl_c_propagates_in_the_main_thread() -> None:
     def work(event: Event) -> None:
         raise KeyboardInterrupt
 
@@ -128,7 +128,7 @@ def test_ctrl_c_passes_in_the_main_thread() -> None:
         handle(Job(rule(work), {}, 0), -1)
 
 
-def test_a_task_that_exits_when_it_is_cancelled_does_not_keep_the_loop() -> None:
+def test_a_task_that_exits_when_cancelled_does_not_keep_the_loop() -> None:
     loop, began = Loop(), threading.Event()
 
     async def work(event: Event) -> None:
@@ -151,7 +151,7 @@ def test_a_task_that_exits_when_it_is_cancelled_does_not_keep_the_loop() -> None
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("nlbus-")]
 
 
-def test_the_end_forgets_what_waits_and_says_how_many() -> None:
+def test_the_end_drops_waiting_events_and_counts_them() -> None:
     gate = threading.Event()
     dispatcher, one = Dispatcher(1, 10, lambda: None), rule(lambda _: gate.wait(10) and None)
     for n in range(5):
@@ -162,7 +162,7 @@ def test_the_end_forgets_what_waits_and_says_how_many() -> None:
     assert one.counts["handled"] == 1
 
 
-def test_one_that_hangs_is_left_behind_and_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_hanging_function_is_abandoned_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     gate = threading.Event()
     dispatcher, one = Dispatcher(1, 10, lambda: None), rule(lambda _: gate.wait(10) and None)
     dispatcher.submit(Job(one, {}, 0))
@@ -173,10 +173,10 @@ def test_one_that_hangs_is_left_behind_and_told(caplog: pytest.LogCaptureFixture
     until(lambda: "nlbus-worker-0" not in [thread.name for thread in threading.enumerate()])
 
 
-# -- quiet --------------------------------------------------------------------------------------------
+# -- debouncing --------------------------------------------------------------------------------------------
 
 
-def test_the_last_one_counts_once_it_is_quiet() -> None:
+def test_the_last_event_is_handled_after_the_quiet_time() -> None:
     debounce, one = Debounce(), rule(lambda _: None, debounce=1.0)
     for n, now in enumerate((0.0, 0.5, 1.2)):
         debounce.add(Job(one, {"n": n}, "a"), now)
@@ -188,14 +188,14 @@ def test_the_last_one_counts_once_it_is_quiet() -> None:
     assert (len(debounce), one.counts["merged"]) == (0, 2)
 
 
-def test_losses_of_those_that_it_stands_for_are_not_forgotten() -> None:
+def test_losses_of_the_events_it_replaces_are_kept() -> None:
     debounce, one = Debounce(), rule(lambda _: None, debounce=1.0)
     for lost in ({"nl_lost": 2}, {}, {"nl_lost": 3}):
         debounce.add(Job(one, dict(lost), "a"), 0)
     assert [job.event for job in debounce.take()] == [{"nl_lost": 5, "nl_count": 3}]
 
 
-def test_what_is_never_quiet_is_told_all_the_same() -> None:
+def test_a_source_that_is_never_quiet_is_handled_too() -> None:
     debounce, one, now = Debounce(), rule(lambda _: None, debounce=1.0), 0.0
     while not list(debounce.take(now)):
         debounce.add(Job(one, {}, "a"), now)
@@ -245,12 +245,14 @@ def test_coroutines_run_in_one_thread_and_are_cancelled_at_the_end() -> None:
         ("os:name", "not a function but str"),
     ],
 )
-def test_an_entry_point_that_is_none_says_why(text: str, words: str) -> None:
+def test_an_invalid_entry_point_is_refused_with_the_reason(text: str, words: str) -> None:
     with pytest.raises(SchemaError, match=words):
         entry_point(text)
 
 
-def test_an_entry_point_whose_module_exits_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_point_whose_module_exits_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "exits_on_import.py").write_text("raise SystemExit(5)\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SchemaError, match=r"^exits_on_import:f: SystemExit: 5$"):

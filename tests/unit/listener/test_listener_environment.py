@@ -1,4 +1,4 @@
-"""What an event may set in the environment of a program, and what it may not."""
+"""The variables that an event may set in a program's environment."""
 
 import os
 
@@ -27,7 +27,7 @@ OBEYED = [
 
 
 @pytest.mark.parametrize("key", OBEYED)
-def test_names_that_programs_obey_are_prefixed(key: str) -> None:
+def test_names_that_affect_programs_are_prefixed(key: str) -> None:
     found = variables(RULE, {key: "/tmp/evil"}, {"PATH": "/bin"})
     assert found.get(key) != "/tmp/evil"
     assert found[f"NLBUS_EVENT_{key}"] == "/tmp/evil"
@@ -44,7 +44,7 @@ NAMES = st.one_of(
 @given(st.dictionaries(NAMES, st.text(max_size=8)), st.dictionaries(NAMES, st.just("ours")))
 @example({"HOME": "/tmp"}, {})
 @example({"ID_MODEL": "theirs", "DEVNAME": "sda"}, {"ID_MODEL": "ours", "DEVNAME": "ours"})
-def test_only_the_sources_own_names_reach_a_program_unprefixed(event: Event, base: dict[str, str]) -> None:
+def test_only_names_of_the_source_reach_a_program_unprefixed(event: Event, base: dict[str, str]) -> None:
     found = variables(RULE, event, base)
     for key in (event.keys() | base.keys()) - RULE.keys:
         if key.startswith("NLBUS_"):
@@ -66,7 +66,7 @@ def test_only_the_sources_own_names_reach_a_program_unprefixed(event: Event, bas
         "DM_NAME",
     ],
 )
-def test_what_the_kernel_and_udev_set_keeps_its_name(key: str) -> None:
+def test_names_set_by_the_kernel_and_udev_are_unchanged(key: str) -> None:
     assert variables(RULE, {key: "x"}, {})[key] == "x"
     assert variables(RULE, {key: "x"}, {key: "ours"})[key] == "ours"
     assert key not in variables(rule_for("route"), {key: "x"}, {})
@@ -79,7 +79,7 @@ def test_fields_of_a_topic_replace_no_variable() -> None:
     assert (found["HOME"], found["NLBUS_EVENT_HOME"], found["px"]) == ("/root", "1", "2")
 
 
-def test_what_is_in_our_environment_is_not_replaced_but_by_what_such_events_have() -> None:
+def test_our_environment_is_replaced_only_by_names_of_the_source() -> None:
     base = {"HOME": "/root", "INTERFACE": "stale", "TOKEN": "x"}
     found = variables(RULE, {"HOME": "/tmp", "INTERFACE": "eth0"}, base)
     assert (found["HOME"], found["NLBUS_EVENT_HOME"]) == ("/root", "/tmp")
@@ -88,7 +88,7 @@ def test_what_is_in_our_environment_is_not_replaced_but_by_what_such_events_have
     assert "NLBUS_LOST" not in variables(RULE, {"ACTION": "add"}, {"NLBUS_LOST": "9"})
 
 
-def test_columns_come_by_their_names_and_lists_as_words() -> None:
+def test_columns_keep_their_names_and_lists_become_words() -> None:
     rule = rule_for("route")
     event: Event = {
         "ifname": "eth0",
@@ -100,7 +100,7 @@ def test_columns_come_by_their_names_and_lists_as_words() -> None:
     assert (found["ifname"], found["mtu"], found["flags"]) == ("eth0", "1500", "up lower_up")
 
 
-def test_what_is_too_large_or_no_name_is_left_out_and_told() -> None:
+def test_values_too_large_and_invalid_names_are_omitted_and_listed() -> None:
     event: Event = {"BIG": "x" * LONGEST_VALUE, "A-B": "1", "": "2", "GOOD": "3"}
     found = variables(RULE, event, {})
     assert found["NLBUS_EVENT_GOOD"] == "3"
@@ -112,7 +112,7 @@ def test_what_is_too_large_or_no_name_is_left_out_and_told() -> None:
 
 
 @given(st.dictionaries(st.text(max_size=10), st.one_of(st.text(max_size=20), st.binary(max_size=20))))
-def test_whatever_an_event_has_is_an_environment(event: Event) -> None:
+def test_any_event_gives_a_valid_environment(event: Event) -> None:
     found = variables(RULE, event, os.environ)
     assert found["PATH"] == os.environ["PATH"]
     for key, value in found.items():

@@ -1,4 +1,4 @@
-"""What rules see of events: dicts, globs, what stays in order."""
+"""Events as rules see them: dicts, globs, ordering."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_an_event_of_a_device_has_its_variables_as_they_are() -> None:
     assert "action" not in event
 
 
-def test_a_variable_cannot_pose_as_our_own() -> None:
+def test_an_events_variable_cannot_replace_one_of_ours() -> None:
     batch = Batch.from_datagrams("uevent", [uevent("add", "/a", nl_origin="forged", nl_lost="7")])
     [(_, event)] = rule("uevent").events(batch)
     assert event["nl_origin"] == "live"
@@ -60,26 +60,26 @@ def test_a_variable_cannot_pose_as_our_own() -> None:
         ({"nl_group": "udev"}, False),
     ],
 )
-def test_all_globs_of_a_match_must_fit(match: dict[str, str], fits: bool) -> None:
+def test_all_globs_of_a_match_must_match(match: dict[str, str], fits: bool) -> None:
     batch = Batch.from_datagrams("uevent", [uevent("add", "/a", SUBSYSTEM="net", INTERFACE="eth0")], group=1)
     assert bool(rule("uevent", match=match).events(batch)) is fits
 
 
-def test_values_match_as_text_and_one_of_a_list_does() -> None:
+def test_values_match_as_text_and_one_of_a_list_is_enough() -> None:
     event: Event = {"mtu": 1500, "flags": ["up", "lower_up"], "carrier": True, "raw": b"\0\1", "name": b"abc"}
     assert Match({"mtu": "15*", "flags": "lower*", "carrier": "true", "raw": "0001", "name": "a?c"})(event)
     assert not Match({"flags": "down"})(event)
     assert as_text(["a", 1]) == "a 1"
 
 
-def test_groups_keep_to_themselves() -> None:
+def test_a_rule_for_groups_sees_only_their_events() -> None:
     kernel, udev = (Batch.from_datagrams("uevent", [uevent("add", "/a")], group=group) for group in (1, 2))
     assert rule("uevent").events(kernel)
     assert not rule("uevent").events(udev)
     assert rule("uevent", groups="udev").events(udev)
 
 
-def test_what_was_there_is_for_rules_that_asked() -> None:
+def test_snapshot_rows_go_only_to_rules_with_snapshot() -> None:
     batch = Batch.from_datagrams("uevent", [uevent("add", "/a")])
     batch.origin_code = 1
     assert not rule("uevent").events(batch)
@@ -87,7 +87,7 @@ def test_what_was_there_is_for_rules_that_asked() -> None:
     assert (event["nl_origin"], event["nl_group"]) == ("snapshot", None)
 
 
-def test_sources_without_tables_have_their_payload() -> None:
+def test_events_of_sources_without_tables_have_the_payload() -> None:
     data = reference.kernel_chain(reference.message(0x20, b"hello"), reference.message(0x21, b"x"))
     batch = Batch.from_datagrams("raw:usersock", [data], group=5)
     found = [event for _, event in rule("raw:usersock", groups=5, match={"payload": "hel*"}).events(batch)]
@@ -96,7 +96,7 @@ def test_sources_without_tables_have_their_payload() -> None:
         rule("raw:usersock", groups=5, where=field("type") == 1)
 
 
-def test_events_of_the_bus_and_of_its_topics() -> None:
+def test_events_of_the_bus_and_its_topics_are_dicts() -> None:
     tick = Topic("tick", [("id", "<u8")], groups=3, type=0x100)
     record = (7).to_bytes(8, "little")
     data = reference.bus_batch(record, record_size=8, groups=4, type=0x100, fingerprint=tick.fingerprint)
@@ -131,12 +131,12 @@ def test_events_of_the_bus_and_of_its_topics() -> None:
         ("bus", {}, "no default groups"),
     ],
 )
-def test_a_rule_that_cannot_be_says_why(source: str, more: dict[str, object], words: str) -> None:
+def test_an_invalid_rule_is_refused_with_the_reason(source: str, more: dict[str, object], words: str) -> None:
     with pytest.raises(SchemaError, match=words):
         rule(source, **more)
 
 
-def test_a_renamed_device_is_the_same_one() -> None:
+def test_a_renamed_device_keeps_its_ordering_key() -> None:
     source = rule("uevent").resolved_source
     added = {"DEVPATH": "/net/a", "IFINDEX": "7"}
     assert ordering_key(source, added) == ordering_key(
@@ -147,7 +147,7 @@ def test_a_renamed_device_is_the_same_one() -> None:
     assert ordering_key(source, {"DEVPATH": "/x"}) != ordering_key(source, {"DEVPATH": "/y"})
 
 
-def test_rows_stay_in_order_by_key_and_processes_by_theirs() -> None:
+def test_rows_are_ordered_by_key_and_processes_by_pid() -> None:
     route, proc = rule("route").resolved_source, rule("proc").resolved_source
     link: Event = {"nl_table": "link", "ifindex": 1, "mtu": 5}
     assert (
@@ -163,7 +163,7 @@ def test_rows_stay_in_order_by_key_and_processes_by_theirs() -> None:
     )
 
 
-def test_rules_take_turns_in_the_order_of_events() -> None:
+def test_rules_run_in_the_order_of_events() -> None:
     batch = Batch.from_datagrams("uevent", [uevent("add", "/a"), uevent("remove", "/a")])
     first, second = rule("uevent", name="first"), rule("uevent", name="second")
     found = [(job.rule.name, job.event["ACTION"]) for job in jobs([first, second], batch)]

@@ -1,4 +1,4 @@
-"""Files of rules: what they mean, and the line of what is wrong."""
+"""Rule files: their meaning, and errors with line numbers."""
 
 import contextlib
 import os
@@ -48,7 +48,7 @@ def load(tmp_path: Path, text: str, **more: bool) -> Rules:
     return load_rules(path, Loop(), **more)
 
 
-def test_a_file_says_what_the_rules_are(tmp_path: Path) -> None:
+def test_a_file_defines_the_rules(tmp_path: Path) -> None:
     (tmp_path / "handlers_of_this_test.py").write_text("def seen(event): ...\n")
     try:
         rules = load(tmp_path, GOOD)
@@ -127,7 +127,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "line", "words"), WRONG)
-def test_what_is_wrong_is_told_with_its_line(text: str, line: int, words: str, tmp_path: Path) -> None:
+def test_errors_name_their_line(text: str, line: int, words: str, tmp_path: Path) -> None:
     with pytest.raises(RulesError) as error:
         load(tmp_path, text)
     assert words in str(error.value)
@@ -136,13 +136,13 @@ def test_what_is_wrong_is_told_with_its_line(text: str, line: int, words: str, t
     assert str(error.value).startswith(where)
 
 
-def test_globs_may_be_numbers_and_names_left_out(tmp_path: Path) -> None:
+def test_globs_may_be_numbers_and_names_are_optional(tmp_path: Path) -> None:
     rule = "[[rule]]\nexec='true'\nsource='route'\ntable='link'\nmatch={mtu=1500}\n"
     first, second = load(tmp_path, rule * 2).rules
     assert (first.match, second.name) == ({"mtu": "1500"}, "")
 
 
-def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
+def test_a_missing_or_binary_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(KernelError, match="No such file"):
         load_rules(tmp_path / "none.toml", Loop())
     path = tmp_path / "rules.toml"
@@ -154,14 +154,14 @@ def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
         load_rules(path, Loop())
 
 
-def test_without_ready_programs_and_modules_need_not_be_there(tmp_path: Path) -> None:
+def test_without_ready_programs_and_modules_may_be_missing(tmp_path: Path) -> None:
     text = "[[rule]]\nsource='uevent'\nexec='./none'\n[[rule]]\nsource='uevent'\npython='none_:f'\n"
     assert [str(rule) for rule in load(tmp_path, text, ready=False).rules] == ["./none", "none_:f"]
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(GOOD.splitlines()), max_size=12), st.binary(max_size=20))
-def test_whatever_is_in_it_gives_rules_or_an_error(tmp_path: Path, lines: list[str], junk: bytes) -> None:
+def test_any_file_gives_rules_or_an_error(tmp_path: Path, lines: list[str], junk: bytes) -> None:
     path = tmp_path / "rules.toml"
     path.write_bytes("\n".join(lines).encode() + junk)
     with contextlib.suppress(RulesError):
@@ -184,7 +184,9 @@ def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_the_service_manager_is_told(abstract: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_is_reported_to_the_service_manager(
+    abstract: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = "@nlbus-test-notify" if abstract else str(tmp_path / "n")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(name.replace("@", "\0", 1) if abstract else name)
@@ -205,10 +207,10 @@ def test_the_service_manager_is_told(abstract: bool, tmp_path: Path, monkeypatch
     assert said[2:] == ["WATCHDOG=1", "STOPPING=1"]
     assert notifier.watchdog == 1.5
     assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} & set(os.environ)
-    notifier.alive()  # nobody listens any more
+    notifier.alive()  # no receiver any more
 
 
-def test_nobody_is_told_who_did_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_notify_socket_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     monkeypatch.setenv("WATCHDOG_USEC", "3000000")
     monkeypatch.setenv("WATCHDOG_PID", "1")

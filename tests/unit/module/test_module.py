@@ -1,4 +1,4 @@
-"""What nlbus.ko answers, made of bytes; and where it is not loaded."""
+"""nlbus.ko's replies, built from bytes; and errors without the module."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ SILENT = u32(2, 4) + b"".join(u64(number, 0) for number in range(3, 9))
 STATS = parsed(31, _numbers(ANSWER), [_numbers(body) for body in (TOTAL, THIRD, SILENT)])
 
 
-def test_the_answers_are_read_by_number_and_padding_and_news_are_passed_over() -> None:
+def test_replies_are_read_by_number_and_padding_and_unknown_attributes_are_ignored() -> None:
     assert (STATS.protocol, STATS.chain_bytes, STATS.buffer_bytes, STATS.open_receive) == (
         31,
         32448,
@@ -46,25 +46,25 @@ def test_the_answers_are_read_by_number_and_padding_and_news_are_passed_over() -
     assert [tuple(group) for group in STATS.groups] == [(3, 10, 1000, 2, 7, 1, 3)]
 
 
-def test_a_line_a_group_for_people_and_an_object_for_programs() -> None:
+def test_stats_are_one_line_per_group_as_text_and_an_object_as_json() -> None:
     first, second, titles, third = table(STATS)
     assert "protocol 31" in first
     assert "listeners 1,3" in first
     assert second == "overflow 3, nomem 1, refused 2, evicted 0, streams 4"
     assert titles.split() == ["GROUP", "EVENTS", "BYTES", "DATAGRAMS", "SKIPPED", "FAILED", "OVERFLOW"]
     assert third.split() == ["3", "10", "1000", "2", "7", "1", "3"]
-    told = json.loads(as_object(STATS))
-    assert told["listeners"] == [1, 3]
-    assert told["groups"][0]["events"] == 10
+    stats = json.loads(as_object(STATS))
+    assert stats["listeners"] == [1, 3]
+    assert stats["groups"][0]["events"] == 10
 
 
 @pytest.mark.parametrize("wrong", [{"chain_bytes": 511}, {"chain_bytes": 32_449}, {"linger_us": -1}])
-def test_parameters_out_of_range_are_refused_before_anybody_is_asked(wrong: dict[str, int]) -> None:
+def test_parameters_out_of_range_are_refused_before_any_request(wrong: dict[str, int]) -> None:
     with pytest.raises(SchemaError, match="from"):
         set_module(**wrong)  # type: ignore[arg-type]
 
 
-def test_without_the_module_every_error_says_what_to_do() -> None:
+def test_without_the_module_every_error_has_help() -> None:
     for call in (
         module_stats,
         lambda: set_module(linger_us=5),
@@ -79,11 +79,11 @@ def test_without_the_module_every_error_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("args", [["route"], ["--drops"], ["--pid", "1"], ["--here"], ["--no-kernel"]])
-def test_stats_of_the_module_are_not_of_sockets(args: list[str]) -> None:
+def test_stats_of_the_module_exclude_socket_options(args: list[str]) -> None:
     assert CliRunner().invoke(commands, ["stats", "--module", *args]).exit_code == 2
 
 
-def test_reliable_wants_the_module_and_says_why() -> None:
+def test_reliable_requires_the_module_and_the_error_says_why() -> None:
     for transport in ("auto", "usersock"):
         with pytest.raises(SchemaError, match="reports no full subscriber"):
             Publisher(reliable=True, transport=transport)  # type: ignore[arg-type]
@@ -91,7 +91,7 @@ def test_reliable_wants_the_module_and_says_why() -> None:
         Subscriber(groups=1, reliable=True, transport="usersock")
 
 
-def test_a_transport_is_of_the_bus_and_one_of_three() -> None:
+def test_a_transport_applies_to_the_bus_and_is_one_of_three() -> None:
     with pytest.raises(SchemaError, match="'auto', 'usersock' or 'module'"):
         Subscriber(groups=1, transport="unix")  # type: ignore[arg-type]
     with pytest.raises(SchemaError, match="'auto', 'usersock' or 'module'"):

@@ -1,4 +1,4 @@
-"""Packets without the module: the record in C and in Python, its table, its line; rules as attributes."""
+"""Packets without the module: the record in C and Python, its table and line, and rules as attributes."""
 
 import re
 import shutil
@@ -43,7 +43,7 @@ SYN: dict[str, Any] = {
 
 
 def record(**values: Any) -> bytes:
-    """A record of the SYN above, these values changed."""
+    """A record of the SYN above with these values changed."""
     one = np.zeros(1, Packet.dtype)
     for name, value in (SYN | values).items():
         one[name] = value
@@ -125,7 +125,7 @@ def test_a_row_has_names_and_text() -> None:
         (source.FRAGMENT, {"frag_offset"}),
     ],
 )
-def test_what_a_packet_does_not_have_is_null(flags: int, there: set[str]) -> None:
+def test_absent_header_fields_are_null(flags: int, there: set[str]) -> None:
     table = batch(record(flags=flags)).table("packet")
     optional = set(source.NEEDS)
     assert {name for name in optional if table.valid(name).all()} == there
@@ -133,12 +133,12 @@ def test_what_a_packet_does_not_have_is_null(flags: int, there: set[str]) -> Non
 
 
 @pytest.mark.parametrize(("name", "present"), [("iif", 2), ("oif", 2), ("rule", 9), ("ct_state", 4)])
-def test_zero_stands_for_none(name: str, present: int) -> None:
+def test_zero_means_absent(name: str, present: int) -> None:
     table = batch(record(**{name: 0}), record(**{name: present})).table("packet")
     assert table.valid(name).tolist() == [False, True]
 
 
-def test_ipv6_and_ipv4_addresses() -> None:
+def test_ipv6_and_ipv4_addresses_are_text() -> None:
     six = np.frombuffer(bytes([0xFE, 0x80, *[0] * 13, 1]), "u1")
     assert row(src=six)["src"] == "fe80::1"
     assert row(src=six)["dst"] == "10.0.0.2"
@@ -151,13 +151,13 @@ def test_addresses_of_ipv6_that_look_like_mapped_ones_stay_ipv6() -> None:
     assert field("src").within("::ffff:0:0/96").mask(six).tolist() == [True, False]
 
 
-def test_records_of_another_type_schema_or_size_are_no_packets() -> None:
+def test_records_of_another_type_schema_or_size_are_not_packets() -> None:
     assert len(batch(record(), type=1).table("packet")) == 0
     assert len(batch(record(), fingerprint=1).table("packet")) == 0
     assert list(batch(record(), type=1).rows()) == []
 
 
-def test_where_and_columns() -> None:
+def test_where_and_columns_select() -> None:
     message = reference.bus_batch(
         record() + record(dport=53, ttl=3), record_size=104, type=source.TYPE, fingerprint=Packet.fingerprint,
         groups=1 << 31,
@@ -168,20 +168,20 @@ def test_where_and_columns() -> None:
     assert found.table("packet").filter(field("flags").has("tcp"))["dport"].tolist() == [80, 53]
 
 
-def test_an_array_of_records_is_there_too() -> None:
+def test_records_are_available_as_an_array_too() -> None:
     records = batch(record(), record(dport=443)).records(Packet)
     assert records["dport"].tolist() == [80, 443]
     assert records["src"][0].tolist() == [*V4, 10, 0, 0, 1]
 
 
-def test_polars_reads_it() -> None:
+def test_polars_reads_the_table() -> None:
     frame = pl.DataFrame(batch(record(), record(flags=0, verdict=0)).table("packet"))
     assert frame["sport"].to_list() == [40000, None]
     assert frame["verdict"].to_list() == ["accept", "drop"]
     assert frame["hook"].to_list() == ["post_routing"] * 2
 
 
-def test_the_schema_tells_what_there_is() -> None:
+def test_the_schema_lists_the_columns() -> None:
     found = nlbus.schema("packet", "packet")
     assert found["sport"].nullable
     assert not found["ttl"].nullable
@@ -202,7 +202,7 @@ def line(**values: Any) -> str:
     return " ".join(WORDS["packet"](next(table.iter_rows(absent=False)), names))
 
 
-def test_lines_are_as_of_tcpdump() -> None:
+def test_lines_look_like_those_of_tcpdump() -> None:
     ends = "10.0.0.1.40000 > 10.0.0.2.80"
     assert line() == (f"post_routing out eth0 IP {ends}: Flags [S], seq 1000, win 64240, length 0 [new]")
     assert line(hook=0, oif=0, iif=3, tcp_flags=0x18, payload=5, ack=9, ct_state=2, flags=0x8B) == (
@@ -215,7 +215,7 @@ def test_lines_are_as_of_tcpdump() -> None:
     assert line(**udp, rule=4).endswith(": UDP, length 8 rule 4")
 
 
-def test_lines_of_icmp_fragments_and_what_is_unknown() -> None:
+def test_icmp_fragments_and_unknown_protocols_have_lines() -> None:
     ends = "post_routing out eth0 IP 10.0.0.1 > 10.0.0.2"
     plain = {"ct_state": 0, "payload": 56}
     icmp = plain | {"protocol": 1, "flags": source.ICMP}
@@ -230,7 +230,7 @@ def test_lines_of_icmp_fragments_and_what_is_unknown() -> None:
     assert line(**plain, protocol=200, flags=0) == f"{ends}: protocol 200, length 56"
 
 
-def test_listen_shows_the_time_of_the_packet() -> None:
+def test_listen_prints_the_packets_time() -> None:
     for output in ("text", "json"):
         view = View(find("packet"), ViewOptions(output, [], [], None, False, False))
         [one] = view.records(batch(record()))
@@ -238,7 +238,7 @@ def test_listen_shows_the_time_of_the_packet() -> None:
         assert one["group_names"] == ("post_routing",)
 
 
-# -- the module is not there ------------------------------------------------------------------------
+# -- without the module ------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -257,20 +257,20 @@ def absent(monkeypatch: pytest.MonkeyPatch) -> None:
         packet.rules,
     ],
 )
-def test_without_the_module_it_is_said_how_to_load_it(ask: Callable[[], object]) -> None:
+def test_without_the_module_the_error_says_how_to_load_it(ask: Callable[[], object]) -> None:
     with pytest.raises(KernelError, match="module nlbus_packet is not loaded: `modprobe nlbus_packet`"):
         ask()
 
 
 @pytest.mark.usefixtures("absent")
-def test_sources_says_so_too() -> None:
+def test_sources_says_that_the_module_is_missing() -> None:
     [found] = [each for each in nlbus.sources() if each.name == "packet"]
     assert found.available is False
     assert found.reason.startswith("the module nlbus_packet is not loaded")
 
 
 @pytest.mark.usefixtures("absent")
-def test_the_command_says_so_in_a_line() -> None:
+def test_the_command_has_a_one_line_error() -> None:
     result = CliRunner().invoke(commands, ["packet", "rules", "list"])
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
@@ -289,7 +289,7 @@ RULES = [
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_rule_as_attributes_and_back(rule: Rule) -> None:
+def test_a_rule_converts_to_attributes_and_back(rule: Rule) -> None:
     body = packet._attributes(rule)
     for kind in (packet.A_PACKETS, packet.A_BYTES, packet.A_EVENTS):
         body += reference.attribute(kind, struct.pack("=Q", 0))
@@ -298,7 +298,7 @@ def test_a_rule_as_attributes_and_back(rule: Rule) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_rule_as_words_is_what_add_takes(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_as_words_is_accepted_by_add(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
     added: list[Rule] = []
 
     def add(one: Rule, **_: object) -> Rule:
@@ -311,7 +311,7 @@ def test_a_rule_as_words_is_what_add_takes(rule: Rule, monkeypatch: pytest.Monke
     assert added == [rule]
 
 
-def test_who_says_all_of_ipv6_does_not_mean_ipv4() -> None:
+def test_all_of_ipv6_excludes_ipv4() -> None:
     found, _ = reference.attributes(packet._attributes(Rule(action="drop", src="::/0")))
     assert {one.type: one.payload for one in found}[packet.A_FAMILY] == b"\x0a"
 
@@ -334,7 +334,7 @@ def test_who_says_all_of_ipv6_does_not_mean_ipv4() -> None:
         ({"action": "drop", "dport": 9}, "dport=9: the first and the last port"),
     ],
 )
-def test_what_no_rule_can_be(wrong: dict[str, Any], words: str) -> None:
+def test_invalid_rules_are_refused(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(SchemaError, match=words):
         Rule(**wrong)
 
@@ -342,5 +342,5 @@ def test_what_no_rule_can_be(wrong: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize(
     "arguments", [["--dport", "x"], ["--dport", "1-x"], ["--dport", ""], ["--hook", ","], ["--one-in", "x"]]
 )
-def test_the_command_refuses_what_it_cannot_read(arguments: list[str]) -> None:
+def test_the_command_refuses_invalid_arguments(arguments: list[str]) -> None:
     assert CliRunner().invoke(commands, ["packet", "rules", "add", "drop", *arguments]).exit_code == 2

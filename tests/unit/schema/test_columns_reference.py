@@ -1,4 +1,4 @@
-"""The reference decoder, by hand: it is what others are measured by."""
+"""The reference decoder against results written by hand, since other decoders are compared with it."""
 
 import struct
 
@@ -38,7 +38,7 @@ NOTHING = dict.fromkeys(NAMES.split())
 
 
 def one(*attributes: tuple[int, bytes] | bytes) -> tuple[dict[str, object], bool, int]:
-    """(what is not None, damaged, unknown) of a message with these attributes."""
+    """(values that are not None, damaged, unknown) of a message with these attributes."""
     payload = b"".join(each if isinstance(each, bytes) else attribute(*each) for each in attributes)
     found = decode(SCHEMA, [(16, 0, HEADER + payload)])
     (row,) = found.rows
@@ -46,7 +46,7 @@ def one(*attributes: tuple[int, bytes] | bytes) -> tuple[dict[str, object], bool
     return {name: value for name, value in row.items() if value is not None}, found.damaged[0], found.unknown
 
 
-def test_a_header_alone_and_what_is_no_message_of_the_kind() -> None:
+def test_a_header_alone_has_a_row_and_other_kinds_have_none() -> None:
     other = b"\x06" + HEADER[1:]
     messages = [(16, 0, HEADER), (16, 0x300, HEADER[:3]), (17, 0, HEADER), (18, 0, HEADER), (16, 0, other)]
     found = decode(SCHEMA, [*messages, (16, 0, HEADER[:2]), (16, 0, b"")])
@@ -55,7 +55,7 @@ def test_a_header_alone_and_what_is_no_message_of_the_kind() -> None:
     assert (found.malformed, found.damaged, found.unknown) == (2, [False] * 3, 0)
 
 
-def test_values() -> None:
+def test_values_are_decoded_by_type() -> None:
     row, damaged, unknown = one(
         (1, struct.pack("=I", 9)),
         (2, b"\x12\x34\xff"),
@@ -82,14 +82,14 @@ def test_values() -> None:
     assert (damaged, unknown) == (False, 1)
 
 
-def test_the_last_of_two_counts_and_nests_and_flags_in_the_type_are_no_matter() -> None:
+def test_the_last_of_two_attributes_counts_and_type_flags_are_ignored() -> None:
     nested = attribute(1, b"\1") + attribute(2, b"abcd")
     row, damaged, _ = one((10 | 0x8000, nested), (1, bytes(4)), (1, b"\2\0\0\0"), (10, attribute(1, b"\3")))
     assert row == {"size": int.from_bytes(b"\2\0\0\0", "little"), "nest_id": 3, "nest_raw": b"abc"}
     assert not damaged
 
 
-def test_structs_may_be_older_and_newer() -> None:
+def test_structs_may_be_shorter_or_longer() -> None:
     whole = struct.pack("=HHI", 1, 2, 3)
     assert one((7, whole + b"new"))[0]["s_high"] == 3
     assert one((7, whole[:7])) == ({"size": 5, "s_low": 1}, False, 0)
@@ -97,7 +97,7 @@ def test_structs_may_be_older_and_newer() -> None:
     assert one((7, whole[:4] + b"\xff" * 4)) == ({"size": 5, "s_low": 1}, False, 0)
 
 
-def test_what_does_not_fit_marks_the_row() -> None:
+def test_values_that_do_not_fit_mark_the_row() -> None:
     for short in (
         (1, b"123"),
         (2, b"1"),
@@ -112,7 +112,7 @@ def test_what_does_not_fit_marks_the_row() -> None:
         assert one((6, b""), cut) == ({"size": 5, "on": True}, True, 0)
 
 
-def test_a_text_selects_what_follows() -> None:
+def test_a_text_selects_the_following_nest() -> None:
     data = attribute(1, b"\x08")
     assert one((12, b"a\0"), (13, data))[0] == {"size": 5, "kind": "a", "a_v": 8}
     assert one((13, data), (12, b"b\0"))[0] == {"size": 5, "kind": "b"}

@@ -1,4 +1,4 @@
-"""The schemas of conntrack and proc, held against the kernel's headers."""
+"""The schemas of conntrack and proc, compared with the kernel's headers."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from nlbus.sources import conntrack, find
 from nlbus.table.decoded import decoder
 
 INCLUDE = Path("/usr/include/linux")
-NEWER = {"CTA_TIMESTAMP_EVENT"}  # than the headers of some distributions
+NEWER = {"CTA_TIMESTAMP_EVENT"}  # missing in the headers of some distributions
 
 
 def header(name: str) -> str:
@@ -22,7 +22,7 @@ def header(name: str) -> str:
 
 
 def enumerators(text: str) -> dict[str, int]:
-    """All enumerators by name; a value that another one has is taken from it."""
+    """All enumerators by name; a value may refer to another enumerator."""
     found: dict[str, int] = {}
     for body in re.findall(r"enum \w+ {(.*?)}", text, re.DOTALL):
         number = -1
@@ -68,7 +68,7 @@ def test_no_two_attributes_of_a_nest_have_one_number(table: str) -> None:
     check(schema("conntrack", table).entries)
 
 
-def test_attributes_that_have_no_column_name_of_their_own_begin_as_their_nest_says() -> None:
+def test_attributes_without_an_own_column_name_have_their_nests_prefix() -> None:
     for table in ("conntrack", "expect"):
         ours = schema("conntrack", table)
         for entry, prefix in entries(ours.entries, ours.prefix):
@@ -119,7 +119,7 @@ def test_protocols_have_the_kernels_names() -> None:
     }
 
 
-def test_connections_columns() -> None:
+def test_connections_have_their_columns() -> None:
     columns = {column.name: column for column in decoder(schema("conntrack", "conntrack"), None).columns}
     assert columns["orig_src"].display == "address"
     assert (columns["orig_bytes"].dtype.str, columns["orig_bytes"].unit) == ("<u8", "bytes")

@@ -1,4 +1,4 @@
-"""Topic: which records it takes, its fingerprint, and the C struct that is the same to the byte."""
+"""Topic: the records it accepts, its fingerprint, and the byte-identical C struct."""
 
 import dataclasses
 import pickle
@@ -32,7 +32,7 @@ def topic(fields: Any, name: str = "t") -> Topic:
 # what a topic is
 
 
-def test_a_topic_has_what_it_was_given() -> None:
+def test_a_topic_keeps_its_arguments() -> None:
     tick = Topic("tick", [("id", "<u8"), ("px", "<f8")], groups=(3, 1), type=0x100)
     assert (tick.name, tick.groups, tick.type) == ("tick", Groups(1, 3), 0x100)
     assert tick.dtype == np.dtype([("id", "<u8"), ("px", "<f8")])
@@ -41,7 +41,7 @@ def test_a_topic_has_what_it_was_given() -> None:
     assert hash(tick) == hash(pickle.loads(pickle.dumps(tick)))
 
 
-def test_a_topic_does_not_change() -> None:
+def test_a_topic_is_immutable() -> None:
     fields = np.dtype([("a", "<u4")])
     frozen = topic(fields)
     fields.names = ("b",)
@@ -104,7 +104,7 @@ def test_long_doubles_are_refused_because_they_differ_between_machines() -> None
         topic([("bad", "longdouble")])
 
 
-def test_the_largest_record_is_what_a_datagram_holds_beside_its_headers() -> None:
+def test_the_largest_record_fits_a_datagram_with_its_headers() -> None:
     limit = re.search(r"define NLBUS_MAX_DATAGRAM\s+(\d+)", UAPI.read_text())
     assert limit is not None
     assert int(limit[1]) - 96 == MAX_RECORD
@@ -150,7 +150,7 @@ def test_the_fingerprint_is_never_0_which_means_no_schema(monkeypatch: pytest.Mo
     assert topic([("a", "u1")]).fingerprint == 1
 
 
-def test_the_fingerprint_is_of_the_fields_alone() -> None:
+def test_the_fingerprint_depends_on_the_fields_alone() -> None:
     fields = [("a", "<u4")]
     one = Topic("one", fields, groups=1, type=1)
     assert one.fingerprint == Topic("two", fields, groups=2, type=2).fingerprint
@@ -175,14 +175,14 @@ def test_any_change_of_the_fields_changes_the_fingerprint(other: Any) -> None:
     assert topic(other).fingerprint != topic([("a", "<u4"), ("b", "<u2")]).fingerprint
 
 
-def test_names_cannot_pretend_to_be_structure() -> None:
+def test_names_cannot_imitate_structure() -> None:
     assert topic([("a@0=<u4;1:b", "<u2")]).fingerprint != topic([("a", "<u4"), ("b", "<u2")]).fingerprint
 
 
 # C
 
 
-def test_the_header_says_what_the_kernel_must_know() -> None:
+def test_the_header_has_what_the_kernel_needs() -> None:
     tick = Topic(
         "tick", [("id", "<u8"), ("px", "<f8"), ("at", "<M8[ns]"), ("s", "S3")], groups=(1, 7), type=0x100
     )
@@ -205,7 +205,7 @@ def test_a_struct_is_packed_only_where_numpy_differs_from_c() -> None:
     assert "__u8\t__pad1[3];" in aligned
 
 
-def test_members_of_the_other_byte_order_have_the_kernels_types_for_it() -> None:
+def test_members_of_the_other_byte_order_have_the_kernels_types() -> None:
     swapped = np.dtype([("a", "u2"), ("b", "i4"), ("c", "f8")]).newbyteorder("S")
     order = "be" if np.little_endian else "le"
     header = topic(swapped).c_header()
@@ -214,14 +214,14 @@ def test_members_of_the_other_byte_order_have_the_kernels_types_for_it() -> None
 
 
 @pytest.mark.parametrize("name", ["int", "a b", "1st", "a-b", "é", "typeof", "bool", "linux", "current"])
-def test_names_that_c_does_not_take_are_refused_for_the_header_only(name: str) -> None:
+def test_names_that_c_does_not_accept_are_refused_for_the_header_only(name: str) -> None:
     for fields in ([(name, "u1")], [("in_", [(name, "u1")])]):
         with pytest.raises(SchemaError, match=re.escape(name)):
             topic(fields).c_header()
 
 
 @pytest.mark.parametrize("name", ["a b", "1st", "a.b", "batch"])
-def test_a_topics_name_that_makes_no_c_name_is_refused_for_the_header(name: str) -> None:
+def test_a_topics_name_that_is_no_c_identifier_is_refused_for_the_header(name: str) -> None:
     with pytest.raises(SchemaError, match=re.escape(name)):
         topic([("a", "u1")], name).c_header()
 
@@ -241,7 +241,7 @@ def leaves(dtype: np.dtype[Any], path: str = "", base: int = 0) -> Iterator[tupl
 
 
 def compiled(topics: list[Topic], folder: Path) -> None:
-    """Compile the topics' headers together with assertions of every offset and size, and run the program."""
+    """Compile the topics' headers with assertions of every offset and size, and run the program."""
     lines = ["#include <stddef.h>", "#include <stdio.h>"]
     checks: list[str] = []
     expected: list[str] = []
@@ -299,7 +299,7 @@ def dtypes(draw: st.DrawFn, depth: int = 2) -> np.dtype[Any]:
 @needs_gcc
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(dtypes().filter(lambda dtype: dtype.itemsize <= MAX_RECORD), min_size=1, max_size=6))
-def test_the_struct_that_gcc_makes_is_numpys_to_the_byte(
+def test_gccs_struct_equals_numpys_to_the_byte(
     tmp_path_factory: pytest.TempPathFactory, structs: list[np.dtype[Any]]
 ) -> None:
     topics = [Topic(f"t{i}", dtype, groups=(1, 32), type=i) for i, dtype in enumerate(structs)]
@@ -307,6 +307,6 @@ def test_the_struct_that_gcc_makes_is_numpys_to_the_byte(
 
 
 @needs_gcc
-def test_a_gap_beside_a_field_that_bears_the_name_of_padding_compiles(tmp_path: Path) -> None:
+def test_a_gap_next_to_a_field_with_a_padding_name_compiles(tmp_path: Path) -> None:
     fields = {"names": ["a", "__pad1"], "formats": ["u1", "<u4"], "offsets": [0, 4]}
     compiled([topic(fields)], tmp_path)

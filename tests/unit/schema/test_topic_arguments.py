@@ -1,4 +1,4 @@
-"""Whatever a Topic, Groups or netns= is given: it takes it, or refuses it at once with a SchemaError."""
+"""Arguments of Topic, Groups and netns=: accepted, or refused at once with a SchemaError."""
 
 import itertools
 import math
@@ -36,7 +36,7 @@ nested = st.recursive(
 
 
 @given(nested, nested, nested, nested)
-def test_a_topic_takes_or_refuses_everything(name: Any, fields: Any, groups: Any, kind: Any) -> None:
+def test_a_topic_accepts_or_refuses_any_argument(name: Any, fields: Any, groups: Any, kind: Any) -> None:
     for arguments in (
         (name, [("a", "<u4")], 1, 0),
         ("t", fields, 1, 0),
@@ -54,7 +54,7 @@ def test_a_topic_takes_or_refuses_everything(name: Any, fields: Any, groups: Any
 
 
 @given(nested)
-def test_groups_take_or_refuse_everything(value: Any) -> None:
+def test_groups_accept_or_refuse_any_argument(value: Any) -> None:
     for make in (Groups, Groups.of, Groups.from_mask):
         try:
             found = make(value)
@@ -74,7 +74,7 @@ def test_netns_is_entered_or_refused(value: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "\ud800", "a\0b", "\udfffx"])
-def test_names_are_text_that_others_can_read(name: str) -> None:
+def test_names_are_printable_text(name: str) -> None:
     with pytest.raises(SchemaError, match="a topic has a name in UTF-8"):
         Topic(name, [("a", "<u4")], groups=1)
     for fields in (
@@ -99,7 +99,7 @@ def test_fields_that_are_nested_too_deep_are_refused() -> None:
 
 
 @pytest.mark.parametrize("groups", [itertools.count(1), range(1, 1 << 40), itertools.repeat(1)])
-def test_groups_without_end_are_refused_at_once(groups: Any) -> None:
+def test_infinite_groups_are_refused_at_once(groups: Any) -> None:
     with pytest.raises(SchemaError, match="more than 131072 groups"):
         Groups.of(groups)
 

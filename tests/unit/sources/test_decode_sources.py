@@ -1,4 +1,4 @@
-"""Every table of every source: messages made by its schema, and captured ones, sound and spoilt."""
+"""Every table of every source: messages built from its schema and captured ones, intact and damaged."""
 
 from functools import cache
 from pathlib import Path
@@ -39,7 +39,7 @@ def captured() -> list[Message]:
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
 @FUZZ
 @given(randoms)
-def test_made_messages(schema: Schema, rng: Random) -> None:
+def test_messages_built_from_a_schema_decode_like_the_reference(schema: Schema, rng: Random) -> None:
     messages = [fitting(rng, schema) for _ in range(3)]
     agree(schema, messages)
     messages = [spoilt(rng, message) for message in messages]
@@ -48,7 +48,7 @@ def test_made_messages(schema: Schema, rng: Random) -> None:
 
 
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
-def test_every_column_is_reached(schema: Schema) -> None:
+def test_every_column_is_filled(schema: Schema) -> None:
     rng = Random(schema.name)
     orderly = [fitting(rng, schema, orderly=True) for _ in range(100)]
     assert not any(agree(schema, orderly).damaged)
@@ -58,7 +58,7 @@ def test_every_column_is_reached(schema: Schema) -> None:
 
 
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
-def test_each_column_alone(schema: Schema) -> None:
+def test_each_column_can_be_decoded_alone(schema: Schema) -> None:
     rng = Random(schema.name)
     messages = [fitting(rng, schema) for _ in range(20)]
     batch = batch_of(messages + [spoilt(rng, message) for message in messages])
@@ -79,7 +79,7 @@ def test_a_capture_has_rows_of_many_tables() -> None:
 )
 @FUZZ
 @given(randoms)
-def test_captured_messages(schema: Schema, rng: Random) -> None:
+def test_captured_messages_decode_like_the_reference(schema: Schema, rng: Random) -> None:
     messages = [spoilt(rng, message) for message in rng.sample(captured(), 4)]
     agree(schema, messages)
     agree_at_the_edge(schema, messages)

@@ -1,4 +1,4 @@
-"""What the kernel's sources say of themselves: names as in its headers, handshakes byte by byte."""
+"""Kernel sources: names as in the kernel's headers, and handshakes byte by byte."""
 
 import re
 import struct
@@ -25,7 +25,7 @@ def header(name: str) -> str:
 
 
 def members(name: str, prefix: str) -> list[str]:
-    """The members of an enum that begin so, in order, without those that only mark its ends."""
+    """The members of an enum with this prefix, in order, without those that only mark its ends."""
     found = re.findall(rf"^\s*({prefix}\w+)(?:\s*=\s*\w+)?,", header(name), re.MULTILINE)
     return [member for member in found if not member.endswith(("_BASE", "_MAX", "_NONE"))]
 
@@ -83,12 +83,14 @@ def test_groups_are_numbered_as_in_the_kernels_header(source: str, file: str, pr
 def test_process_events_are_named_as_in_the_kernels_header() -> None:
     text = header("cn_proc.h")
     for name, number in re.findall(r"PROC_EVENT_(\w+)\s*=\s*(0x\w+)", text):
-        if name == "NONZERO_EXIT":  # a choice, not a kind
+        if name == "NONZERO_EXIT":  # a filter option, not an event kind
             continue
-        told = process_event(struct.pack("=IIIIHHIIQ6I", 1, 1, 0, 0, 40, 0, int(number, 16), 0, 0, *range(6)))
-        assert told is not None
-        assert told[0] == name.lower()
-        assert list(told[1].values()) == list(range(len(told[1])))
+        event = process_event(
+            struct.pack("=IIIIHHIIQ6I", 1, 1, 0, 0, 40, 0, int(number, 16), 0, 0, *range(6))
+        )
+        assert event is not None
+        assert event[0] == name.lower()
+        assert list(event[1].values()) == list(range(len(event[1])))
 
 
 def test_every_source_has_an_example() -> None:
@@ -96,7 +98,7 @@ def test_every_source_has_an_example() -> None:
         assert source.example.startswith(f"nlbus listen {name}")
 
 
-# what proc says to the kernel, and the kernel to it
+# proc's handshake
 
 
 def handshake(name: str) -> Handshake:
@@ -110,14 +112,14 @@ def process(what: int, *numbers: int, ack: int = 0) -> bytes:
     return body + struct.pack("=6I", *numbers, *[0] * (6 - len(numbers)))
 
 
-def test_proc_asks_in_the_form_that_all_kernels_know() -> None:
+def test_proc_sends_the_request_that_all_kernels_know() -> None:
     body = struct.pack("=IIIIHHI", 1, 1, 9, 9, 4, 0, 1)
     assert handshake("proc").join(1, {}, 9) == reference.message(3, body, seq=9)
     assert handshake("proc").leave(1, 9) == reference.message(3, body[:-4] + struct.pack("=I", 2), seq=9)
 
 
 @pytest.mark.parametrize("seq", [0, 9, 0xFFFF_FFFF])
-def test_proc_knows_its_own_answer_by_the_ack(seq: int) -> None:
+def test_proc_recognises_its_own_reply_by_the_ack(seq: int) -> None:
     answer = handshake("proc").answer
     ours = (seq + 1) & 0xFFFF_FFFF
     assert answer(Reply(3, 0, process(0, ack=ours)), seq) == 0
@@ -127,7 +129,7 @@ def test_proc_knows_its_own_answer_by_the_ack(seq: int) -> None:
     assert answer(Reply(3, 0, process(0, ack=ours)[:36]), seq) is None
 
 
-def test_a_process_event_is_its_kind_and_its_numbers() -> None:
+def test_a_process_event_has_its_kind_and_numbers() -> None:
     assert process_event(process(0x80000000, 5, 5, 256, 17, 1, 1)) == (
         "exit",
         {"process_pid": 5, "process_tgid": 5, "exit_code": 256, "exit_signal": 17}
@@ -146,11 +148,11 @@ def test_a_process_event_is_its_kind_and_its_numbers() -> None:
 @pytest.mark.parametrize(
     "body", [b"", process(1)[:51], process(0x400, 5), b"\2" + process(1)[1:], process(0x80000000)[:58]]
 )
-def test_what_is_no_process_event_is_none(body: bytes) -> None:
+def test_an_invalid_process_event_is_none(body: bytes) -> None:
     assert process_event(body) is None
 
 
-# what nflog says to the kernel, and the kernel to it
+# nflog's handshake
 
 
 def config(group: int, *attributes: tuple[int, bytes], flags: int = 5, seq: int = 9) -> bytes:
@@ -172,11 +174,11 @@ def test_nflog_binds_with_all_its_options_in_one_message(group: int, number: int
     assert handshake("nflog").leave(group, 9) == config(number, (1, b"\2"), flags=1)
 
 
-def test_nflog_asks_for_a_buffer_where_packets_are_gathered() -> None:
+def test_nflog_requests_a_buffer_if_packets_are_collected() -> None:
     given = {"copy_range": 0, "threshold": 50, "timeout": 1}
     message = handshake("nflog").join(5, given, 9)
     found = {a.type: a.payload for a in reference.attributes(message[20:])[0]}
-    assert found[2] == struct.pack(">IBB", 0, 1, 0)  # of the packet, nothing
+    assert found[2] == struct.pack(">IBB", 0, 1, 0)  # no bytes of the packet
     assert found[5] == struct.pack(">I", 50)
     assert found[3] == struct.pack(">I", 32448)
 
@@ -185,7 +187,7 @@ def ack(seq: int, error: int) -> bytes:
     return struct.pack("=iIHHII", error, 16, 0x401, 5, seq, 0)
 
 
-def test_nflog_knows_its_own_answer_by_the_sequence_number() -> None:
+def test_nflog_recognises_its_own_reply_by_the_sequence_number() -> None:
     answer = handshake("nflog").answer
     assert answer(Reply(2, 0x100, ack(9, 0)), 9) == 0
     assert answer(Reply(2, 0, ack(9, -16)), 9) == 16
@@ -196,7 +198,7 @@ def test_nflog_knows_its_own_answer_by_the_sequence_number() -> None:
 
 @pytest.mark.parametrize("name", ["proc", "nflog"])
 @pytest.mark.parametrize("seq", [0, 9])
-def test_any_bytes_are_no_answer_and_no_crash(name: str, seq: int) -> None:
+def test_random_bytes_are_no_reply_and_cause_no_error(name: str, seq: int) -> None:
     answer: Callable[[Reply, int], int | None] = handshake(name).answer
     for length in range(64):
         answer(Reply(2, 0, bytes(length)), seq)

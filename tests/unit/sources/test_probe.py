@@ -1,4 +1,4 @@
-"""Why a source cannot be heard here, and what would help."""
+"""The reason for a source's unavailability, and its remedy."""
 
 import ctypes
 import dataclasses
@@ -27,7 +27,7 @@ def tried(source: Source) -> Source:
 
 
 def unshared(flags: int, work: Callable[[], Any]) -> Any:
-    """What `work` returns in a child in other namespaces; of pids, that is the child's child."""
+    """The result of `work` in a child in new namespaces; for a pid namespace, in the child's child."""
 
     def inside() -> Any:
         if ctypes.CDLL(None, use_errno=True).unshare(flags) != 0:
@@ -46,7 +46,7 @@ def may_ask_netfilter() -> None:
         pytest.skip("asking netfilter needs CAP_NET_ADMIN")
 
 
-def test_an_ordinary_user_is_told_the_privilege_of_each() -> None:
+def test_an_ordinary_users_reasons_name_the_privileges() -> None:
     found = Child(by_name, uid=NOBODY).result()
     for name in (*NETFILTER, "xfrm"):
         assert found[name].available is False
@@ -56,7 +56,7 @@ def test_an_ordinary_user_is_told_the_privilege_of_each() -> None:
     assert found["genl:nlctrl"].available is True
 
 
-def test_a_family_whose_group_is_refused_says_which() -> None:
+def test_the_reason_for_a_refused_group_names_it() -> None:
     found = Child(by_name, uid=NOBODY).result()
     if "genl:mptcp_pm" not in found:
         pytest.skip("this kernel has no mptcp_pm (CONFIG_MPTCP)")
@@ -65,7 +65,7 @@ def test_a_family_whose_group_is_refused_says_which() -> None:
 
 
 @pytest.mark.parametrize("name", ["proc", "audit"])
-def test_in_another_network_namespace_the_first_one_is_named(name: str) -> None:
+def test_in_another_network_namespace_the_reason_names_the_first_one(name: str) -> None:
     if not probing._in_first("net"):
         assert "first network" in tried(find(name)).reason
         return
@@ -75,7 +75,7 @@ def test_in_another_network_namespace_the_first_one_is_named(name: str) -> None:
     assert "netns=1" in found.reason
 
 
-def test_in_a_container_proc_says_so() -> None:
+def test_in_a_container_procs_reason_names_it() -> None:
     found = unshared(CLONE_NEWUSER | CLONE_NEWPID, lambda: tried(find("proc")))
     assert found.available is False
     assert "pid and user namespace hears it" in found.reason
@@ -83,7 +83,7 @@ def test_in_a_container_proc_says_so() -> None:
 
 
 @pytest.mark.parametrize("name", NETFILTER)
-def test_a_subsystem_that_does_not_answer_is_missing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_subsystem_that_does_not_reply_is_missing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     may_ask_netfilter()
     monkeypatch.setattr(probing, "_config", lambda: "")
     source = find(name)
@@ -102,14 +102,14 @@ def test_a_subsystem_that_does_not_answer_is_missing(name: str, monkeypatch: pyt
         ("# CONFIG_XFRM_USER is not set\n", "(CONFIG_XFRM_USER is not set)"),
     ],
 )
-def test_the_kernels_configuration_says_whether_a_module_may_help(
+def test_the_kernels_configuration_decides_whether_a_module_is_suggested(
     config: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probing, "_config", lambda: config)
     assert absent(find("xfrm")).reason == f"this kernel has no NETLINK_XFRM {reason}"
 
 
-def test_a_source_that_was_not_built_is_missing_though_its_protocol_is_there(
+def test_a_source_not_built_into_the_kernel_is_missing_although_its_protocol_exists(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(probing, "_config", lambda: "CONFIG_NET=y\n# CONFIG_INET_DIAG is not set\n")

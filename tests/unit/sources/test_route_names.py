@@ -1,4 +1,4 @@
-"""What route's schemas say of the kernel's attributes and numbers, beside its headers."""
+"""Attributes and numbers in route's schemas, compared with the kernel's headers."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ INCLUDE = Path("/usr/include/linux")
 HEADERS = """if_link.h if_addr.h if_arp.h if.h rtnetlink.h neighbour.h fib_rules.h nexthop.h netconf.h
     if_tunnel.h if_bridge.h if_bonding.h lwtunnel.h net_namespace.h mroute.h icmpv6.h if_vlan.h in.h
     netfilter/nfnetlink_conntrack.h"""
-# Of kernels after 6.1, whose headers a machine may have: what these tests cannot find there.
+# Added after kernel 6.1: a machine's headers may lack them, so these tests do not require them.
 NEWER = """IFLA_DEVLINK_PORT IFLA_GSO_IPV4_MAX_SIZE IFLA_GRO_IPV4_MAX_SIZE IFLA_DPLL_PIN
     IFLA_MAX_PACING_OFFLOAD_HORIZON IFLA_NETNS_IMMUTABLE IFLA_HEADROOM IFLA_TAILROOM IFLA_VXLAN_LOCALBYPASS
     IFLA_VXLAN_LABEL_POLICY IFLA_VXLAN_RESERVED_BITS IFLA_VXLAN_MC_ROUTE IFLA_GENEVE_PORT_RANGE
@@ -37,7 +37,7 @@ BIT = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)[ \t]+\(1U?\s*<<\s*(\d+)\)[ \t
 
 
 def constants(text: str) -> Iterator[tuple[str, int]]:
-    """The members of enums, and what is defined as a number or a bit."""
+    """Enum members, and macros defined as a number or a bit."""
     text = re.sub(r"/\*.*?\*/|//[^\n]*|\\\n", "", text, flags=re.DOTALL)
     yield from ((name, int(number, 0)) for name, number in DEFINED.findall(text))
     yield from ((name, 1 << int(bit)) for name, bit in BIT.findall(text))
@@ -72,7 +72,7 @@ def test_attributes_have_the_kernels_numbers(kernel: Mapping[str, int]) -> None:
     ours = {
         entry.kernel: entry.number
         for each in schemas()
-        for entry in reversed([*walk(each.entries)])  # what lies in a nest may bear its name
+        for entry in reversed([*walk(each.entries)])  # attributes in a nest may have the nest's name
         if not entry.kernel.startswith(("AF_", "IFLA_NETKIT_"))
     }
     assert len(ours) > 400
@@ -83,7 +83,7 @@ def test_attributes_have_the_kernels_numbers(kernel: Mapping[str, int]) -> None:
 
 
 def levels(prefix: str, entries: Sequence[Entry]) -> Iterator[tuple[str, set[int]]]:
-    """The prefix of each set of attributes, and the numbers that the schema has of it."""
+    """The prefix of each attribute set, and its numbers in the schema."""
     yield prefix, {entry.number for entry in entries}
     for entry in entries:
         if isinstance(entry, Nest | Elements):
@@ -175,14 +175,14 @@ def test_statistics_are_the_kernels_struct() -> None:
     assert [field.name for field in link.STATS64][: len(theirs)] == theirs
 
 
-def test_targets_of_bonds_bear_the_attributes_name() -> None:
+def test_targets_of_bonds_have_the_attributes_name() -> None:
     columns = nlbus.schema("route", "link")
     for name in "arp_ip_target", "ns_ip6_target":
         assert columns[f"linkinfo_bond_{name}"].attribute == f"IFLA_BOND_{name.upper()}"
 
 
-def test_columns_are_named_once_unless_meant(kernel: Mapping[str, int]) -> None:
-    """A header's field and an attribute of its name are one, addresses of both families are."""
+def test_column_names_are_unique_unless_shared_on_purpose(kernel: Mapping[str, int]) -> None:
+    """A header field and an attribute with the same name share a column, as do addresses of both families."""
     meant = {"flags", "table", "family"}
     for each in schemas():
         found = list(columns_reference.columns_of(each))
@@ -192,7 +192,7 @@ def test_columns_are_named_once_unless_meant(kernel: Mapping[str, int]) -> None:
         } <= meant
 
 
-def test_keys_and_groups_are_there() -> None:
+def test_every_table_has_existing_keys_and_groups() -> None:
     groups = find("route").groups
     for each in schemas():
         columns = {column.name for column in nlbus.schema("route", each.name).columns}
@@ -200,5 +200,5 @@ def test_keys_and_groups_are_there() -> None:
         assert groups.keys() >= set(each.groups), each.name
         assert each.groups, each.name
         assert each.about, each.name
-    told = {group for each in schemas() for group in each.groups}
-    assert groups.keys() - told == {"notify"}  # the kernel sends nothing there
+    covered = {group for each in schemas() for group in each.groups}
+    assert groups.keys() - covered == {"notify"}  # the kernel sends nothing there

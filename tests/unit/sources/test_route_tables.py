@@ -1,4 +1,4 @@
-"""What route's tables make of messages that not every kernel sends, by hand."""
+"""route's tables with messages built by hand, which not every kernel sends."""
 
 import struct
 from typing import Any
@@ -13,7 +13,7 @@ AF_INET, AF_MPLS = 2, 28
 
 
 def row(table: str, kind: int, header: bytes, *attributes: bytes) -> dict[str, Any]:
-    """The one row of a message, without what is absent."""
+    """The row of a message, without absent values."""
     batch = Batch.from_datagrams("route", [message(kind, header + b"".join(attributes))])
     (found,) = batch.table(table).iter_rows(absent=False)
     return {name: value for name, value in found.items() if not name.startswith("nl_")}
@@ -23,7 +23,7 @@ def link(type: int, *attributes: bytes) -> dict[str, Any]:
     return row("link", RTM_NEWLINK, struct.pack("=BxHiII", 0, type, 7, 0, 0), *attributes)
 
 
-def test_priorities_of_a_vlan_are_lists() -> None:
+def test_vlan_priorities_are_lists() -> None:
     def mappings(number: int, *pairs: tuple[int, int]) -> bytes:
         return attribute(number, b"".join(attribute(1, struct.pack("=II", *pair)) for pair in pairs))
 
@@ -37,7 +37,7 @@ def test_priorities_of_a_vlan_are_lists() -> None:
     }
 
 
-def test_weights_of_a_group_beyond_a_byte() -> None:
+def test_weights_of_a_next_hop_group_may_exceed_a_byte() -> None:
     group = struct.pack("=IBBH", 1, 2, 0, 0) + struct.pack("=IBBH", 9, 0xFF, 1, 0)
     found = row("nexthop", RTM_NEWNEXTHOP, bytes(8), attribute(2, group))
     assert (found["group_id"], found["group_weight"]) == ([1, 9], [3, 512])
@@ -55,18 +55,18 @@ def test_weights_of_a_group_beyond_a_byte() -> None:
         (32, bytes(20), ":".join(20 * ["00"])),  # ARPHRD_INFINIBAND
     ],
 )
-def test_hardware_addresses_of_tunnels_are_addresses(type: int, raw: bytes, text: str) -> None:
+def test_hardware_addresses_of_tunnels_are_ip_addresses(type: int, raw: bytes, text: str) -> None:
     found = link(type, attribute(1, raw), attribute(2, raw))
     assert (found["address"], found["broadcast"]) == (text, text)
 
 
 def labels(*numbers: int) -> bytes:
-    """A stack of them, without their TTL."""
+    """A label stack without the TTLs."""
     end = 1 << 8
     return b"".join(struct.pack(">I", n << 12 | (end if n == numbers[-1] else 0)) for n in numbers)
 
 
-def test_routes_of_mpls_lead_from_a_label_to_others() -> None:
+def test_mpls_routes_map_a_label_to_others() -> None:
     header = bytes([AF_MPLS, 20, 0, 0, 254, 4, 0, 1]) + bytes(4)
     via = attribute(18, struct.pack("=H4B", AF_INET, 10, 0, 0, 2))
     found = row(

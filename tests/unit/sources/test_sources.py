@@ -1,4 +1,4 @@
-"""Sources: their names and groups, and whether this kernel lets this user hear them."""
+"""Sources: names and groups, and their availability on this kernel for this user."""
 
 import ctypes
 import dataclasses
@@ -58,7 +58,7 @@ def in_child(uid: int, work: Callable[[], Any]) -> Any:
 
 
 class NotMappedError(Exception):
-    """This user namespace knows no such user."""
+    """This user namespace does not map the user."""
 
 
 def become(uid: int) -> None:
@@ -99,7 +99,7 @@ def test_a_source_is_found_by_its_name(name: str, protocol: int, framing: str) -
     assert (source.protocol, source.framing, source.available) == (protocol, framing, None)
 
 
-def test_an_unknown_source_is_told_what_exists_and_what_was_perhaps_meant() -> None:
+def test_the_error_for_an_unknown_source_lists_sources_and_suggests_one() -> None:
     with pytest.raises(
         UnknownSource, match=r"'rout' \(did you mean 'route'\?\).*bus, route, uevent, .*genl:.* and raw:"
     ):
@@ -123,7 +123,7 @@ def test_an_unknown_source_is_told_what_exists_and_what_was_perhaps_meant() -> N
         "Route",
     ],
 )
-def test_what_names_no_family_is_unknown(name: str) -> None:
+def test_an_invalid_family_name_is_unknown(name: str) -> None:
     with pytest.raises(UnknownSource):
         find(name)
 
@@ -131,12 +131,12 @@ def test_what_names_no_family_is_unknown(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["raw:", "raw:32", "raw:-1", "raw:" + "9" * 5000, "raw:²", "raw", "", 5, None, []]
 )
-def test_what_names_no_source_is_unknown(name: Any) -> None:
+def test_an_invalid_source_name_is_unknown(name: Any) -> None:
     with pytest.raises(UnknownSource):
         find(name)
 
 
-def test_who_is_believed_where() -> None:
+def test_each_source_has_its_default_trust() -> None:
     bus, route, uevent, raw = map(find, ("bus", "route", "uevent", "raw:2"))
     assert (bus.user_groups, bus.trust_self) == (0xFFFF_FFFF, True)
     assert (route.user_groups, route.trust_self) == (0, False)
@@ -147,12 +147,12 @@ def test_who_is_believed_where() -> None:
 @pytest.mark.parametrize(
     "name", ["proc", "conntrack", "nftables", "nflog", "xfrm", "sock_diag", "audit", "genl:nlctrl"]
 )
-def test_of_the_kernels_events_only_the_kernel_is_believed(name: str) -> None:
+def test_only_the_kernel_is_trusted_on_kernel_sources(name: str) -> None:
     source = find(name)
     assert (source.user_groups, source.trust_self) == (0, False)
 
 
-def test_the_kernel_tells_what_it_could_not_build_on_route_netfilter_and_generic() -> None:
+def test_the_kernel_reports_unbuilt_events_on_route_netfilter_and_generic() -> None:
     telling = {name for name in SOURCES if find(name).sentinel}
     assert telling == {"route", "conntrack", "nftables"}
     assert find("genl:nlctrl").sentinel
@@ -183,7 +183,7 @@ def test_message_types_have_the_kernels_names(name: str, number: int, expected: 
     assert find(name).type_name(number) == expected
 
 
-def test_sources_are_values() -> None:
+def test_sources_compare_by_value() -> None:
     assert find("raw:2") == find("raw:2")
     assert len({find("route"), find("route")}) == 1
     for name in (*SOURCES, "genl:nlctrl"):
@@ -212,7 +212,7 @@ def test_route_groups_are_those_of_the_kernel_header() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "asked", "expected"),
+    ("name", "wanted", "expected"),
     [
         ("bus", 3, Groups(3)),
         ("bus", (1, 32), Groups(1, 32)),
@@ -238,12 +238,12 @@ def test_route_groups_are_those_of_the_kernel_header() -> None:
         ("genl:nlctrl", "NOTIFY", Groups(16)),
     ],
 )
-def test_numbers_names_and_mixtures_become_groups(name: str, asked: Any, expected: Groups) -> None:
-    assert resolve_groups(find(name), asked) == expected
+def test_numbers_names_and_mixtures_become_groups(name: str, wanted: Any, expected: Groups) -> None:
+    assert resolve_groups(find(name), wanted) == expected
 
 
 @pytest.mark.parametrize(
-    ("name", "asked", "message"),
+    ("name", "wanted", "message"),
     [
         ("bus", None, "no default"),
         ("raw:2", None, "no default"),
@@ -264,32 +264,32 @@ def test_numbers_names_and_mixtures_become_groups(name: str, asked: Any, expecte
         ("conntrack", 0, "numbered from 1"),
     ],
 )
-def test_what_cannot_be_joined_is_a_schema_error(name: str, asked: Any, message: str) -> None:
+def test_an_invalid_group_is_a_schema_error(name: str, wanted: Any, message: str) -> None:
     with pytest.raises(SchemaError, match=message):
-        resolve_groups(find(name), asked)
+        resolve_groups(find(name), wanted)
 
 
-def test_an_unknown_group_name_is_told_the_names() -> None:
+def test_the_error_for_an_unknown_group_lists_the_names() -> None:
     with pytest.raises(UnknownSource, match=r"'neighbor' on route \(did you mean 'neigh'\?\).*link, notify"):
         resolve_groups(find("route"), ["link", "neighbor"])
     with pytest.raises(UnknownSource, match="numbers only"):
         resolve_groups(find("bus"), "link")
 
 
-def test_groups_are_shown_by_name_where_they_have_one() -> None:
+def test_groups_are_shown_by_name_if_they_have_one() -> None:
     assert group_names(find("route"), Groups(1, 13, 39)) == ("link", "13", "ipv6_acaddr")
     assert group_names(find("bus"), [7, 1]) == ("7", "1")
     assert group_names(find("nflog"), [5, 65536]) == ("5", "0")
 
 
-# what can be heard here
+# availability
 
 
 def by_name(found: list[Source]) -> dict[str, Source]:
     return {source.name: source for source in found}
 
 
-def test_sources_tells_what_this_kernel_lets_this_user_hear() -> None:
+def test_sources_lists_what_is_available_to_this_user() -> None:
     found = by_name(sources())
     assert list(found)[:3] == ["bus", "route", "uevent"]
     assert found["route"].available is True
@@ -301,7 +301,7 @@ def test_sources_tells_what_this_kernel_lets_this_user_hear() -> None:
         assert bool(source.reason) is not source.available
 
 
-def test_sources_leaves_out_raw_protocols_that_the_kernel_does_not_answer_to() -> None:
+def test_sources_omits_raw_protocols_that_the_kernel_lacks() -> None:
     answered = set()
     for protocol in range(32):
         try:
@@ -314,7 +314,7 @@ def test_sources_leaves_out_raw_protocols_that_the_kernel_does_not_answer_to() -
     assert {source.protocol for source in sources() if source.name.startswith("raw:")} == answered
 
 
-def test_an_ordinary_user_hears_route_and_uevent_and_is_told_why_not_the_bus() -> None:
+def test_an_ordinary_user_has_route_and_uevent_and_a_reason_for_the_bus() -> None:
     found = by_name(in_child(NOBODY, sources))
     assert found["route"].available is True
     assert found["uevent"].available is True
@@ -338,13 +338,13 @@ def test_the_advice_for_the_bus_works_for_an_ordinary_user() -> None:
     assert by_name(found)["bus"].available is True
 
 
-def test_sources_leaves_no_socket_open() -> None:
+def test_sources_leaks_no_socket() -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     sources()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_a_protocol_that_the_kernel_lacks_is_named_with_its_option() -> None:
+def test_the_reason_for_a_missing_protocol_names_the_kernel_option() -> None:
     gone = absent(find("bus"))
     assert (gone.available, gone.reason) == (False, "this kernel has no NETLINK_USERSOCK (CONFIG_NET)")
 

@@ -1,4 +1,4 @@
-"""The checker of the ledger's rounds must be able to see faults."""
+"""The checker of the ledger's rounds must detect faults."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +14,7 @@ MS = 1_000_000
 def sent(
     count: int = 10, *, closed: bool = True, datagrams: int | None = 11, killed_in: int | None = None
 ) -> Sent:
-    """One event a ms to groups 1 and 2, each in a call and a datagram of its own."""
+    """One event per ms to groups 1 and 2, each in a separate call and datagram."""
     calls = []
     for i in range(count):
         returned = NEVER if i == killed_in else (i + 101) * MS - 1
@@ -25,7 +25,7 @@ def sent(
 def heard(
     serials: Iterable[int], *, lost: int = 0, next_seq: int = 10, next_dgram: int = 11, **more: Any
 ) -> Heard:
-    """A subscriber to group 1 that got these, each in a batch of its own."""
+    """A subscriber to group 1 that received these, each in a separate batch."""
     events = [Event(i, 0xABC, 77, 0, 0, 0b11, s, s, s * MS) for i, s in enumerate(serials)]
     gaps = more.pop("gaps", None)
     if gaps is None:
@@ -149,7 +149,7 @@ def test_the_checker_rejects(name: str) -> None:
     assert any(words in violation for violation in found), found
 
 
-def test_an_incarnation_without_a_known_instance_does_not_take_that_of_the_next() -> None:
+def test_an_incarnation_without_a_known_instance_does_not_take_the_next_ones() -> None:
     killed = sent(3, closed=False)
     killed.instance = None
     again = sent(closed=False)
@@ -161,7 +161,7 @@ def test_an_incarnation_without_a_known_instance_does_not_take_that_of_the_next(
     assert Checker([killed, again], subscriber).check() == []
 
 
-def test_a_killed_stream_is_known_by_its_heartbeat_alone() -> None:
+def test_a_killed_stream_is_recognised_by_its_heartbeat_alone() -> None:
     killed = sent(3, closed=False)
     killed.instance = None
     subscriber = heard([], early=False, gaps=[], dropped=3, open=3)
@@ -178,8 +178,8 @@ def test_a_killed_stream_is_known_by_its_heartbeat_alone() -> None:
     assert verdict(killed, subscriber) == []
 
 
-def test_the_fewest_datagrams_are_those_that_hold_most_events() -> None:
-    # 64 events one a datagram, 50 in one datagram, 30 in three.
+def test_the_minimum_uses_the_datagrams_with_the_most_events() -> None:
+    # 64 events in 64 datagrams, 50 in one datagram, 30 in three.
     weights = [(1.0, 64), (50.0, 50), (10.0, 30)]
     assert fewest_datagrams(0, weights) == 0
     assert fewest_datagrams(50, weights) == 1
@@ -208,7 +208,7 @@ def test_a_heartbeat_comes_as_early_as_the_coarse_clock_lags_and_no_earlier(gap:
     stats = {"streams": [row | {"next_seq": 1, "next_dgram": 2}]}
     only = heard([], gaps=[], next_seq=1, dropped=2, open=2, datagrams=1, early=False, stats=stats)
     found = verdict(stream, only)
-    assert any("nobody can have told" in one for one in found) == (gap + MS + late < 100 * MS)
+    assert any("no datagram can have reported" in one for one in found) == (gap + MS + late < 100 * MS)
 
 
 @pytest.mark.parametrize("step", [-200 * MS, 200 * MS])

@@ -1,4 +1,4 @@
-"""The family of a row says whether its addresses are of IPv4: those of IPv6 may look like mapped ones."""
+"""A row's family decides whether its addresses are IPv4: an IPv6 address may look like a mapped one."""
 
 import json
 import socket
@@ -23,7 +23,7 @@ DST = field("dst")
 
 
 def route(dst: Address, gateway: Address | None = None) -> bytes:
-    """A route by two next hops, both of this gateway."""
+    """A route with two next hops that share this gateway."""
     body = struct.pack("=8BI", FAMILIES[type(dst)], dst.max_prefixlen, 0, 0, 254, 3, 0, RTN_UNICAST, 0)
     body += attribute(RTA_DST, dst.packed)
     if gateway is not None:
@@ -53,7 +53,7 @@ addresses = st.one_of(
 
 
 @given(st.lists(addresses, max_size=8))
-def test_an_address_reads_as_one_of_its_family(found: list[Address]) -> None:
+def test_an_address_is_printed_by_its_family(found: list[Address]) -> None:
     rows = [*routes(*found).iter_rows()]
     expected = [socket.inet_ntop(FAMILIES[type(each)], each.packed) for each in found]
     assert [row["dst"] for row in rows] == expected
@@ -62,7 +62,7 @@ def test_an_address_reads_as_one_of_its_family(found: list[Address]) -> None:
 
 
 @given(st.lists(addresses, max_size=8), addresses, st.integers(0, 128))
-def test_a_comparison_keeps_to_the_family(found: list[Address], wanted: Address, length: int) -> None:
+def test_a_comparison_respects_the_family(found: list[Address], wanted: Address, length: int) -> None:
     table = routes(*found)
     network = ip_network((wanted, min(length, wanted.max_prefixlen)), strict=False)
     cases: list[tuple[Expression, Callable[[Address], bool]]] = [
@@ -90,7 +90,7 @@ def test_the_family_need_not_be_a_column(columns: list[str] | None) -> None:
     assert "::ffff:10.1.0.0" in repr(table)
 
 
-def test_the_family_of_rows_without_family_is_what_they_look_like() -> None:
+def test_without_a_family_column_the_addresses_form_decides() -> None:
     column = find("route").schemas[0]
     assert column.name == "link"
     assert {each.family for each in Query(find("route")).empty("link").columns} == {"", "inet6"}

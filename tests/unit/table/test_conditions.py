@@ -1,4 +1,4 @@
-"""Conditions of --where: what they mean, and what is said about wrong ones."""
+"""Conditions of --where: their meaning, and their errors."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ TABLE = table_of(COLUMNS, ROWS)
 
 
 def rows(words: str) -> list[int]:
-    """The numbers of the rows that fit."""
+    """The numbers of the matching rows."""
     return [i for i, there in enumerate(parse(words).mask(TABLE)) if there]
 
 
@@ -86,7 +86,7 @@ def rows(words: str) -> list[int]:
         ("mtu != null", [0, 1, 2]),
         ("mtu == 1500 or mtu == 9000", [0, 1]),
         ("mtu > 1500 and ifname ~ 'eth*'", [1]),
-        # `and` binds more than `or`, `not` more than both.
+        # `and` binds tighter than `or`, `not` tighter than both.
         ("ifname == lo or mtu > 1500 and state == down", [1, 2]),
         ("(ifname == lo or mtu > 1500) and state == down", [1]),
         ("not mtu == 1500 and state == up", [2]),
@@ -97,7 +97,7 @@ def rows(words: str) -> list[int]:
         ("(mtu == 1500)and(state == up)", [0]),
     ],
 )
-def test_conditions(words: str, fit: list[int]) -> None:
+def test_a_condition_matches_these_rows(words: str, fit: list[int]) -> None:
     assert rows(words) == fit
 
 
@@ -134,31 +134,31 @@ def test_conditions(words: str, fit: list[int]) -> None:
         ("a.b == 1", "at character 2: ==, !=, <, <=, >, >=, ~, in or has expected, not `.b == 1`"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(words: str, said: str) -> None:
+def test_errors_name_the_position(words: str, said: str) -> None:
     with pytest.raises(SchemaError) as raised:
         parse(words)
     assert str(raised.value).startswith(said)
 
 
-def test_long_texts_are_cut_in_errors() -> None:
+def test_long_texts_are_shortened_in_errors() -> None:
     with pytest.raises(SchemaError, match=r"not `mtu == 30000…`$"):
         parse("mtu == 3 mtu == 300000000")
 
 
-def test_nesting_has_an_end() -> None:
+def test_nesting_is_limited() -> None:
     assert rows("(" * 40 + "mtu == 1500" + ")" * 40) == [0]
     for words in ("(" * 10_000, "not " * 10_000 + "mtu == 1"):
         with pytest.raises(SchemaError, match="parentheses within each other"):
             parse(words)
 
 
-def test_as_an_option_it_is_wrong_usage() -> None:
+def test_an_invalid_condition_option_is_a_usage_error() -> None:
     assert isinstance(condition("mtu == 1"), Expression)
     with pytest.raises(BadParameter, match="at character 4"):
         condition("mtu")
 
 
-def test_numbers_of_any_length_are_no_trouble() -> None:
+def test_numbers_may_have_any_length() -> None:
     assert rows(f"mtu == {'9' * 39}") == []
     parse(f"mtu == {'9' * 5000}")
 

@@ -1,4 +1,4 @@
-"""Expressions: what they compare, how they treat absent values, and what they refuse."""
+"""Expressions: comparisons, absent values, and errors."""
 
 import ipaddress
 from collections.abc import Callable
@@ -20,7 +20,7 @@ SECOND = 10**9
 
 
 def hits(table: Table, expression: Expression) -> list[int]:
-    """The rows it is true for, which are those that filter keeps."""
+    """The rows for which it is true; filter must keep the same."""
     mask = expression.mask(table)
     assert mask.dtype == np.bool_
     assert len(table.filter(expression)) == mask.sum()
@@ -110,7 +110,9 @@ FLAG = one(column("x", "?"), [True, False, None])
         (FLAG, X == 0, [1]),
     ],
 )  # fmt: skip
-def test_rows_for_which_it_is_true(table: Table, expression: Expression, expected: list[int]) -> None:
+def test_an_expression_is_true_for_these_rows(
+    table: Table, expression: Expression, expected: list[int]
+) -> None:
     assert hits(table, expression) == expected
     assert hits(table.head(0), expression) == []
     assert expression.columns == {"x"}
@@ -134,13 +136,13 @@ def test_rows_for_which_it_is_true(table: Table, expression: Expression, expecte
         (ADDRESSES, X.within("10.0.0.0/40"), "10.0.0.0/40"),
         (SHORT, X == "0102", "cannot be compared"),
         (MACS, X == "no hex", "cannot be compared"),
-        (TIMES, datetime(2026, 1, 1) < X, "cannot be compared"),  # of which zone?
+        (TIMES, datetime(2026, 1, 1) < X, "cannot be compared"),  # no time zone
         (TIMES, X > 2**70, "cannot be compared"),
         (one(column("x", list=True), [[1]]), X == 1, "a list of u4"),
         (one(text("x", list=True), [["a"]]), X.matches("a"), "not text"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_refused_even_without_rows(
+def test_unsuitable_values_are_refused_even_without_rows(
     table: Table, expression: Expression, message: str
 ) -> None:
     for each in (table, Table(table.columns)):
@@ -148,12 +150,12 @@ def test_what_does_not_fit_is_refused_even_without_rows(
             expression.mask(each)
 
 
-def test_isin_wants_several_values() -> None:
+def test_isin_requires_several_values() -> None:
     with pytest.raises(SchemaError, match="a list of values, not 'eth0'"):
         X.isin("eth0")
 
 
-def test_an_unknown_column() -> None:
+def test_an_unknown_column_is_refused() -> None:
     with pytest.raises(UnknownColumn, match="did you mean ifname"):
         (field("ifnam") == "lo").mask(one(text("ifname")))
 
@@ -171,18 +173,18 @@ def test_an_unknown_column() -> None:
         lambda: bool(X),
     ],
 )
-def test_a_slip_of_precedence_says_how_to_write_it(wrong: Callable[[], object]) -> None:
+def test_the_error_for_a_precedence_mistake_shows_the_right_form(wrong: Callable[[], object]) -> None:
     with pytest.raises(SchemaError, match=r"combine with &, \| and ~|compare it"):
         wrong()
 
 
-def test_an_expression_knows_all_its_columns_and_shows_them() -> None:
+def test_an_expression_lists_its_columns() -> None:
     expression = ~((field("a") > 1) & field("b").isin(["x"])) | field("c").is_null()
     assert expression.columns == {"a", "b", "c"}
     assert repr(expression) == "(~((field('a') > 1) & (field('b').isin(['x']))) | field('c').is_null())"
 
 
-Sql = Callable[[dict[str, Any]], bool | None]  # of one row: True, False, or None for neither
+Sql = Callable[[dict[str, Any]], bool | None]  # evaluates one row: True, False, or None for unknown
 TRUTHS = st.sampled_from([True, False, None])
 
 
@@ -190,7 +192,7 @@ TRUTHS = st.sampled_from([True, False, None])
 def expressions(
     draw: st.DrawFn, depth: int = 3
 ) -> tuple[Expression, Callable[[dict[str, Any]], bool | None]]:
-    """An expression, and the same as SQL has it."""
+    """An expression, and its equivalent with SQL's logic."""
     kind = draw(st.sampled_from(["leaf", "not", "and", "or"])) if depth else "leaf"
     if kind == "leaf":
         name, wanted = draw(st.sampled_from("ab")), draw(st.booleans())
@@ -209,7 +211,7 @@ def expressions(
 
 
 @given(expressions(), st.lists(st.tuples(TRUTHS, TRUTHS), max_size=9))
-def test_logic_is_that_of_sql(pair: tuple[Expression, Sql], rows: list[tuple[Any, Any]]) -> None:
+def test_logic_equals_that_of_sql(pair: tuple[Expression, Sql], rows: list[tuple[Any, Any]]) -> None:
     expression, expected = pair
     table = table_of([column("a", "?"), column("b", "?")], rows)
     assert hits(table, expression) == [i for i, (a, b) in enumerate(rows) if expected({"a": a, "b": b})]

@@ -1,4 +1,4 @@
-"""Loss: what the ledger's rows say, added up."""
+"""Loss: sums of the ledger's rows."""
 
 import struct
 
@@ -23,7 +23,7 @@ def test_no_loss_is_false_and_empty() -> None:
     assert str(loss) == "nothing lost"
 
 
-def test_open_drops_are_loss_when_they_are_news() -> None:
+def test_new_open_drops_are_a_loss() -> None:
     assert Loss(open=3, grew=True)
     assert not Loss(open=3)
     assert Loss(open=3).open == 3
@@ -56,7 +56,7 @@ def test_sums_do_not_wrap() -> None:
     assert Loss(row(GAP, 2**64 - 1) * 2).events == 2**65 - 2
 
 
-def test_text_says_how_many_of_what() -> None:
+def test_text_has_counts_and_kinds() -> None:
     assert str(Loss(row(GAP, 1))) == "1 event lost"
     assert str(Loss(row(GAP, 2) + row(OVERRUN, 1), 4)) == (
         "2 events lost, 1 datagram dropped, 4 dropped datagrams not explained yet"

@@ -1,4 +1,4 @@
-"""Table: columns as arrays, rows as dicts, and what it keeps."""
+"""Table: columns as arrays, rows as dicts, and memory."""
 
 import gc
 import struct
@@ -23,7 +23,7 @@ LOST = Loss.of([("overrun", 0, 3, True, 1, 2)], 0, False)
 
 
 class Counting(Stored):
-    """A chunk that knows what was asked of it."""
+    """A chunk that records which columns were read."""
 
     def __init__(self, length: int, columns: list[Values]) -> None:
         super().__init__(length, columns)
@@ -34,7 +34,7 @@ class Counting(Stored):
         return super().values(i)
 
 
-def test_a_column_in_one_piece_is_not_copied() -> None:
+def test_a_contiguous_column_is_not_copied() -> None:
     stored = np.arange(3, dtype=np.uint32)
     table = Table([column("mtu")], [Stored(3, [Values(stored)])])
     assert np.shares_memory(table["mtu"], stored)
@@ -43,21 +43,21 @@ def test_a_column_in_one_piece_is_not_copied() -> None:
     assert table["mtu"] is table["mtu"]
 
 
-def test_only_columns_that_are_looked_at_are_made() -> None:
+def test_only_columns_that_are_read_are_built() -> None:
     chunk = Counting(2, [Values(np.zeros(2, np.uint32))] * 3)
     table = Table([column("a"), column("b"), column("c")], [chunk])
     len(table), table["b"], table["b"]
     assert chunk.asked == [1]
 
 
-def test_chunks_are_one_column() -> None:
+def test_chunks_form_one_column() -> None:
     table = one(column("mtu"), [1, None], [], [3])
     assert table["mtu"].tolist() == [1, 0, 3]
     assert table.valid("mtu").tolist() == [True, False, True]
     assert not table["mtu"].flags.writeable
 
 
-def test_a_column_without_absent_values_is_valid_throughout() -> None:
+def test_a_column_without_absent_values_is_all_valid() -> None:
     assert one(column("mtu"), [1], [2]).valid("mtu").tolist() == [True, True]
 
 
@@ -69,14 +69,14 @@ def test_a_column_without_absent_values_is_valid_throughout() -> None:
         (column("x", "u1", enum={1: "one"}), [1, 7], [1, 7]),
         (text("x"), ["eth0", None, "", "ü"], ["eth0", "", "", "ü"]),
         (text("x"), [b"a\xff", "\xff"], ["a\\xff", "\xff"]),
-        (text("x"), [b"\xc3", b"\xbc"], ["\\xc3", "\\xbc"]),  # UTF-8 as a whole, but not one by one
+        (text("x"), [b"\xc3", b"\xbc"], ["\\xc3", "\\xbc"]),  # valid UTF-8 together, but not separately
         (binary("x"), [b"\0\xff\0", None, b""], [b"\0\xff\0", None, b""]),
         (text("x", list=True), [["a", "bc"], [], None], [["a", "bc"], [], None]),
         (column("x", list=True), [[1, 2], [3, 4], None], [[1, 2], [3, 4], None]),
         (address("x"), [V4, None], [V4, b"\0" * 16]),
     ],
 )  # fmt: skip
-def test_a_column_as_an_array(of: Column, cells: list[object], expected: list[object]) -> None:
+def test_a_column_is_an_array(of: Column, cells: list[object], expected: list[object]) -> None:
     for table in (one(of, cells), one(of, cells[:1], cells[1:])):
         array = table["x"]
         assert len(array) == len(cells)
@@ -85,19 +85,19 @@ def test_a_column_as_an_array(of: Column, cells: list[object], expected: list[ob
         assert table.valid("x").tolist() == [cell is not None for cell in cells]
 
 
-def test_times_are_datetime64_and_absent_ones_no_time() -> None:
+def test_times_are_datetime64_and_absent_ones_nat() -> None:
     table = one(column("t", "i8", display="time"), [10**18 + 1, None])
     assert table["t"].dtype == "M8[ns]"
     assert str(table["t"][0]) == "2001-09-09T01:46:40.000000001"
     assert np.isnat(table["t"][1])
 
 
-def test_a_time_may_have_another_unit() -> None:
+def test_times_may_have_another_unit() -> None:
     table = one(column("t", "u8", display="time", unit="s"), [86400])
     assert str(table["t"][0]) == "1970-01-02T00:00:00"
 
 
-def test_an_unknown_column_is_told_what_there_is() -> None:
+def test_the_error_for_an_unknown_column_lists_the_columns() -> None:
     table = one(column("ifname"), [1])
     with pytest.raises(UnknownColumn, match="no column 'ifnam': did you mean ifname") as caught:
         table["ifnam"]
@@ -108,7 +108,7 @@ def test_an_unknown_column_is_told_what_there_is() -> None:
         table.valid("zzz")
 
 
-# -- what did not fit -------------------------------------------------------------------------------
+# -- malformed messages and values -----------------------------------------------------------------
 
 LINK = message(16, struct.pack("=BxHiII", 0, 1, 1, 1, 0) + attribute(3, b"lo\0"))
 SHORT_MTU = message(16, struct.pack("=BxHiII", 0, 1, 2, 1, 0) + attribute(4, b"\1") + attribute(999, b""))
@@ -119,7 +119,7 @@ def links(*messages: bytes) -> Table:
     return Batch.from_datagrams("route", messages).table("link")
 
 
-def test_what_has_no_row_is_counted_and_what_lacks_a_value_is_marked() -> None:
+def test_messages_without_a_row_are_counted_and_incomplete_rows_marked() -> None:
     table = links(LINK, NO_LINK, SHORT_MTU, LINK)
     assert (len(table), table.malformed, table.unknown) == (3, 1, 1)
     assert table.damaged.tolist() == [False, True, False]
@@ -129,7 +129,7 @@ def test_what_has_no_row_is_counted_and_what_lacks_a_value_is_marked() -> None:
     assert "damaged" not in repr(links(LINK))
 
 
-def test_counts_stay_as_loss_does_and_marks_go_with_their_rows() -> None:
+def test_counts_stay_with_the_table_and_marks_with_their_rows() -> None:
     table = Table.concat([links(NO_LINK), links(LINK, SHORT_MTU), links(SHORT_MTU, NO_LINK)])
     assert table.damaged.tolist() == [False, True, True]
     for derived, marks in [
@@ -145,13 +145,13 @@ def test_counts_stay_as_loss_does_and_marks_go_with_their_rows() -> None:
         assert derived.damaged.dtype == np.bool_
 
 
-def test_conditions_and_columns_of_a_reading_keep_them() -> None:
+def test_conditions_and_columns_of_a_query_keep_counts_and_marks() -> None:
     batch = Batch.from_datagrams("route", [LINK, NO_LINK, SHORT_MTU])
     table = Query(find("route"), {"link": ["mtu"]}, field("ifindex") == 2).table(batch, "link")
     assert (table.malformed, table.unknown, table.damaged.tolist()) == (1, 1, [True])
 
 
-def test_what_collects_tables_keeps_the_faults_of_those_without_rows_and_no_more() -> None:
+def test_collecting_tables_keeps_the_fault_counts_of_tables_without_rows() -> None:
     tables: list[Table] = []
     for table in [links(), links(LINK), *5 * [links(NO_LINK)], *5 * [links()], links(SHORT_MTU, NO_LINK)]:
         add_to(tables, table)
@@ -163,7 +163,7 @@ def test_a_short_message_and_a_device_without_a_path_are_counted() -> None:
     assert Batch.from_datagrams("uevent", [b"add@/x\0ACTION=add\0"]).table("uevent").malformed == 1
 
 
-def test_of_what_is_made_or_of_a_topic_nothing_is_malformed() -> None:
+def test_tables_built_by_hand_or_from_a_topic_have_no_malformed_messages() -> None:
     topic = Topic("t", [("a", "u1")], groups=1)
     for table in (one(column("a"), [1], [2]), Batch.from_datagrams("bus", []).table(topic)):
         assert (table.malformed, table.unknown, table.damaged.any()) == (0, 0, False)
@@ -211,7 +211,7 @@ def test_rows_come_in_order_with_all_columns() -> None:
     assert list(table.iter_rows()) == [{"a": 1, "b": "x"}, {"a": 2, "b": None}, {"a": 3, "b": "z"}]
 
 
-def test_one_structured_array() -> None:
+def test_to_numpy_gives_one_structured_array() -> None:
     table = table_of([column("a"), text("b"), address("c")], [[1, "x", V4]], [[None, None, None]])
     rows = table.to_numpy()
     assert rows.dtype.names == ("a", "b", "c")
@@ -235,7 +235,7 @@ def test_concat_keeps_rows_and_adds_losses() -> None:
     assert first.loss.datagrams == 3
 
 
-def test_concat_wants_tables_alike() -> None:
+def test_concat_requires_tables_with_the_same_columns() -> None:
     with pytest.raises(SchemaError, match="different columns"):
         Table.concat([one(column("a")), one(column("b"))])
     with pytest.raises(SchemaError, match="no table"):
@@ -251,7 +251,7 @@ ROWS = [
 ]
 
 
-def test_filter_takes_rows_of_every_type() -> None:
+def test_filter_works_on_every_type() -> None:
     for table in (table_of(ALL, ROWS), table_of(ALL, ROWS[:1], ROWS[1:3], ROWS[3:])):
         everything = list(table.iter_rows())
         for bits in range(16):
@@ -272,26 +272,26 @@ def test_filter_keeps_the_loss_and_not_the_memory() -> None:
     assert kept.loss.datagrams == 3
 
 
-def test_filter_wants_a_mask_of_its_rows() -> None:
+def test_filter_requires_a_mask_of_its_length() -> None:
     with pytest.raises(SchemaError, match="2 rows"):
         one(column("a"), [1, 2]).filter(np.array([True]))
     with pytest.raises(SchemaError, match="int64"):
         one(column("a"), [1, 2]).filter(np.array([1, 0]))
 
 
-def test_filter_takes_bools_however_they_come() -> None:
+def test_filter_accepts_any_form_of_bools() -> None:
     table = one(column("a"), [1, 2])
     assert table.filter([False, True])["a"].tolist() == [2]
     assert len(table.head(0).filter([])) == 0
 
 
 @pytest.mark.parametrize("wrong", ["a > 1", b"a", field("a"), None, 5])
-def test_what_is_no_expression_is_refused(wrong: Any) -> None:
+def test_an_argument_that_is_no_expression_is_refused(wrong: Any) -> None:
     with pytest.raises(SchemaError, match=r'filter: an expression of columns, as in field\("mtu"\)'):
         one(column("a"), [1, 2]).filter(wrong)
 
 
-def test_head() -> None:
+def test_head_gives_the_first_rows() -> None:
     table = one(column("a"), [1, 2], [3])
     assert [table.head(n)["a"].tolist() for n in (0, 1, 2, 3, 9)] == [[], [1], [1, 2], [1, 2, 3], [1, 2, 3]]
 
@@ -306,7 +306,7 @@ def test_a_table_without_rows_has_all_columns() -> None:
     assert len(empty.to_numpy()) == 0
 
 
-def test_small_chunks_are_gathered_and_large_ones_left_alone() -> None:
+def test_small_chunks_are_joined_and_large_ones_kept() -> None:
     chunks = [Stored(n, [Values(np.full(n, n))]) for n in (1, 2, 9, 3, 1, 1, 4)]
     made = list(gathered(chunks, 5))
     assert [len(chunk) for chunk in made] == [3, 9, 5, 4]
@@ -321,7 +321,7 @@ def test_joining_beyond_arrows_offsets_is_an_error() -> None:
         joined([huge, huge])
 
 
-def test_a_table_goes_without_the_garbage_collector() -> None:
+def test_a_table_is_freed_without_the_garbage_collector() -> None:
     gc.disable()
     try:
         table = table_of(ALL, ROWS)
@@ -333,7 +333,7 @@ def test_a_table_goes_without_the_garbage_collector() -> None:
         gc.enable()
 
 
-# -- looking at it ----------------------------------------------------------------------------------
+# -- preview ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -342,7 +342,7 @@ def wide() -> Table:
     return table_of(columns, [[None, *["value"] * 20, 10**18]] * 20)
 
 
-def test_a_preview_shows_what_fits_and_counts_the_rest(wide: Table) -> None:
+def test_a_preview_shows_columns_that_fit_and_counts_the_rest(wide: Table) -> None:
     lines = repr(wide).splitlines()
     assert lines[0] == "<Table of 20 rows, 22 columns>"
     assert lines[1].split()[:2] == ["column0", "column1"]
@@ -351,7 +351,7 @@ def test_a_preview_shows_what_fits_and_counts_the_rest(wide: Table) -> None:
     assert "nothing" not in repr(wide)
 
 
-def test_a_preview_reads_well() -> None:
+def test_a_preview_has_this_text() -> None:
     table = table_of(
         [text("ifname"), column("t", "i8", display="time")], [["lo", 10**18], [None, None]], loss=LOST
     )

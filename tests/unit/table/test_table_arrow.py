@@ -1,4 +1,4 @@
-"""What pyarrow, polars, pandas and DuckDB make of a Table."""
+"""Tables read by pyarrow, polars, pandas and DuckDB."""
 
 import struct
 import threading
@@ -72,20 +72,20 @@ ENUM = {2: "kernel", 4: "static", 1 << 20: "far"}
         (column("x", "u1", enum={2: "kernel"}), [None] * 9),
     ],
 )
-def test_every_type_is_read(read: Reader, of: Column, cells: list[Any]) -> None:
+def test_every_type_is_read_correctly(read: Reader, of: Column, cells: list[Any]) -> None:
     for table in (one(of, cells), one(of, cells[:1], cells[1:]), one(of)):
         assert read(table) == expected(table)
 
 
 @pytest.fixture
 def rechunked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chunks stay as they are."""
+    """Keep the chunks as they are."""
     monkeypatch.setattr("nlbus.table.arrow.BATCH_ROWS", 1)
 
 
 @all_readers
 @pytest.mark.usefixtures("rechunked")
-def test_numbers_without_a_name_may_come_up_late(read: Reader) -> None:
+def test_numbers_without_a_name_may_appear_late(read: Reader) -> None:
     of = [column("x", "u1", enum={2: "kernel", 4: "static"}), column("y", "u4", enum=ENUM, list=True)]
     table = table_of(of, [[2, [2]]], [[9, [1, 1 << 30]]], [[None, None], [8, [3]]], [[4, []], [9, [1]]])
     assert len(list(pa.RecordBatchReader.from_stream(table))) == 4
@@ -139,7 +139,7 @@ MIXED = [
 
 
 @pytest.mark.usefixtures("rechunked")
-def test_any_rows_are_read_alike_by_pyarrow_polars_and_duckdb() -> None:
+def test_pyarrow_polars_and_duckdb_read_any_rows_alike() -> None:
     rows = st.lists(st.tuples(*map(cells_of, MIXED)), max_size=12)
 
     @settings(deadline=None, max_examples=60)
@@ -153,8 +153,8 @@ def test_any_rows_are_read_alike_by_pyarrow_polars_and_duckdb() -> None:
 
 
 @pytest.mark.usefixtures("rechunked")
-def test_any_rows_are_read_by_pandas() -> None:
-    # Without integers, which pandas makes floats where some are absent.
+def test_pandas_reads_any_rows() -> None:
+    # Without integers: pandas turns them into floats if some are absent.
     of = [each for each in MIXED if each.storage != "fixed" or each.enum or each.dtype.kind in "bV"]
     rows = st.lists(st.tuples(*map(cells_of, of)), max_size=12)
 
@@ -167,7 +167,7 @@ def test_any_rows_are_read_by_pandas() -> None:
     check()
 
 
-def test_types_are_those_users_expect() -> None:
+def test_readers_see_the_types_that_users_expect() -> None:
     table = table_of(
         [
             column("number", "u4", nullable=False), column("name", "u1", enum={1: "one"}), text("text"),
@@ -198,15 +198,15 @@ def test_types_are_those_users_expect() -> None:
 
 
 @all_readers
-def test_decoded_messages_are_read_with_the_columns_that_no_message_had(read: Reader) -> None:
+def test_decoded_messages_include_columns_that_no_message_had(read: Reader) -> None:
     header = struct.pack("=8BI", 2, 24, 0, 0, 254, 3, 0, 1, 0)
-    told = attribute(1, bytes((10, 0, 0, 0))) + attribute(4, struct.pack("=I", 3))
-    route = message(24, header + told, 2, 1)
+    attributes = attribute(1, bytes((10, 0, 0, 0))) + attribute(4, struct.pack("=I", 3))
+    route = message(24, header + attributes, 2, 1)
     table = Table.concat([Batch.from_datagrams("route", [route] * n).table("route") for n in (1, 3)])
     assert read(table) == expected(table)
 
 
-def test_pyarrow_is_given_what_it_can_filter_and_sort() -> None:
+def test_pyarrow_receives_types_that_it_can_filter_and_sort() -> None:
     table = table_of([text("dev"), address("dst")], [["lo", V4], ["eth0", None], [None, V4]])
     read = pa.table(table).sort_by([("dst", "ascending"), ("dev", "ascending")])
     assert read["dev"].to_pylist() == ["lo", None, "eth0"]
@@ -228,7 +228,7 @@ def test_addresses_that_begin_with_zeros_share_their_views(rows: int, first: byt
     assert shared == (first == b"\0" and rows <= SHARED_ROWS)
 
 
-def test_polars_and_duckdb_are_given_bytes_where_they_lie() -> None:
+def test_polars_and_duckdb_receive_bytes_without_a_copy() -> None:
     stored = np.zeros(BATCH_ROWS, "V16")
     table = Table([address("x")], [Stored(len(stored), [Values(stored)])])
     _, views, data = unnamed(table).column("x").chunk(0).buffers()
@@ -249,12 +249,12 @@ def test_columns_without_a_value_share_their_memory() -> None:
 @pytest.mark.parametrize(
     ("offsets", "pieces"), [([0, 9], 1), ([0, 3, 2], 2), ([-1, 2], 1), ([0, 1, 2], 1), ([0, 9, 2], 2)]
 )
-def test_pieces_that_lie_outside_are_refused(offsets: list[int], pieces: int) -> None:
+def test_out_of_bounds_pieces_are_refused(offsets: list[int], pieces: int) -> None:
     with pytest.raises(ValueError, match=r"pieces|outside"):
         arrow.views(np.zeros(8, np.uint8), np.array(offsets, np.int32), np.zeros(pieces, VIEW))
 
 
-def test_equal_pieces_that_lie_outside_are_refused() -> None:
+def test_equal_out_of_bounds_pieces_are_refused() -> None:
     with pytest.raises(ValueError, match="lie outside of 31"):
         arrow.equal_views(np.zeros(31, np.uint8), 16, np.zeros(2, VIEW))
 
@@ -310,7 +310,7 @@ def test_duckdb_computes_with_names_and_times() -> None:
         assert late.fetchall() == [("eth0",)]
 
 
-def test_values_made_by_hand_are_what_they_should_be() -> None:
+def test_values_built_by_hand_are_correct() -> None:
     values = values_of(column("x", list=True), [[1], None])
     assert len(values) == 2
     assert values.offsets is not None
@@ -321,7 +321,7 @@ TABLES = [(source.name, name) for source in nlbus.sources() for name in source.t
 
 
 @pytest.mark.parametrize(("source", "name"), TABLES)
-def test_every_table_of_every_source_is_read(source: str, name: str) -> None:
+def test_every_table_of_every_source_can_be_read(source: str, name: str) -> None:
     columns = nlbus.schema(source, name).columns
     absent = [values_of(each, [None, None]) for each in columns]
     items = [values_of(each, [[None], []] if each.list else [None, None]) for each in columns]

@@ -1,4 +1,4 @@
-"""How long a Table lives that others read: as long as they hold it."""
+"""The lifetime of a Table's memory: until its last reader releases it."""
 
 import gc
 import weakref
@@ -41,7 +41,7 @@ def test_memory_lives_while_a_reader_holds_it(keep: Callable[..., Any], total: C
     held = keep(table)
     del table
     gc.collect()
-    np.arange(100_000)  # would be given freed memory
+    np.arange(100_000)  # would reuse freed memory
     assert total(held) == sum(range(100_000)) * 3
     assert any(each() is not None for each in memory)
     del held
@@ -49,7 +49,7 @@ def test_memory_lives_while_a_reader_holds_it(keep: Callable[..., Any], total: C
     assert [each() for each in memory] == [None, None]
 
 
-def test_memory_is_let_go_wherever_reading_stops() -> None:
+def test_memory_is_freed_wherever_reading_stops() -> None:
     def untouched(table: Table) -> None:
         table.__arrow_c_stream__()
 
@@ -71,13 +71,13 @@ def test_memory_is_let_go_wherever_reading_stops() -> None:
         assert [each() for each in memory] == [None, None], stop.__name__
 
 
-def test_a_reader_that_needs_no_table_outlives_it() -> None:
+def test_a_reader_outlives_the_table() -> None:
     reader = pa.RecordBatchReader.from_stream(big())
     gc.collect()
     assert sum(batch.column(0).to_numpy().sum() for batch in reader) == sum(range(100_000)) * 3
 
 
-def test_a_failure_while_reading_is_an_error_and_no_end() -> None:
+def test_a_failure_while_reading_is_an_error_and_not_the_end() -> None:
     class Failing(Stored):
         def values(self, i: int) -> Values:
             raise ValueError("no memory of it")
@@ -90,7 +90,7 @@ def test_a_failure_while_reading_is_an_error_and_no_end() -> None:
         pl.DataFrame(table)
 
 
-def test_a_column_that_lies_scattered_is_refused() -> None:
+def test_a_non_contiguous_column_is_refused() -> None:
     scattered = np.arange(10, dtype=np.uint32)[::2]
     table = Table([column("x")], [Stored(5, [Values(scattered)])])
     with pytest.raises(OSError, match="not C-contiguous"):

@@ -1,4 +1,4 @@
-"""A topic's fields as columns: as numpy has them, as rows, and as the readers of Arrow do."""
+"""A topic's fields as columns: in numpy, as rows, and through readers of Arrow."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -35,7 +35,7 @@ def own(table: Table) -> list[Column]:
     return [column for column in table.columns if not column.name.startswith("nl_")]
 
 
-CASES: list[tuple[Any, list[Any], list[Any]]] = [  # fields, records of one field, as rows have it
+CASES: list[tuple[Any, list[Any], list[Any]]] = [  # fields, records of one field, as rows have them
     ([("x", "?")], [True, False], [True, False]),
     ([("x", ">u4")], [1, 2**32 - 1], [1, 2**32 - 1]),
     ([("x", ">f8")], [0.5, -1.0], [0.5, -1.0]),
@@ -75,7 +75,7 @@ def test_a_field_is_a_column_of_its_type(fields: Any, cells: list[Any], rows: li
 
 @all_readers
 @pytest.mark.parametrize(("fields", "cells", "rows"), PLAIN, ids=[str(case[0][0][1:]) for case in PLAIN])
-def test_readers_of_arrow_get_the_same(read: Reader, fields: Any, cells: list[Any], rows: list[Any]) -> None:
+def test_readers_of_arrow_read_the_same(read: Reader, fields: Any, cells: list[Any], rows: list[Any]) -> None:
     table = table_of(fields, [(cell,) for cell in cells]).select(["x"])
     column = table.column("x")
     wanted = [bytes.fromhex(row) for row in rows] if column.display == "hex" else rows
@@ -99,7 +99,7 @@ def test_times_are_datetime64_and_timestamps_of_utc(unit: str) -> None:
     assert DUCK.sql('select epoch(x) from "table"').fetchall() == [(10**9,), (None,)]
 
 
-def test_fields_of_a_struct_have_its_name() -> None:
+def test_fields_of_a_struct_are_prefixed_with_its_name() -> None:
     fields = [("id", "<u4"), ("leg", [("px", "<f8"), ("by", [("name", "S4")])]), ("in", [("a", "<u2")], 2)]
     table = table_of(fields, [(1, (0.5, (b"me",)), [(1,), (2,)])])
     assert [column.name for column in own(table)] == ["id", "leg_px", "leg_by_name", "in_a"]
@@ -115,7 +115,7 @@ def test_fields_of_a_struct_have_its_name() -> None:
         ([("a_b", "u1"), ("a", [("b", "u1")])], "'a_b' and 'a.b' are one column"),
     ],
 )
-def test_a_name_that_makes_no_column_is_refused(fields: Any, message: str) -> None:
+def test_a_name_that_is_no_column_name_is_refused(fields: Any, message: str) -> None:
     with pytest.raises(SchemaError, match=message):
         Topic("t", fields, groups=1)
 
@@ -129,7 +129,7 @@ EVERY = np.dtype(
 
 
 @given(data=st.data())
-def test_any_bytes_are_read(data: st.DataObject) -> None:
+def test_any_bytes_can_be_read(data: st.DataObject) -> None:
     count = data.draw(st.integers(0, 3))
     raw = data.draw(arrays(np.uint8, count * EVERY.itemsize, elements=st.integers(0, 255)))
     topic = Topic("t", EVERY, groups=1, type=7)

@@ -1,4 +1,4 @@
-"""Batches of the bus: what is accepted, and by which fault everything else is refused."""
+"""Batches of the bus: valid ones are accepted, and each invalid one is refused with its fault."""
 
 import struct
 from typing import Any
@@ -13,7 +13,7 @@ RECORDS = bytes(range(48))
 
 
 def parse(message: bytes) -> reference.Batch:
-    """Parse one message, header and remainder apart as in a scatter receive; compare with the oracle."""
+    """Parse one message with header and body apart, as in a scatter receive; compare with the oracle."""
     head, rest = message[16:96], message[96:]
     found = reference.Batch(*wire.parse_batch(head, rest))
     assert found == reference.parse_batch(head, rest)
@@ -52,7 +52,7 @@ FINE = {
 
 
 @pytest.mark.parametrize("name", FINE)
-def test_accepted(name: str) -> None:
+def test_a_valid_batch_is_accepted(name: str) -> None:
     message, events, times = FINE[name]
     found = parse(message)
     assert found.fault == Fault.BUS_OK
@@ -117,7 +117,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused(name: str) -> None:
+def test_an_invalid_batch_is_refused_with_its_fault(name: str) -> None:
     message, fault = REFUSED[name]
     assert Fault(parse(message).fault) == fault
 
@@ -127,7 +127,7 @@ def test_every_fault_has_a_case() -> None:
 
 
 def test_the_header_is_checked_before_the_body() -> None:
-    # each fault in the order of the rules: with all of them wrong, the first one is named
+    # with every rule violated, the first one is reported, and so on in order
     wrong: dict[str, Any] = {
         "magic": 0,
         "version": 0,
@@ -147,14 +147,14 @@ def test_the_header_is_checked_before_the_body() -> None:
 
 
 @pytest.mark.parametrize("shift", range(8))
-def test_any_alignment_is_parsed(shift: int) -> None:
+def test_any_alignment_can_be_parsed(shift: int) -> None:
     message = bus_batch(var=[b"a", b"bc", b""], times=[1, 2, 3])
     head = memoryview(bytes(shift) + message[16:96])[shift:]
     rest = memoryview(bytes(shift) + message[96:])[shift:]
     assert wire.parse_batch(head, rest) == reference.parse_batch(message[16:96], message[96:])
 
 
-def test_a_chain_yields_all_its_batches() -> None:
+def test_a_chain_gives_all_its_batches() -> None:
     batches = [bus_batch(b"abc", record_size=3), bus_batch(var=[b"a", b"bcd"], first_seq=1), bus_batch()]
     found, malformed = wire.parse_chain(chain(*batches))
     assert malformed == 0
@@ -162,7 +162,7 @@ def test_a_chain_yields_all_its_batches() -> None:
     assert [offset % 8 for offset, *_ in wire.walk(chain(*batches))[0]] == [0, 0, 0]
 
 
-def test_a_malformed_batch_leaves_the_others() -> None:
+def test_a_malformed_batch_does_not_affect_the_others() -> None:
     good = bus_batch(b"abcd", record_size=4)
     other, empty = reference.message(0x11, b"another type"), reference.message(reference.MSG_BATCH)
     data = chain(good, bus_batch(magic=1), other, empty, good)
@@ -190,14 +190,14 @@ def test_put_batch_writes_what_the_oracle_writes() -> None:
     assert prefix + bytes(8) == bus_batch(trailing=bytes(8), **values)
 
 
-def test_put_batch_refuses_what_nlmsg_len_cannot_say() -> None:
+def test_put_batch_refuses_lengths_beyond_nlmsg_len() -> None:
     largest = 2**32 - 1 - 96
     assert struct.unpack_from("=I", wire.put_batch(FIELDS, largest)[0]) == (2**32 - 1,)
     assert wire.put_batch(FIELDS, largest + 1) == (b"", 0)
     assert wire.put_batch(FIELDS, 2**32 - 1) == (b"", 0)
 
 
-def test_the_oracle_knows_the_faults_and_the_header() -> None:
+def test_the_oracle_has_the_same_faults_and_header() -> None:
     assert {f.name: f.value for f in Fault} == wire.FAULTS
     assert BATCH.size == 80
     for name in ("MSG_BATCH", "MAGIC", "VERSION", "F_VAR", "F_TIMES", "MAX_COUNT"):

@@ -1,7 +1,7 @@
-"""Any bytes: the compiled code agrees with the oracle and never leaves its input.
+"""Any bytes: the compiled code agrees with the oracle and never reads outside its input.
 
-Input stands against a page that may not be touched, once before it and once behind it: reading one byte
-too many ends the test process.
+The input lies next to an inaccessible page, once before it and once behind it: reading one byte
+too many crashes the test process.
 """
 
 import ctypes
@@ -30,7 +30,7 @@ PAGE = mmap.PAGESIZE
 
 
 class Edge:
-    """A stretch of memory between two pages that may not be touched. It is never given back."""
+    """Memory between two inaccessible pages. It is never freed."""
 
     def __init__(self, pages: int = 256) -> None:
         self.size = pages * PAGE
@@ -44,15 +44,15 @@ class Edge:
         return memoryview((ctypes.c_uint8 * length).from_address(start)).cast("B")
 
     def last(self, length: int) -> memoryview:
-        """The last bytes: what lies behind them may not be read."""
+        """The last bytes; those behind them are inaccessible."""
         return self._view(self.start + self.size - length, length)
 
     def first(self, length: int) -> memoryview:
-        """The first bytes: what lies before them may not be read."""
+        """The first bytes; those before them are inaccessible."""
         return self._view(self.start, length)
 
     def places(self, data: bytes) -> Iterator[memoryview]:
-        """The same bytes at one end, then at the other; large ones overlap, so one at a time."""
+        """The same bytes at one end, then at the other; large ones overlap, so use one at a time."""
         for place in (self.last, self.first):
             view = place(len(data))
             view[:] = data
@@ -65,7 +65,7 @@ EDGE_2 = Edge()
 
 @pytest.mark.parametrize("where", ["EDGE.last(16)[-1:]", "EDGE.first(16)[:1]"])
 def test_the_guard_works(where: str) -> None:
-    # one byte inside is fine, its neighbour outside kills
+    # one byte inside is readable; its neighbour outside kills the process
     step = 1 if "last" in where else -1
     code = (
         "import ctypes\nfrom tests.unit.wire.test_wire_fuzz import EDGE\n"
@@ -79,7 +79,7 @@ def test_the_guard_works(where: str) -> None:
 
 
 def check(data: bytes) -> None:
-    """Everything that reads, on data against the edges, beside the oracle."""
+    """Run everything that reads on data at both edges, and compare with the oracle."""
     for view in EDGE.places(data):
         assert wire.walk(view) == reference.walk(data)
         assert wire.attributes(view) == reference.attributes(data)
@@ -102,8 +102,8 @@ small = st.integers(0, 9)
 
 
 @st.composite
-def fine_batches(draw: st.DrawFn) -> bytes:
-    """Batches without a fault, of every layout."""
+def valid_batches(draw: st.DrawFn) -> bytes:
+    """Valid batches of every layout."""
     trailing, grown = bytes(draw(st.integers(0, 7))), bytes(8 * draw(st.integers(0, 2)))
     if draw(st.booleans()):
         var = draw(st.lists(st.binary(max_size=9), max_size=9))
@@ -117,7 +117,7 @@ def fine_batches(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def hostile_batches(draw: st.DrawFn) -> bytes:
-    """Batches whose header says anything, with offsets of any value."""
+    """Batches with arbitrary headers and offsets."""
     wrong: dict[str, Any] = draw(
         st.fixed_dictionaries(
             {},
@@ -153,7 +153,7 @@ def kernel_messages(draw: st.DrawFn) -> bytes:
 @st.composite
 def mutated_chains(draw: st.DrawFn) -> bytes:
     """Valid chains with a few words or bytes replaced, inserted or cut."""
-    messages = draw(st.lists(fine_batches() | kernel_messages(), min_size=1, max_size=4))
+    messages = draw(st.lists(valid_batches() | kernel_messages(), min_size=1, max_size=4))
     data = bytearray(draw(st.sampled_from([chain, kernel_chain]))(*messages))
     for _ in range(draw(st.integers(0, 4))):
         at = draw(st.integers(0, len(data)))
@@ -177,26 +177,26 @@ FUZZ = settings(deadline=None, max_examples=600)
 @FUZZ
 @given(st.binary(max_size=300))
 @example(b"")
-def test_random_bytes(data: bytes) -> None:
+def test_random_bytes_agree_with_the_oracle(data: bytes) -> None:
     check(data)
 
 
 @FUZZ
 @given(st.lists(st.tuples(u32s, st.binary(max_size=24)), max_size=6))
-def test_random_lengths(parts: list[tuple[int, bytes]]) -> None:
+def test_random_lengths_agree_with_the_oracle(parts: list[tuple[int, bytes]]) -> None:
     check(b"".join(length.to_bytes(4, sys.byteorder) + rest for length, rest in parts))
 
 
 @FUZZ
 @given(st.lists(st.tuples(st.integers(0, 12) | u16s, u16s, st.binary(max_size=12)), max_size=8))
-def test_random_attributes(parts: list[tuple[int, int, bytes]]) -> None:
+def test_random_attributes_agree_with_the_oracle(parts: list[tuple[int, int, bytes]]) -> None:
     check(b"".join(reference.ATTRIBUTE.pack(length, kind) + rest for length, kind, rest in parts))
 
 
 @FUZZ
-@given(st.lists(fine_batches(), min_size=1, max_size=4))
-def test_fine_batches_are_accepted(batches: list[bytes]) -> None:
-    # alone: within a chain, 7 bytes of trailing and the chain's own padding may be 8 or more
+@given(st.lists(valid_batches(), min_size=1, max_size=4))
+def test_valid_batches_are_accepted(batches: list[bytes]) -> None:
+    # one batch alone: in a chain, 7 trailing bytes and the chain's own padding may reach 8 or more
     for batch in batches:
         check(batch)
         assert [b[0] for b in wire.parse_chain(batch)[0]] == [0]
@@ -205,17 +205,17 @@ def test_fine_batches_are_accepted(batches: list[bytes]) -> None:
 
 @FUZZ
 @given(st.lists(hostile_batches(), min_size=1, max_size=3))
-def test_hostile_batches(batches: list[bytes]) -> None:
+def test_hostile_batches_agree_with_the_oracle(batches: list[bytes]) -> None:
     check(chain(*batches))
 
 
 @FUZZ
 @given(mutated_chains())
-def test_mutated_chains(data: bytes) -> None:
+def test_mutated_chains_agree_with_the_oracle(data: bytes) -> None:
     check(data)
 
 
-def test_a_chain_cut_anywhere() -> None:
+def test_a_chain_may_be_cut_anywhere() -> None:
     data = chain(
         bus_batch(bytes(24), record_size=8, times=[1, 2, 3]),
         bus_batch(var=[b"abc", b"", b"de"], times=[1, 2, 3]),
@@ -226,8 +226,8 @@ def test_a_chain_cut_anywhere() -> None:
         check(data[:end])
 
 
-def test_the_largest_batch_against_the_edge() -> None:
-    # 65536 offsets and 65535 times are read to the last
+def test_the_largest_batch_is_read_up_to_the_edge() -> None:
+    # all 65536 offsets and 65535 times are read
     count = reference.MAX_COUNT
     check(bus_batch(offsets=[0] * (count + 1)))
     check(bus_batch(offsets=[0] * (count + 1), times=range(count)))

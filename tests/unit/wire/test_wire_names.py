@@ -1,4 +1,4 @@
-"""nlbus.kernel.constants against the values compiled from the kernel's headers."""
+"""nlbus.kernel.constants compared with the values compiled from the kernel's headers."""
 
 from enum import Enum
 
@@ -33,11 +33,11 @@ def test_message_types_are_the_kernels() -> None:
 
 
 def test_flags_are_the_kernels() -> None:
-    # Older headers do not have BULK.
+    # Older headers lack BULK.
     assert named(*FLAGS) == {"BULK": 0x200} | compiled("NLM_F_")
 
 
-def test_no_flag_is_named_twice() -> None:
+def test_flag_names_are_unique() -> None:
     assert sum(len(each.__members__) for each in FLAGS) == len(named(*FLAGS))
 
 
@@ -49,6 +49,6 @@ def test_common_flags_share_no_bit_with_the_others() -> None:
 
 @pytest.mark.parametrize("each", FLAGS)
 def test_flags_combine_and_keep_unknown_bits(each: type[netlink.MessageFlag]) -> None:
-    # a later kernel's flag must not be an error in a reader
+    # a flag of a later kernel must not be an error for a reader
     assert each(0x8000).value == 0x8000
     assert (each(0x100) | netlink.MessageFlag.REQUEST) == 0x101

@@ -1,4 +1,4 @@
-"""Walking messages and attributes: named edge cases, and the same from the oracle."""
+"""Walking messages and attributes: edge cases by name, compared with the oracle."""
 
 import struct
 
@@ -42,7 +42,7 @@ DATAGRAMS = {
 
 
 @pytest.mark.parametrize("name", DATAGRAMS)
-def test_walk_finds(name: str) -> None:
+def test_walk_finds_the_messages(name: str) -> None:
     data, offsets, malformed = DATAGRAMS[name]
     found, bad = wire.walk(data)
     assert ([m[0] for m in found], bad) == (offsets, malformed)
@@ -55,7 +55,7 @@ def test_walk_reports_every_header_field() -> None:
 
 
 @pytest.mark.parametrize("shift", range(8))
-def test_any_alignment_is_walked(shift: int) -> None:
+def test_any_alignment_can_be_walked(shift: int) -> None:
     data = kernel_chain(message(1, b"abcde", tree=[(1, b"x"), (2, [(3, b"yz")])]), message(2))
     moved = memoryview(bytes(shift) + data)[shift:]
     assert wire.walk(moved) == reference.walk(data)
@@ -79,7 +79,7 @@ def test_any_alignment_is_walked(shift: int) -> None:
         (15, 0, None),
     ],
 )
-def test_payload_behind_a_family_header_never_goes_below_zero(
+def test_the_payload_after_a_family_header_is_never_negative(
     length: int, header: int, found: bytes | None
 ) -> None:
     data = message(1, b"abcdefgh", length=length)
@@ -113,14 +113,14 @@ ATTRIBUTES = {
 
 
 @pytest.mark.parametrize("name", ATTRIBUTES)
-def test_attributes_finds(name: str) -> None:
+def test_attributes_are_found(name: str) -> None:
     data, found, malformed = ATTRIBUTES[name]
     assert wire.attributes(data) == (found, malformed)
     assert reference.attributes(data) == (found, malformed)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 5, 8, 15, 16, 17, 65531, 2**31, 2**32 - 1, 2**32])
-def test_length_macros(n: int) -> None:
+def test_length_macros_match_the_kernels(n: int) -> None:
     assert wire.sizes(n) == {
         "nlmsg_align": reference.align(n),
         "nlmsg_length": n + 16,
