@@ -29,7 +29,7 @@ from nlbus.sources import find, resolve_groups
 @transport_option
 @click.option(
     "--reliable", is_flag=True,
-    help="Wait up to 5 seconds for full subscribers that asked for it; requires nlbus.ko.",
+    help="Wait up to 5 seconds for full reliable subscribers; requires nlbus.ko.",
 )  # fmt: skip
 def publish(
     groups: tuple[list[str], ...], event_type: int, linger: float, transport: Transport, reliable: bool
