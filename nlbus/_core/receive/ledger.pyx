@@ -162,7 +162,7 @@ cdef class Ledger:
         s.held |= held
 
     cdef loss_row *row_for(self, cause why) noexcept nogil:
-        """An empty row; where there is no memory for one, the newest of this cause, or one set aside for it."""
+        """An empty row; without memory for one, the newest of this cause, or one set aside for it."""
         cdef loss_row *grown
         cdef size_t room, at = self.row_count
         if self.row_count + CAUSES >= self.row_room:
@@ -289,8 +289,8 @@ cdef class Ledger:
             self.reindex_last()
 
     cdef void evict(self) noexcept nogil:
-        """Forget about half of the streams of strangers, those that were silent longest; of all where there are
-        no strangers. Half, so that this is rarely done."""
+        """Forget about half of the streams of strangers, those that were silent longest; of all streams where
+        there are no strangers. Half, so that this is rarely done."""
         cdef uint32_t i, kept = 0, own = geteuid()
         cdef uint64_t oldest = self.serial, limit
         cdef bint strangers = False

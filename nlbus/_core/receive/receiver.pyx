@@ -138,8 +138,8 @@ cdef class Receiver:
     def drain(self):
         """All that is queued now, as a list of blocks, without waiting and whatever max_memory says.
 
-        Also from a signal handler that interrupts `receive`. OSError, MemoryError: what was received until then
-        comes with the next `drain` or `receive`.
+        Also from a signal handler that interrupts `receive`. OSError, MemoryError: what was received until
+        then comes with the next `drain` or `receive`.
         """
         cdef bint within = self.busy and self.consumer == PyThread_get_thread_ident()
         cdef list blocks = self.drained, none = []
