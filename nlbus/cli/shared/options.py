@@ -158,9 +158,6 @@ def size(value: str) -> int:
     return number << SIZES[unit]
 
 
-netns_option = click.option(
-    "--netns", type=namespace, metavar="NAME|PATH|PID", help="Use this network namespace."
-)
 transport_option = click.option(
     "--transport", type=click.Choice(get_args(Transport)), default="auto", show_default=True,
     help="How events of the bus travel. auto: through nlbus.ko if it is loaded, and over NETLINK_USERSOCK.",
