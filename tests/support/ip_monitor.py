@@ -20,7 +20,7 @@ def switch(value: int) -> str:
 
 
 class Writer:
-    """Writes rows in ip's format; link names come from the rows, where ip asks the kernel."""
+    """Writes rows in ip's format; link names come from the rows, where ip queries the kernel."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self.names = {row["ifindex"]: row["ifname"] for row in rows if row["nl_table"] == "link"}

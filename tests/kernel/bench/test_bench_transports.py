@@ -143,7 +143,7 @@ def test_ctrl_c_saves_what_was_measured(tmp_path: Path) -> None:
     path = tmp_path / "broken.json"
     command = [sys.executable, "-m", "nlbus", "bench", "quick", "--only", "transports", "--json", str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as going:
-        # There are children before, too: who asks compilers and libraries for their versions.
+        # Earlier children query compilers and libraries for their versions.
         while not path.exists() or not Path(f"/proc/{going.pid}/task/{going.pid}/children").read_text():
             assert going.poll() is None
             time.sleep(0.05)

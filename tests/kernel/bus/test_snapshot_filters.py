@@ -64,17 +64,17 @@ def test_the_command_line_prints_no_rows(condition: str) -> None:
 
 def test_a_refusal_without_conditions_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def body(*_: object) -> bytes:
-        asked.append(1)
+        requests.append(1)
         return b"\xff" * 12  # flags in struct rtmsg that the kernel refuses in a dump
 
-    asked: list[int] = []
+    requests: list[int] = []
     monkeypatch.setattr(dumping, "_body", body)
     with pytest.raises(KernelError, match="dumping route route: Invalid argument"):
         snapshot("route", "route")
-    assert len(asked) == 1
+    assert len(requests) == 1
     with pytest.raises(KernelError, match="dumping route route: Invalid argument"):
         snapshot("route", "route", where=field("table") == "main")
-    assert len(asked) == 3
+    assert len(requests) == 3
 
 
 def test_an_ordinary_users_error_names_the_privilege_for_a_dump(child: Callable[..., Child]) -> None:
@@ -93,8 +93,8 @@ def test_what_is_dumped_by_device_alone_is_not_said_to_be_nowhere(table: str) ->
         snapshot("route", table)
 
 
-@pytest.mark.parametrize("ask", [partial(snapshot, "route", "link"), partial(Subscriber, "route")])
+@pytest.mark.parametrize("call", [partial(snapshot, "route", "link"), partial(Subscriber, "route")])
 @pytest.mark.parametrize("wrong", ["mtu > 1", field("mtu"), True])
-def test_an_argument_that_is_no_condition_is_refused(ask: Callable[..., object], wrong: object) -> None:
+def test_an_argument_that_is_no_condition_is_refused(call: Callable[..., object], wrong: object) -> None:
     with pytest.raises(SchemaError, match="where=: an expression of columns, as in field"):
-        ask(where=wrong)
+        call(where=wrong)

@@ -171,12 +171,12 @@ def test_a_signal_ends_programs_politely_and_soon(
     assert code == 0
     assert out().count("polite") == 2
     assert "ended with us" in err
-    told = re.fullmatch(
+    summary = re.fullmatch(
         r"nlbus: (\d) events, 0 handled, 2 failed, 0 lost, (\d) not handled", err.splitlines()[-1]
     )
-    assert told is not None, err
+    assert summary is not None, err
     # How many of the eight had been received at the signal is unknown; those are all accounted for.
-    assert int(told[1]) == 2 + int(told[2]) <= 8
+    assert int(summary[1]) == 2 + int(summary[2]) <= 8
 
 
 def test_programs_that_ignore_sigterm_are_killed(listen: Start, script: Callable[[str], str]) -> None:
@@ -246,7 +246,7 @@ def test_rules_run_and_are_reloaded(
         manager.bind(name)
         manager.settimeout(20)
 
-        def told(words: str) -> str:
+        def notified(words: str) -> str:
             while True:
                 state = manager.recv(4096).decode()
                 if state.startswith(words):
@@ -254,8 +254,8 @@ def test_rules_run_and_are_reloaded(
                 assert state == "WATCHDOG=1"
 
         here = run(str(rules), NOTIFY_SOCKET=name, WATCHDOG_USEC="200000")
-        assert told("READY=1") == "READY=1\nSTATUS=1 rules"
-        told("WATCHDOG=1")
+        assert notified("READY=1") == "READY=1\nSTATUS=1 rules"
+        notified("WATCHDOG=1")
         ip("link add va type veth peer name vb")
         wait_until(lambda: sorted(out()) == ["one va", "one vb"])
 
@@ -263,8 +263,8 @@ def test_rules_run_and_are_reloaded(
         here.process.send_signal(signal.SIGHUP)
         why = here.until("the old rules stay")
         assert f": {rules}:7: no key 'tiemout' (did you mean 'timeout'?)" in why
-        told("RELOADING=1")
-        told("READY=1")
+        notified("RELOADING=1")
+        notified("READY=1")
         ip("link add vc type veth peer name vd")
         wait_until(lambda: {"one vc", "one vd"} <= set(out()))
 
@@ -272,14 +272,14 @@ def test_rules_run_and_are_reloaded(
         rules.write_text(RULES.format(name="two") + both)
         here.process.send_signal(signal.SIGHUP)
         here.until("reloaded: 2 rules")
-        told("RELOADING=1")
-        told("READY=1\nSTATUS=2 rules")
+        notified("RELOADING=1")
+        notified("READY=1\nSTATUS=2 rules")
         ip("link add ve type veth peer name vf")
         wait_until(lambda: len(out()) == 8)
         assert set(out()[4:]) == {"two ve", "three ve", "two vf", "three vf"}
         wait_until(lambda: children(here.process.pid) == [])
         code, rest = here.end(signal.SIGTERM)
-        told("STOPPING=1")
+        notified("STOPPING=1")
     assert code == 0
     assert "0 failed, 0 lost" in rest
 
@@ -349,6 +349,6 @@ def test_the_test_command_prints_what_rules_would_run_for_a_capture(
     assert all(" one: ./script one (" in line and " ACTION=add " in line for line in lines)
     assert result.stderr == "nlbus: one: 2 times\nnlbus: links: 0 times\n"
     result = CliRunner().invoke(commands, [*args, "-o", "json"])
-    told = [json.loads(line) for line in result.stdout.splitlines()]
-    assert {each["environment"]["INTERFACE"] for each in told} == {"va", "vb"}
-    assert {(each["rule"], each["run"]) for each in told} == {("one", "./script one")}
+    runs = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {each["environment"]["INTERFACE"] for each in runs} == {"va", "vb"}
+    assert {(each["rule"], each["run"]) for each in runs} == {("one", "./script one")}

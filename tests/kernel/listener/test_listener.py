@@ -55,7 +55,7 @@ def test_functions_receive_matching_devices() -> None:
         time.sleep(0.1)
     assert {event["INTERFACE"] for event in seen} == {"va", "vb"}
     assert {event["nl_origin"] for event in seen} == {"live"}
-    stats = app.stats()["test_functions_hear_of_devices_that_fit.<locals>.plug"]
+    stats = app.stats()["test_functions_receive_matching_devices.<locals>.plug"]
     assert (stats["matched"], stats["handled"], stats["failed"]) == (2, 2, 0)
 
 

@@ -297,8 +297,8 @@ def test_events_equal_conntracks_xml(subscribe: Subscribe, conntrack: Callable[.
         year, month, day, hour, minute, second = (
             int(when.findtext(name) or 0) for name in ("year", "month", "day", "hour", "min", "sec")
         )
-        told = datetime(year, month, day, hour, minute, second).timestamp()
-        assert abs(told - row["nl_time"] / 1e9) < 5
+        printed = datetime(year, month, day, hour, minute, second).timestamp()
+        assert abs(printed - row["nl_time"] / 1e9) < 5
 
 
 NAMES = {
@@ -309,41 +309,41 @@ NAMES = {
 
 def facts(flow: ET.Element) -> Row:
     """A flow of conntrack's XML, by our column names."""
-    told: Row = {"nl_op": {"new": "new", "update": "change", "destroy": "del"}[flow.get("type", "")]}
+    values: Row = {"nl_op": {"new": "new", "update": "change", "destroy": "del"}[flow.get("type", "")]}
     for meta in flow.findall("meta"):
         direction = {"original": "orig", "reply": "reply"}.get(meta.get("direction", ""))
         if direction:
             for path, name in NAMES.items():
-                told[f"{direction}_{name}"] = meta.findtext(path)
+                values[f"{direction}_{name}"] = meta.findtext(path)
             layer4 = meta.find("layer4")
             assert layer4 is not None
-            told[f"{direction}_proto"] = layer4.get("protonum")
+            values[f"{direction}_proto"] = layer4.get("protonum")
             continue
         for name in ("state", "timeout", "mark", "zone", "id"):
-            told[name] = meta.findtext(name)
-        told["assured"] = meta.find("assured") is not None
-        told["unreplied"] = meta.find("unreplied") is not None
-    told["helper"] = flow.findtext("helper") or flow.findtext("meta/helper")
-    return told
+            values[name] = meta.findtext(name)
+        values["assured"] = meta.find("assured") is not None
+        values["unreplied"] = meta.find("unreplied") is not None
+    values["helper"] = flow.findtext("helper") or flow.findtext("meta/helper")
+    return values
 
 
 NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58, "gre": 47, "udplite": 136}
 
 
 def as_xml_has_it(row: Row) -> Row:
-    told: Row = {"nl_op": row["nl_op"], "assured": "ASSURED" in row["status"]}
-    told["unreplied"] = "SEEN_REPLY" not in row["status"]
+    values: Row = {"nl_op": row["nl_op"], "assured": "ASSURED" in row["status"]}
+    values["unreplied"] = "SEEN_REPLY" not in row["status"]
     for direction in ("orig", "reply"):
         gre = row[f"{direction}_proto"] == "gre"  # XML has no keys
         for name in (*NAMES.values(), "proto"):
             value = row[f"{direction}_{name}"]
-            told[f"{direction}_{name}"] = None if gre and name in ("sport", "dport") else value
-        told[f"{direction}_proto"] = NUMBERS.get(row[f"{direction}_proto"], row[f"{direction}_proto"])
-    told["state"] = row["tcp_state"]
-    told |= {name: row[name] for name in ("timeout", "mark", "zone", "id", "helper")}
+            values[f"{direction}_{name}"] = None if gre and name in ("sport", "dport") else value
+        values[f"{direction}_proto"] = NUMBERS.get(row[f"{direction}_proto"], row[f"{direction}_proto"])
+    values["state"] = row["tcp_state"]
+    values |= {name: row[name] for name in ("timeout", "mark", "zone", "id", "helper")}
     return {
         name: str(value) if not isinstance(value, bool) and value is not None else value
-        for name, value in told.items()
+        for name, value in values.items()
     }
 
 

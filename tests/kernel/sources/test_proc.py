@@ -22,8 +22,8 @@ pytestmark = pytest.mark.usefixtures("process_connector")
 
 def kinds(batches: Iterable[Batch], pid: int) -> list[str]:
     """The kinds of events of this process, including its creation."""
-    told = filter(None, map(process_event, payloads(batches)))
-    return [kind for kind, numbers in told if pid in (numbers.get("process_pid"), numbers.get("child_pid"))]
+    events = filter(None, map(process_event, payloads(batches)))
+    return [kind for kind, numbers in events if pid in (numbers.get("process_pid"), numbers.get("child_pid"))]
 
 
 def true() -> int:
@@ -71,10 +71,10 @@ def test_a_process_is_followed_from_fork_to_exit(subscribe: Subscribe) -> None:
     sub = subscribe("proc")
     pid = true()
     got = until_exit(sub, pid)
-    told = kinds(got, pid)
-    assert told[0] == "fork"
-    assert told[-1] == "exit"
-    assert "exec" in told
+    seen = kinds(got, pid)
+    assert seen[0] == "fork"
+    assert seen[-1] == "exit"
+    assert "exec" in seen
     for batch in got:
         assert set(batch.messages["portid"].tolist()) == {0}
         assert set(batch.messages["group"].tolist()) == {1}
@@ -87,8 +87,8 @@ def test_an_exit_has_the_code_and_the_parent(subscribe: Subscribe) -> None:
     process = subprocess.Popen(["sh", "-c", "exit 7"])
     process.wait()
     got = until_exit(sub, process.pid)
-    exits = [told for kind, told in filter(None, map(process_event, payloads(got))) if kind == "exit"]
-    [mine] = [told for told in exits if told["process_pid"] == process.pid]
+    exits = [numbers for kind, numbers in filter(None, map(process_event, payloads(got))) if kind == "exit"]
+    [mine] = [numbers for numbers in exits if numbers["process_pid"] == process.pid]
     assert (mine["exit_code"], mine["parent_tgid"]) == (7 << 8, os.getpid())
 
 
@@ -192,6 +192,6 @@ def test_an_ordinary_user_receives_them_or_the_error_names_the_privilege(child: 
             return str(error)
         return ""
 
-    told = child(work, uid=NOBODY).result()
+    error = child(work, uid=NOBODY).result()
     major, minor = map(int, os.uname().release.split(".")[:2])
-    assert ("CAP_NET_ADMIN" in told) is ((major, minor) < (6, 6))
+    assert ("CAP_NET_ADMIN" in error) is ((major, minor) < (6, 6))

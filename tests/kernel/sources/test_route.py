@@ -97,7 +97,7 @@ def test_a_group_above_32_is_reported_by_its_number(subscribe: Subscribe) -> Non
     try:
         sub = subscribe("route", groups=("link", "ipv4_mcaddr", "ipv6_mcaddr"))
     except KernelError as error:
-        pytest.skip(f"this kernel does not tell of multicast addresses (since 6.14): {error}")
+        pytest.skip(f"this kernel does not report multicast addresses (since 6.14): {error}")
     ip(VETH, "link set va up", "link set vb up", "addr add 10.9.0.1/24 dev va")
     got = heard(drain(sub, 0.1))
     assert (1, NEWLINK) in got
@@ -111,7 +111,7 @@ def test_joining_a_group_above_32_later_reports_its_number_too(subscribe: Subscr
     try:
         sub.join("ipv6_mcaddr")
     except KernelError as error:
-        pytest.skip(f"this kernel does not tell of multicast addresses (since 6.14): {error}")
+        pytest.skip(f"this kernel does not report multicast addresses (since 6.14): {error}")
     assert 38 in sub.groups
     ip(VETH, "link set va up", "link set vb up")
     assert (38, NEWMULTICAST) in heard(drain(sub, 0.1))

@@ -1,7 +1,7 @@
 """Checks one subscriber's counts against the truth of a round.
 
 This module does not use nlbus. Publishers log what they send in memory that survives them, and every event's
-payload identifies it. Times are CLOCK_MONOTONIC in ns; the times before and after each call tell what was
+payload identifies it. Times are CLOCK_MONOTONIC in ns; the times before and after each call show what was
 *surely* sent while a subscriber was *surely* a member.
 """
 
@@ -340,13 +340,13 @@ def fewest_datagrams(events: int, weights: list[tuple[float, int]]) -> int:
     return math.ceil(datagrams - 1e-6)
 
 
-def check_publishers(sent: Iterable[Sent], told: dict[tuple[int, int], dict[str, Any]]) -> list[str]:
+def check_publishers(sent: Iterable[Sent], counted: dict[tuple[int, int], dict[str, Any]]) -> list[str]:
     """Publishers that closed cleanly counted what they sent."""
     violations = []
     ours: dict[tuple[int, int], Counter[int]] = defaultdict(Counter)
     for stream in sent:
         ours[stream.publisher, stream.incarnation][stream.mask] = stream.events
-    for key, stats in told.items():
+    for key, stats in counted.items():
         theirs = {row["groups"]: row["events"] for row in stats["streams"]}
         if theirs != dict(ours[key]):
             violations.append(f"publisher {key} sent {dict(ours[key])}, and counted {theirs}")

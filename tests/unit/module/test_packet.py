@@ -248,7 +248,7 @@ def absent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("absent")
 @pytest.mark.parametrize(
-    "ask",
+    "call",
     [
         lambda: Subscriber("packet"),
         lambda: packet.add(Rule(action="drop")),
@@ -257,9 +257,9 @@ def absent(monkeypatch: pytest.MonkeyPatch) -> None:
         packet.rules,
     ],
 )
-def test_without_the_module_the_error_says_how_to_load_it(ask: Callable[[], object]) -> None:
+def test_without_the_module_the_error_says_how_to_load_it(call: Callable[[], object]) -> None:
     with pytest.raises(KernelError, match="module nlbus_packet is not loaded: `modprobe nlbus_packet`"):
-        ask()
+        call()
 
 
 @pytest.mark.usefixtures("absent")

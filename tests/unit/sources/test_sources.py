@@ -153,8 +153,8 @@ def test_only_the_kernel_is_trusted_on_kernel_sources(name: str) -> None:
 
 
 def test_the_kernel_reports_unbuilt_events_on_route_netfilter_and_generic() -> None:
-    telling = {name for name in SOURCES if find(name).sentinel}
-    assert telling == {"route", "conntrack", "nftables"}
+    reporting = {name for name in SOURCES if find(name).sentinel}
+    assert reporting == {"route", "conntrack", "nftables"}
     assert find("genl:nlctrl").sentinel
     assert [find(f"raw:{n}").sentinel for n in ("route", "netfilter", "generic", "audit")] == [True] * 3 + [
         False

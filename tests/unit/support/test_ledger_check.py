@@ -67,7 +67,7 @@ LEFT = [Change(103 * MS + 1, 103 * MS + 2, False, 1), Change(106 * MS - 3, 106 *
 RIGHT: dict[str, tuple[Sent, Heard]] = {
     "all came": (sent(), heard(range(10))),
     "a gap": (sent(), heard([0, 1, 5, 6, 7, 8, 9], lost=3)),
-    "a tail that the last heartbeat tells of": (sent(), heard(range(6), lost=4)),
+    "a tail that the last heartbeat reports": (sent(), heard(range(6), lost=4)),
     "a tail that is open": (
         sent(closed=False), heard(range(6), next_seq=6, next_dgram=6, dropped=4, open=4)
     ),

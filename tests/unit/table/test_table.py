@@ -27,10 +27,10 @@ class Counting(Stored):
 
     def __init__(self, length: int, columns: list[Values]) -> None:
         super().__init__(length, columns)
-        self.asked: list[int] = []
+        self.read: list[int] = []
 
     def values(self, i: int) -> Values:
-        self.asked.append(i)
+        self.read.append(i)
         return super().values(i)
 
 
@@ -47,7 +47,7 @@ def test_only_columns_that_are_read_are_built() -> None:
     chunk = Counting(2, [Values(np.zeros(2, np.uint32))] * 3)
     table = Table([column("a"), column("b"), column("c")], [chunk])
     len(table), table["b"], table["b"]
-    assert chunk.asked == [1]
+    assert chunk.read == [1]
 
 
 def test_chunks_form_one_column() -> None:
