@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
+import hypothesis
 import pytest
 
 TIMEOUT = 60.0
@@ -13,6 +14,10 @@ TIMEOUT = 60.0
 PATIENCE = {"": 1, "debug": 10}.get(os.environ.get("NLBUS_GUEST", ""), 4)
 # A loop without the GIL never returns to the signal handler: end the whole run, with all stacks.
 GRACE = 30.0
+
+# A deadline per example measures the machine, not nlbus.
+hypothesis.settings.register_profile("nlbus", deadline=None)
+hypothesis.settings.load_profile("nlbus")
 
 stderr = pytest.StashKey[int]()  # the run's own, before anything is captured
 

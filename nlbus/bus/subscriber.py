@@ -110,6 +110,7 @@ class Subscriber(Feed):
         )
         self._pause = Pause()
         self._receiver = self._opener.receiver(members, max_memory, self._pause.parked)
+        self._unwrapped: Block | None = None  # received, but memory ran out
         self._inbox = Inbox(self._receiver)
         self._membership = Membership(self._receiver, self._query, values, self._inbox)
         self._or_close(lambda: self._membership.start(members))
@@ -161,30 +162,47 @@ class Subscriber(Feed):
                 self._resync()
             if self._held is not None or self._inbox:
                 return self._take_waiting()
+            if self._unwrapped is not None:
+                self._receiver.check()
+                self._unsignal()
+                return self._wrapped(self._unwrapped)
             try:
                 block = self._receiver.receive(timeout)
             except OSError as error:
                 raise kernel_error(error.errno or 0, f"receiving from {self._source.name}") from error
             if block is not None:
-                return (
-                    self._deliver(self._batch(block)) if block.lossy else Batch(block, NO_LOSS, self._query)
-                )
+                return self._wrapped(block)
             if self._receiver.arrived:
                 self._join_module()
             self._pause.wait(self._receiver, self._has_unread)
             if deadline is not None:
                 timeout = max(0.0, deadline - time.monotonic())
 
+    def _wrapped(self, block: Block) -> Batch:
+        """The batch of a block. If memory runs out, or Ctrl-C comes between, the next recv has the block."""
+        self._unwrapped = block
+        try:
+            batch = self._batch(block) if block.lossy else Batch(block, NO_LOSS, self._query)
+        except BaseException:
+            self._receiver.signal()
+            raise
+        self._unwrapped = None
+        return self._deliver(batch) if block.lossy else batch
+
     def _take_waiting(self) -> Batch:
         """The batch whose loss was raised, else the oldest of the inbox."""
         self._receiver.check()
         if (held := self._take_held()) is not None:
-            if not self._inbox:
-                self._receiver.unsignal()
-                if self._inbox:  # another thread put a batch meanwhile
-                    self._receiver.signal()
+            self._unsignal()
             return held
         return self._deliver(*self._inbox.take())
+
+    def _unsignal(self) -> None:
+        """Let fileno() fall silent, unless batches wait."""
+        if not self._inbox:
+            self._receiver.unsignal()
+            if self._inbox:  # another thread put a batch meanwhile
+                self._receiver.signal()
 
     def _deliver(self, batch: Batch, covered: bool = False) -> Batch:
         """Apply on_loss; a loss that no snapshot covers calls for one."""
@@ -268,7 +286,7 @@ class Subscriber(Feed):
         return self._pause.of(self._receiver, self._has_unread)
 
     def _has_unread(self) -> bool:
-        return bool(self._inbox) or self._held is not None or self._inbox.stale
+        return bool(self._inbox or self._unwrapped) or self._held is not None or self._inbox.stale
 
     # -- waiting, the end -------------------------------------------------------------------------
 

@@ -1,8 +1,10 @@
 """A subscriber's explanation, its refusals, and its treatment of loss."""
 
 import logging
+import select
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -281,3 +283,25 @@ def test_a_raw_source_counts_dropped_datagrams(subscribe: Subscribe) -> None:
     assert before - 10**9 < row["earliest"] <= row["latest"] <= after
     assert batch.loss.open == batch.loss.events == 0
     assert not raw.recv(0).loss
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_a_batch_that_could_not_be_made_is_returned_by_the_next_recv(
+    subscribe: Subscribe, publisher: Publisher, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sub = subscribe(groups=1)
+    publisher.publish(b"one", groups=1)
+
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr("nlbus.bus.subscriber.Batch", fail)
+        with pytest.raises(error):
+            sub.recv(1)
+    assert select.select([sub], [], [], 0)[0] == [sub]
+    assert sub.recv(0).payload(0) == b"one"
+    assert not sub.recv(0)
+    assert select.select([sub], [], [], 0)[0] == []
+    stats = sub.stats()
+    assert (stats["delivered"], stats["lost"]) == (1, 0)
