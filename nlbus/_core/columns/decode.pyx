@@ -42,7 +42,8 @@ cdef class Decoded(Store):
 
     def __cinit__(self, Program program not None, Block block not None, selected):
         cdef Selection rows = Selection(block, selected)
-        cdef const message *m
+        cdef const message *m = rows.messages
+        cdef const uint8_t *base = rows.base
         cdef int8_t *what = <int8_t *> malloc(rows.count + 1)
         cdef Py_ssize_t i, n = 0
         cdef int64_t row = 0
@@ -53,7 +54,7 @@ cdef class Decoded(Store):
         try:
             with nogil:
                 for i in range(rows.count):
-                    what[i] = <int8_t> fits(program, &rows.messages[i], rows.base + rows.messages[i].offset)
+                    what[i] = <int8_t> fits(program, &m[i], base + m[i].offset)
                     n += what[i] >= 0
                     self.malformed += what[i] == -2
             self.begin(program, n, block.time_ns)
@@ -61,10 +62,9 @@ cdef class Decoded(Store):
             with nogil:
                 for i in range(rows.count):
                     if what[i] >= 0:
-                        m = &rows.messages[i]
                         self.nl_row[row] = <uint32_t> i
-                        self.nl_group[row] = m.group
-                        self.nl_nsid[row] = m.nsid
+                        self.nl_group[row] = m[i].group
+                        self.nl_nsid[row] = m[i].nsid
                         self.nl_op[row] = <uint8_t> what[i]
                         row += 1
                 # Some rows at a time: then their bytes are still near when the next field is read.
