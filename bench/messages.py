@@ -7,10 +7,10 @@ import struct
 
 import numpy as np
 
+from nlbus._core.block import MSG_BATCH
 from nlbus.bench import chains
 from nlbus.bench.native.floor import HEAD, new_batch
 from nlbus.kernel.requests import Requests, attribute, message
-from nlbus.table.received import NLBUS_MSG_BATCH
 
 
 def u32(number: int, value: int) -> bytes:
@@ -109,5 +109,5 @@ def packed(count: int) -> bytes:
     batch["count"] = count
     header = np.zeros(1, chains.HEADER)
     header["len"] = HEAD + count * chains.EVENT.itemsize
-    header["type"] = NLBUS_MSG_BATCH
+    header["type"] = MSG_BATCH
     return header.tobytes() + batch.tobytes() + chains.events(count).tobytes()

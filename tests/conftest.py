@@ -15,8 +15,9 @@ PATIENCE = {"": 1, "debug": 10}.get(os.environ.get("NLBUS_GUEST", ""), 4)
 # A loop without the GIL never returns to the signal handler: end the whole run, with all stacks.
 GRACE = 30.0
 
-# A deadline per example measures the machine, not nlbus.
-hypothesis.settings.register_profile("nlbus", deadline=None)
+# A deadline per example measures the machine, not nlbus. CI tries the same examples each time: it judges a
+# change, not its luck; new examples are tried everywhere else.
+hypothesis.settings.register_profile("nlbus", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("nlbus")
 
 stderr = pytest.StashKey[int]()  # the run's own, before anything is captured

@@ -6,6 +6,8 @@ __pyx_capi__: dict[str, object]  # what other extensions cimport
 
 FRAMINGS: tuple[str, str, str]
 HEADER_BYTES: int
+MAX_DATAGRAM: int
+MSG_BATCH: int
 
 @final
 class Pool:

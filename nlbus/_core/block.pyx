@@ -11,10 +11,13 @@ from libc.errno cimport ENOMEM
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, realloc
 
+from nlbus._abi.nlbus cimport NLBUS_MAX_DATAGRAM, NLBUS_MSG_BATCH
 from nlbus._abi.socket cimport munmap, reserve
 
 FRAMINGS = ("nlmsg", "datagram", "bus")  # by Block.kind
 HEADER_BYTES = HEAD
+MAX_DATAGRAM = NLBUS_MAX_DATAGRAM
+MSG_BATCH = NLBUS_MSG_BATCH
 
 
 @cython.final

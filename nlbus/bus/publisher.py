@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from nlbus._core.block import MAX_DATAGRAM
+from nlbus._core.send.multicast import RELIABLE_SECONDS
 from nlbus._core.send.sender import Sender
 from nlbus.bus import transport as ways
 from nlbus.bus.transport import Transport
@@ -24,10 +26,9 @@ from nlbus.sources.source import NEEDS_ADMIN
 if TYPE_CHECKING:
     from nlbus._typing import Array
 
-DATAGRAM_BYTES = 32_448  # NLBUS_MAX_DATAGRAM: one more byte would cost receivers twice the buffer
+DATAGRAM_BYTES = MAX_DATAGRAM  # one more byte would cost receivers twice the buffer
 MIN_DATAGRAM_BYTES = 128
 MAX_LINGER = 1.0
-RELIABLE_SECONDS = 5  # PATIENCE of _core/send/multicast.pyx
 
 
 class Publisher:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from nlbus.bus.sockets import Opener
     from nlbus.sources import Source
 
-STREAM = ("portid", "uid", "instance", "groups", "delivered", "lost", "next_seq", "next_dgram", "time_ns")
-
 
 def transport_name(socket: Socket, source: Source) -> str:
     """The transport of this socket's events."""
@@ -36,7 +34,7 @@ def figures(receiver: Receiver, source: Source, undelivered: int) -> dict[str, A
     stats["delivered"] -= undelivered
     if source.framing == "bus":
         stats["streams"] = [
-            dict(zip(STREAM, row, strict=True)) | {"transport": transport_name(socket, source)}
+            row | {"transport": transport_name(socket, source)}
             for socket in receiver.sockets
             for row in socket.ledger.stream_rows()
         ]

@@ -20,9 +20,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
+from nlbus._core.receive.ledger import CAUSES
 from nlbus.kernel.groups import Groups
 from nlbus.sources import group_names
-from nlbus.table.loss import CAUSES
 
 if TYPE_CHECKING:
     from nlbus.sources import Source

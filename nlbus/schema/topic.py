@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
+from nlbus._core.block import HEADER_BYTES, MAX_DATAGRAM
 from nlbus.errors import SchemaError
 from nlbus.kernel.arguments import integer, shown
 from nlbus.kernel.groups import Groups
 
-MAX_RECORD = 32448 - 96  # bytes: NLBUS_MAX_DATAGRAM less nlmsghdr and nlbus_batch
+MAX_RECORD = MAX_DATAGRAM - HEADER_BYTES
 _U32_MAX = 0xFFFF_FFFF
 
 _Dtype = np.dtype[Any]

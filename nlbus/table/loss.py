@@ -7,19 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nlbus._core.receive.ledger import CAUSES, LOSS_ROW
+
 if TYPE_CHECKING:
     from nlbus._typing import Structured
 
 LossRow = tuple[str, int, int, bool, int, int]  # as Loss.rows has them
-CAUSES = ("gap", "overrun", "unbuilt")
-
-_RAW = np.dtype(
-    [
-        ("stream", "<u8"), ("count", "<u8"), ("earliest", "<i8"), ("latest", "<i8"),
-        ("cause", "u1"), ("exact", "?"), ("_", "V6"),
-    ]
-)  # fmt: skip
-
 ROWS = np.dtype(
     [
         ("cause", "U7"), ("stream", "<u8"), ("count", "<u8"), ("exact", "?"),
@@ -49,11 +42,13 @@ class Loss:
     @classmethod
     def of(cls, rows: Iterable[LossRow], open: int, grew: bool) -> Loss:
         """The loss with these rows, each as `rows` has it."""
-        raw = [
-            (stream, count, earliest, latest, CAUSES.index(cause), exact, b"")
-            for cause, stream, count, exact, earliest, latest in rows
+        found = list(rows)
+        raw = np.zeros(len(found), LOSS_ROW)
+        raw[:] = [
+            (stream, count, earliest, latest, CAUSES.index(cause), exact)
+            for cause, stream, count, exact, earliest, latest in found
         ]
-        return cls(np.array(raw, _RAW).tobytes(), open, grew)
+        return cls(raw.tobytes(), open, grew)
 
     def __bool__(self) -> bool:
         return bool(self._raw) or self.grew
@@ -61,7 +56,7 @@ class Loss:
     def _sum(self, cause: str) -> int:
         if not self._raw:
             return 0
-        rows = np.frombuffer(self._raw, _RAW)
+        rows = np.frombuffer(self._raw, LOSS_ROW)
         return sum(rows["count"][rows["cause"] == CAUSES.index(cause)].tolist())
 
     @property
@@ -82,7 +77,7 @@ class Loss:
     @property
     def rows(self) -> Structured:
         """A structured array: cause, stream, count, exact, earliest, latest (ns UTC)."""
-        raw = np.frombuffer(self._raw, _RAW)
+        raw = np.frombuffer(self._raw, LOSS_ROW)
         rows = np.empty(len(raw), ROWS)
         for name in ("stream", "count", "exact", "earliest", "latest"):
             rows[name] = raw[name]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nlbus._core.block import FRAMINGS
+from nlbus._core.block import FRAMINGS, MSG_BATCH
 from nlbus._core.columns.arrays import view
 from nlbus._core.columns.records import EVENT, MESSAGE, SEGMENT, events_of, payloads_of, records_of
 from nlbus.errors import SchemaError
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from nlbus.table.loss import Loss
 
 BUS = FRAMINGS.index("bus")
-NLBUS_MSG_BATCH = 0x10
 LIVE, SNAPSHOT, RESYNC = ORIGINS
 U1 = np.dtype("u1")
 
@@ -94,7 +93,7 @@ class Received:
         rows = np.zeros(len(index), MESSAGE)
         for name in ("offset", "length", "portid", "group"):
             rows[name] = index[name]
-        rows["type"] = NLBUS_MSG_BATCH
+        rows["type"] = MSG_BATCH
         rows["nsid"] = -1
         rows.flags.writeable = False
         return rows

@@ -1,9 +1,11 @@
 """The loss ledger of a bus subscriber: what each stream delivered, and what is missing."""
 
-from typing import Self, TypeAlias, final
+from typing import Final, Self, final
 
-# portid, uid, instance, groups, delivered, lost, next_seq, next_dgram, time_ns
-_Stream: TypeAlias = tuple[int, int, int, int, int, int, int, int, int]
+import numpy as np
+
+CAUSES: Final[tuple[str, str, str]]  # by number
+LOSS_ROW: Final[np.dtype[np.void]]  # of Block.losses
 
 @final
 class Ledger:
@@ -18,4 +20,4 @@ class Ledger:
     def evicted(self) -> int: ...
     def set_members(self, members: int) -> None: ...
     def forget(self) -> None: ...
-    def stream_rows(self) -> list[_Stream]: ...
+    def stream_rows(self) -> list[dict[str, int]]: ...

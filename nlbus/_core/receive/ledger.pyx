@@ -21,13 +21,22 @@ from nlbus._abi.bits cimport popcount
 from nlbus._abi.nlbus cimport nlbus_batch
 from nlbus._abi.socket cimport CLOCK_REALTIME, clock_ns, geteuid, getrandom, munmap, reserve
 
+import numpy as np
+
 cdef enum:
     MAX_STREAMS = 16384
     SLOTS = 2 * MAX_STREAMS       # of the index, a power of two
-    CAUSES = 3
+    CAUSE_COUNT = UNBUILT + 1
     FIRST_ROWS = 16
     ALL = 32                      # copies: more than a datagram can miss
 
+
+CAUSES = ("gap", "overrun", "unbuilt")  # enum cause, by name
+
+cdef loss_row one_row
+cdef loss_row[::1] row_view = <loss_row[:1]> &one_row
+
+LOSS_ROW = np.asarray(row_view).dtype
 
 # Of this process: whoever chooses instances and groups shall not know which streams collide.
 cdef uint64_t[4] secrets
@@ -165,7 +174,7 @@ cdef class Ledger:
         """An empty row; without memory for one, the newest of this cause, or one set aside for it."""
         cdef loss_row *grown
         cdef size_t room, at = self.row_count
-        if self.row_count + CAUSES >= self.row_room:
+        if self.row_count + CAUSE_COUNT >= self.row_room:
             room = 2 * self.row_room
             grown = <loss_row *> realloc(self.rows, room * sizeof(loss_row))
             if grown == NULL:
@@ -215,7 +224,7 @@ cdef class Ledger:
         return rows
 
     def stream_rows(self):
-        """A tuple a stream: portid, uid, instance, groups, delivered, lost, next_seq, next_dgram, time_ns."""
+        """A dict per stream that is not left."""
         cdef uint32_t i
         cdef stream *s
         rows = []
@@ -223,8 +232,11 @@ cdef class Ledger:
             s = &self.streams[i]
             if s.left:
                 continue
-            rows.append((s.portid, s.uid, s.instance, s.groups, s.delivered, s.lost, s.next_seq,
-                         s.next_dgram, s.time_ns))
+            rows.append({
+                "portid": s.portid, "uid": s.uid, "instance": s.instance, "groups": s.groups,
+                "delivered": s.delivered, "lost": s.lost, "next_seq": s.next_seq,
+                "next_dgram": s.next_dgram, "time_ns": s.time_ns,
+            })
         return rows
 
     cdef stream *find(self, uint32_t portid, uint64_t instance, uint32_t groups) noexcept nogil:

@@ -31,8 +31,9 @@ cdef enum:
     ANSWER_MS = 1000              # the module answers at once, or never
     LONGEST_NAP = 64              # milliseconds between two attempts
 
-# How many ns a full subscriber is waited for: RELIABLE_SECONDS of publisher.py.
-cdef int64_t PATIENCE = 5000000000
+RELIABLE_SECONDS = 5              # for which a full subscriber is waited for
+
+cdef int64_t PATIENCE = RELIABLE_SECONDS * 1000000000  # ns
 
 
 @cython.final

@@ -35,6 +35,7 @@ nested = st.recursive(
 )
 
 
+@pytest.mark.filterwarnings("ignore:Data type alias:DeprecationWarning")  # numpy's, of the type "a"
 @given(nested, nested, nested, nested)
 def test_a_topic_accepts_or_refuses_any_argument(name: Any, fields: Any, groups: Any, kind: Any) -> None:
     for arguments in (
