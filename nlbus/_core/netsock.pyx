@@ -19,7 +19,7 @@ cdef void count_fork() noexcept nogil:
 
 
 cdef unsigned int forks() noexcept nogil:
-    """How often this process came out of a fork: what was opened under another number is the parent's."""
+    """The number of forks down to this process: sockets opened under another number are the parent's."""
     return fork_count
 
 
@@ -31,7 +31,7 @@ cdef int set_option(int fd, int level, int option, int value) noexcept nogil:
 
 
 cdef int need_option(int fd, int level, int option, int value, str name) except -1:
-    """Set an option that we cannot do without. OSError that says its name."""
+    """Set a required option. OSError that names it."""
     if set_option(fd, level, option, value) < 0:
         raise OSError(errno, name)
     return 0
@@ -61,7 +61,7 @@ cdef uint32_t bind_netlink(int fd, uint32_t portid, uint32_t groups) except? 0:
 
 
 cdef int drop_all(int fd) noexcept nogil:
-    """Let a filter drop whatever would be queued: it costs neither room nor a drop in the counter."""
+    """Attach a filter that drops every datagram: that costs neither room nor a drop in the counter."""
     cdef sock_filter nothing
     cdef sock_fprog program
     nothing.code = BPF_RET | BPF_K

@@ -21,8 +21,8 @@ from nlbus._core.receive.walk cimport datagram, walk_any, walk_start
 from nlbus._wire.cursor cimport nlmsg_load
 
 cdef enum:
-    BY_PROTOCOL = -1              # the interface does not tell the source, but the packet its protocol
-    SKIPPED = -2                  # not netlink, or nobody asked for it
+    BY_PROTOCOL = -1              # the interface names no source; the packet names its protocol
+    SKIPPED = -2                  # not netlink, or not wanted
     MIN_BLOCK = 12
     NS = 1000000000
 

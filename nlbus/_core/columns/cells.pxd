@@ -10,7 +10,7 @@ from libc.string cimport memcpy, memset
 
 
 cdef enum:
-    MOST = 0x7fffffff             # that an offset can tell
+    MOST = 0x7fffffff             # the largest offset
 
 
 cdef struct spec:                 # a cell, as the schema declares it

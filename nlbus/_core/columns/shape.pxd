@@ -18,7 +18,7 @@ cdef struct head:
     uint32_t word                 # its nlattr
 
 
-cdef struct value:                # of an attribute that somebody asked for, or that is not known
+cdef struct value:                # of a wanted attribute, or an unknown one
     slot *slot
     uint32_t at
     uint32_t size

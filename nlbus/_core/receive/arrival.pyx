@@ -1,7 +1,7 @@
-"""Looking out for a kernel module that may be loaded.
+"""Watching for a kernel module to be loaded.
 
-The kernel tells of it by a uevent, once the module is ready; a filter drops all others. But it tells only
-network namespaces of the first user namespace: elsewhere a timer says each second that it is time to look.
+The kernel sends a uevent once the module is ready; a filter drops all others. Only network namespaces of the
+first user namespace receive it: elsewhere a timer expires each second, and the path is checked.
 """
 
 cimport cython
@@ -19,13 +19,13 @@ from nlbus._core.netsock cimport bind_netlink, open_netlink
 
 cdef enum:
     LONGEST = 64                  # bytes of "add@/module/<name>"
-    ASK_NS = 1000000              # not more often, where nobody told
+    ASK_NS = 1000000              # between two reads of `fd` without a wake-up
     LOOK_NS = 1000000000
 
 
 @cython.final
 cdef class Arrival:
-    """module: its name; path: what is there once it is loaded. uevents: whether they come here. OSError."""
+    """module: its name; path: a file that exists once it is loaded. uevents: whether they arrive. OSError."""
 
     def __cinit__(self, bytes module not None, bytes path not None, *, bint uevents):
         self.fd = -1
@@ -43,17 +43,17 @@ cdef class Arrival:
     def __dealloc__(self):
         self.release()
 
-    cdef bint due(self, int64_t now, bint told) noexcept nogil:
-        """Whether it is there. told: `fd` is readable; now: UTC in ns, about."""
+    cdef bint due(self, int64_t now, bint ready) noexcept nogil:
+        """Whether the module is there. ready: `fd` is readable; now: UTC in ns, roughly."""
         cdef uint8_t news[LONGEST]
-        # Unsigned: a clock that was set back is no reason to wait.
-        if not told and <uint64_t> (now - self.asked) < <uint64_t> ASK_NS:
+        # Unsigned: do not wait because a clock was set back.
+        if not ready and <uint64_t> (now - self.asked) < <uint64_t> ASK_NS:
             return False
         self.asked = now
-        # An overrun is worth a look, too.
+        # Check after an overrun, too.
         while read(self.fd, news, sizeof(news)) >= 0 or errno == ENOBUFS:
-            told = True
-        if not told and <uint64_t> (now - self.looked) < <uint64_t> LOOK_NS:
+            ready = True
+        if not ready and <uint64_t> (now - self.looked) < <uint64_t> LOOK_NS:
             return False
         self.looked = now
         return access(self.where, F_OK) == 0
@@ -65,7 +65,7 @@ cdef class Arrival:
 
 
 cdef int keep_only(int fd, bytes start) except -1:
-    """Let a filter drop all datagrams that do not start like this. OSError."""
+    """Attach a filter that drops all datagrams with another beginning. OSError."""
     cdef sock_filter code[2 * LONGEST + 2]
     cdef sock_fprog program
     cdef Py_ssize_t i, n = len(start)
@@ -77,7 +77,7 @@ cdef int keep_only(int fd, bytes start) except -1:
         code[2 * i].k = <uint32_t> i
         code[2 * i + 1].code = BPF_JMP | BPF_JEQ | BPF_K
         code[2 * i + 1].k = <uint8_t> start[i]
-        code[2 * i + 1].jf = <unsigned char> (2 * (n - i) - 1)  # to the very end
+        code[2 * i + 1].jf = <unsigned char> (2 * (n - i) - 1)  # to the end
     code[2 * n].code = code[2 * n + 1].code = BPF_RET | BPF_K
     code[2 * n].k = 0xffffffff
     program.len = <unsigned short> (2 * n + 2)

@@ -1,4 +1,4 @@
-"""What the kernel counts of a receiving socket: its buffer, its drops, the events that it could not build."""
+"""The kernel's counters of a receiving socket: its buffer, its drops, the events it could not build."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
@@ -12,7 +12,7 @@ cdef class Gauge:
     cdef bint forced              # it is larger than an ordinary user may have
     cdef int64_t time             # when all this was read last
     cdef readonly uint64_t dropped        # datagrams
-    cdef readonly uint64_t unbuilt        # times that the kernel told of events it could not build
+    cdef readonly uint64_t unbuilt        # reports of events that the kernel could not build
     cdef readonly uint64_t peak           # bytes that were queued at some time, about
     cdef readonly uint64_t grown          # times
 

@@ -1,9 +1,9 @@
-"""What the kernel counts of a receiving socket: its buffer, its drops, the events that it could not build.
+"""The kernel's counters of a receiving socket: its buffer, its drops, the events it could not build.
 
 The receiving socket is in NETLINK_NO_ENOBUFS mode, so that an overrun neither ends reception nor discards
-what is queued; drops are read from the socket's counter instead. But in that mode netlink_set_err() stays
-silent too, by which rtnetlink, nfnetlink and generic netlink tell that an event was lost before it was sent.
-A sentinel hears it: a second socket in default mode, member of the same groups, whose filter drops all.
+what is queued; drops are read from the socket's counter instead. That mode also silences netlink_set_err(),
+by which rtnetlink, nfnetlink and generic netlink report that an event was lost before it was sent. A sentinel
+hears it: a second socket in default mode, a member of the same groups, whose filter drops every datagram.
 """
 
 cimport cython
@@ -47,8 +47,8 @@ cdef class Gauge:
         return info[SK_MEMINFO_RMEM_ALLOC]
 
     cdef uint32_t read_drops(self, uint64_t charge, bint ours) noexcept nogil:
-        """Datagrams dropped since the last time; at least `charge` bytes were received since. ours: whether
-        what filled the buffer was mostly of those whom we believe: then it grows."""
+        """Datagrams dropped since the last call; at least `charge` bytes were received since. ours: mostly
+        believed senders filled the buffer, so it may grow."""
         cdef uint32_t info[SK_MEMINFO_VARS]
         cdef uint32_t news
         if not read_meminfo(self.fd, info):
@@ -65,7 +65,7 @@ cdef class Gauge:
         return news
 
     cdef bint read_error(self) noexcept nogil:
-        """Whether the sentinel heard of an event that could not be built, since the last time."""
+        """Whether the sentinel heard of an event that could not be built, since the last call."""
         cdef int error = 0
         cdef uint32_t length = sizeof(error)
         # Reading it clears it.
@@ -76,11 +76,11 @@ cdef class Gauge:
         return True
 
     cdef void grow(self) noexcept nogil:
-        """Twice the buffer, as far as allowed: what overran once will do so again."""
+        """Double the buffer up to its limit: a buffer that overran once will do so again."""
         cdef uint32_t before = self.granted
         cdef size_t size = min(2 * <size_t> before, <size_t> self.limit)
         if self.forced:
-            # And nothing else: since then, the privilege may have been given up.
+            # Only this way: the process may have given up the privilege since.
             force_buffer(self.fd, size)
         else:
             set_buffer(self.fd, size)
@@ -99,7 +99,7 @@ cdef bint read_meminfo(int fd, uint32_t *info) noexcept nogil:
 
 
 cdef bint set_buffer(int fd, size_t size) noexcept nogil:
-    """Let the receive buffer have `size` bytes (True), or what an ordinary user may have."""
+    """Set the receive buffer to `size` bytes (True), or to the most an ordinary user may have."""
     if force_buffer(fd, size):
         return True
     set_option(fd, SOL_SOCKET, SO_RCVBUF, <int> (size // 2))
@@ -107,5 +107,5 @@ cdef bint set_buffer(int fd, size_t size) noexcept nogil:
 
 
 cdef bint force_buffer(int fd, size_t size) noexcept nogil:
-    # The kernel doubles what it is asked for.
+    # The kernel doubles the value.
     return set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, <int> (size // 2)) == 0

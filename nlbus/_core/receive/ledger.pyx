@@ -1,13 +1,13 @@
-"""The loss ledger: sent = delivered + lost, a stream at a time.
+"""The loss ledger: sent = delivered + lost, per stream.
 
-Two things are counted, and compared. *Gaps* in a stream's sequence say how many events were lost. The
-socket's own counter says how many datagrams the kernel dropped. Every gap explains drops: each missing
-datagram was dropped once for each of our groups that it went to, and so was each copy that did not come
-of a datagram that did. What is left unexplained is `open`: losses that no later datagram has shown yet.
+Two counts are compared. *Gaps* in a stream's sequence are events that were lost. The socket's counter is the
+number of datagrams that the kernel dropped. Every gap explains drops: each missing datagram was dropped once
+for each of our groups that it went to, and so was each missing copy of a datagram that did arrive. Drops that
+nothing explains are `open`: losses that no later datagram has revealed yet.
 
-`explained` must never be too large, for then a loss would go unseen. So copies are counted for the groups
-that we surely belonged to all the time since the stream's newest datagram, and its own not at all where we
-may have joined while it was on its way from group to group, as with a stream's first.
+`explained` must never be too large, or a loss would go unseen. So copies count only for groups that we surely
+belonged to since the stream's newest datagram. Copies of that datagram itself do not count if we may have
+joined while it went from group to group, as with the first datagram of a stream.
 """
 
 cimport cython
@@ -28,7 +28,7 @@ cdef enum:
     SLOTS = 2 * MAX_STREAMS       # of the index, a power of two
     CAUSE_COUNT = UNBUILT + 1
     FIRST_ROWS = 16
-    ALL = 32                      # copies: more than a datagram can miss
+    ALL = 32                      # more copies than a datagram can miss
 
 
 CAUSES = ("gap", "overrun", "unbuilt")  # enum cause, by name
@@ -38,7 +38,7 @@ cdef loss_row[::1] row_view = <loss_row[:1]> &one_row
 
 LOSS_ROW = np.asarray(row_view).dtype
 
-# Of this process: whoever chooses instances and groups shall not know which streams collide.
+# Per process: a sender that chooses instances and groups must not know which streams collide.
 cdef uint64_t[4] secrets
 if getrandom(secrets, sizeof(secrets), 0) != sizeof(secrets):
     secrets[0] = <uint64_t> clock_ns(CLOCK_REALTIME) * 0x9E3779B97F4A7C15ULL
@@ -54,12 +54,12 @@ cdef inline uint32_t hash_stream(uint32_t portid, uint64_t instance, uint32_t gr
 
 
 cdef inline uint64_t saturated(uint64_t total, uint64_t more) noexcept nogil:
-    """The sum, or what is largest: numbers may lie so far that it would wrap."""
+    """The sum, or the largest number: false sequence numbers could make it wrap."""
     return total + more if total + more >= total else UINT64_MAX
 
 
 cdef inline uint32_t repeated(const stream *s, uint32_t repeats) noexcept nogil:
-    """How often datagrams were sent again since the newest one that came; never less than not at all."""
+    """How often datagrams were sent again since the newest one that arrived; never negative."""
     cdef uint32_t again = repeats - s.repeats
     return again if again < <uint32_t> 1 << 31 else 0
 
@@ -70,7 +70,7 @@ cdef class Ledger:
         self.members = self.stable = members
         self.row_room = FIRST_ROWS
         self.rows = <loss_row *> malloc(FIRST_ROWS * sizeof(loss_row))
-        # Room for all from the start, backed by memory only as far as it is used: later, nothing can fail.
+        # Reserve room for all streams now; only used pages take memory. No later step can fail.
         self.streams = <stream *> reserve(MAX_STREAMS * sizeof(stream))
         self.index = <uint32_t *> reserve(SLOTS * sizeof(uint32_t))
         if self.rows == NULL or self.streams == NULL or self.index == NULL:
@@ -84,7 +84,7 @@ cdef class Ledger:
         free(self.rows)
 
     def set_members(self, uint32_t members):
-        """Our groups are now these. What was queued before may still come under the old ones."""
+        """These are the groups now. Datagrams queued before may still arrive under the old ones."""
         cdef uint32_t i, joined = members & ~self.members
         self.members = members
         self.stable &= members
@@ -104,7 +104,7 @@ cdef class Ledger:
                 self.streams[i].left = True
 
     cdef void drained(self) noexcept nogil:
-        """The queue ran empty: whatever comes next was sent under today's membership."""
+        """The queue ran empty: later datagrams were sent under the current membership."""
         if self.unsettled:
             self.unsettled = False
             self.stable = self.members
@@ -114,9 +114,9 @@ cdef class Ledger:
 
     cdef verdict see(self, const nlbus_batch *head, uint32_t portid, uint32_t uid,
                      uint32_t group) noexcept nogil:
-        """Account for one batch that came by `group` (0: unknown), and say what to do with it."""
+        """Account for one batch that arrived through `group` (0: unknown), and decide what to do with it."""
         cdef stream *s = self.find(portid, head.instance, head.groups)
-        # We belonged to that group when it was sent, even if we have left it since.
+        # We were a member when it was sent, even if we have left since.
         cdef uint32_t by = <uint32_t> 1 << (group - 1) if group else 0
         cdef uint32_t again
         cdef uint64_t gap
@@ -129,7 +129,7 @@ cdef class Ledger:
             self.begin(s, head, by)
         elif head.dgram_seq < s.next_dgram:
             if s.serial == self.serial and head.dgram_seq == s.next_dgram - 1:
-                # A further batch of the datagram that the stream accepted just now.
+                # Another batch of the datagram that was accepted just now.
                 if head.first_seq < s.next_seq:
                     return STRAY
             else:
@@ -163,7 +163,7 @@ cdef class Ledger:
         """A datagram came by the groups `by`, and `missing` ones before it did not: that explains drops."""
         cdef uint32_t copies = popcount(s.held & (self.members | by))
         cdef uint32_t held = s.groups & (self.stable | by)
-        # Numbers may lie, so far that the product would wrap.
+        # False numbers could make the product wrap.
         self.explained += min(missing, <uint64_t> 1 << 32) * copies
         if s.seen < copies:
             self.explained += copies - s.seen
@@ -275,7 +275,7 @@ cdef class Ledger:
         return s
 
     cdef void begin(self, stream *s, const nlbus_batch *head, uint32_t by) noexcept nogil:
-        """This batch is the stream's baseline."""
+        """Make this batch the stream's baseline."""
         s.left = False
         s.delivered = s.lost = 0
         s.next_dgram = head.dgram_seq + 1

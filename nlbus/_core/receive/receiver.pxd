@@ -20,12 +20,12 @@ cdef class Receiver:
     cdef readonly int kind        # framing
     cdef unsigned int opened_after
     cdef readonly bint closed
-    cdef public bint paused       # somebody is changing the membership: receive returns at once
+    cdef public bint paused       # the membership is changing: receive returns at once
     cdef readonly bint busy
     cdef bint overtaken           # a signal handler drained what `receive` was waiting for
     cdef readonly unsigned long consumer  # the thread that is, or was, receiving
     cdef readonly Pool pool
-    cdef Waker waker              # set when closed, or when somebody called `signal`
+    cdef Waker waker              # set when closed, and by `signal`
     cdef Block arena
     cdef Block spare              # for the copy of a small batch
     cdef bint owing               # something received could not be returned yet

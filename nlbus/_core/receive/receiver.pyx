@@ -19,13 +19,13 @@ from nlbus._core.receive.waker cimport CALLED, FIRST_SLEEP, Waker
 
 from nlbus.errors import ArenaFull, BusyError, ClosedError
 
-cdef double MAX_WAIT = 1e9        # seconds: as good as for ever
+cdef double MAX_WAIT = 1e9        # seconds: practically for ever
 
 
 @cython.final
 @cython.no_gc
 cdef class Receiver:
-    """Receives into blocks from a socket, or from two as if they were one. One consumer at a time.
+    """Receives into blocks from one socket, or from two as if they were one. One consumer at a time.
 
     max_memory: bytes that blocks may hold. parked: an Event, set whenever a consumer leaves while `paused`
     is set. goodbye: messages to the kernel, sent before the sockets are closed. OSError.
@@ -60,7 +60,7 @@ cdef class Receiver:
         self.count += 1
 
     def expect(self, Arrival arrival):
-        """Let `receive` look out for this, and return None with `arrived` set once it is there; None: no."""
+        """Make `receive` watch for this, and return None with `arrived` set once it is there; None: stop."""
         if self.arrival is not None:
             self.waker.unwatch(self.arrival.fd)
             self.arrival.release()
@@ -121,7 +121,7 @@ cdef class Receiver:
                 if count <= 0 and count not in (-EAGAIN, -EINTR, 0):
                     raise OSError(-count, "recvmmsg")
                 if deadline == 0 and count > 0 and not self.has_losses():
-                    # Nothing of this was for us. Look behind it, but no further than what is queued now.
+                    # None of this was for us: keep reading, but only what is already queued.
                     if not marked:
                         marked = True
                         self.mark()
@@ -181,7 +181,7 @@ cdef class Receiver:
             self.at(i).mark()
 
     cdef bint behind(self) noexcept:
-        """Whether something that was queued at the last `mark` may still be."""
+        """Whether datagrams from before the last `mark` may still be queued."""
         cdef int i
         for i in range(self.count):
             if self.at(i).behind():
@@ -196,7 +196,7 @@ cdef class Receiver:
         return False
 
     cdef bint unclaimed(self) noexcept:
-        """Whether something was received that nobody has got, for want of memory."""
+        """Whether received rows wait for delivery because memory ran out."""
         return len(self.drained) != 0 or self.at(self.last).w.found.rows != 0
 
     cdef Block claim(self):
@@ -205,7 +205,7 @@ cdef class Receiver:
         return self.harvest()
 
     cdef prepare(self):
-        """Get all the memory that a receive and its block need, as far as that can be known. OSError."""
+        """Get the memory that a receive and its block need, as far as it is known. OSError."""
         if self.arena is None:
             self.arena = self.pool.arena()
         if self.spare is None:
@@ -216,8 +216,8 @@ cdef class Receiver:
         return <Socket> self.socket[i]
 
     cdef int fill(self) noexcept nogil:
-        """One recvmmsg, walked: from the socket whose turn it is, or from the other one where that is empty.
-        Datagrams, or -errno."""
+        """One recvmmsg, walked: from the socket whose turn it is, or from the other one if that is empty.
+        Returns the number of datagrams, or -errno."""
         cdef int _, count = -EAGAIN
         for _ in range(self.count):
             self.last = self.turn
@@ -232,10 +232,10 @@ cdef class Receiver:
         return count
 
     cdef Block harvest(self):
-        """The block of the last walk; the arena is given away with it, or kept for the next receive."""
+        """The block of the last walk; it takes the arena along, or leaves it for the next receive."""
         cdef Block block
         cdef Socket s = self.at(self.last)
-        cdef bytes losses = self.take_losses()  # which may fail: then all is as it was
+        cdef bytes losses = self.take_losses()  # if this fails, nothing has changed
         if s.copied != NULL:
             block = self.spare
             self.spare = None
@@ -325,14 +325,14 @@ cdef class Receiver:
             self.at(i).ledger.set_members(groups)
 
     def forget(self):
-        """Nothing is queued any more from before some groups were left."""
+        """No datagrams from before the last leave are queued any more."""
         cdef int i
         for i in range(self.count):
             self.at(i).ledger.forget()
 
     def expect_dump(self, uint32_t size):
-        """Requests will be checked whole, dumps filtered as asked, errors told in words, as far as the kernel
-        can; it answers in datagrams of at most `size` bytes."""
+        """Enable strict checking, which makes the kernel filter dumps, and error texts, as far as it can. It
+        answers in datagrams of at most `size` bytes."""
         self.at(0).scatter.expect(size)
         set_option(self.at(0).fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
         set_option(self.at(0).fd, SOL_NETLINK, NETLINK_EXT_ACK, 1)
@@ -363,7 +363,7 @@ cdef class Receiver:
     def check(self):
         """ClosedError if closed, or if this process is a fork of the one that opened it."""
         if self.opened_after != forks():
-            self.paused = False  # whoever waits for us to notice is a thread of the parent's
+            self.paused = False  # the thread that waits for it is the parent's
             raise ClosedError("opened by the parent process: after a fork, open a subscriber of your own")
         if self.closed:
             raise ClosedError("already closed")
@@ -380,7 +380,7 @@ cdef class Receiver:
         cdef bint owing = self.unclaimed() or self.at(self.turn).unwalked != 0
         self.busy = False
         if owing != self.owing:
-            # The sockets may be empty, and yet fileno() must be readable.
+            # The sockets may be empty, but fileno() must be readable.
             self.owing = owing
             self.signal() if owing else self.unsignal()
         self.discard()
@@ -390,17 +390,17 @@ cdef class Receiver:
             self.release()
 
     def close(self):
-        """From any thread. A consumer that waits gets ClosedError; so does who polls fileno()."""
+        """Close it, from any thread. A waiting consumer gets ClosedError; fileno() becomes readable."""
         if not self.closed:
             self.closed = True
             if self.opened_after == forks():
-                # In a child this would wake the parent, whose descriptor it is too.
+                # In a child this would wake the parent, which shares the descriptor.
                 self.signal()
             if not self.busy or self.opened_after != forks():
                 self.release()
 
     cdef void release(self) noexcept:
-        """The sockets and the arenas. What others may be polling lives as long as this object."""
+        """Close the sockets and free the arenas. Descriptors that others may poll live on with this object."""
         cdef bytes request
         cdef int i
         if self.count == 0:

@@ -2,11 +2,12 @@
 
 Each slot has a header area, a body of the size that the recent datagrams had, and spill: address space that
 is backed only if something is written to it. As long as the prediction holds, the bodies follow each other
-without a gap; where one is smaller, those behind it are moved up to it. A larger datagram runs over into the
-spill: the batch must then be copied to where each datagram is in one piece, and the next prediction is
-larger. Nothing is truncated but what exceeds body and spill together.
+without a gap; after a smaller one, the bodies behind it are moved up. A larger datagram runs over into the
+spill: the batch is then copied so that each datagram is contiguous, and the next prediction is larger. Only
+a datagram that exceeds body and spill together is truncated.
 
-Who sent a datagram is decided here too, by the kernel's word, and who is not believed is left out.
+The sender of a datagram is checked here, too, as the kernel reports it; datagrams of senders that are not
+believed are left out.
 """
 
 cimport cython
@@ -70,7 +71,7 @@ cdef class Scatter:
         for i in range(SLOTS):
             self.slots[i].msg_hdr.msg_name = &self.names[i]
             self.slots[i].msg_hdr.msg_control = self.controls + i * self.control
-            # Only the bus has headers of a size known beforehand.
+            # Only the bus has headers of a fixed size.
             self.slots[i].msg_hdr.msg_iov = &self.vectors[3 * i + (self.head == 0)]
             self.slots[i].msg_hdr.msg_iovlen = 3 if self.head else 2
             self.vectors[3 * i].iov_len = HEAD
@@ -102,7 +103,7 @@ cdef class Scatter:
         return count
 
     cdef void arm(self, uint8_t *base, uint32_t count) noexcept nogil:
-        """Point the slots at the arena; what the kernel wrote in them last time is set back."""
+        """Point the slots at the arena, and reset the fields that the kernel wrote last time."""
         cdef uint32_t i
         for i in range(self.soiled):
             self.slots[i].msg_hdr.msg_namelen = sizeof(sockaddr_nl)
@@ -118,7 +119,7 @@ cdef class Scatter:
             self.vectors[3 * i + 1].iov_len = self.predicted
 
     cdef void classify(self, uint32_t count) noexcept nogil:
-        """What came, from whom, and whether it lies as predicted."""
+        """Record the datagrams, their senders, and whether they lie as predicted."""
         cdef uint32_t i, largest = 0
         cdef int cut
         cdef const uint8_t *end = NULL
@@ -147,7 +148,7 @@ cdef class Scatter:
             if cut:
                 self.cut += 1
                 if self.kind == DATAGRAM:
-                    continue  # part of a message is none
+                    continue  # part of a message is not a message
             self.gappy |= end != NULL and d.body != end
             end = d.body + d.length - self.head
             self.spilled |= d.length > self.head + self.body
@@ -158,7 +159,7 @@ cdef class Scatter:
         self.predict(largest)
 
     cdef bint identify(self, uint32_t slot, datagram *d) noexcept nogil:
-        """Who sent this, by the kernel's word (never by nlmsg_pid), and whether we believe them."""
+        """Find the sender as the kernel reports it (never nlmsg_pid), and whether it is believed."""
         cdef sockaddr_nl *name = &self.names[slot]
         cdef cmsghdr *control = CMSG_FIRSTHDR(&self.slots[slot].msg_hdr)
         cdef nl_pktinfo info
@@ -183,7 +184,7 @@ cdef class Scatter:
         if d.portid == 0:
             return self.trust_kernel
         if d.group == 0:
-            # A unicast belongs to no group: only who hears raw messages of processes may want it.
+            # A unicast has no group: only subscribers to raw messages of processes may want it.
             if self.kind == BUS or self.user_groups != UINT32_MAX:
                 return False
         elif d.group > 32 or not (self.user_groups >> (d.group - 1)) & 1:
@@ -197,13 +198,13 @@ cdef class Scatter:
         return False
 
     cdef void expect(self, uint32_t size) noexcept nogil:
-        """From now on, datagrams of that size come, all of which will be made columns."""
+        """Prepare for datagrams of at most this size, all of which will be decoded to columns."""
         self.window[0] = self.predicted = min(size, <uint32_t> SPILL)
         self.most = max(1, DECODED_SIZE // self.predicted)
 
     cdef void predict(self, uint32_t largest) noexcept nogil:
-        """The next body size is the largest of the recent ones: behind a short datagram the others are
-        moved, a long one costs a copy of all."""
+        """The next body size is the largest recent one: a short datagram costs moving the bodies behind it,
+        a long one costs a copy of the whole batch."""
         cdef uint32_t i
         self.window[self.turn % WINDOW] = largest
         self.turn += 1

@@ -1,4 +1,4 @@
-"""One receiving socket: a recvmmsg at a time, walked into rows, with what was lost before them."""
+"""One receiving socket: one recvmmsg at a time, walked into rows, with the losses before them."""
 
 cimport cython
 from libc.errno cimport EAGAIN, ENOMEM, errno
@@ -23,16 +23,16 @@ from nlbus._core.block import FRAMINGS as _FRAMINGS
 
 cdef enum:
     SMALL = 16 << 10              # a batch of fewer bytes is copied rather than pinning an arena
-    MIN_CHARGE = 576              # what a datagram costs the receive buffer beside its bytes, at least
-    MAX_CHARGE = 8192             # and at most, beside four times its bytes
-    LARGEST = 264 << 10           # as much as a datagram is charged that a default send buffer allows
-    UNSEEN = 10 * 1000 * 1000     # ns that drops may go unseen while everything looks well
+    MIN_CHARGE = 576              # least cost of a datagram in the receive buffer, beside its bytes
+    MAX_CHARGE = 8192             # most, beside four times its bytes
+    LARGEST = 264 << 10           # charge of the largest datagram that a default send buffer allows
+    UNSEEN = 10 * 1000 * 1000     # ns between two reads of the drop counter while the queue is calm
 
 
 @cython.final
 @cython.no_gc
 cdef class Socket:
-    """A netlink socket that receives. Whoever consumes it (see receive) does so alone.
+    """A netlink socket that receives. It has one consumer at a time (see Receiver).
 
     kind is "nlmsg", "datagram" or "bus". groups are joined at once (numbers; above 32 too). The kernel's
     receive buffer has buffer_bytes, and may grow to buffer_limit after overruns. Processes are believed on
@@ -64,7 +64,7 @@ cdef class Socket:
         if all_nsid:
             need_option(self.fd, SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, 1, "NETLINK_LISTEN_ALL_NSID")
         if user_groups:
-            # Without it, no process would be believed.
+            # Without credentials no process can be believed.
             need_option(self.fd, SOL_SOCKET, SO_PASSCRED, 1, "SO_PASSCRED")
         self.portid = bind_netlink(self.fd, 0, mask)
         if sentinel:
@@ -82,11 +82,11 @@ cdef class Socket:
         return self.scatter.bytes + MIN_CHARGE * self.scatter.received
 
     cdef void mark(self) noexcept nogil:
-        """Remember what `charged` has reached, at the latest, when all that is queued now was received."""
+        """Remember the value that `charged` has reached once all that is queued now was received."""
         self.end = self.charged() + self.gauge.used()
 
     cdef bint behind(self) noexcept nogil:
-        """Whether something that was queued at the last `mark` may still be."""
+        """Whether datagrams from before the last `mark` may still be queued."""
         return self.charged() < self.end
 
     cdef int fill(self, uint8_t *base, bint may_pin) noexcept nogil:
@@ -139,10 +139,10 @@ cdef class Socket:
         if unharmed and self.ledger.explained > self.gauge.dropped:
             # There is a gap all the same.
             self.look(size)
-        # More than that is a publisher's lie about its numbers. It shall not hide the drops to come.
+        # More is a publisher's false numbering, which must not hide later drops.
         self.ledger.explained = min(self.ledger.explained, self.gauge.dropped)
         if self.scatter.emptied:
-            # Nothing was left behind; but what came may be from before the last change of membership.
+            # The queue is empty, but these datagrams may be from before the last change of membership.
             self.ledger.drained()
         return count
 
@@ -157,7 +157,7 @@ cdef class Socket:
                 and <uint64_t> (self.now - self.gauge.time) < UNSEEN)
 
     cdef void look(self, uint64_t size) noexcept nogil:
-        """Read the gauge: after receiving, so that it is never behind what the datagrams themselves tell."""
+        """Read the gauge after receiving, so that it is never behind the datagrams' sequence numbers."""
         cdef uint32_t drops = self.gauge.read_drops(size, 2 * self.scatter.believed >= self.scatter.soiled)
         cdef int64_t now = clock_ns(CLOCK_REALTIME)
         if drops and self.kind != BUS:
@@ -217,7 +217,7 @@ cdef class Socket:
     cdef void release(self) noexcept:
         """Close it."""
         if self.ledger is None:
-            return  # __cinit__ was not even entered, and fd is no descriptor of ours
+            return  # __cinit__ did not run, so fd is not ours
         if self.fd >= 0:
             close(self.fd)
         self.fd = -1

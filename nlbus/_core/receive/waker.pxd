@@ -1,4 +1,4 @@
-"""Waiting for a socket, and being woken from elsewhere."""
+"""Waiting for sockets, and waking the waiting thread."""
 
 from libc.stdint cimport int64_t
 
@@ -22,7 +22,7 @@ cdef class Waker:
     cdef int count
     cdef int call                 # the one among them that has nothing to receive
     cdef int wake                 # eventfd: readable when somebody called `set`
-    cdef int epoll                # all of them, for whoever waits elsewhere
+    cdef int epoll                # all of them, for poll loops of the caller
 
     cdef int watch(self, int fd, short events) except -1
     cdef void unwatch(self, int fd) noexcept

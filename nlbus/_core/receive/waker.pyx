@@ -1,4 +1,4 @@
-"""Waiting for sockets, and being woken from elsewhere."""
+"""Waiting for sockets, and waking the waiting thread."""
 
 cimport cython
 from libc.errno cimport EINTR, EMFILE, ENOMEM, errno
@@ -13,7 +13,7 @@ from nlbus._abi.socket cimport (
 
 @cython.final
 cdef class Identities:
-    """Which objects were in a list, without keeping them alive."""
+    """Remembers the objects of a list without keeping them alive."""
 
     def __cinit__(self, list objects not None):
         cdef Py_ssize_t i
@@ -28,7 +28,7 @@ cdef class Identities:
         free(self.pointers)
 
     def same(self, list objects not None):
-        """Whether these are they, if none has died meanwhile."""
+        """Whether these are the same objects; valid only while all of them are alive."""
         cdef Py_ssize_t i
         if len(objects) != self.count:
             return False
@@ -40,7 +40,7 @@ cdef class Identities:
 
 @cython.final
 cdef class Waker:
-    """Wakes whoever waits for what is watched. OSError."""
+    """A set of watched descriptors that one thread waits for. OSError."""
 
     def __cinit__(self):
         self.epoll = self.call = -1
@@ -55,7 +55,7 @@ cdef class Waker:
                 close(fd)
 
     cdef int watch(self, int fd, short events) except -1:
-        """Wait for this one, too. events: POLLIN, or 0 for errors alone. OSError."""
+        """Watch this descriptor, too. events: POLLIN, or 0 for errors alone. OSError."""
         if self.count == WATCHED:
             raise OSError(EMFILE, "poll")
         if self.epoll >= 0:
@@ -73,7 +73,7 @@ cdef class Waker:
                 self.fds[i] = self.fds[self.count]
                 break
         if self.epoll >= 0:
-            # Closing it would not do, where a fork has it too.
+            # Closing the descriptor does not remove it while a fork has it open.
             epoll_ctl(self.epoll, EPOLL_CTL_DEL, fd, NULL)
 
     cdef int wait(self, int64_t deadline, int64_t *patience) noexcept nogil:
@@ -88,7 +88,7 @@ cdef class Waker:
         left = patience[0]
         patience[0] = min(2 * left, MAX_SLEEP)
         if deadline > 0:
-            # Rounded up, so as not to spin through the last millisecond.
+            # Round up, to avoid spinning through the last millisecond.
             left = min(left, (max(deadline - clock_ns(CLOCK_MONOTONIC), 0) + 999999) // 1000000)
         ready = poll(self.fds, self.count, <int> left)
         if ready == 0:
@@ -103,7 +103,7 @@ cdef class Waker:
         return found
 
     cdef void set(self) noexcept:
-        """Wake who waits, and keep fileno() readable until `clear`."""
+        """Wake the waiting thread, and keep fileno() readable until `clear`."""
         cdef uint64_t one = 1
         write(self.wake, &one, sizeof(one))
 

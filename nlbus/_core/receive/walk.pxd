@@ -15,7 +15,7 @@ cdef struct datagram:
     uint32_t length
     uint32_t portid               # the sender as the kernel reports it
     uint32_t uid
-    uint32_t group                # 0: not by multicast, or not known
+    uint32_t group                # 0: unicast, or not known
     int32_t nsid
 
 
@@ -26,9 +26,9 @@ cdef struct walk:
     int64_t next                  # where the next payload would keep them uniform
     uint64_t malformed            # messages
     uint64_t foreign              # messages on the bus that are not nlbus's
-    uint64_t copies               # batches that came by another group before
-    uint64_t unstamped            # batches of processes that do not bear their sender's address and uid
-    bint stamped                  # such are not believed
+    uint64_t copies               # batches that arrived through another group before
+    uint64_t unstamped            # batches without their sender's address and uid, from processes
+    bint stamped                  # unstamped batches are not believed
 
 
 cdef void walk_start(walk *w, const uint8_t *base, void *rows) noexcept nogil

@@ -1,7 +1,7 @@
 """From datagrams to rows: one pass over untrusted bytes, whatever the framing.
 
-What is malformed is counted and skipped. Where a header lies about its length, the boundaries after it
-are unknown and the rest of that datagram is given up; otherwise the walk goes on with the next message.
+Malformed messages are counted and skipped. A false length in a header hides the boundaries after it, so the
+rest of that datagram is skipped, too; otherwise the walk continues with the next message.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
@@ -25,7 +25,7 @@ cdef void walk_start(walk *w, const uint8_t *base, void *rows) noexcept nogil:
 
 cdef void walk_nlmsg(walk *w, const datagram *d, size_t count) noexcept nogil:
     """Chains of netlink messages; each datagram lies in one piece at `body`."""
-    # What no row changes is in registers: the compiler cannot know that rows do not lie over it.
+    # Local copies stay in registers: the compiler must assume that writing rows may change the fields.
     cdef message *row = <message *> w.rows
     cdef const uint8_t *base = w.base - sizeof(nlmsghdr)
     cdef const uint8_t *at
