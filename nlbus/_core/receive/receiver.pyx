@@ -400,7 +400,7 @@ cdef class Receiver:
                 self.release()
 
     cdef void release(self) noexcept:
-        """Close the sockets and free the arenas. Descriptors that others may poll live on with this object."""
+        """Close the sockets and free the arenas. Descriptors that others may poll live with this object."""
         cdef bytes request
         cdef int i
         if self.count == 0:
