@@ -31,7 +31,7 @@ Measure = Callable[[Scale, Progress], Iterator[Measurement | Missing]]
 
 @dataclass(frozen=True)
 class Section:
-    """A module of nlbus.bench with `measure(plan, progress)`, which yields each result as soon as it has it.
+    """A module or package with `measure(plan, progress)`, which yields each result as soon as it has it.
 
     Its CAVEATS, if any, are for readers of its figures, a sentence or two each.
     `progress` shows what it is doing. What it cannot measure, it yields as Missing. It ends its processes
@@ -39,6 +39,7 @@ class Section:
     """
 
     name: str
+    module: str
     about: str
     quick: Scale
     full: Scale
@@ -51,18 +52,19 @@ class Section:
     @property
     def caveats(self) -> tuple[str, ...]:
         """Of the module."""
-        found: tuple[str, ...] = getattr(importlib.import_module(f"nlbus.bench.{self.name}"), "CAVEATS", ())
+        found: tuple[str, ...] = getattr(importlib.import_module(self.module), "CAVEATS", ())
         return found
 
     def measure(self, plan: Scale, progress: Progress) -> Generator[Measurement | Missing]:
         """Begin."""
-        measure: Measure = importlib.import_module(f"nlbus.bench.{self.name}").measure
+        measure: Measure = importlib.import_module(self.module).measure
         yield from measure(plan, progress)
 
 
-def section(name: str, about: str, *, quick: tuple[int, float], full: tuple[int, float]) -> Section:
-    """A section with its rounds and seconds."""
-    return Section(name, about, Scale("quick", *quick), Scale("full", *full))
+def section(where: str, about: str, *, quick: tuple[int, float], full: tuple[int, float]) -> Section:
+    """The section of this module in nlbus.bench, with its rounds and seconds."""
+    name = where.rpartition(".")[2]
+    return Section(name, f"nlbus.bench.{where}", about, Scale("quick", *quick), Scale("full", *full))
 
 
 # In this order. Together: quick under 60 seconds, full under 15 minutes, on two cores.
@@ -70,12 +72,14 @@ SECTIONS: tuple[Section, ...] = (
     section("transports", "the same job by many transports", quick=(3, 22), full=(15, 390)),
     section("libraries", "netlink libraries, on the same bytes and storms", quick=(3, 12), full=(15, 120)),
     section(
-        "growth",
+        "sections.growth",
         "how times grow: messages, bytes, groups, sockets, columns, routes",
         quick=(5, 7),
         full=(15, 150),
     ),
-    section("latency", "one way, idle and loaded; what linger trades", quick=(5, 7), full=(15, 110)),
-    section("profile", "where each nanosecond of the receive path goes", quick=(5, 6), full=(15, 110)),
+    section("sections.latency", "one way, idle and loaded; what linger trades", quick=(5, 7), full=(15, 110)),
+    section(
+        "sections.profile", "where each nanosecond of the receive path goes", quick=(5, 6), full=(15, 110)
+    ),
 )
 BUDGET: dict[Size, float] = {"quick": 55.0, "full": 885.0}

@@ -317,7 +317,7 @@ def test_fileno_without_a_free_descriptor_is_a_kernel_error(child: Fork) -> None
         sub = Subscriber("route", groups="link")
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
         for _ in range(2):
-            with pytest.raises(KernelError, match=r"waits for route.*ulimit") as caught:
+            with pytest.raises(KernelError, match=r"wait for route.*ulimit") as caught:
                 sub.fileno()
         return str(caught.value)
 

@@ -43,7 +43,7 @@ ended: list[str] = []
 
 def steps(*names: str) -> list[tuple[Section, Scale]]:
     plan = Scale("quick", 7, 1)
-    return [(Steps(name, "", plan, plan), plan) for name in names]
+    return [(Steps(name, "", "", plan, plan), plan) for name in names]
 
 
 def test_a_failed_section_is_named_and_the_others_are_measured() -> None:
