@@ -21,14 +21,15 @@ from pathlib import Path
 from nlbus import KernelError, PermissionDenied, Publisher, State, Subscriber, snapshot, wait
 from nlbus.kernel.requests import attribute, message
 
-FUNCTIONS = {  # that are let fail, and how
-    "malloc": errno.ENOMEM, "calloc": errno.ENOMEM, "realloc": errno.ENOMEM, "mmap": errno.ENOMEM,
-    "mmap64": errno.ENOMEM,
-    "socket": errno.EMFILE, "bind": errno.ENOMEM, "getsockname": errno.ENOBUFS, "getsockopt": errno.ENOBUFS,
-    "setsockopt": errno.ENOMEM, "recvmmsg": errno.ENOMEM, "sendmmsg": errno.ENOBUFS, "send": errno.ENOBUFS,
-    "sendto": errno.ENOBUFS, "eventfd": errno.EMFILE, "timerfd_create": errno.EMFILE,
-    "timerfd_settime": errno.EINVAL, "poll": errno.ENOMEM, "epoll_create1": errno.EMFILE,
-    "epoll_ctl": errno.ENOMEM, "getrandom": errno.EINTR,
+MEMORY = (errno.ENOMEM,)
+BUFFERS = (errno.ENOBUFS,)
+DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+FUNCTIONS = {  # the calls that fail, with these errors in turn
+    "malloc": MEMORY, "calloc": MEMORY, "realloc": MEMORY, "mmap": MEMORY, "mmap64": MEMORY,
+    "socket": DESCRIPTORS, "bind": MEMORY, "getsockname": BUFFERS, "getsockopt": BUFFERS,
+    "setsockopt": MEMORY, "recvmmsg": MEMORY, "sendmmsg": BUFFERS, "send": BUFFERS, "sendto": BUFFERS,
+    "eventfd": DESCRIPTORS, "timerfd_create": DESCRIPTORS, "timerfd_settime": (errno.EINVAL,),
+    "poll": MEMORY, "epoll_create1": DESCRIPTORS, "epoll_ctl": MEMORY, "getrandom": (errno.EINTR,),
 }  # fmt: skip
 PATIENCE = 60.0  # seconds that one function may take
 RTM_NEWLINK = 16
@@ -118,7 +119,8 @@ def run(shim: ctypes.CDLL, scene: Callable[[], None], function: str, most: int) 
     while most == 0 or n < most:
         n += 1
         before = descriptors()
-        shim.fault_arm(function.encode(), ctypes.c_long(n), FUNCTIONS[function])
+        errors = FUNCTIONS[function]
+        shim.fault_arm(function.encode(), ctypes.c_long(n), errors[(n - 1) % len(errors)])
         where = f"{scene.__name__}, call {n} of {function}"
         try:
             scene()
