@@ -27,13 +27,13 @@ IPV6_FAMILIES = _families(10, 129)  # AF_INET6, RTNL_FAMILY_IP6MR
 # -- text -----------------------------------------------------------------------------------------
 
 
-def texts(values: Values) -> list[str]:
-    """The texts of a column, "" for a missing one; bytes that are not UTF-8 are written as \\x.."""
+def texts(values: Values, errors: str = "backslashreplace") -> list[str]:
+    """The texts of a column, "" for a missing one; bytes that are not UTF-8 become \\x.. by default."""
     raw, bounds = _bytes_of(values)
     if raw.isascii():
         whole = raw.decode("ascii")
         return [whole[start:end] for start, end in pairwise(bounds)]
-    return [raw[start:end].decode("utf-8", "backslashreplace") for start, end in pairwise(bounds)]
+    return [raw[start:end].decode("utf-8", errors) for start, end in pairwise(bounds)]
 
 
 def utf8(values: Values) -> Values:

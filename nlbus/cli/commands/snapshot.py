@@ -183,7 +183,9 @@ def _writer(output: str, out: BinaryIO | None) -> Callable[[str], object]:
     """What writes lines in this format to a file, or to stdout. BrokenPipeError, KernelError, OSError."""
     if out is None:
         return write_unaltered if output == "csv" and not sys.stdout.isatty() else write_all
-    return lambda text: out.write((text if output == "csv" else click.unstyle(text)).encode(errors=ESCAPES))
+    if output == "csv":
+        return lambda text: out.write(text.encode(errors="surrogateescape"))
+    return lambda text: out.write(click.unstyle(text).encode(errors=ESCAPES))
 
 
 def _write(shutdown: Shutdown, lines: Iterator[tuple[str, int]], write: Callable[[str], object]) -> int:

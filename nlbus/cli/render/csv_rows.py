@@ -11,6 +11,7 @@ from nlbus import Table
 from nlbus._text import escape_value
 from nlbus.cli.render.view import prepared
 from nlbus.sources import Source
+from nlbus.table.values import texts
 
 
 def csv_head(table: Table) -> str:
@@ -21,19 +22,32 @@ def csv_head(table: Table) -> str:
 def csv_rows(source: Source, table: Table, *, terminal: bool = False) -> Iterator[str]:
     """One record per row: empty for no value, times in UTC, lists and variables as JSON.
 
-    Text stays as it is, so a record may hold line ends between quotes; for a `terminal` it is escaped.
+    Text stays as it is, with surrogates for bytes that are not UTF-8. So a record may hold line ends between
+    quotes. For a `terminal` text is escaped.
     """
     times = {
         column.name: np.datetime_as_string(table[column.name], timezone="UTC")
         for column in table.columns
         if column.display == "time" and not column.list
     }
+    exact = _beyond_utf8(table)
     for i, row in enumerate(table.iter_rows()):
         shown = prepared(source, row)
-        for name, texts in times.items():
+        for name, cells in (times | exact).items():
             if shown[name] is not None:
-                shown[name] = str(texts[i])
+                shown[name] = str(cells[i])
         yield _line(_cell(value, terminal) for value in shown.values())
+
+
+def _beyond_utf8(table: Table) -> dict[str, list[str]]:
+    """The columns of text that have bytes other than UTF-8, with surrogates for these."""
+    found = {}
+    for i, column in enumerate(table.columns):
+        if column.storage == "text" and not column.list:
+            cells = [text for chunk in table.chunks for text in texts(chunk.values(i), "surrogateescape")]
+            if any("\udc80" <= character <= "\udcff" for character in "".join(cells)):
+                found[column.name] = cells
+    return found
 
 
 def _line(cells: Iterable[object]) -> str:

@@ -28,8 +28,8 @@ def write_all(text: str) -> None:
 
 
 def write_unaltered(text: str) -> None:
-    """Write and flush text as UTF-8, unchecked: not for terminals. BrokenPipeError, KernelError."""
-    _write(text.encode(errors="backslashreplace"))
+    """Write and flush text as UTF-8, surrogates as bytes: not for terminals. BrokenPipeError, KernelError."""
+    _write(text.encode(errors="surrogateescape"))
 
 
 def _write(rest: bytes) -> None:

@@ -38,11 +38,19 @@ NAMES = [
 # What a terminal may get: printable ASCII, UTF-8 of printable characters, line ends and colours.
 HARMLESS = re.compile(r"(?:\x1b\[[0-9;]*m|\r\n|[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069])*")
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])) | st.sampled_from(NAMES)
+# Names of any bytes: those that are not UTF-8 are surrogates.
+ANY = (
+    TEXTS
+    | st.sampled_from(["\udcff", "\\xff", "\\udcff"])
+    | st.binary().map(lambda raw: raw.replace(b"\0", b"").decode(errors="surrogateescape"))
+)
 
 
 def link(name: str, index: int = 3) -> bytes:
     header = struct.pack("=BxHiII", 0, 1, index, 1, 0)
-    return message(16, header + attribute(3, b"va\0") + attribute(20, name.encode() + b"\0"))
+    return message(
+        16, header + attribute(3, b"va\0") + attribute(20, name.encode(errors="surrogateescape") + b"\0")
+    )
 
 
 def uevent(value: str) -> bytes:
@@ -72,7 +80,7 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> str:
 # -- CSV --------------------------------------------------------------------------------------------
 
 
-@given(st.lists(TEXTS, min_size=1))
+@given(st.lists(ANY, min_size=1))
 def test_csv_is_read_back_as_the_same_values(names: list[str]) -> None:
     rows = list(csv.reader(io.StringIO(csv_of(names), newline="")))
     assert [row[-1] for row in rows[1:]] == names
@@ -93,7 +101,7 @@ def test_csv_in_a_pipe_and_in_a_file_has_the_values_unaltered(capture: str, tmp_
         "ifalias",
     ]
     piped = subprocess.run(command, capture_output=True, check=True, cwd=ROOT)
-    rows = list(csv.reader(io.StringIO(piped.stdout.decode(), newline="")))
+    rows = list(csv.reader(io.StringIO(piped.stdout.decode(errors="surrogateescape"), newline="")))
     assert [row[-1] for row in rows[1:]] == NAMES
     assert f"nlbus: {len(NAMES)} events".encode() in piped.stderr
     with (tmp_path / "out.csv").open("wb") as file:
@@ -101,7 +109,7 @@ def test_csv_in_a_pipe_and_in_a_file_has_the_values_unaltered(capture: str, tmp_
     assert (tmp_path / "out.csv").read_bytes() == piped.stdout
 
 
-@given(st.lists(TEXTS, min_size=2, unique=True))
+@given(st.lists(ANY, min_size=2, unique=True))
 def test_csv_for_a_terminal_has_one_line_per_row_and_keeps_values_apart(names: list[str]) -> None:
     head, *lines, end = csv_of(names, terminal=True).split("\n")
     assert (head, end) == ("nl_time,nl_op,ifalias", "")
@@ -214,3 +222,25 @@ def test_results_of_others_are_escaped(capsys: pytest.CaptureFixture[str]) -> No
         Comparison(runs=(ATTACK, ATTACK), warnings=[ATTACK], changes=[], only_before=[], only_after=[])
     )
     assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())
+
+
+def test_bytes_that_are_not_utf8_reach_a_file_as_they_are(tmp_path: Path) -> None:
+    names = [b"a\xffb", b"a\\xffb", b"a\xc3\xa4b"]
+    chain = kernel_chain(*(link(name.decode(errors="surrogateescape")) for name in names))
+    path = tmp_path / "links.pcapng"
+    path.write_bytes(section() + interface((9, bytes([9])), ROUTE) + packet(cooked(chain), 10**9))
+    command = [
+        sys.executable,
+        "-m",
+        "nlbus",
+        "replay",
+        path,
+        "-t",
+        "link",
+        "-o",
+        "csv",
+        "--columns",
+        "ifalias",
+    ]
+    piped = subprocess.run(command, capture_output=True, check=True, cwd=ROOT)
+    assert [line.rpartition(b",")[2] for line in piped.stdout.splitlines()[1:]] == names
