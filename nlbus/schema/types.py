@@ -49,6 +49,7 @@ LLADDR = Type("lladdr", "BYTES", 0, storage="bytes", display="lladdr", longest=3
 ADDRESS = Type("address", "ADDRESS", 4, np.dtype("V16"), display="address")  # IPv4 mapped: ::ffff:a.b.c.d
 IPV6 = Type("address", "ADDRESS", 16, np.dtype("V16"), display="address", family="inet6")
 VIA = Type("via", "VIA", 6, np.dtype("V16"), display="address")  # the same, after its family
+VIA6 = Type("via", "VIA", 6, np.dtype("V16"), display="address", family="inet6")  # where it is never IPv4
 LABEL = Type("label", "LABEL", 4, np.dtype("u4"))  # of MPLS, with its class, TTL and end of stack beside it
 LABELS = Type("labels", "BYTES", 4, storage="bytes", display="labels")  # a stack of them
 WEIGHT = Type("weight", "WEIGHT", 2, np.dtype("u2"))  # less 1: its lower byte, its higher one

@@ -16,6 +16,7 @@ from nlbus.schema.types import (
     U64,
     UINT,
     VIA,
+    VIA6,
     Field,
 )
 from nlbus.sources.route.names import (
@@ -126,7 +127,7 @@ ROUTES = Schema(
             (
                 Attr("RTA_GATEWAY", 5, ADDRESS),
                 Attr("RTA_FLOW", 11, U32),
-                Attr("RTA_VIA", 18, VIA),
+                Attr("RTA_VIA", 18, VIA6),
                 Attr("RTA_ENCAP_TYPE", 21, U16, enum=ENCAPSULATIONS),
                 Attr("RTA_ENCAP", 22, BYTES, display="hex"),
             ),
@@ -157,7 +158,7 @@ ROUTES = Schema(
                 Field("wrong_if", U64, "packets"),
             ),
         ),
-        Attr("RTA_VIA", 18, VIA),
+        Attr("RTA_VIA", 18, VIA6),
         Attr("RTA_PREF", 20, U8, enum=ROUTER_PREFERENCES),
         Attr("RTA_ENCAP_TYPE", 21, U16, enum=ENCAPSULATIONS),
         Attr("RTA_ENCAP", 22, BYTES, display="hex"),  # attributes, depending on the type

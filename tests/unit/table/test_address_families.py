@@ -16,7 +16,7 @@ from nlbus.sources import find
 from nlbus.table.query import Query
 
 Address = IPv4Address | IPv6Address
-NEW_ROUTE, RTA_DST, RTA_GATEWAY, RTA_MULTIPATH, RTN_UNICAST = 24, 1, 5, 9, 1
+NEW_ROUTE, RTA_DST, RTA_GATEWAY, RTA_MULTIPATH, RTA_VIA, RTN_UNICAST = 24, 1, 5, 9, 18, 1
 FAMILIES = {IPv4Address: socket.AF_INET, IPv6Address: socket.AF_INET6}
 FOUR, MAPPED, SIX = IPv4Address("10.1.0.0"), IPv6Address("::ffff:10.1.0.0"), IPv6Address("fd00::1")
 DST = field("dst")
@@ -117,3 +117,13 @@ def test_connections_have_their_family_too() -> None:
     table = Batch.from_datagrams("conntrack", datagrams).table("conntrack")
     assert [row["orig_src"] for row in table.iter_rows()] == ["10.1.0.0", "::ffff:10.1.0.0"]
     assert len(table.filter(field("orig_src") == "10.1.0.0")) == 1
+
+
+def test_the_ipv6_gateway_of_an_ipv4_route_stays_ipv6() -> None:
+    body = struct.pack("=8BI", socket.AF_INET, 16, 0, 0, 254, 3, 0, RTN_UNICAST, 0)
+    body += attribute(RTA_DST, FOUR.packed)
+    body += attribute(RTA_VIA, struct.pack("=H", socket.AF_INET6) + MAPPED.packed)
+    table = Batch.from_datagrams("route", [message(NEW_ROUTE, body, 0, 1)]).table("route")
+    assert next(table.iter_rows())["via"] == "::ffff:10.1.0.0"
+    assert len(table.filter(field("via") == str(MAPPED))) == 1
+    assert len(table.filter(field("via") == str(FOUR))) == 0
