@@ -98,7 +98,7 @@ test-faults: build ## Every system call and allocation of the compiled modules f
 # Tests that mostly start programs are left out: they take long, and other tests cover the same code.
 test-asan: build $(TOOLS) ## Unit and kernel tests under ASan and UBSan
 	@mkdir -p $(ASAN) && rm -rf $(ASAN)/tests
-	@tar -c --exclude-vcs --exclude=./build --exclude=./.venv --exclude='*.so' --exclude=__pycache__ . | \
+	@tar -c --exclude-vcs --exclude=./build --exclude=./.venv --exclude=./.pytest_tmp --exclude='*.so' --exclude=__pycache__ . | \
 		tar -x -C $(ASAN)
 	cd $(ASAN) && NLBUS_SANITIZE=1 ../../$(PY) setup.py --quiet build_ext --inplace
 	cd $(ASAN) && $(UNSHARE) env \
@@ -116,7 +116,7 @@ $(FUZZ)/packages/.ready: pyproject.toml
 # TARGET: some of tests/fuzz/targets.py, or all; SECONDS: of all together.
 fuzz: build $(TOOLS) $(FUZZ)/packages/.ready ## Coverage-guided fuzzing: make fuzz SECONDS=600 TARGET="route bus"
 	@mkdir -p $(FUZZ)/tree && rm -rf $(FUZZ)/tree/tests
-	@tar -c --exclude-vcs --exclude=./build --exclude=./.venv --exclude='*.so' --exclude=__pycache__ . | \
+	@tar -c --exclude-vcs --exclude=./build --exclude=./.venv --exclude=./.pytest_tmp --exclude='*.so' --exclude=__pycache__ . | \
 		tar -x -C $(FUZZ)/tree
 	cd $(FUZZ)/tree && CC="clang -fsanitize=address,fuzzer-no-link -fno-omit-frame-pointer -g1" LDSHARED="clang -shared" \
 		../../../$(PY) setup.py --quiet build_ext --inplace >build.log 2>&1 || { cat build.log >&2; exit 1; }
