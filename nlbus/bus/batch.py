@@ -53,6 +53,11 @@ class Batch(Received):
         self._ends: Array | None = None
 
     @classmethod
+    def of_block(cls, block: Block, query: Query) -> Batch:
+        """The batch of a block that was received, with its losses."""
+        return cls(block, Loss(block.losses, block.open, block.grew), query)
+
+    @classmethod
     def from_datagrams(cls, source: str, datagrams: Iterable[bytes], *, group: int = 0) -> Batch:
         """The batch that a subscriber of `source` would make of these datagrams, without a kernel.
 

@@ -58,8 +58,12 @@ class Inbox:
     def take(self) -> Waiting:
         """The oldest batch."""
         one = self._waiting.popleft()
+        self.unsignal()
+        return one
+
+    def unsignal(self) -> None:
+        """Let the receiver's fileno() fall silent, unless batches wait here."""
         if not self._waiting:
             self._receiver.unsignal()
             if self._waiting:  # another thread put one meanwhile
                 self._receiver.signal()
-        return one

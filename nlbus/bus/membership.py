@@ -18,7 +18,6 @@ from nlbus.kernel.groups import Groups
 from nlbus.kernel.requests import Reply
 from nlbus.sources import group_names, help_with
 from nlbus.sources.source import Handshake
-from nlbus.table.loss import Loss
 
 if TYPE_CHECKING:
     from nlbus._core.receive.receiver import Receiver
@@ -133,7 +132,7 @@ class Membership:
         batches = []
         answer = None
         for block in self._receiver.drain():
-            batch = Batch(block, Loss(block.losses, block.open, block.grew), self._query)
+            batch = Batch.of_block(block, self._query)
             if answer is None:
                 at, answer = _find(handshake, batch, seq)
                 if answer is not None:

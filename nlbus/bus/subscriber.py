@@ -164,7 +164,7 @@ class Subscriber(Feed):
                 return self._take_waiting()
             if self._unwrapped is not None:
                 self._receiver.check()
-                self._unsignal()
+                self._inbox.unsignal()
                 return self._wrapped(self._unwrapped)
             try:
                 block = self._receiver.receive(timeout)
@@ -193,16 +193,9 @@ class Subscriber(Feed):
         """The batch whose loss was raised, else the oldest of the inbox."""
         self._receiver.check()
         if (held := self._take_held()) is not None:
-            self._unsignal()
+            self._inbox.unsignal()
             return held
         return self._deliver(*self._inbox.take())
-
-    def _unsignal(self) -> None:
-        """Let fileno() fall silent, unless batches wait."""
-        if not self._inbox:
-            self._receiver.unsignal()
-            if self._inbox:  # another thread put a batch meanwhile
-                self._receiver.signal()
 
     def _deliver(self, batch: Batch, covered: bool = False) -> Batch:
         """Apply on_loss; a loss that no snapshot covers calls for one."""
@@ -230,7 +223,7 @@ class Subscriber(Feed):
             raise kernel_error(error.errno or 0, f"receiving from {self._source.name}") from error
 
     def _batch(self, block: Block) -> Batch:
-        return Batch(block, Loss(block.losses, block.open, block.grew), self._query)
+        return Batch.of_block(block, self._query)
 
     # -- membership -------------------------------------------------------------------------------
 

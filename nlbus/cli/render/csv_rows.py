@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from nlbus._text import escape_value
 from nlbus.cli.render.view import prepared
 from nlbus.sources import Source
 from nlbus.table.values import texts
+
+SURROGATE = re.compile("[\udc80-\udcff]")  # a byte that is not UTF-8
 
 
 def csv_head(table: Table) -> str:
@@ -25,17 +28,17 @@ def csv_rows(source: Source, table: Table, *, terminal: bool = False) -> Iterato
     Text stays as it is, with surrogates for bytes that are not UTF-8. So a record may hold line ends between
     quotes. For a `terminal` text is escaped.
     """
-    times = {
-        column.name: np.datetime_as_string(table[column.name], timezone="UTC")
+    replaced: dict[str, Sequence[str]] = {
+        column.name: np.datetime_as_string(table[column.name], timezone="UTC").tolist()
         for column in table.columns
         if column.display == "time" and not column.list
     }
-    exact = _beyond_utf8(table)
+    replaced |= _beyond_utf8(table)
     for i, row in enumerate(table.iter_rows()):
         shown = prepared(source, row)
-        for name, cells in (times | exact).items():
+        for name, cells in replaced.items():
             if shown[name] is not None:
-                shown[name] = str(cells[i])
+                shown[name] = cells[i]
         yield _line(_cell(value, terminal) for value in shown.values())
 
 
@@ -45,7 +48,7 @@ def _beyond_utf8(table: Table) -> dict[str, list[str]]:
     for i, column in enumerate(table.columns):
         if column.storage == "text" and not column.list:
             cells = [text for chunk in table.chunks for text in texts(chunk.values(i), "surrogateescape")]
-            if any("\udc80" <= character <= "\udcff" for character in "".join(cells)):
+            if SURROGATE.search("".join(cells)):
                 found[column.name] = cells
     return found
 
