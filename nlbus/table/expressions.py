@@ -65,6 +65,12 @@ class Columns(Protocol):
     def __getitem__(self, name: str) -> Array: ...
 
 
+# ("and" | "or", tree, tree, ...), ("not", tree), ("null", column), or a test: (sign, column, argument). A sign is
+# one of == != < <= > >= before a value, "in" before a list of values, "has" before names of flags, "matches"
+# before a glob, "within" before a network.
+Tree = tuple[Any, ...]
+
+
 class Expression(ABC):
     """What is true or false of a row, or neither: where it has no value, no comparison is, as in SQL.
 
@@ -86,6 +92,10 @@ class Expression(ABC):
     def equalities(self, table: Columns) -> dict[str, int]:
         """Columns of numbers that must have a certain value wherever it is true; maybe not all of them."""
         return {}
+
+    @abstractmethod
+    def tree(self) -> Tree:
+        """The expression as plain data, for compilers: see Tree."""
 
     @abstractmethod
     def _rows(self, table: Columns, truth: bool) -> Mask:
@@ -140,6 +150,9 @@ class _Combination(Expression):
                 found |= part.equalities(table)
         return found
 
+    def tree(self) -> Tree:
+        return ("and" if self._sign == "&" else "or", *(part.tree() for part in self._parts))
+
     def __repr__(self) -> str:
         first, *others = self._parts
         return "(" * len(others) + f"{first}" + "".join(f" {self._sign} {part})" for part in others)
@@ -170,6 +183,9 @@ class _Not(Expression):
     def __invert__(self) -> Expression:
         return self._inner
 
+    def tree(self) -> Tree:
+        return ("not", self._inner.tree())
+
     def __repr__(self) -> str:
         return f"~{self._inner}"
 
@@ -177,12 +193,15 @@ class _Not(Expression):
 class _Test(Expression):
     """A test of the values of one column, with an argument."""
 
-    def __init__(self, name: str, text: str, test: Callable[[Any, Cells], Mask], argument: object) -> None:
+    def __init__(
+        self, name: str, text: str, sign: str, test: Callable[[Any, Cells], Mask], argument: object
+    ) -> None:
         for value in argument if isinstance(argument, list | tuple) else (argument,):
             if isinstance(value, str) and not is_utf8(value):  # numpy cannot compare it with text
                 raise SchemaError(f"{name}: {value!r} is not UTF-8")
         self.columns = frozenset([name])
         self._name, self._text, self._test = name, text, partial(test, argument)
+        self._sign, self._argument = sign, argument
 
     def _rows(self, table: Columns, truth: bool) -> Mask:
         column = table.column(self._name)
@@ -190,13 +209,16 @@ class _Test(Expression):
         hits = self._test(Cells(column, table[self._name], families))
         return (hits if truth else ~hits) & table.valid(self._name)
 
+    def tree(self) -> Tree:
+        return (self._sign, self._name, self._argument)
+
     def __repr__(self) -> str:
         return f"({self._text})"
 
 
 class _Equal(_Test):
     def __init__(self, name: str, text: str, value: object) -> None:
-        super().__init__(name, text, partial(compare, operator.eq), value)
+        super().__init__(name, text, "==", partial(compare, operator.eq), value)
         self._value = value
 
     def equalities(self, table: Columns) -> dict[str, int]:
@@ -212,6 +234,9 @@ class _Absent(Expression):
     def _rows(self, table: Columns, truth: bool) -> Mask:
         valid = table.valid(self._name)
         return ~valid if truth else valid
+
+    def tree(self) -> Tree:
+        return ("null", self._name)
 
     def __repr__(self) -> str:
         return f"field({self._name!r}).is_null()"
@@ -232,7 +257,7 @@ class Operand:
 
     def _compared(self, comparison: Comparison, value: object) -> Expression:
         text = f"{self} {_SIGNS[comparison]} {value!r}"
-        return _Test(self.name, text, partial(compare, comparison), value)
+        return _Test(self.name, text, _SIGNS[comparison], partial(compare, comparison), value)
 
     def __eq__(self, value: object) -> Expression:  # type: ignore[override]
         return _Equal(self.name, f"{self} == {value!r}", value)
@@ -259,7 +284,7 @@ class Operand:
         if isinstance(values, str | bytes):
             raise SchemaError(f"{self}.isin: a list of values, not {values!r}")
         values = list(values)
-        return _Test(self.name, f"{self}.isin({values!r})", is_in, values)
+        return _Test(self.name, f"{self}.isin({values!r})", "in", is_in, values)
 
     def is_null(self) -> Expression:
         """Without a value: true or false of every row."""
@@ -268,17 +293,17 @@ class Operand:
     def has(self, *names: str) -> Expression:
         """All of these flags are set."""
         _check_text(f"{self}.has", *names)
-        return _Test(self.name, f"{self}.has({', '.join(map(repr, names))})", has_flags, names)
+        return _Test(self.name, f"{self}.has({', '.join(map(repr, names))})", "has", has_flags, names)
 
     def matches(self, pattern: str) -> Expression:
         """Text that fits a glob, as of a shell: `field("ifname").matches("eth*")`."""
         _check_text(f"{self}.matches", pattern)
-        return _Test(self.name, f"{self}.matches({pattern!r})", matches_glob, pattern)
+        return _Test(self.name, f"{self}.matches({pattern!r})", "matches", matches_glob, pattern)
 
     def within(self, network: str) -> Expression:
         """An address in this network: `field("dst").within("10.0.0.0/8")`."""
         _check_text(f"{self}.within", network)
-        return _Test(self.name, f"{self}.within({network!r})", is_within, network)
+        return _Test(self.name, f"{self}.within({network!r})", "within", is_within, network)
 
     def _precedence(self, _: object) -> NoReturn:
         raise SchemaError(f"{self} stands beside & or | and is not compared: {_HOW}")
