@@ -65,9 +65,9 @@ class Columns(Protocol):
     def __getitem__(self, name: str) -> Array: ...
 
 
-# ("and" | "or", tree, tree, ...), ("not", tree), ("null", column), or a test: (sign, column, argument). A sign
-# is one of == != < <= > >= before a value, "in" before a list of values, "has" before names of flags, "matches"
-# before a glob, "within" before a network.
+# ("and" | "or", tree, tree, ...), ("not", tree), ("null", column), or a test: (sign, column, argument).
+# A sign is one of == != < <= > >= before a value, "in" before a list of values, "has" before names of
+# flags, "matches" before a glob, "within" before a network.
 Tree = tuple[Any, ...]
 
 
