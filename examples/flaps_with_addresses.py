@@ -65,7 +65,7 @@ def main() -> None:
     addr = tables["addr"] if options.file else Table.concat([snapshot("route", "addr"), tables["addr"]])
     flapped = gather.engine(options, by_polars, by_duckdb)(tables["link"], addr)
     for _, name, flaps, now, addresses in flapped.rows():
-        print(f"{name:16}{flaps:5} changes, now {now:16}{' '.join(map(gather.address, addresses or []))}")
+        print(f"{name:16}{flaps:5} changes, now {now:16}{' '.join(addresses or [])}")
 
 
 if __name__ == "__main__":

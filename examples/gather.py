@@ -4,7 +4,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
-from ipaddress import IPv6Address
 from typing import Any
 
 from nlbus import Batch, ClosedError, NlbusError, Subscriber, Table, open_capture
@@ -61,9 +60,3 @@ def gathered(feed: Feed, names: list[str], seconds: float) -> dict[str, Table]:
 def engine(options: argparse.Namespace, by_polars: Callable[..., Any], by_duckdb: Callable[..., Any]) -> Any:
     """The engine that --with selects."""
     return by_polars if options.engine == "polars" else by_duckdb
-
-
-def address(raw: bytes) -> str:
-    """16 bytes of a table as text."""
-    there = IPv6Address(raw)
-    return str(there.ipv4_mapped or there)

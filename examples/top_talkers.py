@@ -78,9 +78,9 @@ def main() -> None:
     warn_unless_counted(flows)
     top = gather.engine(options, by_polars, by_duckdb)(flows)
     print(f"{'ADDRESS':40}{'CONNECTIONS':>12}{'SENT':>16}{'RECEIVED':>16}")
-    for raw, connections, *counts in top.rows():
+    for address, connections, *counts in top.rows():
         sent, received = ("?" if count is None else count for count in counts)
-        print(f"{gather.address(raw):40}{connections:12}{sent:>16}{received:>16}")
+        print(f"{address:40}{connections:12}{sent:>16}{received:>16}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import errno as _errno
 import os
+from importlib import import_module as _import_module
+from typing import Any
 
 
 class NlbusError(Exception):
@@ -66,6 +68,15 @@ class CaptureError(NlbusError, ValueError):
 
 class MissingExtra(NlbusError, ImportError):  # noqa: N818 - the public name
     """An optional package is not installed."""
+
+
+def extra(module: str, what: str) -> Any:
+    """Import a package that nlbus does not depend on, for `what`. MissingExtra."""
+    try:
+        return _import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise MissingExtra(f"{what} needs {package}: pip install {package}") from error
 
 
 # What would help, whatever was tried.

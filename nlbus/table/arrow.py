@@ -1,23 +1,27 @@
 """Tables as Arrow streams. Values stored in Arrow's layout are not copied if chunks are large.
 
-Validity and booleans become bits; numbers with names become dictionaries of these names. All columns without
-any value share the same zeros.
+Validity and booleans become bits. All columns without any value share the same zeros. With `text`, columns
+hold what people read: addresses and the like as text, flags as lists of names, numbers with names as these.
+Numbers of one byte become a dictionary of all 256, the same in every table, so that rows of different batches
+can be joined and grouped. Wider numbers have no such dictionary, since any of them may come without a name:
+they become text. Without `text`, columns hold numbers and bytes, as `Table[...]` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
-from typing import NamedTuple
+from functools import cache, lru_cache
+from socket import AF_INET, inet_ntop
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from nlbus._core.columns import arrow
+from nlbus._core.columns import arrow, readable
 from nlbus._typing import Array
 from nlbus.schema.types import Column, Values
 from nlbus.table.chunks import Chunk, gathered
-from nlbus.table.values import text_column, time_dtype, utf8
+from nlbus.table.values import flag_names, is_ipv6, text_column, time_dtype, utf8
 
 # Smaller chunks are joined, because readers are slow with many of them. An attribute has less than 64 KiB, so
 # this many rows stay below the 2 GiB of Arrow's offsets.
@@ -30,8 +34,16 @@ _FORMATS = {
 }  # fmt: skip
 _TIMES = {"s": "tss:UTC", "ms": "tsm:UTC", "us": "tsu:UTC", "ns": "tsn:UTC"}
 _VIEWS = ("vu", "vz")
+ITEM = ""  # the name of the column of a list's items; no other column may have it
 VIEW = np.dtype([("length", np.int32), ("rest", np.int32, 3)])
-_TABLE_END = 1 << 16
+_SPELLED = {
+    "mac": readable.MAC, "hex": readable.PLAIN_HEX, "dotted": readable.DOTTED, "lladdr": readable.LLADDR,
+    "labels": readable.LABELS,
+}  # fmt: skip
+
+# What people read in place of a column's values: "names" are a dictionary, "flags" lists of names, "words"
+# and "dotted" texts of numbers, "address" and "spelled" texts of bytes.
+Readable = Literal["names", "words", "flags", "dotted", "address", "spelled"]
 
 
 class Layout(NamedTuple):
@@ -62,131 +74,210 @@ class RecordBatch(NamedTuple):
     zeros: Array
 
 
-def schema(columns: Sequence[Column]) -> object:
-    """The capsule "arrow_schema" of a table with these columns."""
-    return arrow.schema(_layout(columns, views=False))
+UNNAMED = object()
 
 
-def stream(columns: Sequence[Column], chunks: Sequence[Chunk], *, views: bool) -> object:
-    """The capsule "arrow_array_stream" of these rows. Its batches are made on demand.
+class Exported:
+    """These columns and chunks for readers of Arrow's C stream. Record batches are made on demand.
 
-    views: texts and bytes, of a fixed size, too, as string_view and binary_view.
+    text: see the head of this module. The chunks of an iterator can be read once.
     """
-    layout = _layout(columns, views)
-    return arrow.stream(layout, _batches(columns, layout, chunks, views))
+
+    def __init__(self, columns: Sequence[Column], chunks: Iterable[Chunk], *, text: bool = True) -> None:
+        self._columns = columns
+        self._chunks = chunks
+        self._text = text
+
+    def __arrow_c_schema__(self) -> object:
+        return arrow.schema(_layout(self._columns, False, self._text))
+
+    def __arrow_c_stream__(self, requested_schema: object = UNNAMED) -> object:
+        # polars and DuckDB pass no schema and use views for texts and bytes themselves: they get views. If
+        # the caller passes a schema, even None, it is pyarrow, which can neither filter nor sort views.
+        layout = _layout(self._columns, requested_schema is UNNAMED, self._text)
+        return arrow.stream(layout, _batches(self._columns, layout, self._chunks, self._text))
 
 
-def _layout(columns: Sequence[Column], views: bool) -> Layout:
-    return Layout("", "+s", False, tuple(_column_layout(column, views) for column in columns))
+# -- layouts ----------------------------------------------------------------------------------------------
 
 
-def _column_layout(column: Column, views: bool) -> Layout:
-    name, nullable = column.name, column.nullable
+def _layout(columns: Sequence[Column], views: bool, text: bool) -> Layout:
+    return Layout("", "+s", False, tuple(_column_layout(column, views, text) for column in columns))
+
+
+def _column_layout(column: Column, views: bool, text: bool) -> Layout:
+    name, nullable = column.name or "item", column.nullable
     if column.list:
-        return Layout(name, "+L", nullable, (_column_layout(_item(column), views),))
-    if column.storage != "fixed" or (views and _is_raw(column)):
-        letter = "u" if column.storage == "text" else "z"
-        return Layout(name, f"v{letter}" if views else letter, nullable)
-    if column.display == "time":
-        return Layout(name, _TIMES[np.datetime_data(time_dtype(column))[0]], nullable)
-    if column.enum is not None:
-        key = "C" if views and column.dtype == np.uint8 else "i"
-        return Layout(name, key, nullable, dictionary=Layout("", "u", False))
+        return Layout(name, "+L", nullable, (_column_layout(_item(column), views, text),))
+    texts = "vu" if views else "u"
+    shown = _shown(column) if text else None
+    if shown == "names":
+        return Layout(name, "C" if views else "i", nullable, dictionary=Layout("", "u", False))
+    if shown == "flags":
+        return Layout(name, "+L", nullable, (Layout("item", texts),))
+    if shown is not None or column.storage == "text":
+        return Layout(name, texts, nullable)
+    if column.storage == "bytes" or (_is_raw(column) and (views or column.name == ITEM)):
+        return Layout(name, "vz" if views else "z", nullable)
     if _is_raw(column):
         return Layout(name, f"w:{column.dtype.itemsize}", nullable)
+    if column.display == "time":
+        return Layout(name, _TIMES[np.datetime_data(time_dtype(column))[0]], nullable)
     return Layout(name, _FORMATS[column.dtype.str[1:]], nullable)
 
 
 def _item(column: Column) -> Column:
-    """A list's items as a column, with names as text and bytes of fixed size as variable ones.
-
-    DuckDB reads no batch of empty lists of dictionaries, and pandas no lists of fixed_size_binary.
-    """
-    storage = "text" if column.enum is not None else "bytes" if _is_raw(column) else column.storage
-    return replace(column, name="item", list=False, nullable=True, storage=storage, enum=None)
+    """A list's items as a column."""
+    return replace(column, name=ITEM, list=False, nullable=True)
 
 
-def _items(column: Column, items: Values) -> Values:
-    """The items in the layout of `_item`."""
-    if column.enum is not None:
-        assert items.values is not None
-        names = column.enum
-        return text_column([names.get(n, str(n)) for n in items.values.tolist()], items.valid)
-    return _with_offsets(column, items) if _is_raw(column) else items
+def _shown(column: Column) -> Readable | None:
+    """What people read in place of the values of a column that is no list; None for the values."""
+    if column.storage == "text" or column.display == "time":
+        return None
+    if column.storage == "fixed" and column.dtype.kind in "iu":
+        if column.enum is not None:
+            # DuckDB reads no batch of empty lists of dictionaries.
+            return "names" if column.dtype == np.uint8 and column.name != ITEM else "words"
+        if column.flags is not None:
+            return "flags"
+        return "dotted" if column.display == "dotted" else None
+    if column.display == "address":
+        return "address"
+    return "spelled" if column.display in _SPELLED else None
 
 
 def _is_raw(column: Column) -> bool:
     return column.storage == "fixed" and column.dtype.kind == "V"
 
 
-def _with_offsets(column: Column, values: Values) -> Values:
-    """Bytes of a fixed size as bytes of variable size."""
-    ends = np.arange(len(values) + 1, dtype=np.int32) * np.int32(column.dtype.itemsize)
-    return Values(values.values, values.valid, ends)
+# -- values -----------------------------------------------------------------------------------------------
 
 
 def _batches(
-    columns: Sequence[Column], layout: Layout, chunks: Sequence[Chunk], views: bool
+    columns: Sequence[Column], layout: Layout, chunks: Iterable[Chunk], text: bool
 ) -> Iterator[RecordBatch]:
-    whole = [*zip(columns, layout.children, map(_names, columns, layout.children), strict=True)]
     width = max([VIEW.itemsize, *(column.dtype.itemsize for column in columns)])
     zeros = np.empty(0, np.uint8)
-    joined = [*gathered(chunks, BATCH_ROWS)]
-    # pyarrow, unlike readers of views, cannot group rows if the dictionaries of batches differ.
-    for i, (_, _, names) in enumerate(whole if len(joined) > 1 and not views else ()):
-        if names is not None:
-            _meet(i, names, chunks)
-    for chunk in joined:
+    for chunk in gathered(chunks, BATCH_ROWS):
         rows = len(chunk)
         if len(zeros) < (rows + 1) * width:
             zeros = np.zeros((rows + 1) * width, np.uint8)
+        families = chunk.families if text else None
         parts: list[Part | None] = []
-        for i, (column, its, names) in enumerate(whole):
+        for i, (column, its) in enumerate(zip(columns, layout.children, strict=True)):
             if not chunk.absent(i):
-                parts.append(_part(column, its, names, chunk.values(i)))
-            elif names is None:
+                parts.append(_part(column, its, chunk.values(i), families, text))
+            elif its.dictionary is None:
                 parts.append(None)
             else:
-                parts.append(Part(rows, rows, (zeros, zeros), (), names.dictionary))
+                parts.append(Part(rows, rows, (zeros, zeros), (), _dictionary(column)))
         yield RecordBatch(rows, parts, zeros)
 
 
-def _meet(i: int, names: Names, chunks: Iterable[Chunk]) -> None:
-    """Give places to all numbers of column i that have no name."""
-    for chunk in chunks:
-        if not chunk.absent(i):
-            numbers = chunk.values(i)
-            assert numbers.values is not None
-            names.places(numbers.values, numbers.valid)
-
-
-def _names(column: Column, layout: Layout) -> Names | None:
-    if column.enum is None or layout.dictionary is None:
-        return None
-    return Names(column.enum, dense=layout.format == "C")
-
-
-def _part(column: Column, layout: Layout, names: Names | None, values: Values) -> Part:
+def _part(column: Column, layout: Layout, values: Values, families: Array | None, text: bool) -> Part:
     nulls, validity = 0, None
     if values.valid is not None:
         nulls = len(values) - int(np.count_nonzero(values.valid))
         validity = _bits(values.valid) if nulls else None
-    if values.items is not None:
+    if column.list:
+        assert values.items is not None
         assert values.offsets is not None
-        items = _part(_item(column), layout.children[0], None, _items(column, values.items))
+        if families is not None and column.family:
+            families = np.repeat(families, np.diff(values.offsets))
+        items = _part(_item(column), layout.children[0], values.items, families, text)
         return Part(len(values), nulls, (validity, values.offsets.astype(np.int64)), (items,))
+    shown = _shown(column) if text else None
+    if shown == "names":
+        assert values.values is not None
+        places = values.values if layout.format == "C" else values.values.astype(np.int32)
+        return Part(len(values), nulls, (validity, places), (), _dictionary(column))
+    if shown == "flags":
+        offsets, names = _flags(column, values)
+        return Part(
+            len(values), nulls, (validity, offsets.astype(np.int64)), (_text(names, layout.children[0]),)
+        )
+    if shown is not None:
+        return _text(_texts(shown, column, values, families), layout, nulls, validity)
     if column.storage == "text":
-        values = utf8(values)
-    if layout.format in _VIEWS:
+        return _text(utf8(values), layout, nulls, validity)
+    if layout.format == "vz":
         return Part(len(values), nulls, (validity, *_views(values)))
-    if values.offsets is not None:
-        return Part(len(values), nulls, (validity, values.offsets, values.values))
+    if layout.format == "z":
+        return Part(len(values), nulls, (validity, _offsets(values), values.values))
     assert values.values is not None
-    if names is not None:
-        places = names.places(values.values, values.valid)
-        return Part(len(values), nulls, (validity, places), (), names.dictionary)
     fixed = _bits(values.values) if column.dtype.kind == "b" else values.values
     return Part(len(values), nulls, (validity, fixed))
+
+
+class Repeated(NamedTuple):
+    """A column of texts that repeat: the distinct ones, and which of them each row has."""
+
+    texts: Values
+    codes: Array
+
+
+def _text(texts: Values | Repeated, layout: Layout, nulls: int = 0, validity: Array | None = None) -> Part:
+    """A column of texts, as views or with offsets."""
+    if isinstance(texts, Repeated):
+        values, codes = texts
+        if layout.format in _VIEWS:
+            views, *data = _views(values)
+            return Part(len(codes), nulls, (validity, views[codes], *data))
+        assert values.values is not None
+        assert values.offsets is not None
+        joined, offsets = readable.repeated(codes, None, values.values, values.offsets)
+        texts = Values(joined, None, offsets)
+    if layout.format in _VIEWS:
+        return Part(len(texts), nulls, (validity, *_views(texts)))
+    return Part(len(texts), nulls, (validity, texts.offsets, texts.values))
+
+
+def _texts(shown: Readable, column: Column, values: Values, families: Array | None) -> Values | Repeated:
+    assert values.values is not None
+    if shown == "address":
+        sixes = is_ipv6(column, families, len(values))
+        valid = None if values.valid is None else values.valid.view(np.uint8)
+        data, offsets = readable.addresses(
+            values.values.view(np.uint8), valid, sixes.view(np.uint8) if sixes.any() else None
+        )
+        return Values(data, None, offsets)
+    if shown == "spelled":
+        data, offsets = readable.spelled(
+            values.values.view(np.uint8), _offsets(values), _SPELLED[column.display]
+        )
+        return Values(data, None, offsets)
+    codes = np.empty(len(values), np.int32)
+    numbers = readable.distinct(values.values, codes).tolist()
+    if shown == "dotted":
+        return Repeated(
+            text_column([inet_ntop(AF_INET, number.to_bytes(4, "big")) for number in numbers]), codes
+        )
+    assert column.enum is not None
+    names = column.enum
+    return Repeated(text_column([names.get(number, str(number)) for number in numbers]), codes)
+
+
+def _flags(column: Column, values: Values) -> tuple[Array, Repeated]:
+    """The names of the flags that are set: where those of each row begin, and all of them."""
+    assert values.values is not None
+    assert column.flags is not None
+    codes = np.empty(len(values), np.int32)
+    numbers = readable.distinct(values.values, codes)
+    lists = [flag_names(column.flags, number) for number in numbers.tolist()]
+    names = [name for each in lists for name in each]
+    bounds = np.cumsum([0, *map(len, lists)]).astype(np.int32)
+    valid = None if values.valid is None else values.valid.view(np.uint8)
+    places, offsets = readable.gather(codes, valid, bounds)
+    return offsets, Repeated(text_column(names), places)
+
+
+def _offsets(values: Values) -> Array:
+    """Where each value begins, also if all have the same size."""
+    if values.offsets is not None:
+        return values.offsets
+    assert values.values is not None
+    return np.arange(len(values) + 1, dtype=np.int32) * np.int32(values.values.itemsize)
 
 
 def _bits(flags: Array) -> Array:
@@ -219,48 +310,9 @@ def _views_of_zeros(size: int) -> Array:
     return views
 
 
-class Names:
-    """The dictionary of a column whose numbers have names; a number without a name is its digits.
-
-    Such numbers are added on first sight. So each dictionary extends the previous one, places unchanged.
-    dense: each number, of one byte, is its own place, and all smaller numbers have places as well.
-    """
-
-    dictionary: Part  # the names in the order of their places
-
-    def __init__(self, names: Mapping[int, str], *, dense: bool) -> None:
-        self._names = names
-        self._dense = dense
-        numbers = range(max(names, default=-1) + 1) if dense else sorted(names)
-        self._places = {number: place for place, number in enumerate(numbers)}
-        self._tabulate()
-
-    def _tabulate(self) -> None:
-        values = text_column([self._names.get(number, str(number)) for number in self._places])
-        self.dictionary = Part(len(values), 0, (None, values.offsets, values.values))
-        # The places of small numbers, by number; -1 for unknown ones.
-        small = {number: place for number, place in self._places.items() if 0 <= number < _TABLE_END}
-        self._table = np.full(max([0xFF, *small]) + 1, -1, np.int32)
-        self._table[list(small)] = list(small.values())
-
-    def places(self, numbers: Array, valid: Array | None) -> Array:
-        """The place of each number in the dictionary; arbitrary for a missing value."""
-        if self._dense:
-            end = int(numbers.max(initial=0)) + 1
-            if end > len(self._places):
-                self._places = {number: number for number in range(end)}
-                self._tabulate()
-            return numbers
-        places = np.empty(len(numbers), np.int32)
-        if not arrow.look_up(numbers, self._table, places):
-            rest = places < 0 if valid is None else (places < 0) & valid
-            if rest.any():
-                places[rest] = self._added(numbers[rest])
-            np.maximum(places, 0, out=places)
-        return places
-
-    def _added(self, numbers: Array) -> Array:
-        distinct, inverse = np.unique(numbers, return_inverse=True)
-        places = [self._places.setdefault(number, len(self._places)) for number in distinct.tolist()]
-        self._tabulate()
-        return np.array(places, np.int32)[inverse]
+@lru_cache(1024)
+def _dictionary(column: Column) -> Part:
+    """The names of all numbers of a byte; a number without a name is its digits."""
+    assert column.enum is not None
+    values = text_column([column.enum.get(number, str(number)) for number in range(256)])
+    return Part(len(values), 0, (None, values.offsets, values.values))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Protocol
 
@@ -44,12 +45,12 @@ class Chunk(Protocol):
 
 
 class Stored:
-    """Rows whose columns are already in memory."""
+    """Rows whose columns are already in memory; a Column in place of its values has none in any row."""
 
     def __init__(
         self,
         length: int,
-        columns: Sequence[Values],
+        columns: Sequence[Values | Column],
         damaged: Mask | None = None,
         families: Array | None = None,
     ) -> None:
@@ -73,12 +74,13 @@ class Stored:
 
     def absent(self, i: int) -> bool:
         """Whether no row has a value in column i."""
-        valid = self._columns[i].valid
-        return valid is not None and not valid.any()
+        values = self._columns[i]
+        return isinstance(values, Column) or (values.valid is not None and not values.valid.any())
 
     def values(self, i: int) -> Values:
         """Column i."""
-        return self._columns[i]
+        values = self._columns[i]
+        return without_values(values, self._length) if isinstance(values, Column) else values
 
 
 class Picked:
@@ -98,7 +100,7 @@ class Picked:
 
     @property
     def families(self) -> Array | None:
-        """Marks the damaged rows of all columns of the chunk."""
+        """As of the chunk."""
         return self._chunk.families
 
     def absent(self, i: int) -> bool:
@@ -138,21 +140,56 @@ class Joined:
         return joined([chunk.values(i) for chunk in self._chunks])
 
 
-def kept(chunk: Chunk, rows: Mask, width: int) -> Chunk:
-    """The marked rows of a chunk with `width` columns.
+def kept(chunk: Chunk, rows: Mask, columns: Sequence[Column]) -> Chunk:
+    """The marked rows of a chunk with these columns.
 
     They are copied unless all are marked, so that a few rows do not keep the memory of many.
     """
     count = int(np.count_nonzero(rows))
     if count == len(rows):
         return chunk
+    return stored(chunk, columns, count, lambda values: taken(values, rows), lambda marks: marks[rows])
+
+
+def sliced(chunk: Chunk, start: int, stop: int, columns: Sequence[Column]) -> Chunk:
+    """The rows of a chunk from start on and before stop, copied unless these are all."""
+    if start == 0 and stop == len(chunk):
+        return chunk
+
+    def cut(values: Values) -> Values:
+        return _cut(values, start, stop)
+
+    return stored(chunk, columns, stop - start, cut, lambda marks: marks[start:stop].copy())
+
+
+def stored(
+    chunk: Chunk,
+    columns: Sequence[Column],
+    length: int,
+    take: Callable[[Values], Values] = lambda values: values,
+    mark: Callable[[Array], Array] = lambda marks: marks,
+) -> Stored:
+    """So many rows of a chunk in memory: `take` and `mark` choose them. A column without a value has none."""
     damaged, families = chunk.damaged, chunk.families
     return Stored(
-        count,
-        [taken(chunk.values(i), rows) for i in range(width if count else 0)],
-        damaged[rows] if damaged.any() else None,
-        None if families is None else families[rows],
+        length,
+        [column if chunk.absent(i) else take(chunk.values(i)) for i, column in enumerate(columns)],
+        mark(damaged) if damaged.any() else None,
+        None if families is None else mark(families),
     )
+
+
+def _cut(values: Values, start: int, stop: int) -> Values:
+    valid = None if values.valid is None else values.valid[start:stop].copy()
+    if values.offsets is None:
+        assert values.values is not None
+        return Values(values.values[start:stop].copy(), valid)
+    offsets = values.offsets[start : stop + 1] - values.offsets[start]
+    begin, end = values.offsets[[start, stop]].tolist()
+    if values.items is not None:
+        return Values(None, valid, offsets, _cut(values.items, begin, end))
+    assert values.values is not None
+    return Values(values.values[begin:end].copy(), valid, offsets)
 
 
 def joined_families(chunks: Iterable[Chunk]) -> Array | None:
@@ -217,6 +254,16 @@ def empty(column: Column) -> Values:
     offsets = _NO_OFFSETS if column.storage != "fixed" else None
     values = Values(np.empty(0, column.dtype if offsets is None else np.uint8), None, offsets)
     return Values(None, None, _NO_OFFSETS, values) if column.list else values
+
+
+def without_values(column: Column, rows: int) -> Values:
+    """The column without a value in any of these rows."""
+    absent = np.zeros(rows, np.bool_)
+    if column.list:
+        return Values(None, absent, np.zeros(rows + 1, np.int32), empty(replace(column, list=False)))
+    if column.storage != "fixed":
+        return Values(np.empty(0, np.uint8), absent, np.zeros(rows + 1, np.int32))
+    return Values(np.zeros(rows, column.dtype), absent)
 
 
 def _offsets(lengths: Sequence[Array]) -> npt.NDArray[np.int32]:

@@ -1,8 +1,9 @@
-"""The first rows of a table as text, for an interactive interpreter."""
+"""The first rows of a table as text or HTML, for interactive use."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 ROWS = 8
 WIDTH = 110  # of a line
 CELL = 30  # of a column, at most
+HTML_COLUMNS = 20
 
 
 class Previewed(Protocol):
@@ -39,31 +41,65 @@ class Previewed(Protocol):
 
 def preview(table: Previewed) -> str:
     """The first rows, a line break before each, with as many non-empty columns as fit."""
+    columns, rows = _cells(table)
+    lines = [""] * (rows + 1) if rows else []
+    shown = 0
+    for cells in columns:
+        width = max(map(len, cells))
+        if len(lines[0]) + width + 2 > WIDTH:
+            break
+        lines = [f"{line}  {cell:<{width}}" for line, cell in zip(lines, cells, strict=True)]
+        shown += 1
+    if not shown:
+        return ""
+    if len(columns) > shown:
+        lines[0] += f"  + {len(columns) - shown} columns"
+    if len(table) > rows:
+        lines.append(f"  + {len(table) - rows} rows")
+    return "".join(f"\n{line.rstrip()}" for line in lines)
+
+
+def html(table: Previewed, summary: str) -> str:
+    """The first rows as a table of HTML, for notebooks, with the first non-empty columns."""
+    columns, rows = _cells(table)
+    shown = columns[:HTML_COLUMNS]
+    more = [
+        f"+ {count} {what}"
+        for count, what in ((len(columns) - len(shown), "columns"), (len(table) - rows, "rows"))
+        if count > 0
+    ]
+    head, *body = zip(*shown, strict=True) if shown else [()]
+    return "".join(
+        [
+            f"<div>{escape(summary)}",
+            html_table(head, body) if shown else "",
+            f"<p>{', '.join(more)}</p>" if more else "",
+            "</div>",
+        ]
+    )
+
+
+def html_table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A table of HTML; texts are escaped."""
+    rows = [("th", head), *(("td", cells) for cells in body)]
+    lines = ("".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) for tag, cells in rows)
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
+def _cells(table: Previewed) -> tuple[list[list[str]], int]:
+    """The non-empty columns of the first rows, each as its name and its cells, and the number of rows."""
     head = table.head(ROWS)
     rows = list(head.iter_rows())
-    lines = [""] * (len(rows) + 1) if rows else []
-    shown = filled = 0
+    found = []
     # Columns that every table has are last.
     for column in sorted(table.columns, key=lambda column: column.name.startswith("nl_")):
         name = column.name
         values = [row[name] for row in rows]
         if column.display == "time" and not column.list:
             values = [None if value is None else time for value, time in zip(values, head[name], strict=True)]
-        if all(value is None for value in values):
-            continue
-        cells = [name, *map(_cell, values)]
-        filled += 1
-        width = max(map(len, cells))
-        if shown == filled - 1 and len(lines[0]) + width + 2 <= WIDTH:
-            lines = [f"{line}  {cell:<{width}}" for line, cell in zip(lines, cells, strict=True)]
-            shown += 1
-    if not shown:
-        return ""
-    if filled > shown:
-        lines[0] += f"  + {filled - shown} columns"
-    if len(table) > len(rows):
-        lines.append(f"  + {len(table) - len(rows)} rows")
-    return "".join(f"\n{line.rstrip()}" for line in lines)
+        if any(value is not None for value in values):
+            found.append([name, *map(_cell, values)])
+    return found, len(rows)
 
 
 def _cell(value: object) -> str:

@@ -6,24 +6,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 
 from nlbus.errors import SchemaError, UnknownColumn
 from nlbus.schema.types import Column, Values
-from nlbus.table import arrow
-from nlbus.table.chunks import Chunk, Mask, Picked, empty, joined_families, joined_valid, kept
+from nlbus.table import arrow, exports
+from nlbus.table.chunks import Chunk, Mask, Picked, empty, joined_families, joined_valid, kept, sliced, stored
 from nlbus.table.expressions import Expression, expression
 from nlbus.table.loss import Loss
-from nlbus.table.repr import preview
+from nlbus.table.repr import html, preview
 from nlbus.table.values import to_array, to_python
 
 if TYPE_CHECKING:
     from nlbus._typing import Array, Structured
 
 _NONE_LOST = Loss()
-_UNNAMED = object()
 
 
 class Table:
@@ -34,7 +33,10 @@ class Table:
     part. `unknown` counts attributes that the schema lacks. `filter` changes none of these counts.
 
     pandas, polars, pyarrow, DuckDB and other readers of Arrow's C stream read it directly:
-    `polars.DataFrame(table)`, `pyarrow.table(table)`.
+    `polars.DataFrame(table)`, `pyarrow.table(table)`; see also `to_polars` and its like. They find what
+    people read: addresses as text, names for numbers, flags as lists of names.
+
+    `table[10:20]` are rows; `copy` returns the table itself; pickling copies the columns that have a value.
     """
 
     def __init__(
@@ -93,14 +95,20 @@ class Table:
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
         raise UnknownColumn(f"no column {name!r}: {hint}")
 
-    def __getitem__(self, name: str) -> Array:
-        """A column as a read-only array. UnknownColumn.
+    @overload
+    def __getitem__(self, name: str) -> Array: ...
+    @overload
+    def __getitem__(self, name: slice) -> Self: ...
+    def __getitem__(self, name: str | slice) -> Array | Table:
+        """A column as a read-only array, or for a slice these rows as a table. UnknownColumn, SchemaError.
 
         Integers, also those with names, addresses (V16) and other bytes of fixed size are as they were
         stored; they are not copied if the table is one piece. Times are datetime64, texts StringDType, bytes
         and lists objects. A row without a value has 0, zero bytes, "", or NaT or None if the type allows it:
         `valid` tells them apart.
         """
+        if isinstance(name, slice):
+            return self._slice(name)
         array = self._arrays.get(name)
         if array is None:
             i = self._find(name)
@@ -140,7 +148,7 @@ class Table:
         rows = which.mask(self) if isinstance(which, Expression) else _marks(which, len(self))
         chunks, start = [], 0
         for chunk in self.chunks:
-            chunks.append(kept(chunk, rows[start : start + len(chunk)], len(self.columns)))
+            chunks.append(kept(chunk, rows[start : start + len(chunk)], self.columns))
             start += len(chunk)
         return self._with(self.columns, chunks)
 
@@ -152,7 +160,30 @@ class Table:
 
     def head(self, n: int = 10) -> Table:
         """The first n rows."""
-        return self.filter(np.arange(len(self)) < n)
+        return self[: max(n, 0)]
+
+    def tail(self, n: int = 10) -> Table:
+        """The last n rows."""
+        return self[max(len(self) - max(n, 0), 0) :]
+
+    def _slice(self, rows: slice) -> Table:
+        try:
+            start, stop, step = rows.indices(len(self))
+        except (TypeError, ValueError) as error:
+            raise SchemaError(f"rows {rows}: {error}") from None
+        if step < 0:
+            raise SchemaError(f"rows {rows}: a step backwards; rows keep their order")
+        if step > 1:
+            marks = np.zeros(len(self), np.bool_)
+            marks[rows] = True
+            return self.filter(marks)
+        chunks = []
+        for chunk in self.chunks:
+            begin, end = max(start, 0), min(stop, len(chunk))
+            if begin < end:
+                chunks.append(sliced(chunk, begin, end, self.columns))
+            start, stop = start - len(chunk), stop - len(chunk)
+        return self._with(self.columns, chunks)
 
     def iter_rows(self, *, absent: bool = True) -> Iterator[dict[str, Any]]:
         """Rows as dicts of plain Python values. A missing value is None; absent=False omits it.
@@ -190,19 +221,72 @@ class Table:
             rows[name] = array
         return rows
 
-    def __arrow_c_schema__(self) -> object:
-        return arrow.schema(self.columns)
+    # -- other libraries ------------------------------------------------------------------------------
 
-    def __arrow_c_stream__(self, requested_schema: object = _UNNAMED) -> object:
-        # polars and DuckDB pass no schema and use views for texts and bytes themselves: they get views. If
-        # the caller passes a schema, even None, it is pyarrow, which can neither filter nor sort views.
-        return arrow.stream(self.columns, self.chunks, views=requested_schema is _UNNAMED)
+    def __arrow_c_schema__(self) -> object:
+        return self._exported().__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object = arrow.UNNAMED) -> object:
+        return self._exported().__arrow_c_stream__(requested_schema)
+
+    def _exported(self, text: bool = True) -> arrow.Exported:
+        return arrow.Exported(self.columns, self.chunks, text=text)
+
+    def to_arrow(self, *, text: bool = True) -> Any:
+        """A pyarrow.Table. MissingExtra.
+
+        text: addresses, hardware addresses and the like are text, flags lists of names, numbers with names
+        these names: a dictionary that is the same in all tables, or text if the number has more than a byte.
+        Else numbers and bytes, as in `table[...]`. A missing value is null. Times are timestamps in UTC.
+        """
+        return exports.to_arrow(self._exported(text))
+
+    def to_polars(self, *, text: bool = True) -> Any:
+        """A polars.DataFrame; text: as of `to_arrow`, names of bytes are Categorical. MissingExtra."""
+        return exports.to_polars(self._exported(text))
+
+    def to_pandas(self, *, text: bool = True) -> Any:
+        """A pandas.DataFrame, through pyarrow; text: as of `to_arrow`. MissingExtra.
+
+        Integers and bools that may be missing have pandas' nullable types (UInt64, boolean), so that they
+        stay exact. Names of bytes are categories.
+        """
+        return exports.to_pandas(self._exported(text))
+
+    def to_duckdb(self, con: Any, name: str, *, text: bool = True) -> Any:
+        """Make this table a view `name` of a DuckDB connection, and return it as a relation. MissingExtra.
+
+        The view is temporary and replaces one of the same name. `create table kept as from name` copies it.
+        text: as of `to_arrow`; names and texts are VARCHAR.
+        """
+        return exports.to_duckdb(self._exported(text), con, name)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        chunks = tuple(stored(chunk, self.columns, len(chunk)) for chunk in self.chunks)
+        return self.__dict__ | {"chunks": chunks, "_arrays": {}}
+
+    # -- interactive use ------------------------------------------------------------------------------
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    def _repr_html_(self) -> str:
+        return html(self, self._summary())
 
     def __repr__(self) -> str:
+        return f"{self._summary()}{preview(self)}"
+
+    def _summary(self) -> str:
         rows = f"{self._length} row{'s' * (self._length != 1)}"
         columns = f"{len(self.columns)} column{'s' * (len(self.columns) != 1)}"
         lost = f", {self.loss}" if self.loss else ""
-        return f"<Table of {rows}, {columns}{lost}{self._faults()}>{preview(self)}"
+        return f"<Table of {rows}, {columns}{lost}{self._faults()}>"
 
     def _faults(self) -> str:
         """The counts of damaged rows and malformed messages, if any."""

@@ -1,10 +1,11 @@
-"""Tables as pyarrow, polars, pandas and DuckDB read them, each as lists of Python values per column."""
+"""Tables as pyarrow, polars, pandas, DuckDB and nanoarrow read them: lists of Python values per column."""
 
 import math
 from collections.abc import Callable
 from typing import Any
 
 import duckdb
+import nanoarrow
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -13,7 +14,7 @@ import pytest
 
 from nlbus import Table
 from nlbus.schema.types import Column
-from nlbus.table.values import to_python
+from nlbus.table.arrow import Exported
 
 DUCK = duckdb.connect()
 Reader = Callable[[Table], dict[str, list[Any]]]
@@ -28,8 +29,9 @@ def by_views(table: Table) -> dict[str, list[Any]]:
     return cells_in(unnamed(table), table)
 
 
-def unnamed(table: Table) -> pa.Table:
-    return pa.RecordBatchReader._import_from_c_capsule(table.__arrow_c_stream__()).read_all()
+def unnamed(table: Table, *, text: bool = True) -> pa.Table:
+    exported = Exported(table.columns, table.chunks, text=text)
+    return pa.RecordBatchReader._import_from_c_capsule(exported.__arrow_c_stream__()).read_all()
 
 
 def cells_in(read: pa.Table, table: Table) -> dict[str, list[Any]]:
@@ -49,8 +51,21 @@ def by_polars(table: Table) -> dict[str, list[Any]]:
 
 
 def by_pandas(table: Table) -> dict[str, list[Any]]:
-    frame = pd.DataFrame.from_arrow(table)
+    frame = table.to_pandas()
     return {each.name: [*map(plain, column_of(frame[each.name], each))] for each in table.columns}
+
+
+def by_nanoarrow(table: Table) -> dict[str, list[Any]]:
+    read = nanoarrow.ArrayStream(table).read_all()
+    return {
+        each.name: nanoseconds(child) if each.display == "time" else child.to_pylist()
+        for each, child in zip(table.columns, read.iter_children(), strict=True)
+    }
+
+
+def nanoseconds(times: Any) -> list[Any]:
+    """Times as integers: nanoarrow itself converts them to datetime."""
+    return [cell for chunk in times.iter_chunks() for cell in pa.array(chunk).cast("i8").to_pylist()]
 
 
 def column_of(series: Any, of: Column) -> list[Any]:
@@ -60,10 +75,10 @@ def column_of(series: Any, of: Column) -> list[Any]:
 
 
 def plain(cell: Any) -> Any:
-    """A value from pandas, which turns nullable integers into floats and lists into arrays."""
+    """A value from pandas, which turns lists into arrays and misses values in several ways."""
     if isinstance(cell, np.ndarray):
         return [*map(plain, cell.tolist())]
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+    if cell is None or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell)):
         return None
     return cell
 
@@ -81,20 +96,26 @@ def by_duckdb(table: Table) -> dict[str, list[Any]]:
     return {each.name: list(column) for each, column in zip(table.columns, cells, strict=True)}
 
 
-READERS = [by_pyarrow, by_views, by_polars, by_pandas, by_duckdb]
+READERS = [by_pyarrow, by_views, by_polars, by_pandas, by_duckdb, by_nanoarrow]
 all_readers = pytest.mark.parametrize("read", READERS)
 
 
 def expected(table: Table) -> dict[str, list[Any]]:
-    """What a reader must find: the table's rows, with flags as numbers and binary data as bytes."""
-    found: dict[str, list[Any]] = {}
-    for i, each in enumerate(table.columns):
-        bare = Column(name=each.name, dtype=each.dtype, type=each.type, storage=each.storage, enum=each.enum)
-        cells = [cell for chunk in table.chunks for cell in to_python(bare, chunk.values(i))]
-        # A number without an enum name appears as its digits.
-        named = each.enum is not None
-        found[each.name] = [digits(cell) for cell in cells] if named else cells
-    return found
+    """What a reader must find: what iter_rows yields, with a number that has no name as its digits.
+
+    Arrow's times have a sign.
+    """
+    rows = [*table.iter_rows()]
+    cells = {each.name: [row[each.name] for row in rows] for each in table.columns}
+    for each in table.columns:
+        if each.display == "time":
+            cells[each.name] = [signed(cell) for cell in cells[each.name]]
+    named = {each.name for each in table.columns if each.enum is not None}
+    return {name: [*map(digits, column)] if name in named else column for name, column in cells.items()}
+
+
+def signed(cell: int | None) -> int | None:
+    return cell if cell is None else (cell + 2**63) % 2**64 - 2**63
 
 
 def digits(cell: Any) -> Any:

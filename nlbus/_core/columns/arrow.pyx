@@ -9,7 +9,7 @@ cimport numpy as np
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF, PyObject
 from libc.errno cimport EIO
-from libc.stdint cimport INT32_MAX, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strdup
 
@@ -26,37 +26,9 @@ cdef enum:
     INLINE = 12                   # bytes that a view holds itself
     AHEAD = 1024                  # bytes to fetch before they are needed: the memory is what views wait for
 
-ctypedef fused number:
-    uint8_t
-    uint16_t
-    uint32_t
-    uint64_t
-    int8_t
-    int16_t
-    int32_t
-    int64_t
-
-
 cdef struct piece:                # of string_view and binary_view
     int32_t length
     int32_t rest[3]               # the bytes themselves, or the first 4, which buffer, and where in it
-
-
-def look_up(const number[::1] numbers, const int32_t[::1] table, int32_t[::1] out):
-    """Put table[n] for each number in `out`, -1 where the table ends before; whether none is negative."""
-    cdef size_t end = table.shape[0]
-    cdef Py_ssize_t i
-    cdef int32_t least = 0
-    with nogil:
-        if number is uint8_t and end > 0xFF:
-            for i in range(numbers.shape[0]):
-                out[i] = table[numbers[i]]
-                least |= out[i]
-        else:
-            for i in range(numbers.shape[0]):
-                out[i] = table[numbers[i]] if <uint64_t> numbers[i] < end else -1
-                least |= out[i]
-    return least >= 0
 
 
 def views(const uint8_t[::1] data, const int32_t[::1] offsets, piece[::1] out):

@@ -1,0 +1,387 @@
+"""Values as the text that people read: addresses, hardware addresses, bytes in hex, stacks of labels.
+
+Texts are one array of bytes with offsets, Arrow's layout. A text is made once per run of equal values.
+`distinct` and `gather` make texts of numbers once per distinct number.
+"""
+
+cimport cython
+cimport numpy as np
+from libc.stdint cimport INT32_MAX, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy, memset, strlen
+
+import numpy as np
+
+np.import_array()
+
+cdef extern from "<arpa/inet.h>" nogil:
+    int AF_INET6
+    const char *inet_ntop(int family, const void *src, char *dst, unsigned int size)
+
+cdef enum:
+    ADDRESS = 16
+    IPV4_TEXT = 15                # 255.255.255.255
+    IPV6_TEXT = 46                # with the NUL of inet_ntop
+    SLACK = 4                     # a number of up to three digits is copied as four bytes
+
+ctypedef fused number:
+    uint8_t
+    uint16_t
+    uint32_t
+    uint64_t
+    int8_t
+    int16_t
+    int32_t
+    int64_t
+
+cdef char[256][4] DECIMAL
+cdef uint8_t[256] DIGITS          # how many of them
+cdef char[256][2] HEX
+cdef uint8_t[12] MAPPED           # the prefix of a mapped IPv4 address
+cdef int _n
+
+for _n in range(256):
+    _text = str(_n).encode()
+    DIGITS[_n] = len(_text)
+    memset(DECIMAL[_n], 0, 4)
+    memcpy(DECIMAL[_n], <const char *> _text, len(_text))
+    _text = f"{_n:02x}".encode()
+    memcpy(HEX[_n], <const char *> _text, 2)
+memset(MAPPED, 0, 10)
+MAPPED[10] = MAPPED[11] = 0xFF
+
+# What the bytes of a value are.
+MAC, PLAIN_HEX, DOTTED, LLADDR, LABELS = range(5)
+
+cdef enum:
+    AS_MAC = 0
+    AS_HEX = 1
+    AS_DOTTED = 2
+    AS_LLADDR = 3
+    AS_LABELS = 4
+
+
+def addresses(const uint8_t[::1] data, const uint8_t[::1] valid, const uint8_t[::1] sixes):
+    """The texts of 16-byte addresses, as (bytes, offsets).
+
+    valid: which have a value; the others are empty. sixes: which are of IPv6 even if they look like mapped
+    ones of IPv4. None: all, none. ValueError for arrays of different lengths, or texts above 2 GiB.
+    """
+    cdef Py_ssize_t rows = data.shape[0] // ADDRESS
+    cdef Py_ssize_t i
+    cdef Py_ssize_t last = -1     # the row whose text was made last
+    cdef const uint8_t *raw
+    cdef uint8_t *to
+    cdef int32_t length = 0
+    cdef bint six = False
+    cdef bint was_six = False
+    if valid is not None and valid.shape[0] != rows or sixes is not None and sixes.shape[0] != rows:
+        raise ValueError(f"{rows} addresses, and marks of other lengths")
+    out, offsets = room(rows, rows * IPV6_TEXT)
+    cdef uint8_t[::1] texts = out
+    cdef int32_t[::1] ends = offsets
+    cdef uint8_t *start = &texts[0]
+    to = start
+    ends[0] = 0
+    with nogil:
+        for i in range(rows):
+            if valid is None or valid[i]:
+                raw = &data[i * ADDRESS]
+                six = sixes is not None and sixes[i]
+                if last >= 0 and six == was_six and not memcmp(raw, &data[last * ADDRESS], ADDRESS):
+                    memcpy(to, start + ends[last], length)
+                else:
+                    length = <int32_t> (put_address(to, raw, six) - to)
+                    last, was_six = i, six
+                to += length
+            ends[i + 1] = <int32_t> (to - start)
+    return out[:ends[rows]], offsets
+
+
+def spelled(const uint8_t[::1] data, const int32_t[::1] offsets, int how):
+    """The texts of pieces of `data`, of which one begins at each offset but the last, as (bytes, offsets).
+
+    how: MAC (00:1b:...), PLAIN_HEX, DOTTED (decimal), LLADDR (MAC, or an address if it has its length) or
+    LABELS (a stack of MPLS labels). ValueError if a piece lies outside, or for texts above 2 GiB.
+    """
+    cdef Py_ssize_t rows = offsets.shape[0] - 1
+    cdef Py_ssize_t i
+    cdef int32_t start, length
+    cdef uint8_t *to
+    if rows < 0 or offsets[0] < 0 or offsets[rows] > data.shape[0]:
+        raise ValueError("pieces lie outside of the data")
+    for i in range(rows):
+        if offsets[i + 1] < offsets[i]:
+            raise ValueError(f"piece {i} has a negative length")
+    out, ends_array = room(rows, 4 * <Py_ssize_t> (offsets[rows] - offsets[0]) + rows * IPV6_TEXT)
+    cdef uint8_t[::1] texts = out
+    cdef int32_t[::1] ends = ends_array
+    to = &texts[0]
+    ends[0] = 0
+    with nogil:
+        for i in range(rows):
+            start, length = offsets[i], offsets[i + 1] - offsets[i]
+            if length:
+                to = put_bytes(to, &data[start], length, how)
+            ends[i + 1] = <int32_t> (to - &texts[0])
+    return out[:ends[rows]], ends_array
+
+
+def distinct(const number[::1] numbers, int32_t[::1] codes):
+    """The distinct numbers, in order of first sight; put the place of each row's number in `codes`."""
+    cdef Py_ssize_t i, rows = numbers.shape[0]
+    cdef int64_t size = 64        # a power of two, of the table
+    cdef int64_t at
+    cdef int32_t count = 0
+    cdef uint64_t key
+    cdef int32_t *places
+    if codes.shape[0] != rows:
+        raise ValueError(f"{rows} numbers, and room for {codes.shape[0]} places")
+    while size < 2 * rows and size < 1 << 12:
+        size *= 2
+    found = np.empty(size, np.uint64)
+    cdef uint64_t[::1] keys = found
+    places = <int32_t *> calloc(size, sizeof(int32_t))   # place + 1; 0: free
+    if places == NULL:
+        raise MemoryError
+    try:
+        for i in range(rows):
+            key = <uint64_t> numbers[i]
+            if i and numbers[i] == numbers[i - 1]:
+                codes[i] = codes[i - 1]
+                continue
+            at = slot(keys, places, size, key)
+            if not places[at]:
+                if 2 * (count + 1) > size:
+                    found = np.concatenate([found, np.empty(size, np.uint64)])
+                    keys = found
+                    size *= 2
+                    places = regrown(places, keys, size, count)
+                    at = slot(keys, places, size, key)
+                keys[count] = key
+                count += 1
+                places[at] = count
+            codes[i] = places[at] - 1
+    finally:
+        free(places)
+    return found[:count].astype(np.asarray(numbers).dtype)
+
+
+def gather(const int32_t[::1] codes, const uint8_t[::1] valid, const int32_t[::1] offsets):
+    """The pieces of `codes` one after the other, as (places of their items, offsets).
+
+    offsets: where the items of each code begin. Rows that are not `valid` are empty. ValueError for a code
+    without items' bounds, or above 2 Gi items.
+    """
+    cdef Py_ssize_t i, rows = codes.shape[0]
+    cdef Py_ssize_t known = offsets.shape[0] - 1
+    cdef int64_t total = 0
+    cdef int32_t at, end
+    cdef Py_ssize_t j = 0
+    if valid is not None and valid.shape[0] != rows:
+        raise ValueError(f"{rows} codes, and marks of {valid.shape[0]}")
+    ends_array = np.empty(rows + 1, np.int32)
+    cdef int32_t[::1] ends = ends_array
+    for i in range(rows):
+        if not 0 <= codes[i] < known or not 0 <= offsets[codes[i]] <= offsets[codes[i] + 1]:
+            raise ValueError(f"code {codes[i]} has no items")
+        if valid is None or valid[i]:
+            total += offsets[codes[i] + 1] - offsets[codes[i]]
+    if total > INT32_MAX:
+        raise ValueError(f"{total} items: Arrow's offsets have 31 bits")
+    places_array = np.empty(total, np.int32)
+    cdef int32_t[::1] places = places_array
+    ends[0] = 0
+    with nogil:
+        for i in range(rows):
+            if valid is None or valid[i]:
+                at, end = offsets[codes[i]], offsets[codes[i] + 1]
+                while at < end:
+                    places[j] = at
+                    at += 1
+                    j += 1
+            ends[i + 1] = <int32_t> j
+    return places_array, ends_array
+
+
+def repeated(const int32_t[::1] codes, const uint8_t[::1] valid, const uint8_t[::1] data,
+             const int32_t[::1] offsets):
+    """The text of each code, as (bytes, offsets). Rows that are not `valid` are empty. ValueError."""
+    cdef Py_ssize_t i, rows = codes.shape[0]
+    cdef Py_ssize_t known = offsets.shape[0] - 1
+    cdef int64_t total = 0
+    cdef int32_t at, length
+    if valid is not None and valid.shape[0] != rows:
+        raise ValueError(f"{rows} codes, and marks of {valid.shape[0]}")
+    for i in range(known):
+        if not 0 <= offsets[i] <= offsets[i + 1] <= data.shape[0]:
+            raise ValueError(f"text {i} lies outside of the data")
+    ends_array = np.empty(rows + 1, np.int32)
+    cdef int32_t[::1] ends = ends_array
+    ends[0] = 0
+    for i in range(rows):
+        if not 0 <= codes[i] < known:
+            raise ValueError(f"code {codes[i]} has no text")
+        if valid is None or valid[i]:
+            total += offsets[codes[i] + 1] - offsets[codes[i]]
+        if total > INT32_MAX:
+            raise ValueError("texts above 2 GiB: Arrow's offsets have 31 bits")
+        ends[i + 1] = <int32_t> total
+    out = np.empty(total, np.uint8)
+    cdef uint8_t[::1] texts = out
+    with nogil:
+        for i in range(rows):
+            length = ends[i + 1] - ends[i]
+            if length:
+                at = offsets[codes[i]]
+                memcpy(&texts[ends[i]], &data[at], length)
+    return out, ends_array
+
+
+cdef tuple room(Py_ssize_t rows, Py_ssize_t size):
+    """Arrays for so many bytes of text, of which pages that stay untouched take no memory, and for offsets."""
+    if size > INT32_MAX:
+        raise ValueError("texts above 2 GiB: Arrow's offsets have 31 bits")
+    return np.empty(size + SLACK, np.uint8), np.empty(rows + 1, np.int32)
+
+
+cdef int64_t slot(const uint64_t[::1] keys, const int32_t *places, int64_t size, uint64_t key) noexcept nogil:
+    """Where the table has this key, or the free slot for it."""
+    cdef int64_t at = <int64_t> ((key * 0x9E3779B97F4A7C15ULL) >> 32) & (size - 1)
+    while places[at] and keys[places[at] - 1] != key:
+        at = (at + 1) & (size - 1)
+    return at
+
+
+cdef int32_t *regrown(int32_t *places, const uint64_t[::1] keys, int64_t size, int32_t count) except NULL:
+    """A table of this size with the first `count` keys; the old one is freed. On MemoryError it stays."""
+    cdef int32_t *larger = <int32_t *> calloc(size, sizeof(int32_t))
+    cdef int32_t i
+    if larger == NULL:
+        raise MemoryError
+    free(places)
+    for i in range(count):
+        larger[slot(keys, larger, size, keys[i])] = i + 1
+    return larger
+
+
+# -- one value ----------------------------------------------------------------------------------------
+
+
+cdef inline uint8_t *put_address(uint8_t *to, const uint8_t *raw, bint six) noexcept nogil:
+    if not six and memcmp(raw, MAPPED, 12) == 0:
+        return put_dotted(to, raw + 12, 4)
+    return put_ipv6(to, raw)
+
+
+cdef inline uint8_t *put_dotted(uint8_t *to, const uint8_t *raw, int32_t length) noexcept nogil:
+    """Writes up to SLACK bytes beyond."""
+    cdef int32_t i
+    for i in range(length):
+        if i:
+            to[0] = c"."
+            to += 1
+        memcpy(to, DECIMAL[raw[i]], 4)
+        to += DIGITS[raw[i]]
+    return to
+
+
+cdef inline uint8_t *put_word(uint8_t *to, const uint8_t *raw) noexcept nogil:
+    """16 bits in hex, without leading zeros."""
+    if raw[0]:
+        if raw[0] > 15:
+            to[0] = HEX[raw[0]][0]
+            to += 1
+        to[0] = HEX[raw[0]][1]
+        to[1] = HEX[raw[1]][0]
+        to[2] = HEX[raw[1]][1]
+        return to + 3
+    if raw[1] > 15:
+        to[0] = HEX[raw[1]][0]
+        to += 1
+    to[0] = HEX[raw[1]][1]
+    return to + 1
+
+
+cdef uint8_t *put_ipv6(uint8_t *to, const uint8_t *raw) noexcept nogil:
+    """As inet_ntop writes it, which puts IPv4 behind some prefixes of zeros: these are left to it."""
+    cdef uint64_t first
+    cdef int i = 0
+    cdef int run, best = -1, length = 1     # the longest run of two zero words, or more
+    memcpy(&first, raw, 8)
+    if first == 0 and raw[8] == 0 and raw[9] == 0:
+        inet_ntop(AF_INET6, raw, <char *> to, IPV6_TEXT)
+        return to + strlen(<const char *> to)
+    while i < 8:
+        run = 0
+        while i + run < 8 and raw[2 * (i + run)] == 0 and raw[2 * (i + run) + 1] == 0:
+            run += 1
+        if run > length:
+            best, length = i, run
+        i += run + 1
+    i = 0
+    while i < 8:
+        if i == best:
+            to[0] = c":"
+            to += 1
+            i += length
+            if i == 8:
+                to[0] = c":"
+                to += 1
+            continue
+        if i:
+            to[0] = c":"
+            to += 1
+        to = put_word(to, raw + 2 * i)
+        i += 1
+    return to
+
+
+cdef inline uint8_t *put_bytes(uint8_t *to, const uint8_t *raw, int32_t length, int how) noexcept nogil:
+    cdef int32_t i
+    if how == AS_DOTTED:
+        return put_dotted(to, raw, length)
+    if how == AS_LABELS:
+        return put_labels(to, raw, length)
+    if how == AS_LLADDR and length == 4:    # of a tunnel
+        return put_dotted(to, raw, length)
+    if how == AS_LLADDR and length == 16:
+        return put_ipv6(to, raw)
+    for i in range(length):
+        if i and how != AS_HEX:
+            to[0] = c":"
+            to += 1
+        to[0] = HEX[raw[i]][0]
+        to[1] = HEX[raw[i]][1]
+        to += 2
+    return to
+
+
+cdef uint8_t *put_labels(uint8_t *to, const uint8_t *raw, int32_t length) noexcept nogil:
+    """The upper 20 bits of each four bytes, in decimal; of fewer bytes at the end, what there is of them."""
+    cdef uint8_t[8] digits
+    cdef uint32_t label
+    cdef int32_t at = 0
+    cdef int32_t i
+    cdef int count
+    while at < length:
+        if at:
+            to[0] = c"/"
+            to += 1
+        label = 0
+        for i in range(at, min(at + 4, length)):
+            label = label << 8 | raw[i]
+        label >>= 12
+        count = 0
+        while True:
+            digits[count] = <uint8_t> (c"0" + label % 10)
+            count += 1
+            label //= 10
+            if not label:
+                break
+        while count:
+            count -= 1
+            to[0] = digits[count]
+            to += 1
+        at += 4
+    return to
