@@ -127,6 +127,10 @@ class Batch(Received):
         """The batch of these rows of `index`, in any order, with this loss; None: the same loss."""
         return self._like(self.block, index, loss)
 
+    def without_loss(self) -> Batch:
+        """The same batch without its loss, for what remains of a batch whose loss was reported."""
+        return self._like(self.block, self.selected, Loss())
+
     def copy(self) -> Batch:
         """The same batch in memory of its own, no larger than needed."""
         return self._like(compact(self.block, self.selected))

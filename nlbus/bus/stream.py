@@ -1,4 +1,4 @@
-"""Feed: a sequence of batches, from a Subscriber or from a capture."""
+"""Feed: one batch after the other, of a Subscriber or a capture; ArrowStream: its rows, while they come."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import logging
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
 
 from nlbus.bus.windows import Window, windows
 from nlbus.errors import ClosedError, LossError, SchemaError
 from nlbus.kernel import arguments
 from nlbus.kernel.arguments import whole
+from nlbus.table.arrow import BATCH_ROWS, UNNAMED, Exported
+from nlbus.table.chunks import Chunk, gathered
 from nlbus.table.loss import Loss
 from nlbus.table.query import Query
 from nlbus.table.table import Table, add_to
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("nlbus")
 
 LOG_EVERY = 1.0  # seconds
+GATHER_SECONDS = 0.02  # that a row of an ArrowStream may wait for others
 
 OnLoss = Literal["log", "raise", "ignore"]
 
@@ -118,6 +123,42 @@ class Feed(ABC):
             add_to(tables, table)
         return Table.concat(tables or [self.empty(name)])
 
+    def stream(
+        self,
+        name: str | Topic | None = None,
+        *,
+        seconds: float | None = None,
+        rows: int | None = None,
+        text: bool = True,
+    ) -> ArrowStream:
+        """The rows of a table, while they arrive, for polars, pyarrow, DuckDB and other readers of Arrow.
+
+        name: None for the only table of this feed. It ends after `seconds`, after `rows`, at `close` or at
+        the end of a capture. text: as of Table.to_arrow. SchemaError.
+        """
+        limit = None if rows is None else whole(rows, "rows", 0, sys.maxsize)
+        return ArrowStream(
+            self, self._named(name), arguments.optional_seconds(seconds, "seconds"), limit, text
+        )
+
+    def _named(self, name: str | Topic | None) -> str | Topic:
+        if name is not None:
+            return name
+        if len(self.tables) == 1:
+            return self.tables[0]
+        of = "a capture of an unknown source" if self.source is None else self.source.name
+        raise SchemaError(f"which table of {of}? stream(name), one of {', '.join(self.tables) or 'none'}")
+
+    def __arrow_c_schema__(self) -> object:
+        return self.stream().__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object = UNNAMED) -> object:
+        return self.stream().__arrow_c_stream__(requested_schema)
+
+    def _put_back(self, batch: Batch) -> None:
+        """Let the next recv return this batch, which an earlier one returned. For the consumer."""
+        self._held = batch
+
     @property
     def tables(self) -> tuple[str, ...]:
         """The tables that batches are decoded to: those that were named, or all of the source."""
@@ -176,3 +217,92 @@ class Feed(ABC):
         if loss:
             self._logged = time.monotonic()
             log.warning("%s: %s", name, loss)
+
+
+class ArrowStream:
+    """The rows of a table of a feed, for readers of Arrow's C stream, batch by batch while they arrive.
+
+    Each reading begins where the last one ended, and takes `seconds` or `rows` again. `loss` is what was lost
+    while rows were read, `rows` their number; both may be read meanwhile, from any thread. What recv raises
+    ends a reading, after the rows before it, with an error of the reading library that has the same text.
+    """
+
+    def __init__(
+        self, feed: Feed, name: str | Topic, seconds: float | None, limit: int | None, text: bool
+    ) -> None:
+        self.loss = Loss()
+        self.rows = 0
+        self._feed = feed
+        self._name = name
+        self._seconds = seconds
+        self._limit = limit
+        self._text = text
+        self._empty = feed.empty(name)
+
+    def __arrow_c_schema__(self) -> object:
+        return self._exported(()).__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object = UNNAMED) -> object:
+        return self._exported(self._chunks()).__arrow_c_stream__(requested_schema)
+
+    def _exported(self, chunks: Iterable[Chunk]) -> Exported:
+        return Exported(self._empty.columns, chunks, text=self._text, gather=False)
+
+    def tables(self) -> Iterator[Table]:
+        """The same rows as tables, none of them empty: what has arrived, up to thousands of rows.
+
+        What recv raises, after the rows before it.
+        """
+        deadline = None if self._seconds is None else time.monotonic() + self._seconds
+        left = sys.maxsize if self._limit is None else self._limit
+        error: BaseException | None = None
+        ended = False
+        while left > 0 and not ended:
+            tables: list[Table] = []
+            found = 0
+            gathered_until = None  # rows wait for others that are queued, but not for long
+            while found < min(left, BATCH_ROWS):
+                now = time.monotonic()
+                if deadline is not None and now >= deadline:
+                    ended = True
+                    break
+                if gathered_until is not None and now >= gathered_until:
+                    break
+                timeout = 0 if found else None if deadline is None else deadline - now
+                try:
+                    batch = self._feed.recv(timeout)
+                except BaseException as raised:
+                    error, ended = raised, True
+                    break
+                if not batch and not batch.loss and found:
+                    break
+                table = self._cut(batch, left - found)
+                self.loss += table.loss
+                self.rows += len(table)
+                found += len(table)
+                tables.append(table)
+                if found and gathered_until is None:
+                    gathered_until = now + GATHER_SECONDS
+            left -= found
+            if found:
+                yield Table.concat(tables)
+        if error is not None and not isinstance(error, ClosedError):
+            raise error
+
+    def _chunks(self) -> Iterator[Chunk]:
+        for table in self.tables():
+            yield from gathered(table.chunks, BATCH_ROWS)
+
+    def _cut(self, batch: Batch, limit: int) -> Table:
+        """The first rows of the batch; the feed gets the messages behind them back."""
+        table = batch.table(self._name)
+        if len(table) <= limit:
+            return table
+        table = table.head(limit)
+        behind = np.arange(len(batch)) > table["nl_row"][-1]
+        self._feed._put_back(batch.select(behind).without_loss())
+        return table
+
+    def __repr__(self) -> str:
+        name = self._name if isinstance(self._name, str) else self._name.name
+        return f"<ArrowStream of {name}, {self.rows} rows so far, {self.loss}>"

@@ -197,6 +197,10 @@ class Subscriber(Feed):
             return held
         return self._deliver(*self._inbox.take())
 
+    def _put_back(self, batch: Batch) -> None:
+        super()._put_back(batch)
+        self._receiver.signal()
+
     def _deliver(self, batch: Batch, covered: bool = False) -> Batch:
         """Apply on_loss; a loss that no snapshot covers calls for one."""
         if self._snapshots is not None and not covered and (batch.loss.datagrams or batch.loss.unbuilt):

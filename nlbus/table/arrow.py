@@ -80,13 +80,16 @@ UNNAMED = object()
 class Exported:
     """These columns and chunks for readers of Arrow's C stream. Record batches are made on demand.
 
-    text: see the head of this module. The chunks of an iterator can be read once.
+    text: see the head of this module. gather: join small chunks, which must be a collection.
     """
 
-    def __init__(self, columns: Sequence[Column], chunks: Iterable[Chunk], *, text: bool = True) -> None:
+    def __init__(
+        self, columns: Sequence[Column], chunks: Iterable[Chunk], *, text: bool = True, gather: bool = True
+    ) -> None:
         self._columns = columns
         self._chunks = chunks
         self._text = text
+        self._gather = gather
 
     def __arrow_c_schema__(self) -> object:
         return arrow.schema(_layout(self._columns, False, self._text))
@@ -95,7 +98,8 @@ class Exported:
         # polars and DuckDB pass no schema and use views for texts and bytes themselves: they get views. If
         # the caller passes a schema, even None, it is pyarrow, which can neither filter nor sort views.
         layout = _layout(self._columns, requested_schema is UNNAMED, self._text)
-        return arrow.stream(layout, _batches(self._columns, layout, self._chunks, self._text))
+        chunks = gathered(self._chunks, BATCH_ROWS) if self._gather else self._chunks
+        return arrow.stream(layout, _batches(self._columns, layout, chunks, self._text))
 
 
 # -- layouts ----------------------------------------------------------------------------------------------
@@ -159,7 +163,7 @@ def _batches(
 ) -> Iterator[RecordBatch]:
     width = max([VIEW.itemsize, *(column.dtype.itemsize for column in columns)])
     zeros = np.empty(0, np.uint8)
-    for chunk in gathered(chunks, BATCH_ROWS):
+    for chunk in chunks:
         rows = len(chunk)
         if len(zeros) < (rows + 1) * width:
             zeros = np.zeros((rows + 1) * width, np.uint8)

@@ -19,6 +19,7 @@ np.import_array()
 
 cdef extern from "Python.h":
     bint Py_IsInitialized() nogil
+    void PyErr_SetInterrupt()
     void prefetch "__builtin_prefetch" (const void *at) nogil
 
 cdef enum:
@@ -303,6 +304,10 @@ cdef class BatchStream:
 
     cdef int failed(self, error):
         self.error = f"{type(error).__name__}: {error}".encode()
+        if isinstance(error, KeyboardInterrupt):
+            # Consumers make an error of their own of it: Ctrl-C must still end the program. Python acts on
+            # this once the consumer has returned.
+            PyErr_SetInterrupt()
         return EIO
 
 
