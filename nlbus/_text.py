@@ -2,6 +2,9 @@
 
 import re
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# What `as_utf8` may write.
+_READS_AS_BYTES = re.compile(r"\\(?:\\|ud[89a-f][0-9a-f]{2})")
 # What `escape` may write, and a backslash that `escape_value` has doubled.
 _ESCAPES = re.compile(r"\\(?:[\\tnr]|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})")
 
@@ -35,6 +38,26 @@ def is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_bytes(text: str) -> bool:
+    """Whether `os.fsencode` makes bytes of it, for any name that the kernel can have."""
+    try:
+        text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def as_utf8(text: str) -> str:
+    r"""The text for readers that want UTF-8, such as those of JSON and Arrow: almost always the same text.
+
+    A byte that is not UTF-8, which is a lone surrogate in `text`, is written out as in `\udcff`. Different
+    texts stay different: backslashes are doubled where there is such a byte, or where a text reads as if.
+    """
+    if is_utf8(text) and not ("\\" in text and _READS_AS_BYTES.search(text)):
+        return text
+    return _SURROGATE.sub(lambda match: _written_out(match[0]), text.replace("\\", r"\\"))
 
 
 def _written_out(character: str) -> str:

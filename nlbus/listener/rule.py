@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from nlbus._text import is_bytes
 from nlbus.bus.options import buffer_sizes, option_values, trusted
 from nlbus.errors import SchemaError, UnknownColumn
 from nlbus.kernel.arguments import seconds
@@ -100,7 +101,7 @@ class Rule:
         for text in (self.name, *self.match, *self.match.values()):
             if not isinstance(text, str):
                 raise SchemaError(f"name and match of a rule are text, not {text!r}")
-            if not is_unicode(text) or "\0" in text:
+            if not is_bytes(text) or "\0" in text:
                 raise SchemaError(f"{text!r}: no text, it has a lone surrogate or a NUL")
         if "" in self.match:
             raise SchemaError(f"match: an empty key, for the glob {self.match['']!r}")
@@ -220,15 +221,6 @@ class Rule:
 
     def __str__(self) -> str:
         return self.name or str(self.handler)
-
-
-def is_unicode(text: str) -> bool:
-    """Whether UTF-8 can encode it: it has no lone surrogate."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def named(rules: Sequence[Rule]) -> dict[str, Rule]:

@@ -80,5 +80,5 @@ def parse_uevent(datagram: bytes) -> dict[str, str] | None:
         words = datagram[start : start + length].split(b"\0")
     else:
         words = datagram.split(b"\0")[1:]
-    env = variables(word.decode(errors="backslashreplace") for word in words if b"=" in word)
+    env = variables(word.decode(errors="surrogateescape") for word in words if b"=" in word)
     return env if "ACTION" in env and "DEVPATH" in env else None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 
+from nlbus._text import is_bytes, is_utf8
 from nlbus.errors import SchemaError
 from nlbus.table.chunks import Mask
 from nlbus.table.values import MAPPED, is_ipv4, is_ipv6, time_dtype
@@ -41,6 +42,8 @@ def compare(comparison: Comparison, value: object, cells: Cells) -> Mask:
     """The rows whose value compares so. SchemaError if the column cannot be tested so."""
     column, array, _ = cells
     wanted = fitting(column, value)
+    if isinstance(wanted, str):
+        return _compare_text(comparison, array, wanted)
     if not isinstance(wanted, bytes):
         return np.asarray(comparison(array, wanted), np.bool_)
     if comparison not in (operator.eq, operator.ne):
@@ -49,6 +52,18 @@ def compare(comparison: Comparison, value: object, cells: Cells) -> Mask:
     if column.display == "address" and isinstance(value, str | Address):
         same &= _may_be(ipaddress.ip_address(value), cells)
     return same if comparison is operator.eq else ~same
+
+
+def _compare_text(comparison: Comparison, array: Array, wanted: str) -> Mask:
+    """Like numpy, also for texts with lone surrogates, which numpy cannot have; by their bytes."""
+    if array.dtype != object and is_utf8(wanted):
+        return np.asarray(comparison(array, wanted), np.bool_)
+    raw = _in_bytes(wanted)
+    return np.fromiter((comparison(_in_bytes(text), raw) for text in array.tolist()), np.bool_, len(array))
+
+
+def _in_bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape") if is_bytes(text) else text.encode(errors="surrogatepass")
 
 
 def is_in(values: list[object], cells: Cells) -> Mask:

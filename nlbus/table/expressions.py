@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import numpy as np
 
-from nlbus._text import is_utf8
 from nlbus.errors import SchemaError
 from nlbus.table.chunks import Mask
 from nlbus.table.comparisons import (
@@ -196,9 +195,6 @@ class _Test(Expression):
     def __init__(
         self, name: str, text: str, sign: str, test: Callable[[Any, Cells], Mask], argument: object
     ) -> None:
-        for value in argument if isinstance(argument, list | tuple) else (argument,):
-            if isinstance(value, str) and not is_utf8(value):  # numpy cannot compare it with text
-                raise SchemaError(f"{name}: {value!r} is not UTF-8")
         self.columns = frozenset([name])
         self._name, self._text, self._test = name, text, partial(test, argument)
         self._sign, self._argument = sign, argument

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from nlbus import _text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -105,5 +107,5 @@ def _cells(table: Previewed) -> tuple[list[list[str]], int]:
 def _cell(value: object) -> str:
     if value is None:
         return "-"
-    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = _text.escape(",".join(map(str, value)) if isinstance(value, list) else str(value))
     return text if len(text) <= CELL else text[: CELL - 1] + "…"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nlbus._text import as_utf8, is_utf8
 from nlbus._typing import Array
 from nlbus.schema.types import Column, Values
 
@@ -27,21 +28,22 @@ IPV6_FAMILIES = _families(10, 129)  # AF_INET6, RTNL_FAMILY_IP6MR
 # -- text -----------------------------------------------------------------------------------------
 
 
-def texts(values: Values, errors: str = "backslashreplace") -> list[str]:
-    """The texts of a column, "" for a missing one; bytes that are not UTF-8 become \\x.. by default."""
+def texts(values: Values) -> list[str]:
+    """The texts of a column, "" for a missing one; bytes that are not UTF-8 become lone surrogates."""
     raw, bounds = _bytes_of(values)
     if raw.isascii():
         whole = raw.decode("ascii")
         return [whole[start:end] for start, end in pairwise(bounds)]
-    return [raw[start:end].decode("utf-8", errors) for start, end in pairwise(bounds)]
+    return [raw[start:end].decode(errors="surrogateescape") for start, end in pairwise(bounds)]
 
 
 def utf8(values: Values) -> Values:
     """The same column as valid UTF-8, which readers of Arrow do not check."""
     assert values.values is not None
-    if not len(values.values) or values.values.max() < 0x80:
+    raw = values.values
+    if not len(raw) or (raw.max() < 0x80 and not (raw == ord("\\")).any()):
         return values
-    return text_column(texts(values), values.valid)
+    return text_column([*map(as_utf8, texts(values))], values.valid)
 
 
 def text_column(strings: list[str], valid: Array | None = None) -> Values:
@@ -68,7 +70,10 @@ def to_array(column: Column, values: Values) -> Array:
         items = to_array(column, values.items)
         return _objects([items[start:end] for start, end in pairwise(values.offsets.tolist())], values.valid)
     if column.storage == "text":
-        return np.array(texts(values), np.dtypes.StringDType())
+        strings = texts(values)
+        # numpy's texts are UTF-8, so a name that is not makes its column one of objects.
+        kept = np.dtypes.StringDType() if all(map(is_utf8, strings)) else np.dtype(object)
+        return np.array(strings, kept)
     if column.storage == "bytes":
         raw, bounds = _bytes_of(values)
         return _objects([raw[start:end] for start, end in pairwise(bounds)], values.valid)

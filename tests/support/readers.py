@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from nlbus import Table
+from nlbus._text import as_utf8
 from nlbus.schema.types import Column
 from nlbus.table.arrow import Exported
 
@@ -110,8 +111,16 @@ def expected(table: Table) -> dict[str, list[Any]]:
     for each in table.columns:
         if each.display == "time":
             cells[each.name] = [signed(cell) for cell in cells[each.name]]
+        if each.storage == "text":
+            cells[each.name] = utf8(cells[each.name])
     named = {each.name for each in table.columns if each.enum is not None}
     return {name: [*map(digits, column)] if name in named else column for name, column in cells.items()}
+
+
+def utf8(cell: Any) -> Any:
+    if isinstance(cell, list):
+        return [*map(utf8, cell)]
+    return cell if cell is None else as_utf8(cell)
 
 
 def signed(cell: int | None) -> int | None:

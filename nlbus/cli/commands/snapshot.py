@@ -1,6 +1,5 @@
 """`nlbus snapshot`: print or write all current rows of a table."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,6 +12,7 @@ import nlbus
 from nlbus import Table
 from nlbus.cli.render.csv_rows import csv_head, csv_rows
 from nlbus.cli.render.interface_names import InterfaceNames
+from nlbus.cli.render.records import json_text
 from nlbus.cli.render.row_text import NL_NAMES, RowText, is_number, value_text, words_of
 from nlbus.cli.render.view import ViewOptions, prepared, wanted_columns
 from nlbus.cli.shared.completion import source_names, table_words
@@ -152,7 +152,7 @@ class _Lines:
     def _json(self, found: Table) -> Iterator[tuple[str, int]]:
         for row in self._rows(found):
             names = self._columns or (name for name in row if name not in NL_NAMES)
-            yield json.dumps({name: row[name] for name in names if name in row}, default=bytes.hex), 1
+            yield json_text({name: row[name] for name in names if name in row}), 1
 
     def _words(self, found: Table, netns: str | int | None) -> Iterator[tuple[str, int]]:
         names = InterfaceNames(live=self._source.name == "route", netns=netns)

@@ -2,19 +2,15 @@
 
 import csv
 import io
-import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from nlbus import Table
 from nlbus._text import escape_value
+from nlbus.cli.render.records import json_text
 from nlbus.cli.render.view import prepared
 from nlbus.sources import Source
-from nlbus.table.values import texts
-
-SURROGATE = re.compile("[\udc80-\udcff]")  # a byte that is not UTF-8
 
 
 def csv_head(table: Table) -> str:
@@ -33,24 +29,12 @@ def csv_rows(source: Source, table: Table, *, terminal: bool = False) -> Iterato
         for column in table.columns
         if column.display == "time" and not column.list
     }
-    replaced |= _beyond_utf8(table)
     for i, row in enumerate(table.iter_rows()):
         shown = prepared(source, row)
         for name, cells in replaced.items():
             if shown[name] is not None:
                 shown[name] = cells[i]
         yield _line(_cell(value, terminal) for value in shown.values())
-
-
-def _beyond_utf8(table: Table) -> dict[str, list[str]]:
-    """The columns of text that have bytes other than UTF-8, with surrogates for these."""
-    found = {}
-    for i, column in enumerate(table.columns):
-        if column.storage == "text" and not column.list:
-            cells = [text for chunk in table.chunks for text in texts(chunk.values(i), "surrogateescape")]
-            if SURROGATE.search("".join(cells)):
-                found[column.name] = cells
-    return found
 
 
 def _line(cells: Iterable[object]) -> str:
@@ -63,7 +47,7 @@ def _line(cells: Iterable[object]) -> str:
 
 def _cell(value: object, terminal: bool) -> object:
     if isinstance(value, list | dict | bool):
-        return json.dumps(value, default=bytes.hex)
+        return json_text(value)
     if isinstance(value, str) and terminal:
         return escape_value(value)
     return value.hex() if isinstance(value, bytes) else value

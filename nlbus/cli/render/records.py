@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from nlbus import Batch, Groups, Loss
-from nlbus._text import escape, escape_value
+from nlbus._text import as_utf8, escape, escape_value
 from nlbus.sources import Source, group_names
 from nlbus.sources.proc import process_event
 from nlbus.sources.uevent import parse_uevent
@@ -161,7 +161,23 @@ def as_json(record: Record) -> str:
         if "env" not in record:
             text = printable(payload) if record["source"] in TEXTUAL else None
             record |= {"hex": payload.hex()} if text is None else {"text": text}
-    return json.dumps(record, default=bytes.hex)
+    return json_text(record)
+
+
+def json_text(value: object) -> str:
+    """The value as JSON, with bytes in hex. Text is UTF-8: strict readers refuse lone surrogates."""
+    text = json.dumps(value, default=bytes.hex)
+    return json.dumps(_in_utf8(value), default=bytes.hex) if "\\" in text else text
+
+
+def _in_utf8(value: object) -> object:
+    if isinstance(value, str):
+        return as_utf8(value)
+    if isinstance(value, list):
+        return [*map(_in_utf8, value)]
+    if isinstance(value, dict):
+        return {_in_utf8(key): _in_utf8(each) for key, each in value.items()}
+    return value
 
 
 def as_text(record: Record) -> str:

@@ -6,7 +6,6 @@ from typing import Any, get_args
 import click
 
 from nlbus import Expression, SchemaError
-from nlbus._text import is_utf8
 from nlbus.bus.transport import Transport
 from nlbus.kernel.arguments import MAX_SECONDS
 from nlbus.table.conditions import parse
@@ -82,14 +81,7 @@ def key_glob(value: str) -> tuple[str, str]:
     key, sign, glob = value.partition("=")
     if not key or not sign:
         raise click.BadParameter(f"{value!r}: a key and a glob, such as SUBSYSTEM=net or ifname='eth*'")
-    return key, utf8(glob)
-
-
-def utf8(value: str) -> str:
-    """The text, if it is UTF-8. An argument with other bytes has lone surrogates."""
-    if not is_utf8(value):
-        raise click.BadParameter(f"{value!r} is not UTF-8")
-    return value
+    return key, glob
 
 
 def flat(groups: tuple[list[str], ...]) -> list[str]:

@@ -97,7 +97,7 @@ def test_a_uevent_of_the_kernel_has_its_variables() -> None:
 def test_a_uevent_of_udev_has_its_variables() -> None:
     (record,) = messages("uevent", UDEV_UEVENT, group=2)
     assert (record["group_names"], record["action"], record["devpath"]) == (("udev",), "change", "/devices/x")
-    assert plain(record).endswith(r" change@/devices/x TAG='\xff'")
+    assert plain(record).endswith(r" change@/devices/x TAG='\udcff'")
 
 
 @pytest.mark.parametrize(

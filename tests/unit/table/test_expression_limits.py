@@ -43,14 +43,6 @@ def test_what_nests_too_deep_or_grows_too_large_is_a_schema_error() -> None:
         reduce(lambda found, i: found | found, range(40), term)
 
 
-@pytest.mark.parametrize(
-    "text", ['ifname == "{}"', 'ifname != "{}"', 'ifname in (a, "{}")', 'ifname ~ "{}"', 'flags has "{}"']
-)
-def test_text_that_is_not_utf8_is_a_schema_error(text: str) -> None:
-    with pytest.raises(SchemaError, match="is not UTF-8"):
-        parse(text.format("a\udcffb"))
-
-
 COLUMNS = [column.name for column in schema("route", "link").columns]
 VALUES = (
     st.text(st.characters())

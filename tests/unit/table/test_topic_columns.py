@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 
 from nlbus import Batch, SchemaError, Table, Topic
 from nlbus.schema.types import Column
-from tests.support.readers import DUCK, Reader, all_readers, unnamed
+from tests.support.readers import DUCK, Reader, all_readers, unnamed, utf8
 from tests.support.reference import bus_batch
 
 NAT = "NaT"
@@ -41,7 +41,7 @@ CASES: list[tuple[Any, list[Any], list[Any]]] = [  # fields, records of one fiel
     ([("x", ">f8")], [0.5, -1.0], [0.5, -1.0]),
     ([("x", "<f2")], [0.5, -1.0], [0.5, -1.0]),
     ([("x", "S8")], [b"ab", b"", b"12345678", b"a\0b"], ["ab", "", "12345678", "a\0b"]),
-    ([("x", "S2")], [b"\xff"], ["\\xff"]),
+    ([("x", "S2")], [b"\xff"], ["\udcff"]),
     ([("x", "<U3")], ["ab", "", "ünz"], ["ab", "", "ünz"]),
     ([("x", ">U3")], ["ab", "", "ünz"], ["ab", "", "ünz"]),
     *[([("x", f"<M8[{unit}]")], [5, NAT], [5, None]) for unit in ("s", "ms", "us", "ns")],
@@ -77,7 +77,7 @@ def test_a_field_is_a_column_of_its_type(fields: Any, cells: list[Any], rows: li
 @pytest.mark.parametrize(("fields", "cells", "rows"), PLAIN, ids=[str(case[0][0][1:]) for case in PLAIN])
 def test_readers_of_arrow_read_the_same(read: Reader, fields: Any, cells: list[Any], rows: list[Any]) -> None:
     table = table_of(fields, [(cell,) for cell in cells]).select(["x"])
-    assert read(table)["x"] == rows
+    assert read(table)["x"] == (utf8(rows) if table.column("x").storage == "text" else rows)
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
