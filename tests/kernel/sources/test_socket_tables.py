@@ -5,6 +5,7 @@ import re
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -86,7 +87,19 @@ def scene() -> Iterator[None]:
             connected = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
             connected.connect(datagram.getsockname()[:2])
             connected.send(b"unread")
+        settle()
         yield
+
+
+def settle() -> None:
+    """Wait until each segment is acknowledged."""
+    deadline = time.monotonic() + 5
+    while any(
+        row["state"] in ("fin_wait1", "last_ack", "closing") or (row.get("tcpi_unacked") and row["dport"])
+        for row in nlbus.snapshot("sock_diag", "tcp").iter_rows(absent=False)
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def numbers(table: Table) -> dict[int, dict[str, object]]:
