@@ -87,7 +87,7 @@ class Batch(Received):
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of all tables as dicts of Python values, in message order; nl_table names the table."""
-        return ({"nl_table": name} | row for name, row in self.query.rows(self, absent=True))
+        return self.query.rows(self, absent=True)
 
     def payload(self, i: int) -> bytes:
         """Event i of the bus, or the payload of message i elsewhere. IndexError."""

@@ -28,11 +28,14 @@ EVENT_KEYS = ("nl_table", "nl_time", "nl_op", "nl_origin", "nl_group", "nl_nsid"
 
 def table_events(query: Query, batch: Batch, preselect: Pick) -> Iterator[Event]:
     """The preselected rows of the query's tables, as events."""
-    for name, row in query.rows(batch, pick=preselect):
-        event: Event = {"nl_table": name} | row
-        if query.source.name == "uevent":
-            event = variables(row["env"]) | _nl_columns(event)
-        yield event | {"nl_group": _group(query.source, row["nl_group"])}
+    groups: dict[int, str | None] = {}
+    for row in query.rows(batch, pick=preselect):
+        event: Event = variables(row["env"]) | _nl_columns(row) if query.source.name == "uevent" else row
+        number = event["nl_group"]
+        if number not in groups:
+            groups[number] = _group(query.source, number)
+        event["nl_group"] = groups[number]
+        yield event
 
 
 def message_events(source: Source, batch: Batch, groups: Groups) -> Iterator[Event]:

@@ -135,21 +135,19 @@ class Query:
 
     def rows(
         self, received: Received, *, absent: bool = False, pick: Pick | None = None
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Each decoded message as (table name, row), in message order. `pick` marks the rows to keep.
+    ) -> Iterator[dict[str, Any]]:
+        """Each decoded message as a row, in message order: its nl_table, then the columns of that table.
 
         A message belongs to one table. If the types of two tables overlap, the table whose schema checks more
-        than the type gets it. absent: rows include columns without a value (see Table.iter_rows).
+        than the type gets it. absent: rows include columns without a value (see Table.iter_rows). `pick`
+        marks the rows to keep.
         """
         names = self._present(received)
         tables = [(name, self._picked(received, name, pick)) for name in names]
-        tables = [(name, table) for name, table in tables if len(table)]
-        if len(tables) == 1:
-            name, table = tables[0]
-            return ((name, row) for row in table.iter_rows(absent=absent))
-        found: dict[int, tuple[str, dict[str, Any]]] = {}
-        for name, table in tables:
-            found.update((row["nl_row"], (name, row)) for row in table.iter_rows(absent=absent))
+        each = [table.rows_with({"nl_table": name}, absent=absent) for name, table in tables if len(table)]
+        if len(each) == 1:
+            return each[0]
+        found = {row["nl_row"]: row for rows in each for row in rows}
         return (found[number] for number in sorted(found))
 
     def _picked(self, received: Received, name: str, pick: Pick | None) -> Table:

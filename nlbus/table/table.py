@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 
+from nlbus._core.render.rows import Rows
 from nlbus.errors import SchemaError, UnknownColumn
 from nlbus.schema.types import Column, Values
 from nlbus.table import arrow, exports
@@ -17,7 +18,7 @@ from nlbus.table.chunks import Chunk, Mask, Picked, empty, joined_families, join
 from nlbus.table.expressions import Expression, expression
 from nlbus.table.loss import Loss
 from nlbus.table.repr import html, preview
-from nlbus.table.values import to_array, to_python
+from nlbus.table.values import chunk_cells, to_array
 
 if TYPE_CHECKING:
     from nlbus._typing import Array, Structured
@@ -192,23 +193,13 @@ class Table:
         with a text form are text. Times are integers since 1970 in UTC, in ns unless the column's unit says
         otherwise, because datetime ends at microseconds.
         """
+        return self.rows_with({}, absent=absent)
+
+    def rows_with(self, first: dict[str, Any], *, absent: bool = True) -> Iterator[dict[str, Any]]:
+        """`iter_rows`, where each dict begins with these items."""
+        names = [column.name for column in self.columns]
         for chunk in self.chunks:
-            if not len(chunk):
-                continue  # common in Batch.rows: most tables are empty
-            names, cells = [], []
-            families = chunk.families
-            nothing = [None] * len(chunk)
-            for i, column in enumerate(self.columns):
-                if chunk.absent(i):
-                    if absent:
-                        names.append(column.name)
-                        cells.append(nothing)
-                    continue
-                names.append(column.name)
-                cells.append(to_python(column, chunk.values(i), families if column.family else None))
-            for row in zip(*cells, strict=True):
-                pairs = zip(names, row, strict=True)
-                yield dict(pairs) if absent else {name: value for name, value in pairs if value is not None}
+            yield from Rows(names, chunk_cells(self.columns, chunk), len(chunk), absent, first)
 
     def to_numpy(self, columns: Iterable[str] | None = None) -> Structured:
         """These columns, or all, as one structured array, as in `table[...]`; texts are str objects."""

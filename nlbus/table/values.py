@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from socket import AF_INET, AF_INET6, inet_ntop
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nlbus._core.render.cells import Cells, Kind
+from nlbus._core.render.rows import Rows
 from nlbus._text import as_utf8, is_utf8
 from nlbus._typing import Array
 from nlbus.schema.types import Column, Values
+
+if TYPE_CHECKING:
+    from nlbus.table.chunks import Chunk
 
 TUNNELS = {4: AF_INET, 16: AF_INET6}  # by the length of a hardware address
 MAPPED = b"\0" * 10 + b"\xff\xff"  # the prefix of a mapped IPv4 address
@@ -105,49 +110,74 @@ def _or_none(cells: list[Any], valid: Array | None) -> list[Any]:
 
 def to_python(column: Column, values: Values, families: Array | None = None) -> list[Any]:
     """The column as `Table.iter_rows` returns it: None for a missing value. families: AF_* of each row."""
-    if values.items is not None:
-        assert values.offsets is not None
-        inner = None if families is None else np.repeat(families, np.diff(values.offsets))
-        items = to_python(column, values.items, inner)
-        cells: list[Any] = [items[start:end] for start, end in pairwise(values.offsets.tolist())]
-    elif column.storage == "text":
-        cells = texts(values)
-    elif column.display == "address":
-        cells = _addresses(column, values, families)
-    elif column.storage == "bytes" or column.dtype.kind == "V":
-        cells = [*map(_shown(column), _pieces(values))]
-    else:
-        assert values.values is not None
-        cells = values.values.tolist()
-        if column.enum is not None:
-            names = column.enum
-            cells = [names.get(number, number) for number in cells]
-        elif column.flags is not None:
-            bits = {number: flag_names(column.flags, number) for number in set(cells)}
-            cells = [[*bits[number]] for number in cells]
-        elif column.display == "dotted":
-            cells = [inet_ntop(AF_INET, number.to_bytes(4, "big")) for number in cells]
-    return _or_none(cells, values.valid)
+    return [row["x"] for row in Rows(["x"], [cells(column, values, families)], len(values), True, {})]
 
 
-def _pieces(values: Values) -> list[bytes]:
-    if values.offsets is not None:
-        raw, bounds = _bytes_of(values)
-        return [raw[start:end] for start, end in pairwise(bounds)]
-    assert values.values is not None
-    raw, size = values.values.tobytes(), values.values.itemsize
-    return [raw[at : at + size] for at in range(0, len(raw), size)]
+def cells(column: Column, values: Values, families: Array | None = None) -> Cells:
+    """The column as compiled code reads it, in place. families: AF_* of each row."""
+    items = values.items
+    found = None if items is None else (items.values, items.valid, items.offsets)
+    return Cells(
+        kind_of(column), len(values), values.values, values.valid, values.offsets, found,
+        families if column.family == "family" else None, column.family == "inet6",
+    )  # fmt: skip
 
 
-def _addresses(column: Column, values: Values, families: Array | None) -> list[str]:
-    pieces = _pieces(values)
-    sixes = is_ipv6(column, families, len(pieces))
-    if not sixes.any():
-        return [*map(address_text, pieces)]
+def chunk_cells(columns: Sequence[Column], chunk: Chunk) -> list[Cells | None]:
+    """The columns of a chunk; None where no row has a value."""
+    families = chunk.families
     return [
-        inet_ntop(AF_INET6, raw) if six else address_text(raw)
-        for raw, six in zip(pieces, sixes.tolist(), strict=True)
+        None if chunk.absent(i) else cells(column, chunk.values(i), families)
+        for i, column in enumerate(columns)
     ]
+
+
+_kinds: dict[int, tuple[Column, Kind]] = {}
+MOST_KINDS = 4096
+
+
+def kind_of(column: Column) -> Kind:
+    """What compiled code has to know of a column; one for as long as the column lives."""
+    # By identity: to hash and compare a column takes longer than to read a few rows of it.
+    found = _kinds.get(id(column))
+    if found is None:
+        if len(_kinds) >= MOST_KINDS:
+            _kinds.clear()
+        found = _kinds[id(column)] = column, _kind(column)
+    return found[1]
+
+
+def _kind(column: Column) -> Kind:
+    dtype, names, flags = column.dtype, column.enum, column.flags
+    if column.storage == "text":
+        return Kind("text")
+    if column.display == "address":
+        return Kind("address")
+    if column.storage == "bytes" or dtype.kind == "V":
+        shape, make = _shown(column.display)
+        return Kind(shape, make)
+    if dtype.kind in "iu" and dtype.itemsize <= 8:
+        if names is not None:
+            return Kind("named", lambda number: names.get(number, number))
+        if flags is not None:
+            return Kind("named", lambda number: flag_names(flags, number))
+        if column.display == "dotted":
+            return Kind("named", lambda number: inet_ntop(AF_INET, number.to_bytes(4, "big")))
+        return Kind("signed" if dtype.kind == "i" else "unsigned")
+    if dtype.kind == "f" and dtype.itemsize in (4, 8):
+        return Kind("float")
+    return Kind("boolean" if dtype.kind == "b" else "other")
+
+
+def _shown(display: str) -> tuple[str, Callable[[bytes], object] | None]:
+    shown: dict[str, tuple[str, Callable[[bytes], object] | None]] = {
+        "mac": ("mac", None),
+        "lladdr": ("lladdr", lladdr_text),
+        "hex": ("hex", None),
+        "dotted": ("made", lambda raw: ".".join(map(str, raw))),
+        "labels": ("made", labels_text),
+    }
+    return shown.get(display, ("raw", None))
 
 
 def is_ipv6(column: Column, families: Array | None, rows: int) -> Array:
@@ -162,17 +192,6 @@ def is_ipv4(column: Column, families: Array | None, rows: int) -> Array:
     if column.family != "family" or families is None:
         return np.zeros(rows, np.bool_)
     return IPV4_FAMILIES[families]
-
-
-def _shown(column: Column) -> Callable[[bytes], object]:
-    shown: dict[str, Callable[[bytes], object]] = {
-        "mac": lambda raw: raw.hex(":"),
-        "lladdr": lladdr_text,
-        "hex": bytes.hex,
-        "dotted": lambda raw: ".".join(map(str, raw)),
-        "labels": labels_text,
-    }
-    return shown.get(column.display, bytes)
 
 
 def flag_names(names: Mapping[int, str], number: int) -> list[str]:

@@ -10,9 +10,8 @@ import click
 
 import nlbus
 from nlbus import Table
-from nlbus.cli.render.csv_rows import csv_head, csv_rows
+from nlbus.cli.render.csv_rows import csv_head, csv_rows, json_rows
 from nlbus.cli.render.interface_names import InterfaceNames
-from nlbus.cli.render.records import json_text
 from nlbus.cli.render.row_text import NL_NAMES, RowText, is_number, value_text, words_of
 from nlbus.cli.render.view import ViewOptions, prepared, wanted_columns
 from nlbus.cli.shared.completion import source_names, table_words
@@ -27,7 +26,7 @@ from nlbus.cli.shared.output import (
 )
 from nlbus.cli.shared.shutdown import Shutdown
 from nlbus.cli.shared.stderr import report
-from nlbus.cli.shared.stdout import discard_stdout, write_all, write_unaltered
+from nlbus.cli.shared.stdout import discard_stdout, write_all, write_bytes, write_lines
 from nlbus.cli.shared.view_options import add_view_options
 from nlbus.kernel.netns import inside
 from nlbus.sources import Source, find
@@ -121,7 +120,7 @@ def snapshot(
 
 
 class _Lines:
-    """A table as lines, each with the number of rows it shows: 1, or 0 for a header."""
+    """A table as lines."""
 
     def __init__(
         self, source: Source, table: str, columns: list[str], everything: bool, terminal: bool
@@ -132,27 +131,25 @@ class _Lines:
         self._everything = everything
         self._terminal = terminal
 
-    def of(self, found: Table, output: str, netns: str | int | None) -> Iterator[tuple[str, int]]:
-        """The lines in this format."""
+    def of(self, found: Table, output: str, netns: str | int | None) -> Iterator[tuple[bytes, int]]:
+        """Lines in this format, some at a time, and how many rows they show."""
         if output == "csv":
             return self._csv(found)
         if output == "json":
             return self._json(found)
         if self._columns or words_of(self._source.name, self._table) is None:
-            return self._aligned(found)
-        return self._words(found, netns)
+            return _some(self._aligned(found))
+        return _some(self._words(found, netns))
 
-    def _csv(self, found: Table) -> Iterator[tuple[str, int]]:
+    def _csv(self, found: Table) -> Iterator[tuple[bytes, int]]:
         every = [column.name for column in found.columns if column.name not in NL_NAMES]
         table = found.select(self._columns or every)
-        yield csv_head(table), 0
-        for line in csv_rows(self._source, table, terminal=self._terminal):
-            yield line, 1
+        yield csv_head(table).encode() + b"\n", 0
+        yield from csv_rows(self._source, table, terminal=self._terminal)
 
-    def _json(self, found: Table) -> Iterator[tuple[str, int]]:
-        for row in self._rows(found):
-            names = self._columns or (name for name in row if name not in NL_NAMES)
-            yield json_text({name: row[name] for name in names if name in row}), 1
+    def _json(self, found: Table) -> Iterator[tuple[bytes, int]]:
+        every = [column.name for column in found.columns if column.name not in NL_NAMES]
+        return json_rows(self._source, found, self._columns or every)
 
     def _words(self, found: Table, netns: str | int | None) -> Iterator[tuple[str, int]]:
         names = InterfaceNames(live=self._source.name == "route", netns=netns)
@@ -179,19 +176,28 @@ class _Lines:
         return (prepared(self._source, row) for row in found.iter_rows(absent=False))
 
 
-def _writer(output: str, out: BinaryIO | None) -> Callable[[str], object]:
+def _some(lines: Iterator[tuple[str, int]]) -> Iterator[tuple[bytes, int]]:
+    """Lines, each with the number of rows it shows, CHUNK at a time."""
+    while some := list(islice(lines, CHUNK)):
+        text = "".join(f"{line}\n" for line, _ in some)
+        yield text.encode(errors=ESCAPES), sum(count for _, count in some)
+
+
+def _writer(output: str, out: BinaryIO | None) -> Callable[[bytes], object]:
     """What writes lines in this format to a file, or to stdout. BrokenPipeError, KernelError, OSError."""
     if out is None:
-        return write_unaltered if output == "csv" and not sys.stdout.isatty() else write_all
-    if output == "csv":
-        return lambda text: out.write(text.encode(errors="surrogateescape"))
-    return lambda text: out.write(click.unstyle(text).encode(errors=ESCAPES))
+        if output == "csv" and not sys.stdout.isatty():
+            return write_bytes
+        return write_lines if output == "json" else lambda lines: write_all(lines.decode())
+    if output != "text":
+        return out.write
+    return lambda lines: out.write(click.unstyle(lines.decode()).encode())
 
 
-def _write(shutdown: Shutdown, lines: Iterator[tuple[str, int]], write: Callable[[str], object]) -> int:
+def _write(shutdown: Shutdown, lines: Iterator[tuple[bytes, int]], write: Callable[[bytes], object]) -> int:
     """Write lines until their end or shutdown. Return the number of rows. BrokenPipeError."""
     rows = 0
-    while not shutdown.requested and (some := list(islice(lines, CHUNK))):
-        write("".join(f"{line}\n" for line, _ in some))
-        rows += sum(count for _, count in some)
+    while not shutdown.requested and (some := next(lines, None)):
+        write(some[0])
+        rows += some[1]
     return rows

@@ -1,53 +1,43 @@
-"""Rows of tables as CSV (RFC 4180, lines end in LF)."""
+"""Rows of tables as CSV (RFC 4180, lines end in LF), and as objects of JSON."""
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
-
-import numpy as np
+from collections.abc import Iterator, Sequence
 
 from nlbus import Table
-from nlbus._text import escape_value
-from nlbus.cli.render.records import json_text
-from nlbus.cli.render.view import prepared
+from nlbus._core.render.lines import Lines
+from nlbus.cli.render.styles import csv_line, fields
 from nlbus.sources import Source
+
+ROWS = 4096  # that are written at once: a few milliseconds
 
 
 def csv_head(table: Table) -> str:
     """The names of the columns."""
-    return _line(column.name for column in table.columns)
+    return csv_line(column.name for column in table.columns)
 
 
-def csv_rows(source: Source, table: Table, *, terminal: bool = False) -> Iterator[str]:
-    """One record per row: empty for no value, times in UTC, lists and variables as JSON.
+def csv_rows(source: Source, table: Table, *, terminal: bool = False) -> Iterator[tuple[bytes, int]]:
+    """Lines, and how many: empty for no value, times in UTC, lists and variables as JSON.
 
-    Text stays as it is, with surrogates for bytes that are not UTF-8. So a record may hold line ends between
-    quotes. For a `terminal` text is escaped.
+    Text stays as it is, also bytes that are not UTF-8. So a record may hold line ends between quotes. For a
+    `terminal` text is escaped.
     """
-    replaced: dict[str, Sequence[str]] = {
-        column.name: np.datetime_as_string(table[column.name], timezone="UTC").tolist()
-        for column in table.columns
-        if column.display == "time" and not column.list
-    }
-    for i, row in enumerate(table.iter_rows()):
-        shown = prepared(source, row)
-        for name, cells in replaced.items():
-            if shown[name] is not None:
-                shown[name] = cells[i]
-        yield _line(_cell(value, terminal) for value in shown.values())
+    form = "csv on a terminal" if terminal else "csv"
+    width = len(table.columns)
+    for chunk in table.chunks:
+        shown = fields(form, source, table.columns, chunk, range(width))
+        yield from _written(Lines(shown, len(chunk), b"", b"\n", 1, width == 1), len(chunk))
 
 
-def _line(cells: Iterable[object]) -> str:
-    text = io.StringIO()
-    # The writer quotes the characters of its line end: both must be quoted, as either ends a record for
-    # readers.
-    csv.writer(text, lineterminator="\r\n").writerow(cells)
-    return text.getvalue().removesuffix("\r\n")
+def json_rows(source: Source, table: Table, names: Sequence[str]) -> Iterator[tuple[bytes, int]]:
+    """Lines of an object each, and how many: those of these columns that have a value, in this order."""
+    places = {column.name: i for i, column in enumerate(table.columns)}
+    shown = [places[name] for name in dict.fromkeys(names)]
+    for chunk in table.chunks:
+        lines = Lines(fields("json", source, table.columns, chunk, shown), len(chunk), b"{", b"}\n", 2)
+        yield from _written(lines, len(chunk))
 
 
-def _cell(value: object, terminal: bool) -> object:
-    if isinstance(value, list | dict | bool):
-        return json_text(value)
-    if isinstance(value, str) and terminal:
-        return escape_value(value)
-    return value.hex() if isinstance(value, bytes) else value
+def _written(lines: Lines, count: int) -> Iterator[tuple[bytes, int]]:
+    for first in range(0, count, ROWS):
+        last = min(first + ROWS, count)
+        yield lines.write(first, last)[0], last - first

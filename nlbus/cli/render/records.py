@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -22,6 +22,8 @@ Record = dict[str, Any]
 Rows = Mapping[int, tuple[str, dict[str, Any]]]
 
 NO_ROWS: Rows = {}
+
+_encode: Callable[[object], str] = json.JSONEncoder(default=bytes.hex).encode
 
 
 # -- records --------------------------------------------------------------------------------------
@@ -166,8 +168,8 @@ def as_json(record: Record) -> str:
 
 def json_text(value: object) -> str:
     """The value as JSON, with bytes in hex. Text is UTF-8: strict readers refuse lone surrogates."""
-    text = json.dumps(value, default=bytes.hex)
-    return json.dumps(_in_utf8(value), default=bytes.hex) if "\\" in text else text
+    text = _encode(value)
+    return _encode(_in_utf8(value)) if "\\" in text else text
 
 
 def _in_utf8(value: object) -> object:

@@ -94,8 +94,8 @@ class View:
         """One record per event, in the order of arrival, at most `limit`."""
         rows: dict[int, tuple[str, dict[str, Any]]] = {}
         if self._query is not None:
-            for name, row in self._query.rows(batch):
-                shown = prepared(self.source, row)
+            for row in self._query.rows(batch):
+                name, shown = row.pop("nl_table"), prepared(self.source, row)
                 if self._fits(shown):
                     rows[row["nl_row"]] = name, shown
         return events(self.source, batch, limit, rows, self._rest)

@@ -20,7 +20,7 @@ from nlbus.cli.render.csv_rows import csv_head, csv_rows
 from nlbus.cli.render.records import Record, as_json, as_text, gap_text, gaps, open_gap
 from nlbus.cli.render.view import OF_ONE_TABLE, View
 from nlbus.cli.shared.stderr import report
-from nlbus.cli.shared.stdout import write_all, write_unaltered
+from nlbus.cli.shared.stdout import write_all, write_bytes
 from nlbus.sources import Source
 
 QUIET = 0.5  # seconds of silence after which unexplained drops are shown
@@ -136,7 +136,7 @@ class CsvSink(_Lines):
     def __init__(self, view: View) -> None:
         super().__init__()
         self._view = view
-        write_csv([csv_head(view.only)])
+        write_csv(csv_head(view.only).encode() + b"\n")
 
     def _gaps(self, gaps: Iterable[Record]) -> None:
         for gap in gaps:
@@ -147,7 +147,11 @@ class CsvSink(_Lines):
             return 0
         table = self._view.table(batch)
         table = table if limit is None else table.head(limit)
-        return write_csv(csv_rows(self._view.source, table, terminal=sys.stdout.isatty()))
+        written = 0
+        for lines, count in csv_rows(self._view.source, table, terminal=sys.stdout.isatty()):
+            write_csv(lines)
+            written += count
+        return written
 
 
 class RecordingSink:
@@ -224,6 +228,9 @@ def write_lines(lines: Iterable[str], write: Callable[[str], None] = write_all) 
     return written
 
 
-def write_csv(lines: Iterable[str]) -> int:
-    """Like `write_lines`, for lines of CSV: unaltered, except on a terminal."""
-    return write_lines(lines, write_all if sys.stdout.isatty() else write_unaltered)
+def write_csv(lines: bytes) -> None:
+    """Write lines of CSV: unaltered, except on a terminal. BrokenPipeError, KernelError."""
+    if sys.stdout.isatty():
+        write_all(lines.decode())
+    else:
+        write_bytes(lines)

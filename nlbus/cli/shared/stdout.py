@@ -27,6 +27,21 @@ def write_all(text: str) -> None:
     _write(text.encode(sys.stdout.encoding, "backslashreplace"))
 
 
+def write_lines(lines: bytes) -> None:
+    """The same for lines of UTF-8 whose values are escaped and that have no colours, or a terminal."""
+    if sys.stdout.isatty():
+        write_all(lines.decode())
+    elif sys.stdout.encoding.lower() in ("utf-8", "utf8") or lines.isascii():
+        _write(lines)
+    else:
+        _write(lines.decode().encode(sys.stdout.encoding, "backslashreplace"))
+
+
+def write_bytes(data: bytes) -> None:
+    """Write and flush bytes as they are: not for terminals. BrokenPipeError, KernelError."""
+    _write(data)
+
+
 def write_unaltered(text: str) -> None:
     """Write and flush text as UTF-8, surrogates as bytes: not for terminals. BrokenPipeError, KernelError."""
     _write(text.encode(errors="surrogateescape"))

@@ -66,7 +66,8 @@ def csv_of(names: list[str], *, terminal: bool = False) -> str:
     chosen = view("route", "csv", tables=["link"], columns=["ifalias"])
     batch = Batch.from_datagrams("route", [kernel_chain(*map(link, names))], group=1)
     table = chosen.table(batch)
-    return "\n".join([csv_head(table), *csv_rows(find("route"), table, terminal=terminal)]) + "\n"
+    lines = b"".join(lines for lines, _ in csv_rows(find("route"), table, terminal=terminal))
+    return csv_head(table) + "\n" + lines.decode(errors="surrogateescape")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""From columns to rows of Python, JSON, CSV and text."""

@@ -1,0 +1,30 @@
+from collections.abc import Callable
+from typing import Any, Self, final
+
+from nlbus._typing import Array
+
+__pyx_capi__: dict[str, object]
+
+SHAPES: tuple[str, ...]
+
+@final
+class Kind:
+    @property
+    def shape(self) -> int: ...
+    def __new__(cls, shape: str, make: Callable[[Any], object] | None = None) -> Self: ...
+
+@final
+class Cells:
+    @property
+    def kind(self) -> Kind: ...
+    def __new__(
+        cls,
+        kind: Kind,
+        rows: int,
+        values: Array | None,
+        valid: Array | None,
+        offsets: Array | None,
+        items: tuple[Array | None, Array | None, Array | None] | None,
+        families: Array | None,
+        six: bool,
+    ) -> Self: ...

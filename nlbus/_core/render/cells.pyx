@@ -1,0 +1,299 @@
+"""The cells of a column that is in memory, read in place, and as objects of Python.
+
+What is inside was checked when the Cells were made: each offset lies within the data.
+"""
+
+cimport cython
+cimport numpy as np
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.float cimport PyFloat_FromDouble
+from cpython.list cimport PyList_GetSlice, PyList_New, PyList_SET_ITEM
+from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport (
+    int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
+)
+from libc.stdlib cimport free
+from libc.string cimport memcmp, memcpy, strlen
+
+from nlbus._core.render.buffer cimport buffer, decimal, put_hex
+
+import numpy as np
+
+np.import_array()
+
+cdef extern from "arpa/inet.h" nogil:
+    const char *inet_ntop(int family, const void *address, char *out, unsigned int size)
+    enum:
+        AF_INET6
+
+cdef extern from *:
+    """
+    static const unsigned char NLBUS_MAPPED[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    """
+    const uint8_t *MAPPED "NLBUS_MAPPED"
+
+cdef extern from "Python.h":
+    object PyUnicode_FromKindAndData(int kind, const void *buffer, Py_ssize_t size)
+    object PyLong_FromUnsignedLongLong(unsigned long long value)
+    object PyLong_FromLongLong(long long value)
+
+cdef enum:
+    MOST_MADE = 4096              # objects that a column keeps by number
+
+SHAPES = ("unsigned", "signed", "boolean", "float", "named", "address", "text", "raw", "hex", "mac", "lladdr",
+          "made", "other")
+cdef object NONE = object()
+
+
+@cython.final
+cdef class Kind:
+    """What a column's values are: one of SHAPES.
+
+    make: of "named" and "made", and of an "lladdr" of 4 or 16 bytes: from the integer, or the bytes, to what
+    is shown. The results are kept by number.
+    """
+
+    def __cinit__(self, str shape not None, make=None):
+        self.shape = SHAPES.index(shape)
+        self.make = make
+        self.made = {}
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(KEPT):
+            Py_XDECREF(self.addresses[i].text)
+
+
+@cython.final
+cdef class Cells:
+    """The cells of a column in Arrow's layout: the fields of nlbus.schema's Values.
+
+    families: AF_* of each row, for addresses whose family decides what they are; six: they are of IPv6.
+    items: (values, valid, offsets) of a list's items. ValueError if an offset lies outside of the values.
+    """
+
+    def __cinit__(self, Kind kind not None, Py_ssize_t rows, values, valid, offsets, items, families,
+                  bint six):
+        self.kind = kind
+        self.last_object = NONE
+        self.c.is_list = items is not None
+        self.c.rows = rows
+        self.c.kind = kind.shape
+        self.held = (values, valid, offsets, items, families)
+        if items is None:
+            self.fill(&self.c, rows, values, valid, offsets)
+        else:
+            self.mark(&self.c, rows, valid)
+            values, valid, ends = items
+            offset_array = contiguous(offsets, 4)
+            if len(offset_array) != rows + 1:
+                raise ValueError(f"{len(offset_array)} offsets of {rows} lists")
+            count = len(values) if ends is None else len(ends) - 1
+            check_offsets(offset_array, count)
+            self.c.offsets = <const int32_t *> np.PyArray_DATA(offset_array)
+            self.items.kind = kind.shape
+            self.fill(&self.items, count, values, valid, ends)
+            self.c.items = &self.items
+            self.held = (*self.held, offset_array)
+        if families is not None:
+            family_array = contiguous(families, 1)
+            if len(family_array) < rows:
+                raise ValueError(f"{len(family_array)} families of {rows} rows")
+            self.c.families = <const uint8_t *> np.PyArray_DATA(family_array)
+            self.held = (*self.held, family_array)
+        self.c.six = six
+
+    cdef int mark(self, cells *c, Py_ssize_t rows, valid) except -1:
+        if valid is None:
+            return 0
+        array = contiguous(valid, 1)
+        if len(array) != rows:
+            raise ValueError(f"{len(array)} marks of {rows} values")
+        c.valid = <const uint8_t *> np.PyArray_DATA(array)
+        self.held = (*self.held, array)
+        return 0
+
+    cdef int fill(self, cells *c, Py_ssize_t rows, values, valid, offsets) except -1:
+        cdef np.ndarray array = np.ascontiguousarray(values)
+        c.rows = rows
+        self.mark(c, rows, valid)
+        if offsets is not None:
+            ends = contiguous(offsets, 4)
+            if len(ends) != rows + 1:
+                raise ValueError(f"{len(ends)} offsets of {rows} values")
+            check_offsets(ends, np.PyArray_NBYTES(array))
+            c.offsets = <const int32_t *> np.PyArray_DATA(ends)
+            self.held = (*self.held, ends)
+        else:
+            if len(array) != rows:
+                raise ValueError(f"{len(array)} values of {rows} rows")
+            c.width = <int> np.PyArray_ITEMSIZE(array)
+            c.is_signed = array.dtype.kind == "i"
+        if self.kind.shape == OTHER:
+            self.array = array
+        c.data = <const uint8_t *> np.PyArray_DATA(array)
+        self.held = (*self.held, array)
+        return 0
+
+    cdef object cell(self, Py_ssize_t row):
+        """What Table.iter_rows has for a row that has a value."""
+        cdef const cells *c = &self.c
+        cdef Py_ssize_t i, first
+        cdef bint six
+        if not c.is_list:
+            return self.one(c, row, is_six(c, row))
+        six = is_six(c, row)
+        first = c.offsets[row]
+        found = PyList_New(c.offsets[row + 1] - first)
+        for i in range(first, c.offsets[row + 1]):
+            value = self.one(c.items, i, six) if there(c.items, i) else None
+            Py_INCREF(value)
+            PyList_SET_ITEM(found, i - first, value)
+        return found
+
+    cdef object one(self, const cells *c, Py_ssize_t i, bint six):
+        cdef shape kind = c.kind
+        cdef size_t length
+        cdef const uint8_t *at
+        if kind <= NAMED:
+            return self.number(c, i)
+        if kind == OTHER:
+            return self.array[i:i + 1].tolist()[0]
+        at = piece(c, i, &length)
+        if kind == TEXT:
+            return PyUnicode_DecodeUTF8(<const char *> at, length, "surrogateescape")
+        if kind == ADDRESS:
+            return address_object(self.kind, at, six)
+        if kind == MAC or (kind == LLADDR and length != 4 and length != 16):
+            return hex_object(at, length, c':')
+        if kind == HEX:
+            return hex_object(at, length, 0)
+        raw = PyBytes_FromStringAndSize(<const char *> at, length)
+        return raw if kind == RAW else self.kind.make(raw)
+
+    cdef object number(self, const cells *c, Py_ssize_t i):
+        cdef uint64_t value
+        cdef double real
+        if c.kind == FLOAT:
+            if c.width == 4:
+                return PyFloat_FromDouble((<const float *> (c.data + 4 * i))[0])
+            memcpy(&real, c.data + 8 * i, 8)
+            return PyFloat_FromDouble(real)
+        value = bits(c, i)
+        if c.kind == BOOLEAN:
+            return value != 0
+        if value == self.last and self.last_object is not NONE:
+            found = self.last_object
+        else:
+            found = whole(c, value) if c.kind != NAMED else made(self.kind, c, value)
+            self.last = value
+            self.last_object = found
+        return PyList_GetSlice(found, 0, len(found)) if self.kind.copies else found
+
+
+cdef object whole(const cells *c, uint64_t value):
+    if c.is_signed:
+        return PyLong_FromLongLong(<int64_t> value)
+    return PyLong_FromUnsignedLongLong(value)
+
+
+cdef object made(Kind kind, const cells *c, uint64_t value):
+    """What `make` turns a number into; it is kept."""
+    number = whole(c, value)
+    found = kind.made.get(number, NONE)
+    if found is NONE:
+        if len(kind.made) >= MOST_MADE:
+            kind.made.clear()
+        found = kind.made[number] = kind.make(number)
+        kind.copies = isinstance(found, list)
+    return found
+
+
+cdef uint64_t bits(const cells *c, Py_ssize_t i) noexcept nogil:
+    """A number of up to 8 bytes; a signed one with its sign."""
+    cdef uint16_t u16
+    cdef uint32_t u32
+    cdef uint64_t u64
+    if c.width == 1:
+        return <uint64_t> <int64_t> (<const int8_t *> c.data)[i] if c.is_signed else c.data[i]
+    if c.width == 4:
+        memcpy(&u32, c.data + 4 * i, 4)
+        return <uint64_t> <int64_t> <int32_t> u32 if c.is_signed else u32
+    if c.width == 2:
+        memcpy(&u16, c.data + 2 * i, 2)
+        return <uint64_t> <int64_t> <int16_t> u16 if c.is_signed else u16
+    memcpy(&u64, c.data + 8 * i, 8)
+    return u64
+
+
+cdef const uint8_t *piece(const cells *c, Py_ssize_t i, size_t *length) noexcept nogil:
+    """The bytes of a value."""
+    if c.offsets == NULL or c.is_list:
+        length[0] = c.width
+        return c.data + i * c.width
+    length[0] = c.offsets[i + 1] - c.offsets[i]
+    return c.data + c.offsets[i]
+
+
+cdef size_t address_text(const uint8_t *raw, bint six, uint8_t *out) noexcept nogil:
+    """The text of 16 bytes, as inet_ntop has it: of IPv4 where they are a mapped address, unless `six`.
+
+    `out` has room for ADDRESS_TEXT bytes. How many there are.
+    """
+    cdef size_t at = 0
+    cdef int i
+    if six or memcmp(raw, MAPPED, 12) != 0:
+        inet_ntop(AF_INET6, raw, <char *> out, ADDRESS_TEXT)
+        return strlen(<const char *> out)
+    for i in range(12, 16):
+        at += decimal(raw[i], out + at)
+        out[at] = c'.'
+        at += 1
+    return at - 1
+
+
+cdef object address_object(Kind kind, const uint8_t *raw, bint six):
+    cdef uint8_t text[ADDRESS_TEXT]
+    cdef kept *place = &kind.addresses[(raw[15] + 31 * raw[14] + 7 * raw[7] + 3 * raw[0]) % KEPT]
+    if place.text != NULL and place.six == six and memcmp(place.raw, raw, 16) == 0:
+        return <object> place.text
+    found = PyUnicode_FromKindAndData(1, text, address_text(raw, six, text))
+    Py_XDECREF(place.text)
+    Py_INCREF(found)
+    place.text = <PyObject *> found
+    place.six = six
+    memcpy(place.raw, raw, 16)
+    return found
+
+
+cdef object hex_object(const uint8_t *at, size_t length, uint8_t between):
+    cdef buffer text = [NULL, 0, 0]
+    try:
+        if put_hex(&text, at, length, between) < 0:
+            raise MemoryError
+        return PyUnicode_FromKindAndData(1, text.at, text.used)
+    finally:
+        free(text.at)
+
+
+cdef np.ndarray contiguous(array, int size):
+    """The same array, its items side by side; ValueError if they have another size."""
+    cdef np.ndarray found = np.ascontiguousarray(array)
+    if np.PyArray_ITEMSIZE(found) != size or np.PyArray_NDIM(found) != 1:
+        raise ValueError(f"items of {np.PyArray_ITEMSIZE(found)} bytes, not {size}")
+    return found
+
+
+cdef int check_offsets(np.ndarray offsets, Py_ssize_t most) except -1:
+    """ValueError unless they rise from 0 or more to no more than this."""
+    cdef const int32_t *at = <const int32_t *> np.PyArray_DATA(offsets)
+    cdef Py_ssize_t i
+    cdef int32_t before = 0
+    cdef bint falls = False
+    for i in range(np.PyArray_SIZE(offsets)):
+        falls |= at[i] < before
+        before = at[i]
+    if falls or before > most:
+        raise ValueError(f"offsets lie outside of {most} bytes or items")
+    return 0

@@ -1,0 +1,16 @@
+from collections.abc import Iterator, Sequence
+from typing import Any, Self, final
+
+from nlbus._core.render.cells import Cells
+
+@final
+class Rows(Iterator[dict[str, Any]]):
+    def __new__(
+        cls,
+        names: Sequence[str],
+        columns: Sequence[Cells | None],
+        count: int,
+        absent: bool,
+        first: dict[str, Any],
+    ) -> Self: ...
+    def __next__(self) -> dict[str, Any]: ...

@@ -1,0 +1,90 @@
+"""How the values of columns are written as JSON and CSV."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from nlbus._core.render.cells import Cells
+from nlbus._core.render.style import Style
+from nlbus._text import escape_value
+from nlbus.cli.render.records import json_text
+from nlbus.schema.types import Column
+from nlbus.sources import Source
+from nlbus.sources.uevent import variables
+from nlbus.table.chunks import Chunk
+from nlbus.table.values import cells, time_dtype
+
+MOST_STYLES = 4096
+
+Field = bytes | tuple[bytes, Style, Cells | None, bytes | None]  # of Lines
+
+_styles: dict[tuple[str, int, bool], tuple[Column, Style]] = {}
+
+
+def style(form: str, column: Column, pairs: bool = False) -> Style:
+    """How this column is written in this form. pairs: it has variables of a uevent."""
+    # By identity, as for `kind_of`.
+    key = form, id(column), pairs
+    found = _styles.get(key)
+    if found is None:
+        if len(_styles) >= MOST_STYLES:
+            _styles.clear()
+        found = _styles[key] = column, _style(form, column, pairs)
+    return found[1]
+
+
+def _style(form: str, column: Column, pairs: bool) -> Style:
+    if form == "json":
+        encode = (lambda words: json_text(variables(words))) if pairs else json_text
+        return Style("json", encode, pairs=pairs)
+    if column.display == "time" and not column.list:
+        return Style(form, lambda value: iso_time(column, value), by_number=True)
+    terminal = form != "csv"
+    return Style(
+        form,
+        lambda value: csv_line([_cell(value, terminal), ""])[:-1],
+        inner=style("json", column, pairs) if column.list else None,
+    )
+
+
+def iso_time(column: Column, value: int) -> str:
+    """A time in UTC, in ISO 8601, as precise as the column's unit."""
+    array = np.array([value], column.dtype).view(time_dtype(column))
+    return str(np.datetime_as_string(array, timezone="UTC")[0])
+
+
+def csv_line(cells: Iterable[object]) -> str:
+    """Cells as a record (RFC 4180), without its line end."""
+    text = io.StringIO()
+    # The writer quotes the characters of its line end: both must be quoted, as either ends a record for
+    # readers.
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n")
+
+
+def _cell(value: object, terminal: bool) -> object:
+    if isinstance(value, list | dict | bool):
+        return json_text(value)
+    if isinstance(value, str) and terminal:
+        return escape_value(value)
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def fields(
+    form: str, source: Source, columns: tuple[Column, ...], chunk: Chunk, shown: Sequence[int]
+) -> list[Field]:
+    """The shown columns of a chunk as fields of Lines."""
+    families = chunk.families
+    found: list[Field] = []
+    for i in shown:
+        column = columns[i]
+        before: bytes = b","
+        none: bytes | None = b"," if len(columns) > 1 else b',""'
+        if form == "json":
+            before, none = f", {json_text(column.name)}: ".encode(), None
+        pairs = column.name == "env" and source.name == "uevent"
+        there = None if chunk.absent(i) else cells(column, chunk.values(i), families)
+        found.append((before, style(form, column, pairs), there, none))
+    return found
