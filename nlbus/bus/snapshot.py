@@ -12,13 +12,15 @@ from threading import Event
 from time import time_ns
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 from nlbus._core.block import FRAMINGS
 from nlbus._core.columns.blocks import from_datagrams
 from nlbus._core.receive.receiver import Receiver
 from nlbus._core.receive.socket import Socket
 from nlbus.bus.batch import Batch
 from nlbus.bus.pipeline import pipelined
-from nlbus.errors import KernelError, PermissionDenied, SchemaError, kernel_error
+from nlbus.errors import KernelError, NlbusError, PermissionDenied, SchemaError, kernel_error
 from nlbus.kernel.constants import GetFlag, MessageFlag, MessageType
 from nlbus.kernel.groups import Groups
 from nlbus.kernel.netns import Netns, inside
@@ -71,7 +73,19 @@ def _snapshot(source: str, table: str, where: Expression | None, columns: Iterab
     def decoded(batches: Iterable[Batch]) -> list[Table]:
         return pipelined(lambda batch: query.table(batch, table), batches)
 
-    return Table.concat([query.empty(table), *_all(query, table, SNAPSHOT, decoded, lean=True)])
+    found = Table.concat([query.empty(table), *_all(query, table, SNAPSHOT, decoded, lean=True)])
+    return _once(found, query, table)
+
+
+def _once(found: Table, query: Query, table: str) -> Table:
+    """The table without objects that the kernel listed a second time."""
+    dump = query.schema(table).dump
+    column = dump.repeats if isinstance(dump, Dump) else ""
+    if not column or column not in {each.name for each in found.columns}:
+        return found
+    first = np.zeros(len(found), np.bool_)
+    first[np.unique(found[column], return_index=True)[1]] = True
+    return found if first.all() else found.filter(first)
 
 
 class Snapshots:
@@ -176,15 +190,20 @@ def _dumped(
     query: Query, table: str, dump: Dump, filters: Mapping[Filter, bytes], origin: int
 ) -> Iterator[Batch]:
     """The batches of all requests of a dump, except requests that this kernel does not support."""
-    unsupported, supported = None, False
+    unsupported: NlbusError | None = None
+    supported = False
     for header in dump.headers:
         try:
-            yield from _dump(query, table, dump.type, _body(header, filters), origin)
+            yield from _dump(query, table, dump, _body(header, filters), origin)
             supported = True
         except KernelError as error:
-            if error.errno != errno.EOPNOTSUPP:
+            if error.errno == errno.ENOENT and dump.option:
+                help = f"this kernel lacks {dump.option}"
+                unsupported = kernel_error(error.errno, f"dumping {query.source.name} {table}", help)
+            elif error.errno == errno.EOPNOTSUPP:
+                unsupported = error
+            else:
                 raise
-            unsupported = error
     if unsupported and not supported:
         raise unsupported
 
@@ -193,10 +212,10 @@ class _Interrupted(Exception):  # noqa: N818 - never leaves this module
     """The table changed while it was dumped."""
 
 
-def _dump(query: Query, table: str, kind: int, body: bytes, origin: int) -> Iterator[Batch]:
+def _dump(query: Query, table: str, dump: Dump, body: bytes, origin: int) -> Iterator[Batch]:
     action = f"dumping {query.source.name} {table}"
     flags = MessageFlag.REQUEST | GetFlag.DUMP
-    request = message(kind, body, flags, next(_numbers) & 0xFFFF_FFFF)
+    request = message(dump.type, body, flags, dump.seq or next(_numbers) & 0xFFFF_FFFF)
     ended = False
     with closing(_receiver(query, action)) as receiver:
         try:
@@ -263,7 +282,7 @@ def _filters(query: Query, table: str, dump: Dump) -> dict[Filter, bytes]:
     """The conditions that the kernel can check, with their values, except those that no row can meet."""
     equal = query.equalities(table)
     return {
-        filter: equal[filter.column].to_bytes(filter.size, sys.byteorder)
+        filter: equal[filter.column].to_bytes(filter.size, "big" if filter.big_endian else sys.byteorder)
         for filter in dump.filters
         if 0 <= equal.get(filter.column, -1) < 1 << 8 * filter.size
         and equal[filter.column] not in filter.unless

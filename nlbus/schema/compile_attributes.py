@@ -91,6 +91,8 @@ class _Builder:
                     raise self._wrong(f"{entry.kernel} is an array of items without a size")
                 self._column(name, entry, entry.type, listed=True, attribute=entry.kernel)
             elif isinstance(entry, Struct):
+                if entry.min_size and any(field.type.by for field in entry.fields):
+                    raise self._wrong(f"{entry.kernel} may be shorter, and lack the family of an address")
                 self._fields(name, entry.fields)
             elif isinstance(entry, Structs):
                 if not sum(field.type.size for field in entry.fields):
@@ -169,7 +171,9 @@ class _Builder:
             levels=_array(levels, LEVEL),
             map=np.array(map_, np.int32),
             cases=_array([(text, len(text), level) for text, level in self.cases], CASE),
-            rules=_array([(op.type, op.mask, op.value, HAPPENED[op.op]) for op in schema.ops], RULE),
+            rules=_array(
+                [(op.type, op.mask, op.value, HAPPENED[op.op], op.group, op.seq) for op in schema.ops], RULE
+            ),
             specs=_array([_spec(column) for column in columns], SPEC),
             lists=np.array(self.lists, np.int32),
             fields=(first, len(fields), len(texts)),
@@ -196,6 +200,8 @@ class _Builder:
                 column = self.columns[_joined(lead, field.name)]
                 kind = field.type.kind if usual else _fastest(field.type, column)
                 op = _op(kind, size=field.type.size, at=at, cell=cell)
+                if field.type.by:
+                    op |= self._family_of(fields, field.type.by, at)
                 if field.absent is not None:
                     op |= {
                         "flags": FLAGS["MAY_LACK"],
@@ -204,6 +210,15 @@ class _Builder:
                 ops.append(op)
             at += field.type.size
         return ops
+
+    def _family_of(self, fields: Sequence[Field], name: str, at: int) -> dict[str, int]:
+        """Where the address family of a UNION_ADDRESS at `at` is, in the same struct."""
+        offset = 0
+        for field in fields:
+            if field.name == name:
+                return {"first": offset - at, "count": field.type.size}
+            offset += field.type.size
+        raise self._wrong(f"no field {name!r} beside the address that it is the family of")
 
     def _level(self, lead: str, prefix: str, entries: Sequence[Entry]) -> int:
         number = len(self.levels)

@@ -109,12 +109,17 @@ def ignored(prefix: str, **numbers: int) -> tuple[Struct, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """The event that a message reports, by its type and (flags & mask == value)."""
+    """The event that a message reports, by its type and (flags & mask == value).
+
+    group, seq: only messages of this multicast group; only answers to the request with this number.
+    """
 
     type: int
     op: Literal["new", "change", "del"]
     mask: int = 0
     value: int = 0
+    group: int = 0
+    seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +135,7 @@ class Filter:
     at: int = -1  # offset in the header of the request, or ...
     number: int = -1  # ... number of the attribute
     unless: Sequence[int] = ()
+    big_endian: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +151,18 @@ class Dump:
     """The requests that together list all objects of a kind: NLM_F_DUMP, strictly checked.
 
     One request per header, in this order; each gets the filters. Kernels may lack some of them (EOPNOTSUPP).
+    seq: the number of the requests, where nothing else in the answers says what was asked for; 0: any.
+    repeats: the column that identifies an object, where the kernel may list one twice; "": it never does.
+    option: of the kernel; without it the kernel refuses the request with ENOENT.
     """
 
     type: int
     headers: Sequence[bytes]
     filters: Sequence[Filter] = ()
     lean: Lean | None = None
+    seq: int = 0
+    repeats: str = ""
+    option: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -30,6 +30,7 @@ class Type:
     display: Display = ""
     family: Family = ""
     longest: int = 0  # bytes on the wire that "BYTES" may have; 0: any number
+    by: str = ""  # of "UNION_ADDRESS": the field of the same struct that has the address family
 
 
 def _integer(name: str, size: int, *, signed: bool = False, swap: bool = False) -> Type:
@@ -58,6 +59,11 @@ WEIGHT = Type("weight", "WEIGHT", 2, np.dtype("u2"))  # less 1: its lower byte, 
 def fixed(size: int, display: Display = "hex") -> Type:
     """Exactly `size` bytes."""
     return Type(f"binary[{size}]", "FIXED", size, np.dtype(f"V{size}"), display=display)
+
+
+def union_address(by: str, family: Family = "") -> Type:
+    """16 bytes: an IPv6 address, or IPv4's in the first 4 of them, as the field `by` says."""
+    return Type("address", "UNION_ADDRESS", 16, np.dtype("V16"), display="address", family=family, by=by)
 
 
 def text(size: int) -> Type:

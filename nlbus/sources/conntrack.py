@@ -9,6 +9,7 @@ and another for IPv6 share a column: `orig_src`, `orig_icmp_type`.
 from nlbus.kernel.constants import MessageFlag, NewFlag
 from nlbus.kernel.groups import Groups
 from nlbus.kernel.requests import NFGENMSG
+from nlbus.schema.naming import bits, numbered
 from nlbus.schema.schema import Attr, Dump, Entry, Filter, Nest, Op, Schema, Struct, ignored
 from nlbus.schema.types import ADDRESS, BE16, BE32, BE64, BYTES, SBE32, TEXT, U8, Field, fixed, pad
 from nlbus.sources.source import NEEDS_ADMIN, Source
@@ -22,15 +23,6 @@ EXPECTATIONS = ("NEW", "GET", "DELETE", "GET_STATS_CPU")
 # -- names of values ----------------------------------------------------------------------------------
 
 
-def _names(words: str) -> dict[int, str]:
-    return dict(enumerate(words.split()))
-
-
-def _bits(names: str) -> dict[int, str]:
-    """Names of bits, from the lowest."""
-    return {1 << bit: name for bit, name in enumerate(names.split())}
-
-
 FAMILY = {2: "inet", 10: "inet6"}  # AF_*
 
 IPPROTO = {
@@ -40,28 +32,28 @@ IPPROTO = {
     143: "ethernet", 144: "aggfrag", 255: "raw",
 }  # fmt: skip
 
-TCP_STATE = _names(  # TCP_CONNTRACK_*; SYN_SENT2 was LISTEN
+TCP_STATE = numbered(  # TCP_CONNTRACK_*; SYN_SENT2 was LISTEN
     "NONE SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT CLOSE_WAIT LAST_ACK TIME_WAIT CLOSE SYN_SENT2"
 )
-SCTP_STATE = _names(  # SCTP_CONNTRACK_*
+SCTP_STATE = numbered(  # SCTP_CONNTRACK_*
     "NONE CLOSED COOKIE_WAIT COOKIE_ECHOED ESTABLISHED SHUTDOWN_SENT SHUTDOWN_RECD SHUTDOWN_ACK_SENT "
     "HEARTBEAT_SENT"
 )
-DCCP_STATE = _names(  # CT_DCCP_*
+DCCP_STATE = numbered(  # CT_DCCP_*
     "NONE REQUEST RESPOND PARTOPEN OPEN CLOSEREQ CLOSING TIMEWAIT IGNORE INVALID"
 )
 DCCP_ROLE = {0: "CLIENT", 1: "SERVER"}  # CT_DCCP_ROLE_*
 DIRECTION = {0: "ORIGINAL", 1: "REPLY"}  # IP_CT_DIR_*
 
-STATUS = _bits(  # IPS_*
+STATUS = bits(  # IPS_*
     "EXPECTED SEEN_REPLY ASSURED CONFIRMED SRC_NAT DST_NAT SEQ_ADJUST SRC_NAT_DONE DST_NAT_DONE DYING "
     "FIXED_TIMEOUT TEMPLATE UNTRACKED HELPER OFFLOAD HW_OFFLOAD"
 )
-TCP_FLAGS = _bits(  # IP_CT_TCP_FLAG_*
+TCP_FLAGS = bits(  # IP_CT_TCP_FLAG_*
     "WINDOW_SCALE SACK_PERM CLOSE_INIT BE_LIBERAL DATA_UNACKNOWLEDGED MAXACK_SET EXP_CHALLENGE_ACK "
     "SIMULTANEOUS_OPEN"
 )
-EXPECT_FLAGS = _bits("PERMANENT INACTIVE USERSPACE")  # NF_CT_EXPECT_*
+EXPECT_FLAGS = bits("PERMANENT INACTIVE USERSPACE")  # NF_CT_EXPECT_*
 
 # -- messages -----------------------------------------------------------------------------------------
 

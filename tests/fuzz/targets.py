@@ -99,7 +99,8 @@ class Attributes:
         if len(data) < 2:
             return
         schema = self.schemas[data[0] % len(self.schemas)]
-        op = schema.ops[data[1] % len(schema.ops)]
+        usual = [op for op in schema.ops if op.group == schema.ops[0].group and op.seq == schema.ops[0].seq]
+        op = usual[data[1] % len(usual)]
         messages = [(op.type, op.value, payload) for payload in pieces(data[2:])]
         decode(schema, messages)
         if sampled(data):
@@ -116,8 +117,9 @@ class Attributes:
 
 def decode(schema: Schema, messages: Sequence[Message]) -> None:
     """Decode all columns of these messages."""
-    datagrams = [reference.message(kind, payload, flags=flags) for kind, flags, payload in messages]
-    block, _ = from_datagrams(NLMSG, datagrams, 0, 0)
+    group, seq = columns_reference.way(schema)
+    datagrams = [reference.message(kind, payload, flags=flags, seq=seq) for kind, flags, payload in messages]
+    block, _ = from_datagrams(NLMSG, datagrams, group, 0)
     found = decoder(schema, None)
     rows = found.rows(block, None, LIVE)
     for i in range(len(NL_COLUMNS), len(found.columns)):
@@ -130,7 +132,8 @@ def at_the_edge(schema: Schema, message: Message) -> None:
     view = EDGE.last(len(payload))
     view[:] = payload
     start = np.frombuffer(view, np.uint8).ctypes.data if payload else EDGE.start
-    row = np.array([(start - BASE, len(payload), kind, flags, 0, 0, 0, -1)], MESSAGE)
+    group, seq = columns_reference.way(schema)
+    row = np.array([(start - BASE, len(payload), kind, flags, seq, 0, group, -1)], MESSAGE)
     expected = columns_reference.decode(schema, [message])
     compare(schema, decoder(schema, None).rows(NOTHING.block, row, LIVE), expected)  # type: ignore[arg-type]
 
@@ -205,7 +208,10 @@ def source_seeds() -> Iterator[bytes]:
         for schema in SOURCES[name].schemas:
             if isinstance(schema, Schema):
                 kind, flags, payload = fitting(rng, schema)
-                yield bytes([number]) + joined([reference.message(kind, payload[:2000], flags=flags)])
+                seq = columns_reference.way(schema)[1]
+                yield bytes([number]) + joined(
+                    [reference.message(kind, payload[:2000], flags=flags, seq=seq)]
+                )
 
 
 # -- files and words ----------------------------------------------------------------------------------

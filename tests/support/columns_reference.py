@@ -56,6 +56,16 @@ def decode(schema: Schema, messages: Iterable[tuple[int, int, bytes]]) -> Decode
     return found
 
 
+def family_of(fields: Sequence[Field], name: str, data: bytes) -> int:
+    """The value of the field of this name, an address family."""
+    at = 0
+    for each in fields:
+        if each.name == name:
+            return int.from_bytes(data[at : at + each.type.size], sys.byteorder)
+        at += each.type.size
+    raise AssertionError(name)
+
+
 def happened(schema: Schema, kind: int, flags: int, payload: bytes) -> Literal["new", "change", "del"] | None:
     """The operation, or None if the message is of another kind."""
     for wanted, condition in ((True, schema.selector), (False, schema.unless)):
@@ -64,10 +74,16 @@ def happened(schema: Schema, kind: int, flags: int, payload: bytes) -> Literal["
             there = payload[at : at + size]
             if len(there) == size and (int.from_bytes(there, sys.byteorder) == value) != wanted:
                 return None
+    group, seq = way(schema)
     for op in schema.ops:
-        if op.type == kind and flags & op.mask == op.value:
+        if op.type == kind and flags & op.mask == op.value and op.group in (0, group) and op.seq in (0, seq):
             return op.op
     return None
+
+
+def way(schema: Schema) -> tuple[int, int]:
+    """The group that messages of this kind come by, and their sequence number: as the first op has it."""
+    return schema.ops[0].group, schema.ops[0].seq
 
 
 class Message:
@@ -83,6 +99,8 @@ class Message:
         at = 0
         for each in fields:
             value = value_of(each.type, data[at : at + each.type.size])
+            if each.type.by and value is not BAD and family_of(fields, each.type.by, data) == AF_INET:
+                value = bytes(10) + b"\xff\xff" + value[:4]
             at += each.type.size
             if each.name and value is not BAD and not is_absent(each, value):
                 self.set(joined(lead, each.name), value, listed)
@@ -202,7 +220,7 @@ def value_of(type: Type, data: bytes) -> Any:
         return int.from_bytes(data[:4], "big") >> 12
     if kind == "WEIGHT":
         return int.from_bytes(data[:2], "little") + 1 & 0xFFFF
-    if kind == "FIXED":
+    if kind in ("FIXED", "UNION_ADDRESS"):
         return data[: type.size]
     if kind == "ADDRESS":
         return address(data)

@@ -24,10 +24,11 @@ from tests.unit.wire.test_wire_fuzz import EDGE
 SOURCE = "route"  # any source with netlink's framing
 
 
-def batch_of(messages: Iterable[Message], *, chained: bool = False) -> Batch:
-    """A batch of these messages: one datagram per message, or one for all if chained."""
-    wire = [message(kind, payload, flags=flags) for kind, flags, payload in messages]
-    return Batch.from_datagrams(SOURCE, [kernel_chain(*wire)] if chained else wire)
+def batch_of(messages: Iterable[Message], schema: Schema | None = None, *, chained: bool = False) -> Batch:
+    """A batch of these messages, of this kind: one datagram per message, or one for all if chained."""
+    group, seq = (0, 0) if schema is None else columns_reference.way(schema)
+    wire = [message(kind, payload, flags=flags, seq=seq) for kind, flags, payload in messages]
+    return Batch.from_datagrams(SOURCE, [kernel_chain(*wire)] if chained else wire, group=group)
 
 
 def decode(schema: Schema, batch: Batch, wanted: frozenset[str] | None = None) -> DecodedRows:
@@ -90,7 +91,7 @@ def rows_of(schema: Schema, found: DecodedRows, wanted: frozenset[str] | None = 
 def agree(schema: Schema, messages: Sequence[Message], *, chained: bool = False) -> columns_reference.Decoded:
     """Decode with both and compare everything that they return."""
     expected = columns_reference.decode(schema, messages)
-    batch = batch_of(messages, chained=chained)
+    batch = batch_of(messages, schema, chained=chained)
     found = decode(schema, batch)
     compare(schema, found, expected)
     kept = [
@@ -115,12 +116,13 @@ def agree_at_the_edge(schema: Schema, messages: Iterable[Message]) -> None:
     """Like agree(), with each message next to an inaccessible page."""
     anything = Batch.from_datagrams(SOURCE, [message(1)])
     base = anything.data.ctypes.data
+    group, seq = columns_reference.way(schema)
     for kind, flags, payload in messages:
         expected = columns_reference.decode(schema, [(kind, flags, payload)])
         for view in EDGE.places(payload):
             start = EDGE.start if view.nbytes == 0 else _address(view)
             # A row stores its payload as an offset from the block, which may lead anywhere in memory.
-            row = np.array([(start - base, len(payload), kind, flags, 0, 0, 0, -1)], MESSAGE)
+            row = np.array([(start - base, len(payload), kind, flags, seq, 0, group, -1)], MESSAGE)
             compare(schema, decoder(schema, None).rows(anything.block, row, LIVE), expected)  # type: ignore[arg-type]
 
 

@@ -4,6 +4,7 @@ All take a random.Random: hypothesis draws its seed, and reports the failing one
 """
 
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from random import Random
 from socket import AF_INET, AF_INET6
@@ -37,7 +38,9 @@ from nlbus.schema.types import (
     Type,
     fixed,
     text,
+    union_address,
 )
+from tests.support.columns_reference import way
 from tests.support.reference import attribute, pad
 
 Message = tuple[int, int, bytes]  # type, flags, payload
@@ -66,14 +69,21 @@ FLAGS = (0, 1, 0x100, 0x101, 0x400)
 
 def any_schema(rng: Random) -> Schema:
     """A random schema; over many seeds, every kind of entry occurs."""
-    header = _fields(rng, rng.randint(0, 5), shared=True, absent=True)
+    header = _with_union(rng, _fields(rng, rng.randint(0, 5), shared=True, absent=True))
     size = sum(field.type.size for field in header)
     selector = None
     if rng.random() < 0.3:
         width = rng.choice((1, 2, 4, 8))
         selector = (rng.randint(0, size), width, rng.choice((0, 1, 2)))
     ops = [
-        Op(rng.choice(TYPES), rng.choice(("new", "change", "del")), mask, rng.choice(FLAGS) & mask)
+        Op(
+            rng.choice(TYPES),
+            rng.choice(("new", "change", "del")),
+            mask,
+            rng.choice(FLAGS) & mask,
+            group=rng.choice((0, 0, 0, 1, 2)),
+            seq=rng.choice((0, 0, 0, 7)),
+        )
         for mask in rng.choices((0, 0, 0x100, 0x101), k=rng.randint(1, 4))
     ]
     entries = _entries(rng, rng.choice((0, 3, 8)), depth=0)
@@ -97,6 +107,15 @@ def _fields(rng: Random, count: int, *, shared: bool = False, absent: bool = Fal
     # A name occurs once per struct.
     before = [{other.name for other in fields[:i] if other.name} for i in range(count)]
     return [field for field, names in zip(fields, before, strict=True) if field.name not in names]
+
+
+def _with_union(rng: Random, fields: list[Field]) -> list[Field]:
+    """At times with an address of either family, and its family before or after it."""
+    if rng.random() < 0.6:
+        return fields
+    family = Field("af", rng.choice((U8, U16)))
+    address = Field("union", union_address("af"))
+    return rng.choice(([family, *fields, address], [address, *fields, family]))
 
 
 def _entries(rng: Random, count: int, depth: int, *, attrs_only: bool = False) -> list[Any]:
@@ -139,6 +158,7 @@ def _entry(rng: Random, number: int, depth: int) -> Entry:
         return List("P_TOGETHER", number, rng.choice((U16, U32, U64)), rng.random() < 0.5)
     if what == 4:
         fields = [Field("first", rng.choice(INTEGERS)), *_fields(rng, rng.randint(0, 3), absent=True)]
+        fields = _with_union(rng, fields)
         return Structs(kernel, number, fields)
     lead = "-" if rng.random() < 0.2 and depth == 0 else ""
     inner = _entries(rng, rng.randint(0, 5), depth + 1)
@@ -152,7 +172,8 @@ def _entry(rng: Random, number: int, depth: int) -> Entry:
 
 def fitting(rng: Random, schema: Schema, *, orderly: bool = False) -> Message:
     """A well-formed message of this kind. `orderly`: each attribute once, in the schema's order."""
-    op = rng.choice(schema.ops)
+    group, seq = way(schema)
+    op = rng.choice([op for op in schema.ops if op.group in (0, group) and op.seq in (0, seq)])
     flags = op.value | (rng.choice(FLAGS) & ~op.mask)
     payload = bytearray(_struct(rng, schema.header, orderly))
     if schema.selector:
@@ -169,7 +190,9 @@ def _native(value: int, size: int) -> bytes:
 def _struct(rng: Random, fields: Sequence[Field], orderly: bool) -> bytes:
     data = b""
     for field in fields:
-        if field.absent is not None and rng.random() < 0.5:
+        if field.name == "af":
+            data += rng.choice((2, 10, rng.randint(0, 255))).to_bytes(field.type.size, sys.byteorder)
+        elif field.absent is not None and rng.random() < 0.5:
             data += (field.absent & (1 << 8 * field.type.size) - 1).to_bytes(field.type.size, "little")
         else:
             data += _value(rng, field.type)[: field.type.size].ljust(field.type.size, b"\0")

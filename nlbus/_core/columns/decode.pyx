@@ -296,6 +296,13 @@ cdef class Decoded(Store):
                 memcpy(to + 12, at, 4)
             else:
                 memcpy(to, at, 16)
+        elif kind == UNION_ADDRESS:
+            to = cell_place(c, row)
+            if load(at + o.first, o.count) == <uint64_t> AF_INET:
+                memcpy(to, IPV4_MAPPED, 12)
+                memcpy(to + 12, at, 4)
+            else:
+                memcpy(to, at, 16)
         elif kind == STRUCT:
             return self.fields(o.first, o.count, at, length, row)
         elif kind == BYTES:

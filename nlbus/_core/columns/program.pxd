@@ -28,6 +28,7 @@ cdef enum kind:
     STRUCTS                       # at: bytes of each; first, count: fields; lists, list_count: the columns
     LABEL                         # of a stack of MPLS labels, an entry: its upper 20 bits
     WEIGHT                        # two bytes, the lower one first, and one more
+    UNION_ADDRESS                 # 16 bytes; first, count: offset from them, and size, of the address family
     # Of slots:
     NOTHING                       # not in the schema
     FIRST                         # no value yet: its column has no memory
@@ -86,6 +87,8 @@ cdef struct rule:                 # the operation that a message's type and flag
     uint16_t mask
     uint16_t value
     uint16_t op
+    uint32_t group                # of the message, 0: any
+    uint32_t seq                  # of the message, 0: any
 
 
 cdef class Program(Plan):
@@ -114,6 +117,9 @@ cdef inline int fits(Program self, const message *m, const uint8_t *payload) noe
     cdef int i
     for i in range(self.rule_count):
         if m.type == self.rules[i].type and m.flags & self.rules[i].mask == self.rules[i].value:
+            if ((self.rules[i].group and m.group != self.rules[i].group)
+                    or (self.rules[i].seq and m.seq != self.rules[i].seq)):
+                continue
             if (self.select_size and m.length >= <uint32_t> (self.select_at + self.select_size)
                     and (load(payload + self.select_at, self.select_size) == self.select_value)
                     == self.select_others):

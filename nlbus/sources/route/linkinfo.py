@@ -5,6 +5,7 @@ Other kinds, such as veth, dummy and wireguard, have no attributes: only their n
 
 from collections.abc import Mapping
 
+from nlbus.schema.naming import bits, numbered
 from nlbus.schema.schema import Attr, Entry, List, Nest, Struct, Structs, ignored
 from nlbus.schema.types import (
     ADDRESS,
@@ -23,7 +24,7 @@ from nlbus.schema.types import (
     fixed,
     pad,
 )
-from nlbus.sources.route.names import CLOCK, IFINDEX, bits, numbered
+from nlbus.sources.route.names import CLOCK, IFINDEX
 from nlbus.sources.route.tunnels import GRE, GRE6, IP6TNL, IPIP, SIT
 
 Entries = tuple[Entry, ...]

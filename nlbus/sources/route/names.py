@@ -1,7 +1,6 @@
 """Names of rtnetlink's numbers: the kernel's names in lower case, without prefix."""
 
-from collections.abc import Mapping
-
+from nlbus.schema.naming import bits, numbered
 from nlbus.schema.schema import Op
 from nlbus.schema.types import S32
 
@@ -15,16 +14,6 @@ CLOCK = "10ms"  # clock_t: USER_HZ is 100 on every architecture in use
 def ops(new: int) -> tuple[Op, ...]:
     """The events of RTM_NEWx, with this number, and of RTM_DELx."""
     return Op(new, "change", NLM_F_REPLACE, NLM_F_REPLACE), Op(new, "new"), Op(new + 1, "del")
-
-
-def numbered(names: str, first: int = 0) -> Mapping[int, str]:
-    """The names of consecutive numbers."""
-    return dict(enumerate(names.split(), first))
-
-
-def bits(names: str, first: int = 0) -> Mapping[int, str]:
-    """The names of consecutive bits, by their values."""
-    return {1 << bit: name for bit, name in enumerate(names.split(), first)}
 
 
 # AF_*, and RTNL_FAMILY_*

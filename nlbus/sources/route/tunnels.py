@@ -1,8 +1,9 @@
 """Attributes of the older kinds of tunnels, which share them."""
 
+from nlbus.schema.naming import bits, numbered
 from nlbus.schema.schema import Attr
 from nlbus.schema.types import ADDRESS, BE16, BE32, FLAG, IPV6, U8, U16, U32, Type
-from nlbus.sources.route.names import IFINDEX, bits, numbered
+from nlbus.sources.route.names import IFINDEX
 
 ENCAPSULATIONS = numbered("none fou gue mpls")  # TUNNEL_ENCAP_*
 ENCAPSULATION_FLAGS = bits("csum csum6 remcsum")  # TUNNEL_ENCAP_FLAG_*

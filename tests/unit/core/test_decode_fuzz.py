@@ -35,7 +35,7 @@ def test_damaged_messages_decode_like_the_reference(rng: Random) -> None:
 def test_any_columns_have_the_same_values_as_all(rng: Random) -> None:
     schema = any_schema(rng)
     messages = [fitting(rng, schema) for _ in range(3)]
-    batch = batch_of(messages + [spoilt(rng, message) for message in messages])
+    batch = batch_of(messages + [spoilt(rng, message) for message in messages], schema)
     every = rows_of(schema, decode(schema, batch))
     names = [column.name for column in decoder(schema, None).columns]
     wanted = frozenset(name for name in names if rng.random() < 0.4)

@@ -61,7 +61,7 @@ def test_every_column_is_filled(schema: Schema) -> None:
 def test_each_column_can_be_decoded_alone(schema: Schema) -> None:
     rng = Random(schema.name)
     messages = [fitting(rng, schema) for _ in range(20)]
-    batch = batch_of(messages + [spoilt(rng, message) for message in messages])
+    batch = batch_of(messages + [spoilt(rng, message) for message in messages], schema)
     every = rows_of(schema, decode(schema, batch))
     for column in decoder(schema, None).columns[6:]:
         wanted = frozenset((column.name,))
