@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nlbus.kernel.groups import Groups
     from nlbus.schema.topic import Topic
     from nlbus.sources import Source
+    from nlbus.table.expressions import Expression
 
 log = logging.getLogger("nlbus")
 
@@ -137,9 +138,9 @@ class Feed(ABC):
         the end of a capture. text: as of Table.to_arrow. SchemaError.
         """
         limit = None if rows is None else whole(rows, "rows", 0, sys.maxsize)
-        return ArrowStream(
-            self, self._named(name), arguments.optional_seconds(seconds, "seconds"), limit, text
-        )
+        table = self._named(name)
+        wait = arguments.optional_seconds(seconds, "seconds")
+        return ArrowStream(self, lambda batch: batch.table(table), self.empty(table), wait, limit, text=text)
 
     def _named(self, name: str | Topic | None) -> str | Topic:
         if name is not None:
@@ -163,6 +164,11 @@ class Feed(ABC):
     def tables(self) -> tuple[str, ...]:
         """The tables that batches are decoded to: those that were named, or all of the source."""
         return () if self.source is None else self.source.tables
+
+    @property
+    def where(self) -> Expression | None:
+        """The condition that rows must meet; None for none."""
+        return None
 
     def empty(self, name: str | Topic) -> Table:
         """A table of this name without rows. SchemaError."""
@@ -228,16 +234,23 @@ class ArrowStream:
     """
 
     def __init__(
-        self, feed: Feed, name: str | Topic, seconds: float | None, limit: int | None, text: bool
+        self,
+        feed: Feed,
+        read: Callable[[Batch], Table],
+        empty: Table,
+        seconds: float | None,
+        limit: int | None,
+        *,
+        text: bool = True,
     ) -> None:
         self.loss = Loss()
         self.rows = 0
         self._feed = feed
-        self._name = name
+        self._read = read
+        self._empty = empty
         self._seconds = seconds
         self._limit = limit
         self._text = text
-        self._empty = feed.empty(name)
 
     def __arrow_c_schema__(self) -> object:
         return self._exported(()).__arrow_c_schema__()
@@ -295,7 +308,7 @@ class ArrowStream:
 
     def _cut(self, batch: Batch, limit: int) -> Table:
         """The first rows of the batch; the feed gets the messages behind them back."""
-        table = batch.table(self._name)
+        table = self._read(batch)
         if len(table) <= limit:
             return table
         table = table.head(limit)
@@ -304,5 +317,4 @@ class ArrowStream:
         return table
 
     def __repr__(self) -> str:
-        name = self._name if isinstance(self._name, str) else self._name.name
-        return f"<ArrowStream of {name}, {self.rows} rows so far, {self.loss}>"
+        return f"<ArrowStream of {self._feed!r}: {self.rows} rows so far, {self.loss}>"

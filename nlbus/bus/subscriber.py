@@ -237,6 +237,11 @@ class Subscriber(Feed):
         return self._source
 
     @property
+    def where(self) -> Expression | None:
+        """The condition that rows must meet; None for none."""
+        return self._query.where
+
+    @property
     def groups(self) -> Groups:
         """The groups that this subscriber belongs to now."""
         return self._membership.groups

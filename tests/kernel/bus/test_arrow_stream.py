@@ -117,7 +117,7 @@ def test_the_loss_is_beside_the_rows(subscribe: Subscribe) -> None:
         rows = pa.table(stream).num_rows
     assert rows == stream.rows
     assert stream.loss.events + stream.loss.open
-    assert repr(stream).startswith("<ArrowStream of tick, ")
+    assert repr(stream).startswith("<ArrowStream of <Subscriber ")
 
 
 def test_which_table_must_be_known(subscribe: Subscribe) -> None:

@@ -30,7 +30,7 @@ WINGS = """
     table
     bus
     capture
-    listener aio diag module faults packet
+    listener aio diag module faults packet frames
     nlbus
     bench
     cli.render
