@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         UnknownColumn,
         UnknownSource,
     )
+    from nlbus.frames import duckdb_view, scan
     from nlbus.kernel.groups import Groups
     from nlbus.listener import Listener
     from nlbus.module import ModuleStats, module_stats, set_module
@@ -77,11 +78,13 @@ __all__ = [
     "UnknownColumn",
     "UnknownSource",
     "Window",
+    "duckdb_view",
     "field",
     "module_stats",
     "netlink_sockets",
     "open_capture",
     "record",
+    "scan",
     "schema",
     "set_module",
     "snapshot",
@@ -103,6 +106,7 @@ _HOMES = {
     "nlbus.diag": "NetlinkSocket netlink_sockets",
     "nlbus.errors": "ArenaFull BusyError CaptureError ClosedError KernelError LossError MissingExtra "
     "NlbusError PermissionDenied SchemaError UnknownColumn UnknownSource",
+    "nlbus.frames": "duckdb_view scan",
     "nlbus.kernel.groups": "Groups",
     "nlbus.listener": "Listener",
     "nlbus.module": "ModuleStats module_stats set_module",
@@ -115,7 +119,7 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 # Public as well, as in nlbus.packet.rules().
-_MODULES = ("aio", "capture", "diag", "errors", "faults", "listener", "module", "packet")
+_MODULES = ("aio", "capture", "diag", "errors", "faults", "frames", "listener", "module", "packet")
 
 
 def __getattr__(name: str) -> Any:

@@ -45,6 +45,8 @@ def compare(comparison: Comparison, value: object, cells: Cells) -> Mask:
     if isinstance(wanted, str):
         return _compare_text(comparison, array, wanted)
     if not isinstance(wanted, bytes):
+        if array.dtype.kind == "b":
+            array = array.view(np.uint8)  # numpy compares bools with no number above 2^63
         return np.asarray(comparison(array, wanted), np.bool_)
     if comparison not in (operator.eq, operator.ne):
         raise SchemaError(f"{column.name} is {column.type}: it has no order, only == and !=")
