@@ -68,6 +68,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SOL_NETLINK
         SOL_SOCKET
         SO_ATTACH_FILTER
+        SO_DETACH_FILTER
         SO_ERROR
         SO_MEMINFO
         SO_PASSCRED

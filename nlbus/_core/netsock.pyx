@@ -1,12 +1,12 @@
 """Opening netlink sockets, for receivers and senders."""
 
-from libc.errno cimport errno
+from libc.errno cimport ENOENT, errno
 from libc.stdint cimport uint32_t
 from libc.string cimport memset
 
 from nlbus._abi.netlink cimport sockaddr_nl
 from nlbus._abi.socket cimport (
-    AF_NETLINK, BPF_K, BPF_RET, CLONE_NEWNET, SO_ATTACH_FILTER, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET, bind,
+    AF_NETLINK, BPF_K, BPF_RET, CLONE_NEWNET, SO_ATTACH_FILTER, SO_DETACH_FILTER, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET, bind,
     getsockname, pthread_atfork, setns, setsockopt, sock_filter, sock_fprog, sockaddr, socket,
 )
 
@@ -70,6 +70,22 @@ cdef int drop_all(int fd) noexcept nogil:
     program.len = 1
     program.filter = &nothing
     return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program))
+
+
+cdef int attach_filter(int fd, bytes program) except -1:
+    """Filter what the socket receives, from the next datagram on: an array of struct sock_filter; b"": nothing
+    is filtered. OSError."""
+    cdef sock_fprog given
+    cdef int nothing = 0
+    if not program:
+        if setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &nothing, sizeof(nothing)) < 0 and errno != ENOENT:
+            raise OSError(errno, "SO_DETACH_FILTER")
+        return 0
+    given.len = <unsigned short> (len(program) // sizeof(sock_filter))
+    given.filter = <sock_filter *> <char *> program
+    if setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &given, sizeof(given)) < 0:
+        raise OSError(errno, "SO_ATTACH_FILTER")
+    return 0
 
 
 def enter_netns(int fd):

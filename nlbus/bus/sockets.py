@@ -13,13 +13,14 @@ from nlbus.bus import transport
 from nlbus.bus.options import Buffer
 from nlbus.bus.transport import Transport
 from nlbus.errors import NlbusError, PermissionDenied, SchemaError, kernel_error
+from nlbus.filters.sources import Narrowing
 from nlbus.kernel.groups import Groups
 from nlbus.kernel.netns import Netns, home_of, inside
 from nlbus.sources import Source, group_names, help_with
 from nlbus.sources.bus import BUS, module_protocol
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Opener:
     """Opens the sockets of one subscriber: its source's, or on the bus those of its transport.
 
@@ -33,6 +34,7 @@ class Opener:
     all_nsid: bool
     trust: frozenset[int] | None
     buffer: Buffer
+    narrowing: Narrowing
 
     def __post_init__(self) -> None:
         transport.checked(self.transport)
@@ -115,6 +117,7 @@ class Opener:
                 trust_kernel=self.source.framing != "bus" or not self.source.user_groups,
                 user_groups=self.source.user_groups,
                 trust_uids=self._uids,
+                filters=self.narrowing.programs,
             )
         except OSError as error:
             if error.strerror == "NETLINK_LISTEN_ALL_NSID":
@@ -142,6 +145,7 @@ class Opener:
                 trust_uids=self._uids,
                 stamped=True,
                 reliable=self.reliable,
+                filters=self.narrowing.programs,
             )
         except OSError as error:
             raise kernel_error(error.errno or 0, action, help_with(self.source, error.errno or 0)) from error

@@ -60,6 +60,7 @@ def explanation(receiver: Receiver, opener: Opener, groups: Groups) -> str:
             f"receive buffer {size} bytes (asked for {opener.buffer.size}{growing}), {used} used: "
             f"{size // truesize(event_bytes)} single events of {event_bytes} bytes",
         ]
+    lines += opener.narrowing.explain(receiver.sockets[0].filtered)
     if receiver.expecting:
         lines.append("joins nlbus.ko when that is loaded")
     lines.append(f"batches may hold {receiver.pool.limit} bytes, and hold {receiver.pool.pinned}")

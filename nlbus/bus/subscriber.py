@@ -21,6 +21,8 @@ from nlbus.bus.stats import explanation, figures, transport_name
 from nlbus.bus.stream import Feed, OnLoss, log
 from nlbus.bus.transport import Transport
 from nlbus.errors import LossError, NlbusError, kernel_error
+from nlbus.filters.messages import Wanted
+from nlbus.filters.sources import Narrowing
 from nlbus.kernel.arguments import optional_seconds, whole
 from nlbus.kernel.groups import MASK_GROUPS, Groups
 from nlbus.kernel.netns import Netns, inside
@@ -43,7 +45,10 @@ class Subscriber(Feed):
     source: one of `nlbus.sources()`. groups: numbers, names or Groups; None: those of the tables, else the
     source's default. topics: adds their groups (bus only). tables: the tables that `batch.table` and
     `batch.rows` decode: names, or a dict of names to the columns wanted; None: every table. where: an
-    expression of `field`; tables keep only the rows for which it is true (messages, counts and losses stay).
+    expression of `field`; tables keep only the rows for which it is true. As far as it can, the kernel does
+    not even queue other messages, and none of tables that `tables` does not name: they wake nobody, take no
+    room and are in no batch and no counter. kernel_filter=False: all messages come, as they always do with
+    snapshot=. `explain` shows who checks what.
 
     snapshot: True, or the names of tables: their current objects are delivered first, as batches of `origin`
     "snapshot", the last one `complete`; then every change since the groups were joined. After each loss on a
@@ -78,6 +83,7 @@ class Subscriber(Feed):
         topics: Iterable[Topic] = (),
         tables: Tables = None,
         where: Expression | None = None,
+        kernel_filter: bool = True,
         snapshot: bool | Iterable[str] = False,
         netns: Netns = None,
         all_nsid: bool = False,
@@ -107,7 +113,11 @@ class Subscriber(Feed):
             all_nsid=all_nsid,
             trust=trusted(self._source, trust),
             buffer=buffer_of(self._source, topics, buffer_events),
+            narrowing=Narrowing(),
         )
+        if where is not None and kernel_filter and self._snapshots is None:
+            wanted = {name: [where] for name in self._query.tables}
+            self._opener.narrowing = Narrowing(self._source, wanted, others=tables is None)
         self._pause = Pause()
         self._receiver = self._opener.receiver(members, max_memory, self._pause.parked)
         self._unwrapped: Block | None = None  # received, but memory ran out
@@ -269,6 +279,15 @@ class Subscriber(Feed):
                     # Queued events belong to streams that are about to be forgotten.
                     self._inbox.put(self._drain())
                     self._receiver.forget()
+
+    def narrow(self, wanted: Wanted) -> None:
+        """Receive only messages that may have a wanted row: of these tables, for which one of the expressions
+        is true (None: any row). It replaces where= in the kernel, not in the decoder. From any thread. With
+        snapshot= nothing changes. ClosedError."""
+        if self._snapshots is None:
+            self._opener.narrowing = Narrowing(self._source, wanted, others=False)
+            with self._paused():
+                self._receiver.filter(self._opener.narrowing.programs)
 
     def _join_module(self) -> None:
         """Listen to nlbus.ko, too, now that it is loaded."""

@@ -22,7 +22,7 @@ from nlbus.kernel.groups import Groups
 from nlbus.listener.debounce import Debounce
 from nlbus.listener.dispatch import MAX_QUEUE, MAX_WORKERS, Dispatcher, Job
 from nlbus.listener.plan import jobs, lost_in
-from nlbus.listener.rule import Rule
+from nlbus.listener.rule import Rule, wanted_rows
 
 PATIENCE = 6.0  # seconds that handlers have to end; programs are killed earlier
 LOG_EVERY = 1.0  # seconds between two lines about dropped events
@@ -137,6 +137,9 @@ class Engine:
             if old := subscriber.groups - wanted[place]:
                 subscriber.leave(old)
         self._subscribers |= opened
+        for place, subscriber in self._subscribers.items():
+            if (rows := wanted_rows(rule for rule in self.rules if _place(rule) == place)) is not None:
+                subscriber.narrow(rows)
 
     # -- the loop -----------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import numpy as np
 from nlbus._text import is_bytes
 from nlbus.bus.options import buffer_sizes, option_values, trusted
 from nlbus.errors import SchemaError, UnknownColumn
+from nlbus.filters.messages import Wanted
 from nlbus.kernel.arguments import seconds
 from nlbus.kernel.groups import Groups
 from nlbus.kernel.netns import Netns, inside
@@ -93,7 +94,8 @@ class Rule:
         self.table_names = self._tables(names)
         self.joined_groups = self._groups_to_join(bool(names) or self.where is not None)
         self.snapshot = self._dumpable(bool(names)) if self.initial else []
-        self._prefilters = self._prefilter_by_table()
+        # Per table what the rows must meet: a necessary condition, not a sufficient one; None: nothing.
+        self.prefilters = self._prefilter_by_table()
 
     def _check_texts(self) -> None:
         if not isinstance(self.match, Mapping):
@@ -201,7 +203,7 @@ class Rule:
         # Group 0: from a dump, or unicast. On the bus nl_group is only one of the groups of the event.
         bus = self.resolved_source.framing == "bus"
         selected: Mask = np.isin(table["nl_group"], [0, *self.joined_groups]) | bus
-        prefilter = self._prefilters[name]
+        prefilter = self.prefilters[name]
         return selected if prefilter is None else selected & prefilter.mask(table)
 
     def events(self, batch: Batch) -> list[tuple[int, Event]]:
@@ -221,6 +223,17 @@ class Rule:
 
     def __str__(self) -> str:
         return self.name or str(self.handler)
+
+
+def wanted_rows(rules: Iterable[Rule]) -> Wanted | None:
+    """The rows that a rule may match, for Subscriber.narrow; None: one matches messages without a table."""
+    rows: dict[str, list[Expression | None]] = {}
+    for rule in rules:
+        if not rule.table_names or rule.topics:
+            return None
+        for name, prefilter in rule.prefilters.items():
+            rows.setdefault(name, []).append(prefilter)
+    return rows
 
 
 def named(rules: Sequence[Rule]) -> dict[str, Rule]:

@@ -74,14 +74,14 @@ class _Builder:
                 raise self._wrong(f"{field.name} is no integer, so no value of it can mean absence")
             if field.name:
                 always = header and field.absent is None
-                name = _joined(lead, field.name)
+                name = joined(lead, field.name)
                 self._column(
                     name, field, field.type, nullable=not always, listed=listed, attribute=field.name
                 )
 
     def _entries(self, lead: str, prefix: str, entries: Sequence[Entry], *, listed: bool = False) -> None:
         for entry in entries:
-            name = _name(lead, prefix, entry)
+            name = entry_column(lead, prefix, entry)
             if isinstance(entry, Attr):
                 if entry.selects and entry.type.kind != "TEXT":
                     raise self._wrong(f"{entry.kernel} selects, but is no text")
@@ -111,7 +111,7 @@ class _Builder:
                 for text, (inner, cases) in entry.cases.items():
                     if not 0 < len(text.encode()) <= CASE_TEXT:
                         raise self._wrong(f"{entry.kernel} has a case of 0 or more than {CASE_TEXT} bytes")
-                    self._entries(_joined(lead, text), inner, cases)
+                    self._entries(joined(lead, text), inner, cases)
 
     def _wrong(self, what: str) -> SchemaError:
         return SchemaError(f"table {self.schema.name}: {what}")
@@ -194,10 +194,10 @@ class _Builder:
         ops = []
         at = 0
         for field in fields:
-            cell = self.cell.get(_joined(lead, field.name), NOWHERE) if field.name else NOWHERE
+            cell = self.cell.get(joined(lead, field.name), NOWHERE) if field.name else NOWHERE
             if cell >= 0:
                 usual = header or field.absent is not None
-                column = self.columns[_joined(lead, field.name)]
+                column = self.columns[joined(lead, field.name)]
                 kind = field.type.kind if usual else _fastest(field.type, column)
                 op = _op(kind, size=field.type.size, at=at, cell=cell)
                 if field.type.by:
@@ -230,7 +230,7 @@ class _Builder:
         return number
 
     def _entry(self, lead: str, prefix: str, entry: Entry) -> dict[str, int]:
-        name = _name(lead, prefix, entry)
+        name = entry_column(lead, prefix, entry)
         cell = self.cell.get(name, NOWHERE)
         if isinstance(entry, Attr):
             if cell < 0 and not entry.selects:
@@ -257,7 +257,7 @@ class _Builder:
         if isinstance(entry, Elements | Structs):
             return self._side_by_side(name, entry)
         levels = [
-            (text.encode(), self._level(_joined(lead, text), inner, cases))
+            (text.encode(), self._level(joined(lead, text), inner, cases))
             for text, (inner, cases) in entry.cases.items()
         ]
         self.cases += levels
@@ -265,9 +265,9 @@ class _Builder:
 
     def _side_by_side(self, name: str, entry: Elements | Structs) -> dict[str, int]:
         """The op of lists that grow together, an item each per struct."""
-        names = [_joined(name, field.name) for field in entry.fields if field.name]
+        names = [joined(name, field.name) for field in entry.fields if field.name]
         if isinstance(entry, Elements):
-            names += [_name(name, entry.prefix, inner) for inner in entry.entries]
+            names += [entry_column(name, entry.prefix, inner) for inner in entry.entries]
         cells = [self.cell[each] for each in dict.fromkeys(names) if each in self.cell]
         if not cells:
             return _op("SKIP")
@@ -322,13 +322,14 @@ def _array(rows: list[Any], dtype: np.dtype[Any]) -> Any:
     return np.array(rows, dtype) if rows else np.empty(0, dtype)
 
 
-def _name(lead: str, prefix: str, entry: Entry) -> str:
+def entry_column(lead: str, prefix: str, entry: Entry) -> str:
     """The column of an entry; for a nest, the prefix of its columns."""
     if isinstance(entry, Select):
         return lead
     own = entry.column or entry.kernel.removeprefix(prefix).lower()
-    return lead if own == "-" else _joined(lead, own)
+    return lead if own == "-" else joined(lead, own)
 
 
-def _joined(lead: str, name: str) -> str:
+def joined(lead: str, name: str) -> str:
+    """The name with what leads to it, if anything does."""
     return f"{lead}_{name}" if lead else name

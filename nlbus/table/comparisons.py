@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from fnmatch import translate
@@ -76,11 +76,17 @@ def is_in(values: list[object], cells: Cells) -> Mask:
 
 def has_flags(names: tuple[str, ...], cells: Cells) -> Mask:
     """The rows that have all these flags. SchemaError if the column cannot be tested so."""
-    column, array, _ = cells
+    array, bits = cells.array, flag_bits(cells.column, names)
+    if bits >> 8 * array.itemsize:
+        return np.zeros(len(array), np.bool_)  # flags that only the kernel's wider attributes have
+    return np.asarray(array & array.dtype.type(bits) == bits, np.bool_)
+
+
+def flag_bits(column: Column, names: Iterable[str]) -> int:
+    """The bits of these flags. SchemaError if the column has none such."""
     if column.flags is None or column.list:
         raise SchemaError(f"{column.name} is {column.type}{'[]' * column.list}: it has no flags")
-    bits = sum(_number(column, column.flags, name) for name in set(names))
-    return np.asarray(array & array.dtype.type(bits) == bits, np.bool_)
+    return sum(_number(column, column.flags, name) for name in set(names))
 
 
 def matches_glob(pattern: str, cells: Cells) -> Mask:
@@ -94,7 +100,12 @@ def matches_glob(pattern: str, cells: Cells) -> Mask:
 
 def is_within(network: str, cells: Cells) -> Mask:
     """The rows whose address is in a network. SchemaError if the column cannot be tested so."""
-    column, array, _ = cells
+    first, address, mask = network_of(cells.column, network)
+    return _same(cells.array, address, mask) & _may_be(first, cells)
+
+
+def network_of(column: Column, network: str) -> tuple[Address, bytes, bytes]:
+    """A network's address, its 16 bytes (IPv4 mapped), and its mask. SchemaError if the column has none."""
     if column.display != "address" or column.list:
         raise SchemaError(f"{column.name} is {column.type}{'[]' * column.list}, not an address")
     try:
@@ -103,8 +114,7 @@ def is_within(network: str, cells: Cells) -> Mask:
         raise SchemaError(f"{column.name}: {error}") from None
     host_bits = parsed.max_prefixlen - parsed.prefixlen
     mask = (1 << 128) - (1 << host_bits)
-    same = _same(array, _mapped(parsed.network_address), mask.to_bytes(16, "big"))
-    return same & _may_be(parsed.network_address, cells)
+    return parsed.network_address, _mapped(parsed.network_address), mask.to_bytes(16, "big")
 
 
 def _may_be(address: Address, cells: Cells) -> Mask:

@@ -318,6 +318,13 @@ cdef class Receiver:
                 self.at(i).change(group, not join)
             raise
 
+    def filter(self, filters):
+        """Filter all sockets: see Socket.filter. OSError, ClosedError."""
+        cdef int i
+        self.check()
+        for i in range(self.count):
+            self.at(i).filter(filters)
+
     def set_members(self, uint32_t groups):
         """Inform the ledgers of the groups that are joined now."""
         cdef int i

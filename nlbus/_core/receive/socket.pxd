@@ -16,6 +16,7 @@ cdef class Socket:
     cdef readonly Ledger ledger
     cdef Scatter scatter
     cdef Gauge gauge
+    cdef readonly int filtered    # number of the filter that is attached; -1: none
     cdef bint calm                # the last receive left the queue empty
     cdef uint64_t end             # of what was queued at `mark`
     # Of the last receive:

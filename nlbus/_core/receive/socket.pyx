@@ -15,7 +15,7 @@ from nlbus._abi.socket cimport (
 from nlbus._core.block cimport BUS, ROWS_AT
 from nlbus._core.receive.gauge cimport Gauge
 from nlbus._core.receive.ledger cimport OVERRUN, UNBUILT, Ledger
-from nlbus._core.netsock cimport bind_netlink, need_option, open_netlink, set_option
+from nlbus._core.netsock cimport attach_filter, bind_netlink, need_option, open_netlink, set_option
 from nlbus._core.receive.scatter cimport Scatter
 from nlbus._core.receive.walk cimport walk_any, walk_start
 
@@ -39,14 +39,15 @@ cdef class Socket:
     the groups of the mask user_groups, if their uid is one of trust_uids (None: anyone's); the kernel, if
     trust_kernel. sentinel: open one (see gauge). all_nsid: hear the network namespaces that have an id in
     this one. stamped: processes are believed only where the batch bears their address and uid, as nlbus.ko
-    stamps them. reliable: let kernel senders know when we are full. OSError if the kernel refuses.
+    stamps them. reliable: let kernel senders know when we are full. filters: see `filter`. OSError if the
+    kernel refuses.
     """
 
     def __cinit__(self, int protocol, str kind, groups, *, size_t buffer_bytes, size_t buffer_limit,
                   bint trust_kernel, uint32_t user_groups, trust_uids, bint sentinel=False,
-                  bint all_nsid=False, bint stamped=False, bint reliable=False):
+                  bint all_nsid=False, bint stamped=False, bint reliable=False, filters=()):
         cdef uint32_t mask = 0
-        self.fd = -1
+        self.fd = self.filtered = -1
         self.protocol = protocol
         self.kind = _FRAMINGS.index(kind)
         for group in groups:
@@ -66,6 +67,7 @@ cdef class Socket:
         if user_groups:
             # Without credentials no process can be believed.
             need_option(self.fd, SOL_SOCKET, SO_PASSCRED, 1, "SO_PASSCRED")
+        self.filter(filters)  # before joining: so nothing comes unfiltered
         self.portid = bind_netlink(self.fd, 0, mask)
         if sentinel:
             self.gauge.watch(protocol, mask)
@@ -209,6 +211,21 @@ cdef class Socket:
         if self.gauge.sentinel >= 0 and not join:
             set_option(self.gauge.sentinel, SOL_NETLINK, what, <int> group)
         return 0
+
+    def filter(self, filters):
+        """Filter from the next datagram on: by the first of these programs that the kernel takes, each an array
+        of struct sock_filter; by none if it takes none. `filtered` is the number of that one, -1: none."""
+        cdef int number
+        for number, program in enumerate(filters):
+            try:
+                attach_filter(self.fd, program)
+            except OSError:
+                continue  # too long for net.core.optmem_max
+            self.filtered = number
+            return
+        if self.filtered >= 0:
+            attach_filter(self.fd, b"")
+        self.filtered = -1
 
     cdef int request(self, bytes message, int flags) noexcept:
         """Send a message to the kernel; 0 or -errno."""

@@ -23,6 +23,9 @@ from nlbus.sources import find
 @add_view_options("text", "json", "csv", "arrow", "pcapng")
 @add_program_options
 @fail_on_loss_option
+@click.option(
+    "--explain", is_flag=True, help="Print what is opened, and what the kernel filters, instead of events."
+)
 def listen(
     *,
     view_options: ViewOptions,
@@ -30,6 +33,7 @@ def listen(
     count: int | None,
     seconds: float | None,
     fail_on_loss: bool,
+    explain: bool,
     **subscription: Unpack[SubscribeOptions],
 ) -> None:
     """Print the events of SOURCE. `nlbus sources` lists the sources.
@@ -91,7 +95,7 @@ def listen(
     nlbus listen route --netns blue        in another network namespace
     nlbus listen raw:usersock --groups 5 --seconds 60 --fail-on-loss
     """
-    if program_options.command is not None:
+    if program_options.command is not None and not explain:
         lost = run_program(view_options, program_options, count, seconds, subscription)
         if lost and fail_on_loss:
             raise click.exceptions.Exit(LOSS_EXIT)
@@ -105,8 +109,14 @@ def listen(
     if view_options.output in OF_ONE_TABLE:
         view.only  # noqa: B018 - raises before joining
     with subscribe(
-        **subscription, otherwise=view.groups, snapshot=view.present(program_options.initial)
+        **subscription,
+        otherwise=view.groups,
+        snapshot=view.present(program_options.initial),
+        wanted=view.wanted,
     ) as subscriber:
+        if explain:
+            click.echo(subscriber.explain())
+            return
         names.fill()  # after subscribing, so that no change is missed
         sink = None
         try:

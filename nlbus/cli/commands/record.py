@@ -101,7 +101,9 @@ def record(
         view = View(inside(subscription["netns"], lambda: find(subscription["source"])), view_options)
         view.only  # noqa: B018 - raises before joining
     sink = None
-    with subscribe(**subscription, otherwise=view.groups if view else ()) as subscriber:
+    with subscribe(
+        **subscription, otherwise=view.groups if view else (), wanted=view.wanted if view else None
+    ) as subscriber:
         try:
             with (
                 _sink(subscriber, view, file, format, force, roll_size, roll_seconds) as sink,

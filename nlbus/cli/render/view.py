@@ -11,6 +11,7 @@ from nlbus import Batch, Expression, Table
 from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.records import Record, as_json, as_text, events
 from nlbus.cli.render.row_text import NL_NAMES, RowText, hidden
+from nlbus.filters.messages import Wanted
 from nlbus.listener.events import Match
 from nlbus.sources import Source
 from nlbus.sources.uevent import variables
@@ -85,6 +86,13 @@ class View:
         self._words = RowText(
             source, view_options.columns, view_options.everything, names or InterfaceNames()
         )
+
+    @property
+    def wanted(self) -> Wanted | None:
+        """The rows that are shown, for Subscriber.narrow; None: all messages are."""
+        if self._rest or self._query is None:
+            return None
+        return {name: [self._options.where] for name in self._query.tables}
 
     def present(self, wanted: bool) -> bool | list[str]:
         """The value of snapshot= for `wanted`: the shown tables, or True for all tables of the groups."""

@@ -20,6 +20,7 @@ from nlbus.cli.shared.options import (
     uid,
 )
 from nlbus.cli.shared.stderr import report
+from nlbus.filters.messages import Wanted
 from nlbus.kernel.netns import inside
 from nlbus.sources import Source, find, group_names
 
@@ -90,10 +91,11 @@ def subscribe(
     transport: Transport,
     otherwise: Sequence[str] = (),
     snapshot: bool | Sequence[str] = False,
+    wanted: Wanted | None = None,
 ) -> Subscriber:
     """Open a subscriber, and report on stderr that it listens. UsageError if there is no group to join.
 
-    otherwise: the groups to join instead of the default, if `groups` is empty.
+    otherwise: the groups to join instead of the default, if `groups` is empty. wanted: of Subscriber.narrow.
     """
     found = inside(netns, lambda: find(source))
     if not groups and not found.default and not otherwise:
@@ -112,6 +114,8 @@ def subscribe(
             snapshot=snapshot,
             on_loss="ignore",
         )
+    if wanted is not None:
+        subscriber.narrow(wanted)
     for warning in caught:
         report(str(warning.message))
     announce(found, subscriber.groups, netns)

@@ -28,6 +28,7 @@ WINGS = """
     schema
     sources
     table
+    filters
     bus
     capture
     listener aio diag module faults packet frames

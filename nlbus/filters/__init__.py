@@ -1,0 +1,1 @@
+"""Conditions as socket filters: what the kernel need not queue."""

@@ -1,0 +1,132 @@
+"""From expressions of columns to nodes, for the messages of one table.
+
+A node may be true where the expression is not: the decoder checks again. It is never false where the
+expression is true. So each test is compiled twice, for itself and for its contrary, as `not` needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nlbus.filters.nodes import (
+    ALWAYS,
+    NEVER,
+    Bits,
+    Const,
+    Has,
+    Node,
+    Place,
+    Ranges,
+    all_of,
+    any_of,
+    negated,
+)
+from nlbus.filters.places import HEADER, Spot, header_size, spots
+from nlbus.filters.values import ORDERS, Budget, Family, present, tested
+from nlbus.schema.compile_attributes import compiled
+from nlbus.schema.schema import Schema
+from nlbus.schema.types import NL_COLUMNS, OPS, Column
+from nlbus.table.comparisons import fitting
+from nlbus.table.expressions import Tree
+
+TYPE, FLAGS = Place((), 4), Place((), 6)
+NL = {column.name: column for column in NL_COLUMNS}
+LIVE = {"nl_origin": 0}  # columns that are the same for all live messages
+
+
+def is_of(schema: Schema) -> Node:
+    """Whether a message is of this table, as the decoder finds it."""
+    found = any_of(_rule(op.type, op.mask, op.value) for op in schema.ops)
+    for what, wanted in ((schema.selector, True), (schema.unless, False)):
+        if what is not None:
+            at, size, value = what
+            same = Ranges(Place((), HEADER + at), size, False, False, ((value, value),))
+            return all_of([found, same if wanted else negated(same)])
+    return found
+
+
+def least(schema: Schema) -> int:
+    """The bytes that the header of such a message has."""
+    ends = [at + size for at, size, _ in filter(None, (schema.selector, schema.unless))]
+    return HEADER + max([header_size(schema), *ends])
+
+
+def _rule(type: int, mask: int, value: int) -> Node:
+    kind = Ranges(TYPE, 2, False, False, ((type, type),))
+    if not mask:
+        return kind
+    bits = [bit for bit in (1 << i for i in range(16)) if bit & mask]
+    flags = [
+        Bits(FLAGS, 2, False, bit) if bit & value else negated(Bits(FLAGS, 2, False, bit)) for bit in bits
+    ]
+    return all_of([kind, *flags])
+
+
+class Condition:
+    """Compiles expressions about a table."""
+
+    def __init__(self, schema: Schema, budget: Budget) -> None:
+        self._schema = schema
+        self._budget = budget
+        self._spots = spots(schema)
+        self._columns = {column.name: column for column in compiled(schema).columns}
+        family = [spot for spot in self._spots.get("family", []) if spot.in_header]
+        self._family = Family(family[0] if family else None)
+
+    def may(self, tree: Tree, truth: bool = True) -> Node:
+        """Where the expression may be true, or false: with `truth` False."""
+        sign, *parts = tree
+        if sign in ("and", "or"):
+            return (all_of if (sign == "and") is truth else any_of)([self.may(part, truth) for part in parts])
+        if sign == "not":
+            return self.may(parts[0], not truth)
+        if sign == "null":
+            return self._null(parts[0], truth)
+        name, argument = parts
+        if name in NL:
+            return self._about_the_message(name, sign, argument, truth)
+        return self._value(self._columns[name], self._spots[name], sign, argument, truth)
+
+    def _null(self, name: str, truth: bool) -> Node:
+        if name in NL:
+            return self._budget.roughly(ALWAYS) if name == "nl_nsid" else Const(not truth)
+        there = [present(spot) for spot in self._spots[name]]
+        known = all(spot.type is not None for spot in self._spots[name])
+        if truth and known:
+            return all_of(map(negated, there))
+        node = ALWAYS if truth else any_of(there)
+        return node if known else self._budget.roughly(node)
+
+    def _value(self, column: Column, spots: Sequence[Spot], sign: str, argument: object, truth: bool) -> Node:
+        found, others = [], []
+        for spot in spots:
+            test = tested(spot, self._family, column, sign, argument, truth, self._budget)
+            if not spot.in_header:
+                others.append(Has(spot.place.path, spot.place.start))
+                found.append(test)
+        for spot in spots:
+            if spot.in_header:
+                # The header counts where no attribute has the value.
+                test = tested(spot, self._family, column, sign, argument, truth, self._budget)
+                found.append(all_of([test, *map(negated, others)]))
+        return any_of(found)
+
+    def _about_the_message(self, name: str, sign: str, argument: Any, truth: bool) -> Node:
+        if name == "nl_op" and sign in (*ORDERS, "in"):
+            passing = {number for number in OPS if self._passes(NL[name], number, sign, argument) is truth}
+            found, before = list[Node](), list[Node]()
+            for op in self._schema.ops:
+                rule = _rule(op.type, op.mask, op.value)
+                if {number for number, word in OPS.items() if word == op.op} & passing:
+                    found.append(all_of([*map(negated, before), rule]))
+                before.append(rule)
+            return any_of(found)
+        if name in LIVE and sign in (*ORDERS, "in"):
+            return ALWAYS if self._passes(NL[name], LIVE[name], sign, argument) is truth else NEVER
+        return self._budget.roughly(ALWAYS)
+
+    def _passes(self, column: Column, number: int, sign: str, argument: Any) -> bool:
+        if sign == "in":
+            return any(self._passes(column, number, "==", value) for value in argument)
+        return bool(ORDERS[sign](number, fitting(column, argument)))

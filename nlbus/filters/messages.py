@@ -1,0 +1,105 @@
+"""Filters of whole sources: several tables, and what passes beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nlbus.filters.assemble import Instruction, assembled
+from nlbus.filters.compile import Condition, is_of, least
+from nlbus.filters.nodes import ALWAYS, Length, Node, Place, Ranges, Single, all_of, any_of, negated
+from nlbus.filters.values import Budget
+from nlbus.filters.words import condition_text
+from nlbus.kernel.constants import MessageType
+from nlbus.schema.schema import AnySchema, Schema
+from nlbus.table.expressions import Expression, Tree
+
+# How many ranges and texts one comparison may take: fewer, where the program becomes too long.
+LIMITS = (1 << 16, 256, 32, 4, 0)
+TYPE = Place((), 4)
+
+# The rows that are wanted of each table: those for which one of the expressions is true; None: all.
+Wanted = Mapping[str, Sequence[Expression | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a condition on a table, and who checks it: the kernel, the decoder, or both."""
+
+    table: str
+    text: str
+    kernel: bool
+    decoder: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A filter for a socket. `others`: messages of other tables pass."""
+
+    node: Node
+    others: bool
+    parts: tuple[Part, ...] = field(default=(), compare=False)
+
+    def program(self) -> list[Instruction]:
+        """Its instructions. TooLong."""
+        return assembled(self.node)
+
+
+def message_filters(schemas: Sequence[AnySchema], wanted: Wanted, others: bool) -> Iterator[Filter]:
+    """Yield filters of netlink messages that pass these rows, the sharpest first; none if all would pass.
+
+    others: messages of none of the wanted tables pass, too. Control messages always do, unless they are a
+    table's; so does a datagram of several messages.
+    """
+    known = {schema.name: schema for schema in schemas if isinstance(schema, Schema)}
+    if not set(wanted) <= set(known):
+        return
+    before: Node = ALWAYS
+    for limit in LIMITS:
+        made = _filter(known, wanted, others, limit)
+        if made.node == ALWAYS:
+            return
+        if made.node != before:
+            yield made
+        before = made.node
+
+
+def _filter(known: Mapping[str, Schema], wanted: Wanted, others: bool, limit: int) -> Filter:
+    kinds, passing, parts = [], [], list[Part]()
+    for name, expressions in wanted.items():
+        condition = Condition(known[name], Budget(limit))
+        trees = [None if each is None else each.tree() for each in expressions]
+        kinds.append(is_of(known[name]))
+        may = any_of(ALWAYS if tree is None else condition.may(tree) for tree in trees)
+        passing.append(all_of([kinds[-1], may]))
+        for tree in trees:
+            parts += [] if tree is None else _parts(name, known[name], limit, tree)
+    if others and kinds == passing:
+        return Filter(ALWAYS, others, tuple(parts))
+    read = [known[name] for name in wanted]
+    if others:
+        rest = all_of(map(negated, kinds))
+    else:
+        owned = [schema for schema in known.values() if _is_control(schema)]
+        control = Ranges(TYPE, 2, False, False, ((0, MessageType.MIN_TYPE - 1),))
+        rest = all_of([control, *(negated(is_of(schema)) for schema in owned)])
+        read += owned
+    # Short messages are malformed, or of control: the decoder counts them. Nothing is read behind their end.
+    short = negated(Length(max(map(least, read))))
+    node = any_of([short, negated(Single()), *passing, rest])
+    return Filter(node, others, tuple(parts))
+
+
+def _is_control(schema: Schema) -> bool:
+    """Whether messages of this table have the type of a control message, as those of proc."""
+    return any(op.type < MessageType.MIN_TYPE for op in schema.ops)
+
+
+def _parts(table: str, schema: Schema, limit: int, tree: Tree) -> list[Part]:
+    """What stands between the `and`s of a condition, and who checks it."""
+    found = []
+    for each in tree[1:] if tree[0] == "and" else (tree,):
+        budget = Budget(limit)
+        may = Condition(schema, budget).may(each)
+        found.append(Part(table, condition_text(each), may != ALWAYS, budget.rough))
+    return found

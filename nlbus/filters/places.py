@@ -1,0 +1,84 @@
+"""Where the columns of a schema lie in a message, as nodes need it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from nlbus.filters.nodes import Path, Place
+from nlbus.schema.compile_attributes import entry_column, joined
+from nlbus.schema.schema import Attr, Elements, Entry, List, Nest, Schema, Select, Struct
+from nlbus.schema.types import Field, Type
+
+HEADER = 16  # bytes of a struct nlmsghdr
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A place that may give a column its value."""
+
+    place: Place
+    type: Type | None  # None: a list, or what depends on other attributes; only the decoder reads it
+    absent: int | None = None  # this value means absence
+    longer: bool = False  # the payload may be longer: a field of a struct
+    least: int = 0  # bytes that the payload has; a shorter one has no value, and the row is damaged
+
+    @property
+    def in_header(self) -> bool:
+        """Whether it is a field of the header, which every message has."""
+        return not self.place.path
+
+
+@cache
+def spots(schema: Schema) -> dict[str, list[Spot]]:
+    """The places of each column. If several have a value, an attribute wins over the header."""
+    found: dict[str, list[Spot]] = {}
+    start = HEADER + (header_size(schema) + 3 & ~3)
+    every = _fields("", schema.header, Place((), HEADER))
+    for name, spot in (*every, *_entries("", schema.prefix, schema.entries, (), start)):
+        found.setdefault(name, []).append(spot)
+    return found
+
+
+def header_size(schema: Schema) -> int:
+    """Bytes of the header behind the struct nlmsghdr."""
+    return _size(schema.header)
+
+
+def _size(fields: Sequence[Field]) -> int:
+    return sum(field.type.size for field in fields)
+
+
+def _fields(lead: str, fields: Sequence[Field], first: Place, least: int = 0) -> Iterator[tuple[str, Spot]]:
+    at = first.at
+    for field in fields:
+        place = Place(first.path, at, first.start)
+        at += field.type.size
+        if field.name:
+            yield joined(lead, field.name), Spot(place, field.type, field.absent, True, max(least, at))
+
+
+def _entries(
+    lead: str, prefix: str, entries: Sequence[Entry], path: Path, start: int
+) -> Iterator[tuple[str, Spot]]:
+    for entry in entries:
+        name, inner = entry_column(lead, prefix, entry), (*path, entry.number)
+        place = Place(inner, 0, start)
+        if isinstance(entry, Attr):
+            yield name, Spot(place, entry.type, least=entry.type.size)
+        elif isinstance(entry, Struct):
+            yield from _fields(name, entry.fields, place, entry.min_size or _size(entry.fields))
+        elif isinstance(entry, Nest):
+            yield from _entries(name, entry.prefix, entry.entries, inner, start)
+        elif isinstance(entry, Select):
+            for text, (prefix_inner, cases) in entry.cases.items():
+                for column, _ in _entries(joined(lead, text), prefix_inner, cases, inner, start):
+                    yield column, Spot(place, None)
+        elif isinstance(entry, List):
+            yield name, Spot(place, None)
+        else:
+            names = [joined(name, field.name) for field in entry.fields if field.name]
+            if isinstance(entry, Elements):
+                names += [entry_column(name, entry.prefix, each) for each in entry.entries]
+            yield from ((each, Spot(place, None)) for each in names)

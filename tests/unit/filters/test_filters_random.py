@@ -1,0 +1,69 @@
+"""Any condition on any schema: the filter passes every message whose row the condition selects, and where it
+claims to be exact, no other. An interpreter runs it."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nlbus.filters.messages import message_filters
+from nlbus.schema.schema import Schema
+from nlbus.sources import SOURCES
+from nlbus.table.decoded import decoder
+from nlbus.table.table import Table
+from tests.support.bpf import passes
+from tests.support.conditions import any_condition
+from tests.support.decoding import batch_of, decode
+from tests.support.reference import message
+from tests.support.schemas import Message, any_schema, fitting, spoilt
+
+randoms = st.integers(0, 2**32 - 1).map(Random)
+KERNEL = [schema for source in SOURCES.values() for schema in source.schemas if isinstance(schema, Schema)]
+
+
+def check(schema: Schema, messages: list[Message], rng: Random, *, whole: bool) -> None:
+    """`whole`: the messages are as the kernel writes them."""
+    rows = decode(schema, batch_of(messages))
+    table = Table(decoder(schema, None).columns, [rows])
+    condition = any_condition(rng, table)
+    selected = set(table["nl_row"][condition.mask(table)].tolist())
+    ours = set(table["nl_row"].tolist())
+    others = rng.random() < 0.5
+    for made in message_filters([schema], {schema.name: [condition]}, others):
+        program = made.program()
+        passed = {i for i, each in enumerate(messages) if passes(program, wire(each))}
+        assert selected <= passed, (condition, made)
+        if whole and not any(part.decoder for part in made.parts):
+            assert passed & ours == selected, (condition, made)
+        if others:
+            assert set(range(len(messages))) - ours <= passed
+
+
+def wire(each: Message) -> bytes:
+    kind, flags, payload = each
+    return message(kind, payload, flags=flags)
+
+
+@settings(deadline=None, max_examples=100)
+@given(randoms)
+def test_any_condition_on_messages_of_any_schema(rng: Random) -> None:
+    schema = any_schema(rng)
+    check(schema, [fitting(rng, schema, orderly=True) for _ in range(rng.randint(1, 6))], rng, whole=True)
+
+
+@settings(deadline=None, max_examples=50)
+@given(randoms)
+def test_any_condition_on_damaged_messages(rng: Random) -> None:
+    schema = any_schema(rng)
+    messages = [spoilt(rng, fitting(rng, schema, orderly=True)) for _ in range(rng.randint(1, 6))]
+    check(schema, messages, rng, whole=False)
+
+
+@pytest.mark.parametrize("schema", KERNEL, ids=lambda schema: schema.name)
+@settings(deadline=None, max_examples=5)
+@given(randoms)
+def test_any_condition_on_every_table_of_the_kernel(schema: Schema, rng: Random) -> None:
+    check(schema, [fitting(rng, schema, orderly=True) for _ in range(rng.randint(1, 4))], rng, whole=True)
