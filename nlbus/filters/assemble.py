@@ -125,9 +125,8 @@ class _Program:
                 return self.put(LD | LEN | WORD)
             case nodes.Single():
                 return self.single(yes, no)
-            case nodes.Has(path, start, least):
-                there = self.longer(least, yes, self.accept) if least else yes
-                return self.find(path, start, there, no)
+            case nodes.Has():
+                return self.find(node.path, node.start, self.fits(node, yes), no)
             case nodes.Ranges():
                 return self.integer(node, self.ranges(node, yes, no), no)
             case nodes.Bits():
@@ -180,6 +179,16 @@ class _Program:
             self.put(LD | ABS | WORD, NLATTR_NEST if depth else NLATTR)
             there = self.put(LDX | IMM, path[depth])
         return self.put(LD | IMM, start)
+
+    def fits(self, node: nodes.Has, yes: Label) -> Label:
+        """Whether the payload of the attribute at X has the length that it must have."""
+        if node.lengths:
+            there = self.accept
+            for length in node.lengths:
+                there = self.exactly(length, yes, there)
+            return there
+        there = self.longer(node.most + 1, self.accept, yes) if node.most else yes
+        return self.longer(node.least, there, self.accept) if node.least else there
 
     def exactly(self, length: int, yes: Label, no: Label) -> Label:
         """Whether the payload of the attribute at X has this length."""

@@ -25,19 +25,19 @@ from nlbus.filters.nodes import (
 from nlbus.filters.places import HEADER, Spot, header_size, spots
 from nlbus.filters.values import ORDERS, Budget, Family, present, tested
 from nlbus.schema.compile_attributes import compiled
-from nlbus.schema.schema import Schema
+from nlbus.schema.schema import Op, Schema
 from nlbus.schema.types import NL_COLUMNS, OPS, Column
 from nlbus.table.comparisons import fitting
 from nlbus.table.expressions import Tree
 
-TYPE, FLAGS = Place((), 4), Place((), 6)
+TYPE, FLAGS, SEQ = Place((), 4), Place((), 6), Place((), 8)
 NL = {column.name: column for column in NL_COLUMNS}
 LIVE = {"nl_origin": 0}  # columns that are the same for all live messages
 
 
-def is_of(schema: Schema) -> Node:
-    """Whether a message is of this table, as the decoder finds it."""
-    found = any_of(_rule(op.type, op.mask, op.value) for op in schema.ops)
+def is_of(schema: Schema, surely: bool = False) -> Node:
+    """Whether a message may be of this table, or `surely` is: no filter sees the group that it came by."""
+    found = any_of(_rule(op) for op in schema.ops if not (surely and op.group))
     for what, wanted in ((schema.selector, True), (schema.unless, False)):
         if what is not None:
             at, size, value = what
@@ -52,15 +52,20 @@ def least(schema: Schema) -> int:
     return HEADER + max([header_size(schema), *ends])
 
 
-def _rule(type: int, mask: int, value: int) -> Node:
-    kind = Ranges(TYPE, 2, False, False, ((type, type),))
-    if not mask:
-        return kind
-    bits = [bit for bit in (1 << i for i in range(16)) if bit & mask]
-    flags = [
-        Bits(FLAGS, 2, False, bit) if bit & value else negated(Bits(FLAGS, 2, False, bit)) for bit in bits
-    ]
-    return all_of([kind, *flags])
+def _rule(op: Op) -> Node:
+    bits = [bit for bit in (1 << i for i in range(16)) if bit & op.mask]
+    flags = [(bit & op.value, Bits(FLAGS, 2, False, bit)) for bit in bits]
+    return all_of(
+        [
+            _equal(TYPE, 2, op.type),
+            *(test if wanted else negated(test) for wanted, test in flags),
+            *([_equal(SEQ, 4, op.seq)] if op.seq else ()),
+        ]
+    )
+
+
+def _equal(place: Place, size: int, value: int) -> Node:
+    return Ranges(place, size, False, False, ((value, value),))
 
 
 class Condition:
@@ -116,11 +121,12 @@ class Condition:
         if name == "nl_op" and sign in (*ORDERS, "in"):
             passing = {number for number in OPS if self._passes(NL[name], number, sign, argument) is truth}
             found, before = list[Node](), list[Node]()
+            self._budget.rough |= any(op.group for op in self._schema.ops)
             for op in self._schema.ops:
-                rule = _rule(op.type, op.mask, op.value)
+                rule = _rule(op)
                 if {number for number, word in OPS.items() if word == op.op} & passing:
                     found.append(all_of([*map(negated, before), rule]))
-                before.append(rule)
+                before += [] if op.group else [rule]
             return any_of(found)
         if name in LIVE and sign in (*ORDERS, "in"):
             return ALWAYS if self._passes(NL[name], LIVE[name], sign, argument) is truth else NEVER

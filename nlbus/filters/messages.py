@@ -65,11 +65,12 @@ def message_filters(schemas: Sequence[AnySchema], wanted: Wanted, others: bool) 
 
 
 def _filter(known: Mapping[str, Schema], wanted: Wanted, others: bool, limit: int) -> Filter:
-    kinds, passing, parts = [], [], list[Part]()
+    kinds, surely, passing, parts = [], [], [], list[Part]()
     for name, expressions in wanted.items():
         condition = Condition(known[name], Budget(limit))
         trees = [None if each is None else each.tree() for each in expressions]
         kinds.append(is_of(known[name]))
+        surely.append(is_of(known[name], surely=True))
         may = any_of(ALWAYS if tree is None else condition.may(tree) for tree in trees)
         passing.append(all_of([kinds[-1], may]))
         for tree in trees:
@@ -78,11 +79,11 @@ def _filter(known: Mapping[str, Schema], wanted: Wanted, others: bool, limit: in
         return Filter(ALWAYS, others, tuple(parts))
     read = [known[name] for name in wanted]
     if others:
-        rest = all_of(map(negated, kinds))
+        rest = all_of(map(negated, surely))
     else:
         owned = [schema for schema in known.values() if _is_control(schema)]
         control = Ranges(TYPE, 2, False, False, ((0, MessageType.MIN_TYPE - 1),))
-        rest = all_of([control, *(negated(is_of(schema)) for schema in owned)])
+        rest = all_of([control, *(negated(is_of(schema, surely=True)) for schema in owned)])
         read += owned
     # Short messages are malformed, or of control: the decoder counts them. Nothing is read behind their end.
     short = negated(Length(max(map(least, read))))

@@ -55,11 +55,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Has:
-    """The attribute is there. Odd if its payload has less than `least` bytes."""
+    """The attribute is there. Odd if its payload has less than `least` bytes, more than `most` (0: any), or
+    none of `lengths`."""
 
     path: Path
     start: int
     least: int = 0
+    most: int = 0
+    lengths: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

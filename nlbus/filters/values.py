@@ -69,7 +69,10 @@ def present(spot: Spot) -> Node:
         return _ranges(spot, type, type.size, _without((low, high), [(absent, absent)]))
     if spot.in_header:
         return ALWAYS
-    return Has(place.path, place.start, spot.least)
+    lengths: tuple[int, ...] = ()
+    if type is not None and not spot.longer:
+        lengths = {"ADDRESS": (4, 16), "VIA": (6, 18), "VARINT": (4, 8)}.get(type.kind, ())
+    return Has(place.path, place.start, spot.least, 0 if type is None else type.longest, lengths)
 
 
 class Family(NamedTuple):

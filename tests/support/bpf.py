@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 import struct
 from collections.abc import Sequence
 
+ALU = {
+    0x40: operator.or_,
+    0x50: operator.and_,
+    0x60: operator.lshift,
+    0x70: operator.rshift,
+    0xA0: operator.xor,
+}
 WIDTHS = {0x00: 4, 0x08: 2, 0x10: 1}
 NLATTR, NLATTR_NEST = 0xFFFFF00C, 0xFFFFF010
 
@@ -40,9 +48,7 @@ def passes(program: Sequence[tuple[int, int, int, int]], packet: bytes) -> bool:
             memory[k] = a
         elif kind == 0x04:  # ALU
             other = x if code & 0x08 else k
-            a = {
-                0x40: a | other, 0x50: a & other, 0x60: a << other, 0x70: a >> other, 0xA0: a ^ other,
-            }[code & 0xF0] & 0xFFFFFFFF  # fmt: skip
+            a = ALU[code & 0xF0](a, other) & 0xFFFFFFFF
         elif kind == 0x05:  # JMP
             other = x if code & 0x08 else k
             if code & 0xF0 == 0x00:
