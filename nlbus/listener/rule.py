@@ -128,12 +128,13 @@ class Rule:
                 if key not in known:
                     raise UnknownColumn(f"no key {key!r} of {source.name}{did_you_mean(key, sorted(known))}")
             return []
-        columns = [] if self.where is None else sorted(self.where.columns)
+        columns: list[str] = []
+        conditions = [] if self.where is None else sorted(self.where.columns)
         if source.name == "uevent":
             self._check_variables()
         else:
             columns += [key for key in self.match if key not in EVENT_KEYS]
-        self._query = Query(source, tables_with(source, names, columns))
+        self._query = Query(source, tables_with(source, names, columns, conditions))
         if self.where is not None:
             Query(source, self._query.tables, self.where)  # raises for columns that it cannot compare
         return self._query.order
@@ -190,7 +191,7 @@ class Rule:
                 column = columns.get(key.lower() if uevent else key)
                 if column and column.storage == "text" and not column.list and "|" not in glob:
                     tests.append(column_of(column.name).matches(glob))
-            found[name] = reduce(and_, tests) if tests else None
+            found[name] = reduce(and_, tests).resolved([*columns.values()]) if tests else None
         return found
 
     def count(self, what: str) -> None:
@@ -204,7 +205,7 @@ class Rule:
         bus = self.resolved_source.framing == "bus"
         selected: Mask = np.isin(table["nl_group"], [0, *self.joined_groups]) | bus
         prefilter = self.prefilters[name]
-        return selected if prefilter is None else selected & prefilter.mask(table)
+        return selected if prefilter is None else selected & prefilter.rows(table)
 
     def events(self, batch: Batch) -> list[tuple[int, Event]]:
         """The matching events of a batch, each with its message's row, in message order."""

@@ -12,6 +12,7 @@ from nlbus._core.columns.program import CASE, FLAGS, KINDS, LEVEL, OP, RULE, Pro
 from nlbus._core.columns.store import SPEC
 from nlbus.errors import SchemaError
 from nlbus.schema.schema import Attr, Elements, Entry, List, Nest, Schema, Select, Struct, Structs
+from nlbus.schema.words import with_words
 from nlbus.schema.types import NL_COLUMNS, OPS, U16, Column, Field, Type
 
 # The decoder has a fast path for these: the width does not change, hence the sign does not matter.
@@ -54,6 +55,7 @@ class _Builder:
         self.has_family = any(field.name == FAMILY for field in schema.header)
         self._fields("", schema.header, header=True)
         self._entries("", schema.prefix, schema.entries)
+        self.columns = {column.name: column for column in with_words(self.columns.values(), schema.words)}
         nl = {column.name for column in NL_COLUMNS}
         unknown = sorted(set(wanted or ()) - set(self.columns) - nl)
         if unknown:

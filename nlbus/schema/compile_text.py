@@ -11,6 +11,7 @@ from nlbus._core.columns.keyvalue import KEY, KINDS, WORD, Keys
 from nlbus._core.columns.store import SPEC
 from nlbus.errors import SchemaError
 from nlbus.schema.schema import TextSchema
+from nlbus.schema.words import with_words
 from nlbus.schema.types import NL_COLUMNS, OPS, Column
 
 NOWHERE = -1
@@ -91,7 +92,7 @@ def _columns(schema: TextSchema) -> list[Column]:
                 nullable=False,
             )
         )
-    return columns
+    return with_words(columns, schema.words)
 
 
 def _width(column: Column) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from nlbus.schema.types import Display, Field, Type
+from nlbus.schema.words import Words
 
 # -- what a schema is made of -------------------------------------------------------------------------
 
@@ -179,6 +180,7 @@ class Schema:
     prefix: str = ""
     entries: Sequence[Entry] = ()
     key: Sequence[str] = ()
+    words: Words = field(default_factory=dict)  # what people call columns: see words.py
     groups: Sequence[str] = ()  # that carry these messages
     partial: bool = False  # "change" has the key and the changed columns only
     selector: tuple[int, int, int] | None = None
@@ -221,6 +223,7 @@ class TextSchema:
     title: bool = False  # the first string is a title, unless there is an envelope
     envelope: Envelope | None = None
     key: Sequence[str] = ()
+    words: Words = field(default_factory=dict)  # what people call columns: see words.py
     groups: Sequence[str] = ()
     dump: Callable[[], Iterator[bytes]] | None = None  # datagrams of the current objects, as if they were new
     about: str = ""
@@ -238,6 +241,7 @@ class RecordSchema:
     fields: Sequence[Field]
     needs: Mapping[str, int] = field(default_factory=dict)
     key: Sequence[str] = ()
+    words: Words = field(default_factory=dict)  # what people call columns: see words.py
     groups: Sequence[str] = ()
     dump: None = None
     about: str = ""

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 Storage = Literal["fixed", "text", "bytes"]
-Display = Literal["", "address", "hex", "mac", "lladdr", "time", "dotted", "labels"]
+# "interface": the index of a network interface.
+Display = Literal["", "address", "hex", "mac", "lladdr", "time", "dotted", "labels", "interface"]
 # Whether an address that looks like a mapped IPv4 address is one. "family": the column of this name says so.
 # "inet6": never. "": always.
 Family = Literal["", "family", "inet6"]
@@ -111,6 +112,7 @@ class Column:
     attribute: str = ""  # the kernel's name
     display: Display = ""
     family: Family = ""  # of addresses
+    words: tuple[str, ...] = ()  # what conditions may call it as well
 
 
 @dataclass(slots=True, eq=False)  # not frozen: freezing would double the cost of a small column

@@ -23,7 +23,7 @@ KEYS = (
     Field("devtype", TEXT),
     Field("driver", TEXT),
     Field("interface", TEXT),
-    Field("ifindex", S32),
+    Field("ifindex", S32, display="interface"),
     Field("major", U32),
     Field("minor", U32),
     Field("modalias", TEXT),

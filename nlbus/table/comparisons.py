@@ -27,6 +27,8 @@ Number = (int, float, np.number, np.bool_)
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Comparison = Callable[[Any, Any], Any]
 _PAIRS = re.compile("([0-9a-fA-F]{2}:?)*")
+# What text output, ip and conntrack call some values.
+SYNONYMS = {"global": "universe", "ipv4": "inet", "ipv6": "inet6", "ip": "inet", "ip6": "inet6"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -160,6 +162,8 @@ def _fitted(column: Column, value: object) -> Any:
         return _time(column, value)
     if column.enum is not None and isinstance(value, str):
         return _number(column, column.enum, value)
+    if column.flags is not None and isinstance(value, str):
+        return sum({_number(column, column.flags, name) for name in value.split(",") if name})
     return value if isinstance(value, Number) else None
 
 
@@ -199,9 +203,11 @@ def _time(column: Column, value: object) -> np.datetime64 | None:
 
 
 def _number(column: Column, names: Mapping[int, str], name: str) -> int:
-    for number, known in names.items():
-        if known == name:
-            return number
-    close = get_close_matches(name, names.values(), 1)
+    numbers = {known: number for number, known in names.items()}
+    folded = {known.casefold(): number for known, number in numbers.items()}
+    for word in (name, name.casefold(), SYNONYMS.get(name.casefold(), "")):
+        if word in numbers or word in folded:
+            return numbers.get(word, folded.get(word, 0))
+    close = get_close_matches(name, names.values(), 1) or get_close_matches(name.casefold(), folded, 1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names.values())}"
     raise SchemaError(f"{column.name} has no value named {name!r}: {hint}")

@@ -13,6 +13,7 @@ from nlbus.errors import SchemaError
 from nlbus.schema.schema import RecordSchema
 from nlbus.schema.topic import Topic
 from nlbus.schema.types import NL_COLUMNS, Column, Values
+from nlbus.schema.words import with_words
 from nlbus.table.table import Table
 from nlbus.table.topic_columns import field_values, fields
 
@@ -125,6 +126,7 @@ def record_columns(schema: RecordSchema, wanted: frozenset[str] | None) -> tuple
         for field in schema.fields
         if field.name
     ]
+    own = with_words(own, schema.words)
     if lacking := sorted(set(wanted or ()) - {column.name for column in (*NL_COLUMNS, *own)}):
         known = ", ".join(column.name for column in own)
         raise SchemaError(f"no column {lacking[0]!r} in table {schema.name}: {known}")

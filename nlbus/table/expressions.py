@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import numpy as np
 
 from nlbus.errors import SchemaError
-from nlbus.table.chunks import Mask
+from nlbus.schema.words import meant
+from nlbus.table.chunks import Mask, empty
 from nlbus.table.comparisons import (
     Cells,
     Comparison,
@@ -22,6 +24,7 @@ from nlbus.table.comparisons import (
     is_within,
     matches_glob,
 )
+from nlbus.table.values import to_array
 
 if TYPE_CHECKING:
     from nlbus._typing import Array
@@ -47,6 +50,11 @@ def field(name: str) -> Operand:
 
 class Columns(Protocol):
     """A table, as far as expressions need it."""
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """All of them."""
+        ...
 
     def column(self, name: str) -> Column:
         """The column of this name. UnknownColumn."""
@@ -86,7 +94,26 @@ class Expression(ABC):
 
         A table without rows finds these errors, too.
         """
+        return self.resolved(table.columns).rows(table)
+
+    def rows(self, table: Columns) -> Mask:
+        """`mask` of an expression that is `resolved` already."""
         return self._rows(table, True)
+
+    def resolved(self, columns: Sequence[Column]) -> Expression:
+        """The same of the columns of a table: of their names alone, where this has words such as dev and proto.
+
+        Names that no column has stay.
+        """
+        known = {column.name for column in columns if not column.words}
+        named = {column.name for column in columns} - {word for column in columns for word in column.words}
+        if self.columns <= known | named:
+            return self
+        return self._resolved(columns, True)
+
+    @abstractmethod
+    def _resolved(self, columns: Sequence[Column], truth: bool) -> Expression:
+        """This, or if not `truth` its contrary, of the names of columns alone."""
 
     def equalities(self, table: Columns) -> dict[str, int]:
         """Columns of numbers that must have a certain value wherever it is true; maybe not all of them."""
@@ -149,6 +176,10 @@ class _Combination(Expression):
                 found |= part.equalities(table)
         return found
 
+    def _resolved(self, columns: Sequence[Column], truth: bool) -> Expression:
+        combine = operator.and_ if (self._sign == "&") is truth else operator.or_
+        return reduce(combine, [part._resolved(columns, truth) for part in self._parts])
+
     def tree(self) -> Tree:
         return ("and" if self._sign == "&" else "or", *(part.tree() for part in self._parts))
 
@@ -182,6 +213,9 @@ class _Not(Expression):
     def __invert__(self) -> Expression:
         return self._inner
 
+    def _resolved(self, columns: Sequence[Column], truth: bool) -> Expression:
+        return self._inner._resolved(columns, not truth)
+
     def tree(self) -> Tree:
         return ("not", self._inner.tree())
 
@@ -204,6 +238,30 @@ class _Test(Expression):
         families = table.families if column.family == "family" else None
         hits = self._test(Cells(column, table[self._name], families))
         return (hits if truth else ~hits) & table.valid(self._name)
+
+    def _resolved(self, columns: Sequence[Column], truth: bool) -> Expression:
+        found = meant(self._name, columns)
+        if len(found) > 1:
+            found = [column for column in found if self._fits(column)] or found[:1]
+        tests = [self._of(column.name) for column in found] or [self]
+        return _first_present([test if truth else ~test for test in tests], [column.name for column in found])
+
+    def _fits(self, column: Column) -> bool:
+        """Whether this is a test for such a column."""
+        try:
+            self._test(Cells(column, to_array(column, empty(column)), None))
+        except SchemaError:
+            return False
+        return True
+
+    def _of(self, name: str) -> _Test:
+        """The same test of another column."""
+        if name == self._name:
+            return self
+        test = copy(self)
+        test.columns, test._name = frozenset([name]), name
+        test._text = self._text.replace(f"{Operand(self._name)}", f"{Operand(name)}", 1)
+        return test
 
     def tree(self) -> Tree:
         return (self._sign, self._name, self._argument)
@@ -231,11 +289,24 @@ class _Absent(Expression):
         valid = table.valid(self._name)
         return ~valid if truth else valid
 
+    def _resolved(self, columns: Sequence[Column], truth: bool) -> Expression:
+        names = [column.name for column in meant(self._name, columns)] or [self._name]
+        absent: Expression = reduce(operator.and_, [_Absent(name) for name in names])
+        return absent if truth else ~absent
+
     def tree(self) -> Tree:
         return ("null", self._name)
 
     def __repr__(self) -> str:
         return f"field({self._name!r}).is_null()"
+
+
+def _first_present(tests: list[Expression], names: list[str]) -> Expression:
+    """The test of the first of these columns that a row has a value of."""
+    found = tests[-1]
+    for test, name in zip(reversed(tests[:-1]), reversed(names[: len(tests) - 1]), strict=True):
+        found = test | (_Absent(name) & found)
+    return found
 
 
 class Operand:

@@ -11,6 +11,7 @@ from nlbus.errors import SchemaError, UnknownColumn
 from nlbus.schema.schema import AnySchema, RecordSchema, Schema
 from nlbus.schema.topic import Topic
 from nlbus.schema.types import Column
+from nlbus.schema.words import column_hint, meant
 from nlbus.sources import Source, did_you_mean
 from nlbus.table.decoded import decoder
 from nlbus.table.event_table import record_columns, record_table, topic_columns, topic_table
@@ -52,10 +53,12 @@ class Query:
         }
         # If two tables match a message, the later one of these gets it.
         self.order = sorted(self._wanted, key=lambda name: _is_narrower(self.schema(name)))
+        self._where: dict[str, Expression] = {}  # per table, of its columns' names alone
         for name in self._wanted if where is not None or tables is not None else ():
             self.empty(name)
             if self.where is not None:
-                self.where.mask(self._all(name))
+                self._where[name] = self.where.resolved(_columns(self.schema(name), None))
+                self._where[name].rows(self._all(name))
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -91,7 +94,7 @@ class Query:
         wanted = self._wanted.get(name)
         if wanted is None or self.where is None:
             return wanted
-        return wanted | self.where.columns
+        return wanted | self._where[name].columns
 
     def reads(self, name: str, prefix: str) -> bool:
         """Whether the decoder fills a column of this table whose name begins so."""
@@ -110,7 +113,12 @@ class Query:
 
     def equalities(self, name: str) -> dict[str, int]:
         """The numbers that `where` requires of columns of this table."""
-        return {} if self.where is None else self.where.equalities(self._all(name))
+        condition = self.condition(name)
+        return {} if condition is None else condition.equalities(self._all(name))
+
+    def condition(self, name: str) -> Expression | None:
+        """`where` of this table: of the names of its columns alone."""
+        return self._where.get(name)
 
     def table(self, received: Received, name: str | Topic) -> Table:
         """The rows of one table. SchemaError."""
@@ -120,7 +128,7 @@ class Query:
         if self.where is None:
             return table
         # Columns first: filtering copies every remaining column.
-        return table.select(self._shown(name)).filter(self.where.mask(table))
+        return table.select(self._shown(name)).filter(self._where[name].rows(table))
 
     def _every_row(self, received: Received, schema: AnySchema, wanted: frozenset[str] | None) -> Table:
         if isinstance(schema, RecordSchema):
@@ -168,24 +176,36 @@ def _columns(schema: AnySchema, wanted: frozenset[str] | None) -> tuple[Column, 
     return decoder(schema, wanted).columns
 
 
-def tables_with(source: Source, tables: Iterable[str], columns: Iterable[str]) -> list[str]:
-    """These tables, or if none is named those that have all these columns. SchemaError, UnknownColumn."""
+def tables_with(
+    source: Source, tables: Iterable[str], columns: Iterable[str], words: Iterable[str] = ()
+) -> list[str]:
+    """These tables, or if none is named those that have all these columns. SchemaError, UnknownColumn.
+
+    words: columns, too, which may go by other names, as in conditions.
+    """
     named, needed = list(tables), dict.fromkeys(columns)
+    asked = dict.fromkeys(words)
     query = Query(source, named or None)
     if not query.tables:
         raise SchemaError(f"{source.name} has no tables: its messages are not decoded")
-    have = {name: {column.name for column in query.empty(name).columns} for name in query.tables}
-    for column in needed:
-        if not any(column in names for names in have.values()):
-            known = {name for names in have.values() for name in names}
+    have = {name: query.empty(name).columns for name in query.tables}
+
+    def has(table: str, column: str) -> bool:
+        exact = any(each.name == column for each in have[table])
+        return exact or (column in asked and bool(meant(column, have[table])))
+
+    for column in (*needed, *asked):
+        if not any(has(table, column) for table in have):
+            known = {each.name: each for columns in have.values() for each in columns}
             where = f"table {query.tables[0]}" if len(have) == 1 else "any of these tables"
+            hint = column_hint(column, known.values())
             raise UnknownColumn(
                 f"no column {column!r} in {where if named else 'any table'} of {source.name}"
-                f"{did_you_mean(column, sorted(known))}"
+                f"{f' ({hint})' if hint else ''}"
             )
-    found = [name for name, names in have.items() if named or names.issuperset(needed)]
+    found = [table for table in have if named or all(has(table, column) for column in (*needed, *asked))]
     if not found:
-        raise SchemaError(f"no table of {source.name} has all of {', '.join(needed)}")
+        raise SchemaError(f"no table of {source.name} has all of {', '.join({**needed, **asked})}")
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, Any, Self, overload
@@ -13,6 +12,7 @@ import numpy as np
 from nlbus._core.render.rows import Rows
 from nlbus.errors import SchemaError, UnknownColumn
 from nlbus.schema.types import Column, Values
+from nlbus.schema.words import column_hint
 from nlbus.table import arrow, exports
 from nlbus.table.chunks import Chunk, Mask, Picked, empty, joined_families, joined_valid, kept, sliced, stored
 from nlbus.table.expressions import Expression, expression
@@ -91,9 +91,8 @@ class Table:
         for i, column in enumerate(self.columns):
             if column.name == name:
                 return i
-        names = [column.name for column in self.columns]
-        close = get_close_matches(str(name), names, 3)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
+        names = (column.name for column in self.columns)
+        hint = column_hint(str(name), self.columns) or f"there are {', '.join(names)}"
         raise UnknownColumn(f"no column {name!r}: {hint}")
 
     @overload

@@ -75,7 +75,7 @@ class View:
         ):
             conditions = sorted(() if view_options.where is None else view_options.where.columns)
             keys = ["env"] if view_options.match and source.name == "uevent" else list(view_options.match)
-            found = tables_with(source, view_options.tables, [*view_options.columns, *conditions, *keys])
+            found = tables_with(source, view_options.tables, [*view_options.columns, *keys], conditions)
             columns = {
                 name: wanted_columns(source, name, view_options.columns, view_options.complete, keys)
                 for name in found

@@ -1,5 +1,7 @@
 """Names of rtnetlink's numbers: the kernel's names in lower case, without prefix."""
 
+from dataclasses import replace
+
 from nlbus.schema.naming import bits, numbered
 from nlbus.schema.schema import Op
 from nlbus.schema.types import S32
@@ -7,7 +9,7 @@ from nlbus.schema.types import S32
 NLM_F_REPLACE = 0x100
 NEW_LINK, NEW_ADDR, NEW_ROUTE, NEW_NEIGH, NEW_RULE = 16, 20, 24, 28, 32  # RTM_NEW*; each RTM_DEL* is one more
 
-IFINDEX = S32  # some headers say u32; one type, so that tables join
+IFINDEX = replace(S32, display="interface")  # some headers say u32; one type, so that tables join
 CLOCK = "10ms"  # clock_t: USER_HZ is 100 on every architecture in use
 
 
