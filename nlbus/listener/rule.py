@@ -129,12 +129,11 @@ class Rule:
                     raise UnknownColumn(f"no key {key!r} of {source.name}{did_you_mean(key, sorted(known))}")
             return []
         columns: list[str] = []
-        conditions = [] if self.where is None else sorted(self.where.columns)
         if source.name == "uevent":
             self._check_variables()
         else:
             columns += [key for key in self.match if key not in EVENT_KEYS]
-        self._query = Query(source, tables_with(source, names, columns, conditions))
+        self._query = Query(source, tables_with(source, names, columns, self.where))
         if self.where is not None:
             Query(source, self._query.tables, self.where)  # raises for columns that it cannot compare
         return self._query.order

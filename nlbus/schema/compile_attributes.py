@@ -12,8 +12,8 @@ from nlbus._core.columns.program import CASE, FLAGS, KINDS, LEVEL, OP, RULE, Pro
 from nlbus._core.columns.store import SPEC
 from nlbus.errors import SchemaError
 from nlbus.schema.schema import Attr, Elements, Entry, List, Nest, Schema, Select, Struct, Structs
-from nlbus.schema.words import with_words
 from nlbus.schema.types import NL_COLUMNS, OPS, U16, Column, Field, Type
+from nlbus.schema.words import with_words
 
 # The decoder has a fast path for these: the width does not change, hence the sign does not matter.
 PLAIN = {

@@ -11,8 +11,8 @@ from nlbus._core.columns.keyvalue import KEY, KINDS, WORD, Keys
 from nlbus._core.columns.store import SPEC
 from nlbus.errors import SchemaError
 from nlbus.schema.schema import TextSchema
-from nlbus.schema.words import with_words
 from nlbus.schema.types import NL_COLUMNS, OPS, Column
+from nlbus.schema.words import with_words
 
 NOWHERE = -1
 HAPPENED = {name: number for number, name in OPS.items()}

@@ -19,7 +19,7 @@ NO_WORDS: Words = {}
 
 
 def with_words(columns: Iterable[Column], words: Words) -> list[Column]:
-    """The columns with their words; a column that holds an index of an interface also has that of the name."""
+    """The columns with their words; an index of an interface has the key of its name as one, too."""
     columns = list(columns)
     names = {column.name for column in columns}
     of: dict[str, list[str]] = {}
@@ -65,11 +65,9 @@ def known_words(columns: Iterable[Column]) -> list[str]:
     return list(dict.fromkeys([*(column.name for column in columns), *words]))
 
 
-def column_hint(name: str, columns: Collection[Column]) -> str:
-    """What to write instead of the unknown name of a column: "; did you mean ..." and the like."""
+def suggestions(name: str, columns: Collection[Column]) -> list[str]:
+    """What the unknown name of a column may have meant, the likeliest first."""
     same = [column.name for column in meant(name, columns) if column.name != name]
-    close = list(dict.fromkeys(same)) or get_close_matches(name, known_words(columns), 3)
-    if not close:
-        folded = get_close_matches(name.casefold(), known_words(columns), 3)
-        close = folded
-    return f"did you mean {' or '.join(close)}?" if close else ""
+    words = known_words(columns)
+    found = same or get_close_matches(name, words, 3) or get_close_matches(name.casefold(), words, 3)
+    return list(dict.fromkeys(found))

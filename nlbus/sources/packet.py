@@ -95,6 +95,7 @@ PACKET = Source(
             type=TYPE,
             fields=FIELDS,
             needs=NEEDS,
+            words={"in": "iif", "out": "oif", "dev": ("iif", "oif"), "proto": "protocol"},
             groups=tuple(GROUPS),
             about="IP packets at netfilter's hooks",
         ),

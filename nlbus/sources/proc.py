@@ -126,11 +126,18 @@ HEADER = (
     Field("timestamp_ns", U64, unit="ns"),  # since boot
 )
 
+# The words of ps, where a pid is a process.
+WORDS = (
+    ("pid", "process_tgid"), ("pid", "child_tgid"), ("ppid", "parent_tgid"), ("tid", "process_pid"),
+    ("tid", "child_pid"),
+)  # fmt: skip
+
 SCHEMAS = tuple(
     Schema(
         name=name,
         ops=(Op(MessageType.DONE, "new"),),
         header=(*HEADER, *fields),
+        words={word: name for word, name in WORDS if name in {field.name for field in fields}},
         groups=("proc",),
         selector=(CN_MSG.size, 4, what),
         dump=partial(_present, what) if name in ("fork", "exec", "uid", "gid", "sid", "comm") else None,

@@ -28,7 +28,10 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Comparison = Callable[[Any, Any], Any]
 _PAIRS = re.compile("([0-9a-fA-F]{2}:?)*")
 # What text output, ip and conntrack call some values.
-SYNONYMS = {"global": "universe", "ipv4": "inet", "ipv6": "inet6", "ip": "inet", "ip6": "inet6"}
+SYNONYMS = {
+    "global": "universe", "ipv4": "inet", "ipv6": "inet6", "ip": "inet", "ip6": "inet6",
+    "estab": "established", "listening": "listen",
+}  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

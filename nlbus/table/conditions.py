@@ -164,7 +164,7 @@ class _Parser:
     def _name(self) -> str:
         start = self._at
         name = self._match(NAME)
-        if name is None or name in RESERVED:
+        if name is None or name in ("and", "or", "not", "has"):
             self._at = start
             raise self._error("the name of a column")
         return name

@@ -101,13 +101,12 @@ class Expression(ABC):
         return self._rows(table, True)
 
     def resolved(self, columns: Sequence[Column]) -> Expression:
-        """The same of the columns of a table: of their names alone, where this has words such as dev and proto.
+        """The same with the names of columns where this has words such as dev and proto.
 
         Names that no column has stay.
         """
-        known = {column.name for column in columns if not column.words}
-        named = {column.name for column in columns} - {word for column in columns for word in column.words}
-        if self.columns <= known | named:
+        plain = {column.name for column in columns} - {word for column in columns for word in column.words}
+        if self.columns <= plain:
             return self
         return self._resolved(columns, True)
 

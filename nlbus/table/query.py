@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from nlbus.errors import SchemaError, UnknownColumn
 from nlbus.schema.schema import AnySchema, RecordSchema, Schema
 from nlbus.schema.topic import Topic
 from nlbus.schema.types import Column
-from nlbus.schema.words import column_hint, meant
+from nlbus.schema.words import meant, suggestions
 from nlbus.sources import Source, did_you_mean
 from nlbus.table.decoded import decoder
 from nlbus.table.event_table import record_columns, record_table, topic_columns, topic_table
@@ -177,14 +177,14 @@ def _columns(schema: AnySchema, wanted: frozenset[str] | None) -> tuple[Column, 
 
 
 def tables_with(
-    source: Source, tables: Iterable[str], columns: Iterable[str], words: Iterable[str] = ()
+    source: Source, tables: Iterable[str], columns: Iterable[str], where: Expression | None = None
 ) -> list[str]:
-    """These tables, or if none is named those that have all these columns. SchemaError, UnknownColumn.
+    """These tables, or if none is named those that have all these columns, and those that `where` reads.
 
-    words: columns, too, which may go by other names, as in conditions.
+    SchemaError, UnknownColumn.
     """
     named, needed = list(tables), dict.fromkeys(columns)
-    asked = dict.fromkeys(words)
+    asked = dict.fromkeys(sorted(where.columns) if where is not None else ())
     query = Query(source, named or None)
     if not query.tables:
         raise SchemaError(f"{source.name} has no tables: its messages are not decoded")
@@ -198,14 +198,28 @@ def tables_with(
         if not any(has(table, column) for table in have):
             known = {each.name: each for columns in have.values() for each in columns}
             where = f"table {query.tables[0]}" if len(have) == 1 else "any of these tables"
-            hint = column_hint(column, known.values())
+            close = " or ".join(map(repr, suggestions(column, known.values())))
             raise UnknownColumn(
                 f"no column {column!r} in {where if named else 'any table'} of {source.name}"
-                f"{f' ({hint})' if hint else ''}"
+                f"{f' (did you mean {close}?)' if close else ''}"
             )
     found = [table for table in have if named or all(has(table, column) for column in (*needed, *asked))]
     if not found:
         raise SchemaError(f"no table of {source.name} has all of {', '.join({**needed, **asked})}")
+    return found if named or where is None else _comparable(source, found, where)
+
+
+def _comparable(source: Source, tables: Sequence[str], where: Expression) -> list[str]:
+    """The tables whose columns can be compared so: dev is an index in one, a name in another. SchemaError."""
+    found, refused = [], list[SchemaError]()
+    for name in tables:
+        try:
+            Query(source, [name], where)
+            found.append(name)
+        except SchemaError as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
     return found
 
 

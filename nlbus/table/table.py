@@ -12,7 +12,7 @@ import numpy as np
 from nlbus._core.render.rows import Rows
 from nlbus.errors import SchemaError, UnknownColumn
 from nlbus.schema.types import Column, Values
-from nlbus.schema.words import column_hint
+from nlbus.schema.words import suggestions
 from nlbus.table import arrow, exports
 from nlbus.table.chunks import Chunk, Mask, Picked, empty, joined_families, joined_valid, kept, sliced, stored
 from nlbus.table.expressions import Expression, expression
@@ -92,7 +92,8 @@ class Table:
             if column.name == name:
                 return i
         names = (column.name for column in self.columns)
-        hint = column_hint(str(name), self.columns) or f"there are {', '.join(names)}"
+        close = suggestions(str(name), self.columns)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
         raise UnknownColumn(f"no column {name!r}: {hint}")
 
     @overload

@@ -132,7 +132,12 @@ def value_text(column: Column, value: Any) -> str:
 def is_number(column: Column) -> bool:
     """Whether its values are shown as plain numbers, not as names or times."""
     named = column.enum is not None or column.flags is not None or column.list
-    return column.storage == "fixed" and column.dtype.kind in "iu" and not named and column.display in ("", "interface")
+    return (
+        column.storage == "fixed"
+        and column.dtype.kind in "iu"
+        and not named
+        and column.display in ("", "interface")
+    )
 
 
 def duration(value: float, unit: str) -> str:

@@ -73,9 +73,10 @@ class View:
             or view_options.output in OF_ONE_TABLE
             or (source.schemas and not view_options.raw)
         ):
-            conditions = sorted(() if view_options.where is None else view_options.where.columns)
             keys = ["env"] if view_options.match and source.name == "uevent" else list(view_options.match)
-            found = tables_with(source, view_options.tables, [*view_options.columns, *keys], conditions)
+            found = tables_with(
+                source, view_options.tables, [*view_options.columns, *keys], view_options.where
+            )
             columns = {
                 name: wanted_columns(source, name, view_options.columns, view_options.complete, keys)
                 for name in found

@@ -34,6 +34,13 @@ CACHEINFO = Struct(
 )
 
 ADDR = Schema(
+    words={
+        "dev": "ifindex",
+        "peer": "address",
+        "valid_lft": "cacheinfo_valid",
+        "metric": "rt_priority",
+        "preferred_lft": "cacheinfo_prefered",
+    },
     name="addr",
     about="addresses of network interfaces",
     ops=ops(NEW_ADDR),
@@ -58,6 +65,7 @@ ADDR = Schema(
 )
 
 MULTICAST = Schema(
+    words={"dev": "ifindex"},
     name="multicast",
     about="multicast groups that network interfaces have joined",
     ops=(*ops(56), Op(58, "new")),  # RTM_NEWMULTICAST; rows of a dump have the type of the request
@@ -70,6 +78,7 @@ MULTICAST = Schema(
 )
 
 ANYCAST = Schema(
+    words={"dev": "ifindex"},
     name="anycast",
     about="anycast addresses of network interfaces",
     ops=(*ops(60), Op(62, "new")),  # RTM_NEWANYCAST

@@ -13,6 +13,7 @@ FAMILY = Field("family", U8, enum=FAMILIES)
 def traffic(name: str, about: str, new: int, *key: str, dump: Dump | None = None) -> Schema:
     """A table of traffic control."""
     return Schema(
+        words={"dev": "ifindex"},
         name=name,
         about=about,
         ops=ops(new),
@@ -46,6 +47,7 @@ TFILTER = traffic("tfilter", "filters of traffic control", 44, "parent", "handle
 CHAIN = traffic("chain", "chains of filters", 100, "parent", "chain")
 
 PREFIX = Schema(
+    words={"dev": "ifindex"},
     name="prefix",
     about="IPv6 prefixes that routers have advertised",
     ops=ops(52),  # RTM_NEWPREFIX
@@ -64,6 +66,7 @@ PREFIX = Schema(
 )
 
 NDUSEROPT = Schema(
+    words={"dev": "ifindex"},
     name="nduseropt",
     about="options of router advertisements for user space",
     ops=ops(68),  # RTM_NEWNDUSEROPT
@@ -88,6 +91,7 @@ DCB = Schema(
 )
 
 MDB = Schema(
+    words={"dev": "ifindex"},
     name="mdb",
     about="multicast databases of bridges",
     ops=(*ops(84), Op(86, "new")),  # RTM_NEWMDB; rows of a dump have RTM_GETMDB
@@ -118,6 +122,7 @@ NSID = Schema(
 LINK_64 = 1  # IFLA_STATS_LINK_64; bit n - 1 requests attribute n
 
 STATS = Schema(
+    words={"dev": "ifindex"},
     name="stats",
     about="statistics of network interfaces, and, as events, which of them are collected by hardware",
     ops=ops(92),  # RTM_NEWSTATS
@@ -151,6 +156,7 @@ CACHEREPORT = Schema(
 )
 
 VLAN = Schema(
+    words={"dev": "ifindex"},
     name="vlan",
     about="VLANs of bridges and their ports",
     ops=ops(112),  # RTM_NEWVLAN
@@ -162,6 +168,7 @@ VLAN = Schema(
 )
 
 TUNNEL = Schema(
+    words={"dev": "ifindex"},
     name="tunnel",
     about="VNI filters of tunnels",
     ops=ops(120),  # RTM_NEWTUNNEL

@@ -91,6 +91,14 @@ def _header(mask: int) -> bytes:
 
 
 LINK = Schema(
+    words={
+        "dev": "ifname",
+        "name": "ifname",
+        "state": "operstate",
+        "alias": "ifalias",
+        "kind": "linkinfo_kind",
+        "lladdr": "address",
+    },
     name="link",
     about="network interfaces",
     ops=ops(NEW_LINK),
@@ -215,6 +223,7 @@ COMMON: tuple[Entry, ...] = (
 )
 
 BRPORT = Schema(
+    words={"dev": "ifname", "name": "ifname", "state": "protinfo_state"},
     name="brport",
     about="ports of bridges",
     ops=ops(NEW_LINK),
@@ -232,6 +241,7 @@ BRPORT = Schema(
 )
 
 IPV6_IFINFO = Schema(
+    words={"dev": "ifname", "name": "ifname", "state": "operstate"},
     name="ipv6_ifinfo",
     about="IPv6 of network interfaces",
     ops=ops(NEW_LINK),

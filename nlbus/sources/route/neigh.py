@@ -20,6 +20,7 @@ from nlbus.sources.route.names import (
 NTF_PROXY = 8
 
 NEIGH = Schema(
+    words={"dev": "ifindex", "nud": "state", "proto": "protocol"},
     name="neigh",
     about="neighbours",
     unless=(0, 1, 7),  # AF_BRIDGE: of fdb

@@ -5,6 +5,7 @@ from nlbus.schema.types import S32, U8, Field
 from nlbus.sources.route.names import FAMILIES, IFINDEX, ops
 
 NETCONF = Schema(
+    words={"dev": "ifindex"},
     name="netconf",
     about="settings of the protocols of network interfaces",
     ops=ops(80),  # RTM_NEWNETCONF

@@ -24,6 +24,7 @@ HEADER = (
 )
 
 NEXTHOP = Schema(
+    words={"dev": "oif", "via": "gateway", "proto": "protocol"},
     name="nexthop",
     about="next hops and groups of them",
     ops=ops(104),  # RTM_NEWNEXTHOP

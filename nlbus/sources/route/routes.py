@@ -64,6 +64,17 @@ HOP = (
 )
 
 ROUTES = Schema(
+    words={
+        "dev": "oif",
+        "via": "gateway",
+        "from": "src",
+        "src": "prefsrc",
+        "proto": "protocol",
+        "metric": "priority",
+        "nhid": "nh_id",
+        "realm": "flow",
+        "realms": "flow",
+    },
     name="route",
     about="routes, except those of MPLS",
     ops=ops(NEW_ROUTE),
@@ -174,6 +185,7 @@ ROUTES = Schema(
 )
 
 MPLS_ROUTE = Schema(
+    words={"dev": "oif", "proto": "protocol"},
     name="mpls_route",
     about="routes of MPLS: from a label to labels",
     ops=ops(NEW_ROUTE),

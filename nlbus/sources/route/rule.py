@@ -14,6 +14,11 @@ from nlbus.sources.route.names import (
 )
 
 RULE = Schema(
+    words={
+        "iif": "iifname", "oif": "oifname", "from": "src", "to": "dst", "lookup": "table", "pref": "priority",
+        "ipproto": "ip_proto", "proto": "protocol", "realms": "flow",
+        "suppress_prefixlength": "suppress_prefixlen",
+    },
     name="rule",
     about="rules of policy routing",
     ops=ops(NEW_RULE),

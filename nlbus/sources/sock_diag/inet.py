@@ -34,7 +34,7 @@ HEADER = (
     Field("dport", BE16),
     Field("src", union_address("family", "family")),
     Field("dst", union_address("family", "family")),
-    Field("ifindex", U32, absent=0),
+    Field("ifindex", U32, absent=0, display="interface"),
     Field("cookie", U64),
     Field("expires", U32, "ms"),
     Field("rqueue", U32),
@@ -236,6 +236,7 @@ def _table(
             *(Op(SOCK_DIAG_BY_FAMILY, "del", group=group) for group in ends.values()),
         ),
         key=("cookie",),
+        words={"dev": "ifindex", "recv_q": "rqueue", "send_q": "wqueue", "ino": "inode", "sk": "cookie"},
         groups=tuple(ends),
         dump=Dump(
             SOCK_DIAG_BY_FAMILY,

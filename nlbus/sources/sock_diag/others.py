@@ -4,6 +4,7 @@ import struct
 
 from nlbus.schema.schema import Attr, Dump, Entry, List, Op, Schema, Struct, ignored
 from nlbus.schema.types import BYTES, U8, U16, U32, U64, Field, pad
+from nlbus.schema.words import NO_WORDS, Words
 from nlbus.sources.sock_diag.inet import EVERY_STATE, SOCK_DIAG_BY_FAMILY, skmeminfo
 from nlbus.sources.sock_diag.names import (
     FAMILIES,
@@ -33,6 +34,7 @@ def _table(
     *,
     option: str,
     repeats: str = "",
+    words: Words = NO_WORDS,
 ) -> Schema:
     return Schema(
         name=name,
@@ -40,6 +42,7 @@ def _table(
         ops=(Op(SOCK_DIAG_BY_FAMILY, "new", seq=family),),
         selector=(0, 1, family),
         key=("cookie",),
+        words={"ino": "inode", "sk": "cookie", **words},
         dump=Dump(SOCK_DIAG_BY_FAMILY, (request,), seq=family, repeats=repeats, option=option),
         header=(Field("family", U8, enum=FAMILIES), *header),
         prefix=prefix,
@@ -81,6 +84,7 @@ UNIX = _table(
         Attr("UNIX_DIAG_UID", 7, U32),
     ),
     option="CONFIG_UNIX_DIAG",
+    words={"recv_q": "rqueue", "send_q": "wqueue"},
 )
 
 NETLINK = _table(
@@ -126,7 +130,7 @@ PACKET = _table(
             "PACKET_DIAG_INFO",
             0,
             (
-                Field("ifindex", U32, absent=0),
+                Field("ifindex", U32, absent=0, display="interface"),
                 Field("version", U32),
                 Field("reserve", U32, "bytes"),
                 Field("copy_thresh", U32),
@@ -142,6 +146,7 @@ PACKET = _table(
         *ignored("PACKET_DIAG_", FILTER=7),
     ),
     option="CONFIG_PACKET_DIAG",
+    words={"dev": "ifindex"},
 )
 
 VSOCK = _table(
@@ -177,7 +182,12 @@ XDP = _table(
     ),
     "XDP_DIAG_",
     (
-        Struct("XDP_DIAG_INFO", 1, (Field("ifindex", U32, absent=0), Field("queue_id", U32)), column="-"),
+        Struct(
+            "XDP_DIAG_INFO",
+            1,
+            (Field("ifindex", U32, absent=0, display="interface"), Field("queue_id", U32)),
+            column="-",
+        ),
         Attr("XDP_DIAG_UID", 2, U32),
         Attr("XDP_DIAG_RX_RING", 3, U32),
         Attr("XDP_DIAG_TX_RING", 4, U32),
@@ -190,7 +200,7 @@ XDP = _table(
                 Field("num_pages", U32),
                 Field("chunk_size", U32, "bytes"),
                 Field("headroom", U32, "bytes"),
-                Field("ifindex", U32),
+                Field("ifindex", U32, display="interface"),
                 Field("queue_id", U32),
                 Field("flags", U32, flags=UMEM_FLAGS),
                 Field("refs", U32),
@@ -207,4 +217,5 @@ XDP = _table(
         ),
     ),
     option="CONFIG_XDP_SOCKETS_DIAG",
+    words={"dev": "ifindex"},
 )

@@ -212,7 +212,7 @@ def test_sources_shows_the_columns_of_a_table() -> None:
     lines = {
         line.split()[0]: line.split()[1:] for line in invoke("sources", "route", "link").stdout.splitlines()
     }
-    assert lines["ifindex*"] == ["s32", "-", "-", "ifindex"]
+    assert lines["ifindex*"] == ["s32", "interface", "-", "ifindex"]
     assert lines["mtu"] == ["u32", "bytes", "null", "IFLA_MTU"]
     assert lines["operstate"][:7] == ["enum", "u8", "-", "null", "IFLA_OPERSTATE", "unknown", "notpresent"]
     assert lines["address"][:3] == ["lladdr", "-", "null"]

@@ -128,7 +128,7 @@ def test_an_expression_is_true_for_these_rows(
         (NUMBERS, X.within("10.0.0.0/8"), "not an address"),
         (ENUM, X == "statik", "did you mean 'static'"),
         (ENUM, X == "zzz", "there are kernel, static"),
-        (FLAGS, X.has("BROADCASt"), "did you mean 'BROADCAST'"),
+        (FLAGS, X.has("BROADCATS"), "did you mean 'BROADCAST'"),
         (TEXTS, X == 3, "cannot be compared with 3"),
         (ADDRESSES, X == "10.0.0", "cannot be compared with '10.0.0'"),
         (ADDRESSES, X == b"\x0a\0\0\1", "cannot be compared"),
