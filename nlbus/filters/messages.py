@@ -11,6 +11,7 @@ from nlbus.filters.nodes import ALWAYS, Length, Node, Place, Ranges, Single, all
 from nlbus.filters.values import Budget
 from nlbus.filters.words import condition_text
 from nlbus.kernel.constants import MessageType
+from nlbus.schema.compile_attributes import compiled
 from nlbus.schema.schema import AnySchema, Schema
 from nlbus.table.expressions import Expression, Tree
 
@@ -68,7 +69,8 @@ def _filter(known: Mapping[str, Schema], wanted: Wanted, others: bool, limit: in
     kinds, surely, passing, parts = [], [], [], list[Part]()
     for name, expressions in wanted.items():
         condition = Condition(known[name], Budget(limit))
-        trees = [None if each is None else each.tree() for each in expressions]
+        columns = compiled(known[name]).columns
+        trees = [None if each is None else each.resolved(columns).tree() for each in expressions]
         kinds.append(is_of(known[name]))
         surely.append(is_of(known[name], surely=True))
         may = any_of(ALWAYS if tree is None else condition.may(tree) for tree in trees)

@@ -197,10 +197,10 @@ def tables_with(
     for column in (*needed, *asked):
         if not any(has(table, column) for table in have):
             known = {each.name: each for columns in have.values() for each in columns}
-            where = f"table {query.tables[0]}" if len(have) == 1 else "any of these tables"
+            place = f"table {query.tables[0]}" if len(have) == 1 else "any of these tables"
             close = " or ".join(map(repr, suggestions(column, known.values())))
             raise UnknownColumn(
-                f"no column {column!r} in {where if named else 'any table'} of {source.name}"
+                f"no column {column!r} in {place if named else 'any table'} of {source.name}"
                 f"{f' (did you mean {close}?)' if close else ''}"
             )
     found = [table for table in have if named or all(has(table, column) for column in (*needed, *asked))]
