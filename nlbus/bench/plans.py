@@ -79,7 +79,13 @@ SECTIONS: tuple[Section, ...] = (
     ),
     section("sections.latency", "one way, idle and loaded; what linger trades", quick=(5, 7), full=(15, 110)),
     section(
-        "sections.profile", "where each nanosecond of the receive path goes", quick=(5, 6), full=(15, 110)
+        "sections.profile", "where each nanosecond of the receive path goes", quick=(5, 6), full=(15, 100)
+    ),
+    section(
+        "sections.frames",
+        "a query of polars and DuckDB, scanned, or of all rows",
+        quick=(3, 1),
+        full=(15, 10),
     ),
 )
 BUDGET: dict[Size, float] = {"quick": 55.0, "full": 885.0}

@@ -17,24 +17,24 @@ SEQ, DST = 8, 32  # where they are in a request
 
 
 class Routes:
-    """Makes and removes IPv4 routes by lo, from 10.0.0.0 + `first` on, many a system call.
+    """Makes and removes IPv4 routes by lo, from 10.0.0.0 + `first` on, many a system call, in one table.
 
     It does so in the network namespace of the thread that made it.
     """
 
-    def __init__(self, count: int, first: int = 0) -> None:
+    def __init__(self, count: int, first: int = 0, table: int = 254) -> None:
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
         )
         self._socket.bind((0, 0))
-        self._new = self._requests(RTM_NEWROUTE, REQUEST | CREATE | EXCL, first, count)
-        self._del = self._requests(RTM_DELROUTE, REQUEST, first, count)
+        self._new = self._requests(RTM_NEWROUTE, REQUEST | CREATE | EXCL, first, count, table)
+        self._del = self._requests(RTM_DELROUTE, REQUEST, first, count, table)
         self.events = 2 * count
 
     @staticmethod
-    def _requests(kind: int, flags: int, first: int, count: int) -> list[bytes]:
-        # struct rtmsg: AF_INET, /32, table main, protocol static, scope link, unicast
-        header = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, 254, 4, 253, 1, 0)
+    def _requests(kind: int, flags: int, first: int, count: int, table: int) -> list[bytes]:
+        # struct rtmsg: AF_INET, /32, table, protocol static, scope link, unicast
+        header = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, table, 4, 253, 1, 0)
         one = message(kind, header + attribute(1, bytes(4)) + attribute(4, struct.pack("=I", 1)), flags, 0)
         each = np.tile(np.frombuffer(one, np.uint8), (count, 1))
         numbers = np.arange(first, first + count, dtype=np.uint32)
