@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nlbus.bus.stream import Feed
 from nlbus.errors import SchemaError, extra
 from nlbus.frames.predicates import pushed
-from nlbus.frames.reading import Reading
+from nlbus.frames.reading import Reading, Watch
 from nlbus.kernel.netns import Netns
 from nlbus.schema.topic import Topic
 from nlbus.table.arrow import Exported
@@ -88,12 +88,13 @@ def _arrow_stream(polars: Any, path: Path) -> Any:
 
 
 @dataclass
-class Plan:
+class Plan(Watch):
     """What one reading of a scan was asked for, and what it did.
 
     columns: those that were decoded, beside nl_... ones; None: all. where: the condition that was checked
-    while decoding, and by the kernel where it can. rest: what polars checked alone. limit: rows wanted.
-    messages: as many arrived (of a snapshot: rows). rows: as many were made; yielded: as many polars got.
+    while decoding, and by the kernel where it can. rest: what polars checked alone. limit: rows wanted. how:
+    what the Subscriber explained, with the kernel's part. messages: as many arrived (of a snapshot: rows).
+    rows: as many were made; yielded: as many polars got.
     """
 
     source: str
@@ -101,10 +102,15 @@ class Plan:
     where: Expression | None
     rest: str
     limit: int | None
+    how: str = ""
     messages: int = 0
     rows: int = 0
     yielded: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def listening(self, how: str) -> None:
+        """Keep it."""
+        self.how = how
 
     def note(self, table: Table, messages: int) -> None:
         """Count a table that was made, and the messages it was made of."""
@@ -122,6 +128,7 @@ class Plan:
                 f"decoded where {'true' if self.where is None else self.where}",
                 *([f"left to polars: {self.rest}"] if self.rest else []),
                 *([f"at most {self.limit} rows"] if self.limit is not None else []),
+                *(f"  {line}" for line in self.how.splitlines()),
                 f"{self.messages} messages, {self.rows} rows made, {self.yielded} given to polars",
             ]
         )
@@ -180,7 +187,7 @@ class _Scan:
         predicate: Any,
     ) -> Iterator[Any]:
         left = plan.limit
-        for table in self._reading.tables(needed, where, plan.limit, plan.note):
+        for table in self._reading.tables(needed, where, plan.limit, plan):
             frame = _finished(_frame(self._polars, table, self._text), columns, predicate, left)
             left = None if left is None else max(left - len(table), 0)
             plan.yielded += len(frame)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 
 CAPTURES = (".pcapng", ".pcap", ".gz")
 HERE = "/proc/thread-self/ns/net"
-Note = Callable[[Table, int], None]  # called with rows that were decoded, and the messages that were received
+
+
+class Watch:
+    """Hears what a reading does."""
+
+    def listening(self, how: str) -> None:
+        """A Subscriber was opened, which explains itself so."""
+
+    def note(self, table: Table, messages: int) -> None:
+        """These rows were made of so many messages."""
 
 
 class Reading:
@@ -112,34 +121,35 @@ class Reading:
         columns: Iterable[str] | None = None,
         where: Expression | None = None,
         limit: int | None = None,
-        note: Note = lambda *_: None,
+        watch: Watch | None = None,
     ) -> Iterator[Table]:
         """The rows, with these columns at least, for which `where` is true, at most so many.
 
         What snapshot, Subscriber, open_capture and recv raise.
         """
+        watch = watch or Watch()
         if columns is None and isinstance(self._of, Feed):
             columns = [column.name for column in self.empty().columns]  # a Subscriber may decode few
         names = None if columns is None else [name for name in columns if not name.startswith("nl_")]
         both = self.where if where is None or self.where is None else self.where & where
         both = where if both is None else both
         if isinstance(self._of, Feed):
-            yield from self._stream(self._of, names, both, limit, note)
+            yield from self._stream(self._of, names, both, limit, watch)
         elif self._file is not None:
             with open_capture(self._file, on_loss="ignore") as capture:
-                yield from self._stream(capture, names, both, limit, note)
+                yield from self._stream(capture, names, both, limit, watch)
         elif self._seconds is None:
             assert isinstance(self.table, str)
             found = snapshot(
                 self.source.name, self.table, where=both, columns=names, netns=self._place(), **self._options
             )
-            note(found, len(found))
+            watch.note(found, len(found))
             yield found if limit is None else found.head(limit)
         else:
-            yield from self._listen(names, both, limit, note)
+            yield from self._listen(names, both, limit, watch)
 
     def _listen(
-        self, names: list[str] | None, where: Expression | None, limit: int | None, note: Note
+        self, names: list[str] | None, where: Expression | None, limit: int | None, watch: Watch
     ) -> Iterator[Table]:
         chosen: dict[str, Any]
         if isinstance(self.table, Topic):
@@ -147,10 +157,11 @@ class Reading:
         else:
             chosen = {"tables": {self.table: names}, "where": where}
         with Subscriber(self.source.name, netns=self._place(), **chosen, **self._options) as sub:
-            yield from self._stream(sub, names, where, limit, note)
+            watch.listening(sub.explain())
+            yield from self._stream(sub, names, where, limit, watch)
 
     def _stream(
-        self, feed: Feed, names: list[str] | None, where: Expression | None, limit: int | None, note: Note
+        self, feed: Feed, names: list[str] | None, where: Expression | None, limit: int | None, watch: Watch
     ) -> Iterator[Table]:
         if feed.where is not None:
             where = feed.where if where is None else feed.where & where
@@ -158,7 +169,7 @@ class Reading:
 
         def read(batch: Batch) -> Table:
             found = query.table(batch, self.table)
-            note(found, len(batch))
+            watch.note(found, len(batch))
             return found
 
         yield from ArrowStream(feed, read, self.empty(names), self._seconds, limit).tables()

@@ -70,7 +70,10 @@ def _duckdb(duckdb: Any) -> Queries:
     con = duckdb.connect()
 
     def result(name: str) -> int:
-        return sum(count for _, count in con.sql(SQL.format(name, OUR_TABLE)).fetchall())
+        try:
+            return sum(count for _, count in con.sql(SQL.format(name, OUR_TABLE)).fetchall())
+        finally:
+            con.unregister(name)
 
     def of_table(table: Table) -> int:
         con.register("everything", table)

@@ -110,7 +110,8 @@ def test_events_of_some_seconds(engine: Any, storm: Callable[[int], None]) -> No
     assert rows == [("lo", 2002), ("lo", 2003)]
     [plan] = found
     assert (plan.columns, str(plan.where)) == (["ifname", "mtu"], "(field('mtu') >= 2002)")
-    assert plan.rows == 2
+    assert plan.messages == plan.rows == 2  # the others were not received
+    assert "link: mtu >= 2002: kernel" in str(plan)
 
 
 @ENGINES
