@@ -16,7 +16,7 @@ STARTERS := bench cli demo examples instructions packaging pytest_plugin doc_exa
 UNSHARE = $(shell test "$$(id -u)" = 0 || { unshare -Urn true && echo unshare -Urn; } 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo kmod install-kmod test test-kmod test-kmod-debug guest lint lint-kmod format bench bench-gate soak \
+.PHONY: help build demo kmod install-kmod test test-kmod test-kmod-debug guest lint lint-kmod format words bench bench-gate soak \
 	test-faults test-asan fuzz nightly clean
 
 help: ## This list
@@ -79,6 +79,9 @@ lint: build $(TOOLS) ## ruff, mypy --strict, stubtest of the compiled modules, c
 format: build $(TOOLS) ## Put layout and imports right
 	$(PY) -m ruff check --fix-only .
 	$(PY) -m ruff format .
+
+words: build ## The words of shell completion, after a change of sources, groups, tables or columns
+	@$(PY) -m tests.support.completion_words
 
 bench: build $(TOOLS) ## Speed: pytest-benchmark, and the C floors beside it
 	$(UNSHARE) $(PY) -m pytest bench

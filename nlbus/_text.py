@@ -6,7 +6,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 # What `as_utf8` may write.
 _READS_AS_BYTES = re.compile(r"\\(?:\\|ud[89a-f][0-9a-f]{2})")
 # What `escape` may write, and a backslash that `escape_value` has doubled.
-_ESCAPES = re.compile(r"\\(?:[\\tnr]|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})")
+_ESCAPES = r"\\(?:[\\tnr]|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})"
 
 
 def escape(text: str, keep: str = "") -> str:
@@ -65,5 +65,5 @@ def _written_out(character: str) -> str:
 
 
 def _reads_as_escaped(text: str) -> bool:
-    found = (match[0] for match in _ESCAPES.finditer(text))
+    found = (match[0] for match in re.finditer(_ESCAPES, text))
     return any(each == r"\\" or not each.encode().decode("unicode_escape").isprintable() for each in found)

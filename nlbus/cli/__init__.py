@@ -1,8 +1,10 @@
 """The command line. The library itself imports nothing from here."""
 
+import signal
 import sys
 from collections.abc import Callable
 
+from nlbus.cli.shared.interrupt import leave
 from nlbus.errors import MissingExtra
 
 __all__ = ["load", "run"]
@@ -13,7 +15,7 @@ def load() -> Callable[[], None]:
     try:
         import click  # noqa: F401, PLC0415
     except ImportError as error:
-        raise MissingExtra("the command line needs click: pip install 'nlbus[cli]'") from error
+        raise MissingExtra("the command line needs click: pip install click") from error
     from nlbus.cli.main import main  # noqa: PLC0415
 
     return main
@@ -21,10 +23,10 @@ def load() -> Callable[[], None]:
 
 def run() -> None:
     """The console entry `nlbus`. Ends the process."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, leave)
     try:
         command = load()
     except MissingExtra as error:
         sys.exit(f"nlbus: {error}")
-    except KeyboardInterrupt:  # during the imports
-        sys.exit(130)
     command()

@@ -4,29 +4,35 @@ import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import IO, Any
 
 import click
+from click.shell_completion import CompletionItem
 
+import nlbus
 from nlbus._text import escape
-from nlbus.cli.commands.bench import bench
-from nlbus.cli.commands.completion import completion
-from nlbus.cli.commands.demo import demo
-from nlbus.cli.commands.listen import listen
-from nlbus.cli.commands.packet import packet
-from nlbus.cli.commands.publish import publish
-from nlbus.cli.commands.record import record
-from nlbus.cli.commands.replay import replay
-from nlbus.cli.commands.run import run
-from nlbus.cli.commands.snapshot import snapshot
-from nlbus.cli.commands.sources import sources
-from nlbus.cli.commands.stats import stats
-from nlbus.cli.commands.test import test
+from nlbus.cli.shared.interrupt import INTERRUPTED
 from nlbus.cli.shared.stderr import report
 from nlbus.cli.shared.stdout import discard_stdout, no_color
 from nlbus.errors import NlbusError
 
-INTERRUPTED = 130  # as shells report SIGINT
+# The commands, each a module of `commands/` that is imported when it is used, and their help in one line.
+COMMANDS = {
+    "bench": "Measure on this machine, beside other libraries and tools.",
+    "completion": "Print the completion script of a shell.",
+    "demo": "Show all of it in ten seconds.",
+    "listen": "Print events as they happen, or run a program for each.",
+    "packet": "Drop or sample packets, with the module nlbus_packet.",
+    "publish": "Publish each line of stdin as an event on the bus.",
+    "record": "Write events to a capture or to a file of rows.",
+    "replay": "Print a capture as listen would have.",
+    "run": "Run programs and Python functions by a file of rules.",
+    "snapshot": "Print all rows of a table as they are now, or write them.",
+    "sources": "List sources, their tables, or the columns of a table.",
+    "stats": "Show all netlink sockets and their drops.",
+    "test": "Show what a file of rules would run for a capture.",
+}
 
 # Errors of writing to streams and files; EIO: the terminal is gone.
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -45,7 +51,42 @@ class Failure(click.ClickException):
 
 
 class Commands(click.Group):
-    """A group whose commands may raise NlbusError."""
+    """The commands of the table. They may raise NlbusError."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return their names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command; None if there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"nlbus.cli.commands.{cmd_name}"), cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command. UsageError, which suggests one."""
+        name = args[0]
+        if name not in COMMANDS and name[:1] != "-":
+            from difflib import get_close_matches  # noqa: PLC0415 - only then
+
+            close = get_close_matches(name, COMMANDS, n=1)
+            ctx.fail(f"No such command {name!r}{''.join(f' (did you mean {word!r}?)' for word in close)}.")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table, without importing the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the name of a command, without importing the commands, or an option."""
+        found = [
+            CompletionItem(name, help=COMMANDS[name]) for name in COMMANDS if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -80,6 +121,7 @@ def _escaped_errors() -> Iterator[None]:
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(nlbus.__version__, message="nlbus %(version)s")
 def commands() -> None:
     """Receive netlink events of the Linux kernel and of processes, with every loss counted.
 
@@ -109,24 +151,6 @@ def commands() -> None:
     terminal. CSV in files and pipes has the values unaltered; a spreadsheet may take one that begins with =,
     +, - or @ for a formula.
     """
-
-
-for command in (
-    bench,
-    sources,
-    listen,
-    snapshot,
-    publish,
-    record,
-    replay,
-    run,
-    test,
-    stats,
-    packet,
-    demo,
-    completion,
-):
-    commands.add_command(command)
 
 
 def main() -> None:

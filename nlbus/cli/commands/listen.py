@@ -1,21 +1,16 @@
 """`nlbus listen`: print events and gaps, one per line."""
 
-from typing import Unpack
+from typing import Any
 
 import click
 
-from nlbus.cli.render.interface_names import InterfaceNames
-from nlbus.cli.render.view import OF_ONE_TABLE, View, ViewOptions
-from nlbus.cli.shared.follow import LOSS_EXIT, fail_on_loss_option, follow, report_totals
-from nlbus.cli.shared.output import check_binary
-from nlbus.cli.shared.programs import ProgramOptions, add_program_options, run_program
-from nlbus.cli.shared.shutdown import Shutdown
-from nlbus.cli.shared.sinks import stdout_sink
-from nlbus.cli.shared.stdout import discard_stdout
-from nlbus.cli.shared.subscribe import SubscribeOptions, add_subscribe_options, subscribe
+from nlbus.cli.shared.action import act
+from nlbus.cli.shared.options import (
+    fail_on_loss_option,
+)
+from nlbus.cli.shared.program_options import add_program_options
+from nlbus.cli.shared.subscribe_options import add_subscribe_options
 from nlbus.cli.shared.view_options import add_view_options
-from nlbus.kernel.netns import inside
-from nlbus.sources import find
 
 
 @click.command()
@@ -26,16 +21,7 @@ from nlbus.sources import find
 @click.option(
     "--explain", is_flag=True, help="Print what is opened, and what the kernel filters, instead of events."
 )
-def listen(
-    *,
-    view_options: ViewOptions,
-    program_options: ProgramOptions,
-    count: int | None,
-    seconds: float | None,
-    fail_on_loss: bool,
-    explain: bool,
-    **subscription: Unpack[SubscribeOptions],
-) -> None:
+def listen(**options: Any) -> None:
     """Print the events of SOURCE. `nlbus sources` lists the sources.
 
     Text is one line per event: when (UTC), what happened, and to what, in the manner of `ip monitor`,
@@ -95,36 +81,4 @@ def listen(
     nlbus listen route --netns blue        in another network namespace
     nlbus listen raw:usersock --groups 5 --seconds 60 --fail-on-loss
     """
-    if program_options.command is not None and not explain:
-        lost = run_program(view_options, program_options, count, seconds, subscription)
-        if lost and fail_on_loss:
-            raise click.exceptions.Exit(LOSS_EXIT)
-        return
-    check_binary(view_options.output)
-    if program_options.initial and view_options.output == "pcapng":
-        raise click.UsageError("-o pcapng cannot be combined with --initial: a capture has events only")
-    source = inside(subscription["netns"], lambda: find(subscription["source"]))
-    names = InterfaceNames(live=source.name in ("route", "packet"), netns=subscription["netns"])
-    view = View(source, view_options, names)
-    if view_options.output in OF_ONE_TABLE:
-        view.only  # noqa: B018 - raises before joining
-    with subscribe(
-        **subscription,
-        otherwise=view.groups,
-        snapshot=view.present(program_options.initial),
-        wanted=view.wanted,
-    ) as subscriber:
-        if explain:
-            click.echo(subscriber.explain())
-            return
-        names.fill()  # after subscribing, so that no change is missed
-        sink = None
-        try:
-            sink = stdout_sink(view_options.output, subscriber, view, lambda _: view)
-            with Shutdown(subscriber) as shutdown:
-                follow(subscriber, sink, shutdown, count, seconds)
-        except BrokenPipeError:
-            discard_stdout()
-        lost = report_totals(subscriber.stats(), sink, subscriber.source)
-    if lost and fail_on_loss:
-        raise click.exceptions.Exit(LOSS_EXIT)
+    act("listen", options)

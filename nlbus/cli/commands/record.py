@@ -1,30 +1,17 @@
 """`nlbus record`: write events to a capture file, or rows of a table to files for other programs."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
-from typing import Unpack
+from typing import Any
 
 import click
 
-from nlbus import Subscriber
-from nlbus.capture import Recorder
-from nlbus.capture.tablefiles import SUFFIXES
-from nlbus.cli.render.view import View, ViewOptions
-from nlbus.cli.shared.follow import LOSS_EXIT, fail_on_loss_option, follow, report_totals
-from nlbus.cli.shared.options import Seconds, size
-from nlbus.cli.shared.output import STDOUT, check_binary, new_file, refuse_existing
-from nlbus.cli.shared.shutdown import Shutdown
-from nlbus.cli.shared.sinks import RecordingSink, table_sink
-from nlbus.cli.shared.stdout import discard_stdout
-from nlbus.cli.shared.subscribe import SubscribeOptions, add_subscribe_options, subscribe
+from nlbus.cli.shared.action import act
+from nlbus.cli.shared.options import (
+    Seconds,
+    fail_on_loss_option,
+    size,
+)
+from nlbus.cli.shared.subscribe_options import add_subscribe_options
 from nlbus.cli.shared.view_options import add_view_options
-from nlbus.kernel.netns import inside
-from nlbus.sources import find
-
-ACTION = "recording to"
 
 
 @click.command()
@@ -43,18 +30,7 @@ ACTION = "recording to"
 )  # fmt: skip
 @click.option("-f", "--force", is_flag=True, help="Overwrite FILE if it exists.")
 @fail_on_loss_option
-def record(
-    *,
-    file: str,
-    view_options: ViewOptions,
-    count: int | None,
-    seconds: float | None,
-    roll_size: int | None,
-    roll_seconds: float | None,
-    force: bool,
-    fail_on_loss: bool,
-    **subscription: Unpack[SubscribeOptions],
-) -> None:
+def record(**options: Any) -> None:
     """Record the events of SOURCE to FILE; - is stdout.
 
     A FILE that ends in .arrows or .parquet gets the rows of one --table, for polars, DuckDB, pandas and
@@ -85,54 +61,4 @@ def record(
     nlbus record route -t link --columns ifname,operstate links.arrows
     python3 -c 'import polars; print(polars.read_ipc_stream("links.arrows"))'
     """
-    format = view_options.output
-    if format == "auto":
-        format = SUFFIXES.get(Path(file).suffix, "pcapng")
-    view_options = replace(view_options, output=format)  # checks the combination
-    check_binary(format, file)
-    if format == "pcapng" and (roll_size or roll_seconds):
-        raise click.UsageError("--roll-size and --roll-seconds require a table: .arrows or .parquet")
-    if file == STDOUT and (roll_size or roll_seconds):
-        raise click.UsageError(
-            "--roll-size and --roll-seconds cannot be combined with stdout, which is one file"
-        )
-    view = None
-    if format != "pcapng":
-        view = View(inside(subscription["netns"], lambda: find(subscription["source"])), view_options)
-        view.only  # noqa: B018 - raises before joining
-    sink = None
-    with subscribe(
-        **subscription, otherwise=view.groups if view else (), wanted=view.wanted if view else None
-    ) as subscriber:
-        try:
-            with (
-                _sink(subscriber, view, file, format, force, roll_size, roll_seconds) as sink,
-                Shutdown(subscriber) as shutdown,
-            ):
-                follow(subscriber, sink, shutdown, count, seconds)
-        except BrokenPipeError:
-            discard_stdout()
-            return
-        lost = report_totals(subscriber.stats(), sink, subscriber.source)
-    if lost and fail_on_loss:
-        raise click.exceptions.Exit(LOSS_EXIT)
-
-
-@contextmanager
-def _sink(
-    subscriber: Subscriber,
-    view: View | None,
-    file: str,
-    format: str,
-    force: bool,
-    roll_size: int | None,
-    roll_seconds: float | None,
-) -> Iterator[RecordingSink]:
-    if view is None:
-        # Unbuffered: each batch is one write.
-        with new_file(file, force, ACTION, buffering=0) as out:
-            yield RecordingSink(Recorder(out, subscriber, "stdout" if file == STDOUT else file))
-        return
-    if not (roll_size or roll_seconds):
-        refuse_existing(file, force, ACTION)
-    yield table_sink(sys.stdout.buffer if file == STDOUT else file, format, view, roll_size, roll_seconds)
+    act("record", options)

@@ -1,20 +1,11 @@
 """`nlbus sources`: list sources, tables and columns, and why a source is unavailable."""
 
-import json
-import shutil
-import textwrap
-from collections.abc import Iterator
+from typing import Any
 
 import click
 
-import nlbus
-from nlbus import SchemaError
-from nlbus.cli.render.schema import columns, tables
+from nlbus.cli.shared.action import act
 from nlbus.cli.shared.completion import source_names, table_words
-from nlbus.cli.shared.stdout import write_all
-from nlbus.sources import Source, find
-
-NAME, KERNEL, HERE = 21, 28, 6
 
 
 @click.command()
@@ -24,7 +15,7 @@ NAME, KERNEL, HERE = 21, 28, 6
     "-o", "--output", type=click.Choice(["text", "json"]), default="text",
     help="A table, or one JSON object per line.",
 )  # fmt: skip
-def sources(source: str | None, table: str | None, output: str) -> None:
+def sources(**options: Any) -> None:
     """List all sources, the tables of SOURCE, or the columns of its TABLE.
 
     To see whether a source is available here, and if not why, it joins a group of each and leaves it at once;
@@ -42,75 +33,4 @@ def sources(source: str | None, table: str | None, output: str) -> None:
     nlbus sources route link          the columns of its table link
     nlbus sources route link -o json | jq -r 'select(.unit == "bytes") | .name'
     """
-    write_all("".join(f"{line}\n" for line in _lines(source, table, output)))
-
-
-def _lines(source: str | None, table: str | None, output: str) -> Iterator[str]:
-    if source is not None:
-        found = find(source)
-        if not found.schemas:
-            raise SchemaError(f"{source} has no tables: its messages are not decoded")
-        yield from tables(found, output) if table is None else columns(found, table, output)
-        return
-    if output == "json":
-        yield from (json.dumps(_record(each)) for each in nlbus.sources())
-        return
-    yield click.style(f"{'SOURCE':{NAME}}{'PROTOCOL':{KERNEL}}{'HERE':{HERE}}GROUPS, OR WHY NOT", bold=True)
-    for each in nlbus.sources():
-        yield from _shown(each)
-
-
-def _shown(source: Source) -> Iterator[str]:
-    kernel = f"{source.kernel_name} ({source.protocol})"
-    here = click.style("yes", fg="green") if source.available else click.style("no ", fg="red")
-    first, *more = _facts(source)
-    first = first[len(f"{'':{NAME}}{'':{KERNEL}}") + HERE :]
-    yield f"{source.name:{NAME}}{kernel:{KERNEL}}{here}{'':{HERE - 3}}{first}"
-    yield from more
-
-
-def _facts(source: Source) -> list[str]:
-    """The reason for being unavailable, groups, tables, options and notes, as indented lines."""
-    facts = [] if source.available else [source.reason]
-    facts.append(_groups(source))
-    if source.tables:
-        facts.append(f"tables {' '.join(source.tables)}")
-    facts += [
-        f"--option {name}={option.default:g}  {option.meaning}" for name, option in source.options.items()
-    ]
-    width = max(shutil.get_terminal_size().columns, 80)
-    lines: list[str] = []
-    for words in facts:
-        begin = NAME if lines else NAME + KERNEL + HERE
-        lines += textwrap.wrap(
-            words, width, initial_indent=" " * begin, subsequent_indent=" " * NAME, break_long_words=False
-        )
-    indent = " " * NAME
-    notes = textwrap.wrap(source.note, width, initial_indent=indent, subsequent_indent=indent)
-    return lines + [click.style(line, dim=True) for line in notes]
-
-
-def _groups(source: Source) -> str:
-    if not source.groups:
-        return "groups 1 to 32" if source.framing == "bus" else "groups by number"
-    if not source.membership:
-        return f"groups by number, *{' *'.join(source.groups)}"
-    names = (f"{'*' * (number in source.default)}{name}={number}" for name, number in source.groups.items())
-    return " ".join(names)
-
-
-def _record(source: Source) -> dict[str, object]:
-    return {
-        "name": source.name,
-        "protocol": source.protocol,
-        "kernel_name": source.kernel_name,
-        "available": source.available,
-        "reason": source.reason,
-        "needs": source.needs,
-        "note": source.note,
-        "example": source.example,
-        "groups": dict(source.groups),
-        "default": list(source.default),
-        "options": {name: option._asdict() for name, option in source.options.items()},
-        "tables": list(source.tables),
-    }
+    act("sources", options)

@@ -1,16 +1,16 @@
 """Views: the selected rows of tables, or undecoded messages, as records and lines."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import click
 import numpy as np
 
-from nlbus import Batch, Expression, Table
+from nlbus import Batch, Table
 from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.records import Record, as_json, as_text, events
 from nlbus.cli.render.row_text import NL_NAMES, RowText, hidden
+from nlbus.cli.render.view_options import ViewOptions
 from nlbus.filters.messages import Wanted
 from nlbus.listener.events import Match
 from nlbus.sources import Source
@@ -22,39 +22,6 @@ COMMON = ("nl_time", "nl_op")  # precede the selected columns of live events
 
 # Redundant in a record, or meaningless outside the batch.
 LEFT_OUT = ("nl_row", "nl_time", "nl_origin", "nl_group")
-
-
-@dataclass(frozen=True)
-class ViewOptions:
-    """The values of the options that select what is shown."""
-
-    output: str
-    tables: list[str]
-    columns: list[str]
-    where: Expression | None
-    everything: bool
-    raw: bool
-    match: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.raw and self.chooses:
-            raise click.UsageError(
-                "--raw shows messages as they come: no --table, --columns, --where, --match"
-            )
-        if self.raw and self.output not in ("text", "json"):
-            raise click.UsageError(f"--raw is of text and json, not of {self.output}")
-        if self.output == "pcapng" and self.chooses:
-            raise click.UsageError("a capture has all messages, whole: no --table, --columns, --where ...")
-
-    @property
-    def chooses(self) -> bool:
-        """Whether the options select tables, columns or rows."""
-        return bool(self.tables or self.columns or self.where is not None or self.match)
-
-    @property
-    def complete(self) -> bool:
-        """Whether all columns are shown if none are named."""
-        return self.everything or self.output != "text"
 
 
 class View:

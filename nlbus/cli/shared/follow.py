@@ -6,8 +6,6 @@ import sys
 import time
 from typing import Any
 
-import click
-
 from nlbus import Subscriber
 from nlbus.bus.stream import Feed
 from nlbus.capture import Recorded
@@ -22,10 +20,6 @@ TICK = 0.5  # seconds between updates of the status line
 LONGEST_WAIT = 3600.0  # seconds of one poll, which counts milliseconds in an int
 # Counters that are shown only when they are not 0.
 RARE = ("unbuilt", "malformed", "foreign", "untrusted", "truncated", "requests", "skipped")
-
-fail_on_loss_option = click.option(
-    "--fail-on-loss", is_flag=True, help="Exit with 3 at the end if any event was lost."
-)
 
 
 def follow(

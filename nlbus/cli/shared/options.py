@@ -1,19 +1,23 @@
 """The values of options: parsers and number types that reject at once what no command can use."""
 
+from __future__ import annotations
+
 import math
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nlbus import Expression, SchemaError
-from nlbus.bus.transport import Transport
+from nlbus.errors import SchemaError
 from nlbus.kernel.arguments import MAX_SECONDS
-from nlbus.table.conditions import parse
+
+if TYPE_CHECKING:
+    from nlbus import Expression
 
 SIZES = {"": 0, "K": 10, "M": 20, "G": 30}
 LARGEST = (1 << 63) - 1
 FASTEST = 1e9
 MAX_DIGITS = 19  # of LARGEST
+TRANSPORTS = ("auto", "usersock", "module")  # of nlbus.bus.transport
 MAX_UID = (1 << 32) - 2  # (uid_t) -1 is no user
 
 
@@ -70,6 +74,9 @@ def _words(value: str, expected: str) -> list[str]:
 
 def condition(value: str) -> Expression:
     """Parse a condition, in the language of nlbus/table/conditions.py."""
+
+    from nlbus.table.conditions import parse  # noqa: PLC0415 - see cli/commands/__init__.py
+
     try:
         return parse(value)
     except SchemaError as error:
@@ -151,6 +158,9 @@ def size(value: str) -> int:
 
 
 transport_option = click.option(
-    "--transport", type=click.Choice(get_args(Transport)), default="auto", show_default=True,
+    "--transport", type=click.Choice(TRANSPORTS), default="auto", show_default=True,
     help="How events of the bus travel. auto: through nlbus.ko if it is loaded, and over NETLINK_USERSOCK.",
 )  # fmt: skip
+fail_on_loss_option = click.option(
+    "--fail-on-loss", is_flag=True, help="Exit with 3 at the end if any event was lost."
+)

@@ -11,7 +11,7 @@ from nlbus._text import escape
 from nlbus.errors import kernel_error
 
 # What a line for a terminal may hold beside printable characters: its end, and the styles of `click.style`.
-LINE_ENDS_AND_STYLES = re.compile(r"((?:\n|\x1b\[[0-9;]*m)+)")
+LINE_ENDS_AND_STYLES = r"((?:\n|\x1b\[[0-9;]*m)+)"
 
 
 def write_all(text: str) -> None:
@@ -22,7 +22,7 @@ def write_all(text: str) -> None:
     if not sys.stdout.isatty() or no_color():
         text = click.unstyle(text)
     if sys.stdout.isatty():
-        parts = LINE_ENDS_AND_STYLES.split(text)
+        parts = re.split(LINE_ENDS_AND_STYLES, text)
         text = "".join(part if i % 2 else escape(part) for i, part in enumerate(parts))
     _write(text.encode(sys.stdout.encoding, "backslashreplace"))
 

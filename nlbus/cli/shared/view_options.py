@@ -1,15 +1,19 @@
 """The options that select what is shown and how: --output, --table, --columns, --where, --match."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nlbus import Expression
-from nlbus.cli.render.view import ViewOptions
+from nlbus.cli.render.view_options import ViewOptions
 from nlbus.cli.shared.completion import column_words, table_words
 from nlbus.cli.shared.options import condition, flat, key_glob, name_list
+
+if TYPE_CHECKING:
+    from nlbus import Expression
 
 Command = TypeVar("Command", bound=Callable[..., None])
 

@@ -360,7 +360,7 @@ def test_stats_filters_the_sockets(full: Subscriber, subscribe: Subscribe) -> No
 
 def test_drops_are_red_on_a_terminal_only(full: Subscriber, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b" not in stats("--here").stdout
-    monkeypatch.setattr("nlbus.cli.commands.stats.write_all", lambda text: click.echo(text, nl=False))
+    monkeypatch.setattr("nlbus.cli.actions.stats.write_all", lambda text: click.echo(text, nl=False))
     lines = stats("--here", "bus", "--no-kernel", color=True).stdout.splitlines()
     drops = row(full, nlbus.netlink_sockets(here=True)).drops
     assert any("\x1b[31m\x1b[1m" in line and str(drops) in line for line in lines)

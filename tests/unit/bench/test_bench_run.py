@@ -12,7 +12,7 @@ from nlbus import KernelError
 from nlbus.bench import Missing, Report, machine, namespace
 from nlbus.bench.plans import BUDGET, SECTIONS, Scale, Section, section
 from nlbus.bench.run import run
-from nlbus.cli.commands import bench
+from nlbus.cli.actions import bench
 from tests.support.bench_reports import invoke, rate
 
 # -- a run ----------------------------------------------------------------------------------------

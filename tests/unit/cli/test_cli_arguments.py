@@ -24,7 +24,9 @@ BAD = ["nan", "inf", "-inf", "-1", "1" * 30, "9" * 5000, "1e400", "", "\udcff", 
 
 
 def every_command(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from every_command(command, (*path, name))
         else:
@@ -36,7 +38,9 @@ def parameters() -> Iterator[tuple[tuple[str, ...], click.Parameter]]:
         command: click.Command = commands
         for name in path:
             assert isinstance(command, click.Group)
-            command = command.commands[name]
+            found = command.get_command(click.Context(command), name)
+            assert found is not None
+            command = found
         for parameter in command.params:
             yield path, parameter
 

@@ -21,8 +21,10 @@ from nlbus.bench.report.comparing import Comparison
 from nlbus.cli.main import commands
 from nlbus.cli.render.bench import show_comparison
 from nlbus.cli.render.csv_rows import csv_head, csv_rows
-from nlbus.cli.render.view import View, ViewOptions
-from nlbus.cli.shared.stderr import log_to_stderr, report
+from nlbus.cli.render.view import View
+from nlbus.cli.render.view_options import ViewOptions
+from nlbus.cli.shared.logs import log_to_stderr
+from nlbus.cli.shared.stderr import report
 from nlbus.sources import find
 from tests.support.captures import comment, cooked, interface, packet, section
 from tests.support.reference import attribute, kernel_chain, message

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlbus import Batch, SchemaError, UnknownColumn
-from nlbus.cli.render.view import View, ViewOptions
+from nlbus.cli.render.view import View
+from nlbus.cli.render.view_options import ViewOptions
 from nlbus.schema.schema import Schema
 from nlbus.sources import SOURCES, find
 from nlbus.table.conditions import parse

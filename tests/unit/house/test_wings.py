@@ -37,6 +37,7 @@ WINGS = """
     cli.render
     cli.shared
     cli.demo
+    cli.actions
     cli.commands
     cli.main
     cli

@@ -16,11 +16,12 @@ from click.testing import CliRunner
 
 import nlbus
 from nlbus import Batch, KernelError, SchemaError, Subscriber, field, packet
-from nlbus.cli.commands.packet import as_words
+from nlbus.cli.actions.packet import as_words
 from nlbus.cli.main import commands
 from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.packet_text import WORDS
-from nlbus.cli.render.view import View, ViewOptions
+from nlbus.cli.render.view import View
+from nlbus.cli.render.view_options import ViewOptions
 from nlbus.errors import UnknownColumn
 from nlbus.kernel.requests import Reply
 from nlbus.packet import Packet, Rule
@@ -305,7 +306,7 @@ def test_a_rule_as_words_is_accepted_by_add(rule: Rule, monkeypatch: pytest.Monk
         added.append(one)
         return one
 
-    monkeypatch.setattr("nlbus.cli.commands.packet.add_rule", add)
+    monkeypatch.setattr("nlbus.cli.actions.packet.add_rule", add)
     result = CliRunner().invoke(commands, ["packet", "rules", "add", *as_words(rule).split()])
     assert result.exit_code == 0, result.output
     assert added == [rule]

@@ -1,0 +1,1 @@
+"""What the commands do. Their options and help are in `commands/`."""

@@ -1,0 +1,66 @@
+"""`nlbus listen`: print events and gaps, one per line."""
+
+from typing import Unpack
+
+import click
+
+from nlbus.cli.render.interface_names import InterfaceNames
+from nlbus.cli.render.view import OF_ONE_TABLE, View
+from nlbus.cli.render.view_options import ViewOptions
+from nlbus.cli.shared.follow import LOSS_EXIT, follow, report_totals
+from nlbus.cli.shared.output import check_binary
+from nlbus.cli.shared.program_options import ProgramOptions
+from nlbus.cli.shared.programs import run_program
+from nlbus.cli.shared.shutdown import Shutdown
+from nlbus.cli.shared.sinks import stdout_sink
+from nlbus.cli.shared.stdout import discard_stdout
+from nlbus.cli.shared.subscribe import subscribe
+from nlbus.cli.shared.subscribe_options import SubscribeOptions
+from nlbus.kernel.netns import inside
+from nlbus.sources import find
+
+
+def listen(
+    *,
+    view_options: ViewOptions,
+    program_options: ProgramOptions,
+    count: int | None,
+    seconds: float | None,
+    fail_on_loss: bool,
+    explain: bool,
+    **subscription: Unpack[SubscribeOptions],
+) -> None:
+    """Print the events of SOURCE. `nlbus sources` lists the sources."""
+    if program_options.command is not None and not explain:
+        lost = run_program(view_options, program_options, count, seconds, subscription)
+        if lost and fail_on_loss:
+            raise click.exceptions.Exit(LOSS_EXIT)
+        return
+    check_binary(view_options.output)
+    if program_options.initial and view_options.output == "pcapng":
+        raise click.UsageError("-o pcapng cannot be combined with --initial: a capture has events only")
+    source = inside(subscription["netns"], lambda: find(subscription["source"]))
+    names = InterfaceNames(live=source.name in ("route", "packet"), netns=subscription["netns"])
+    view = View(source, view_options, names)
+    if view_options.output in OF_ONE_TABLE:
+        view.only  # noqa: B018 - raises before joining
+    with subscribe(
+        **subscription,
+        otherwise=view.groups,
+        snapshot=view.present(program_options.initial),
+        wanted=view.wanted,
+    ) as subscriber:
+        if explain:
+            click.echo(subscriber.explain())
+            return
+        names.fill()  # after subscribing, so that no change is missed
+        sink = None
+        try:
+            sink = stdout_sink(view_options.output, subscriber, view, lambda _: view)
+            with Shutdown(subscriber) as shutdown:
+                follow(subscriber, sink, shutdown, count, seconds)
+        except BrokenPipeError:
+            discard_stdout()
+        lost = report_totals(subscriber.stats(), sink, subscriber.source)
+    if lost and fail_on_loss:
+        raise click.exceptions.Exit(LOSS_EXIT)

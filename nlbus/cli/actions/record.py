@@ -1,0 +1,93 @@
+"""`nlbus record`: write events to a capture file, or rows of a table to files for other programs."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Unpack
+
+import click
+
+from nlbus import Subscriber
+from nlbus.capture import Recorder
+from nlbus.capture.tablefiles import SUFFIXES
+from nlbus.cli.render.view import View
+from nlbus.cli.render.view_options import ViewOptions
+from nlbus.cli.shared.follow import LOSS_EXIT, follow, report_totals
+from nlbus.cli.shared.output import STDOUT, check_binary, new_file, refuse_existing
+from nlbus.cli.shared.shutdown import Shutdown
+from nlbus.cli.shared.sinks import RecordingSink, table_sink
+from nlbus.cli.shared.stdout import discard_stdout
+from nlbus.cli.shared.subscribe import subscribe
+from nlbus.cli.shared.subscribe_options import SubscribeOptions
+from nlbus.kernel.netns import inside
+from nlbus.sources import find
+
+ACTION = "recording to"
+
+
+def record(
+    *,
+    file: str,
+    view_options: ViewOptions,
+    count: int | None,
+    seconds: float | None,
+    roll_size: int | None,
+    roll_seconds: float | None,
+    force: bool,
+    fail_on_loss: bool,
+    **subscription: Unpack[SubscribeOptions],
+) -> None:
+    """Record the events of SOURCE to FILE; - is stdout."""
+    format = view_options.output
+    if format == "auto":
+        format = SUFFIXES.get(Path(file).suffix, "pcapng")
+    view_options = replace(view_options, output=format)  # checks the combination
+    check_binary(format, file)
+    if format == "pcapng" and (roll_size or roll_seconds):
+        raise click.UsageError("--roll-size and --roll-seconds require a table: .arrows or .parquet")
+    if file == STDOUT and (roll_size or roll_seconds):
+        raise click.UsageError(
+            "--roll-size and --roll-seconds cannot be combined with stdout, which is one file"
+        )
+    view = None
+    if format != "pcapng":
+        view = View(inside(subscription["netns"], lambda: find(subscription["source"])), view_options)
+        view.only  # noqa: B018 - raises before joining
+    sink = None
+    with subscribe(
+        **subscription, otherwise=view.groups if view else (), wanted=view.wanted if view else None
+    ) as subscriber:
+        try:
+            with (
+                _sink(subscriber, view, file, format, force, roll_size, roll_seconds) as sink,
+                Shutdown(subscriber) as shutdown,
+            ):
+                follow(subscriber, sink, shutdown, count, seconds)
+        except BrokenPipeError:
+            discard_stdout()
+            return
+        lost = report_totals(subscriber.stats(), sink, subscriber.source)
+    if lost and fail_on_loss:
+        raise click.exceptions.Exit(LOSS_EXIT)
+
+
+@contextmanager
+def _sink(
+    subscriber: Subscriber,
+    view: View | None,
+    file: str,
+    format: str,
+    force: bool,
+    roll_size: int | None,
+    roll_seconds: float | None,
+) -> Iterator[RecordingSink]:
+    if view is None:
+        # Unbuffered: each batch is one write.
+        with new_file(file, force, ACTION, buffering=0) as out:
+            yield RecordingSink(Recorder(out, subscriber, "stdout" if file == STDOUT else file))
+        return
+    if not (roll_size or roll_seconds):
+        refuse_existing(file, force, ACTION)
+    yield table_sink(sys.stdout.buffer if file == STDOUT else file, format, view, roll_size, roll_seconds)
