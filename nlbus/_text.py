@@ -1,6 +1,8 @@
 """Text that came from elsewhere, made safe for a terminal, a log or a line of output."""
 
+import html
 import re
+from collections.abc import Iterable, Sequence
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # What `as_utf8` may write.
@@ -67,3 +69,15 @@ def _written_out(character: str) -> str:
 def _reads_as_escaped(text: str) -> bool:
     found = (match[0] for match in re.finditer(_ESCAPES, text))
     return any(each == r"\\" or not each.encode().decode("unicode_escape").isprintable() for each in found)
+
+
+def html_text(text: str) -> str:
+    """`escape`, and safe within HTML."""
+    return html.escape(escape(text))
+
+
+def html_table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A table of HTML; texts are escaped."""
+    rows = [("th", head), *(("td", cells) for cells in body)]
+    lines = ("".join(f"<{tag}>{html_text(cell)}</{tag}>" for cell in cells) for tag, cells in rows)
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

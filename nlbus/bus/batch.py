@@ -10,12 +10,14 @@ import numpy as np
 
 from nlbus._core.block import FRAMINGS
 from nlbus._core.columns.blocks import compact, from_datagrams
+from nlbus._text import html_table, html_text
 from nlbus.errors import SchemaError
 from nlbus.kernel.groups import Groups
 from nlbus.sources import find
 from nlbus.table.loss import Loss
 from nlbus.table.query import Query
 from nlbus.table.received import LIVE, Received
+from nlbus.table.repr import html
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from nlbus.table.table import Table
 
 U4 = np.dtype("<u4")
+EVENTS = 8  # that a notebook shows
 
 
 class Batch(Received):
@@ -75,6 +78,17 @@ class Batch(Received):
     def __repr__(self) -> str:
         what = "events" if self.on_bus else "messages"
         return f"<Batch of {len(self)} {what}{f', {self.loss}' if self.loss else ''}>"
+
+    def _repr_html_(self) -> str:
+        parts = [html_text(repr(self))]
+        if self.on_bus:
+            events = self.events[:EVENTS]
+            names = events.dtype.names or ()
+            parts.append(html_table(names, [[str(cell) for cell in event] for event in events.tolist()]))
+        else:
+            found = {name: self.table(name) for name in self.query.tables}
+            parts += [html(table, f"{name}: {len(table)}") for name, table in found.items() if len(table)]
+        return f"<div>{''.join(parts)}</div>"
 
     def table(self, name: str | Topic) -> Table:
         """The messages of one kind as a Table, a row per message in order of arrival; a topic's events too.

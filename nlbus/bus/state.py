@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from nlbus._text import html_table, html_text
 from nlbus.errors import SchemaError
 from nlbus.schema.schema import TextSchema
 from nlbus.sources import find
@@ -93,3 +94,12 @@ class State(Mapping[str, Mapping[Key, Row]]):
     def __repr__(self) -> str:
         counts: Iterable[str] = (f"{len(rows)} {name}" for name, rows in self._rows.items())
         return f"<State of {self._query.source.name}: {', '.join(counts)}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, str(len(rows)), ", ".join(self._keys[name])) for name, rows in self._rows.items()]
+        known = "" if self.complete else ", no snapshot yet"
+        about = html_text(f"State of {self._query.source.name}{known}")
+        return f"<div>{about}{html_table(('table', 'rows', 'key'), rows)}</div>"
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [*self._rows]

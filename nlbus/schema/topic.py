@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from nlbus._core.block import HEADER_BYTES, MAX_DATAGRAM
+from nlbus._text import html_table, html_text
 from nlbus.errors import SchemaError
 from nlbus.kernel.arguments import integer, shown
 from nlbus.kernel.groups import Groups
@@ -63,6 +64,12 @@ class Topic:
         object.__setattr__(self, "groups", wanted)
         object.__setattr__(self, "type", number)
         object.__setattr__(self, "fingerprint", hashed)
+
+    def _repr_html_(self) -> str:
+        fields = [(leaf.name, str(leaf.dtype), "x".join(map(str, leaf.dims))) for leaf in leaves(self.dtype)]
+        about = f"Topic {self.name}: type {self.type:#x}, groups {', '.join(map(str, self.groups))}"
+        size = f"{self.dtype.itemsize} bytes a record, fingerprint {self.fingerprint:#018x}"
+        return f"<div>{html_text(about)}<br>{size}{html_table(('field', 'type', 'array'), fields)}</div>"
 
     def c_header(self) -> str:
         """Return a C header that declares this topic for a kernel module: numbers and the record's struct.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from nlbus import _text
+from nlbus._text import html_table, html_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,19 +73,12 @@ def html(table: Previewed, summary: str) -> str:
     head, *body = zip(*shown, strict=True) if shown else [()]
     return "".join(
         [
-            f"<div>{escape(summary)}",
+            f"<div>{html_text(summary)}",
             html_table(head, body) if shown else "",
             f"<p>{', '.join(more)}</p>" if more else "",
             "</div>",
         ]
     )
-
-
-def html_table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """A table of HTML; texts are escaped."""
-    rows = [("th", head), *(("td", cells) for cells in body)]
-    lines = ("".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) for tag, cells in rows)
-    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
 def _cells(table: Previewed) -> tuple[list[list[str]], int]:

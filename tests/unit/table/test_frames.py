@@ -20,10 +20,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import nlbus
-from nlbus import Batch, MissingExtra, SchemaError, Table
+from nlbus import Batch, MissingExtra, SchemaError, State, Table, Topic
 from nlbus._core.columns import readable
 from nlbus.bus.windows import Window
-from nlbus.kernel.requests import message
+from nlbus.kernel.requests import attribute, message
 from nlbus.schema.schema import Schema
 from nlbus.sources import find
 from nlbus.table.arrow import Exported
@@ -323,6 +323,24 @@ def test_notebooks_see_the_first_rows_and_complete_columns() -> None:
     assert "+ 12 rows" in found
     assert table._ipython_key_completions_() == ["name", "n"]
     assert "<table>" not in Table([column("n")])._repr_html_()
+
+
+def test_notebooks_show_batches_states_and_topics() -> None:
+    link = message(16, struct.pack("=BxHiII", 0, 1, 7, 0, 0) + attribute(3, b"<eth\xff>\0"), 0, 1)
+    batch = Batch.from_datagrams("route", [link, link])
+    shown = batch._repr_html_()
+    assert "&lt;Batch of 2 messages&gt;" in shown
+    assert "link: 2" in shown
+    assert "<td>&lt;eth\\xff&gt;</td>" in shown or "<td>&lt;eth\\udcff&gt;</td>" in shown
+    shown.encode()  # notebooks send UTF-8
+    state = State("route", "link")
+    state.apply(batch)
+    assert "<td>link</td><td>1</td>" in state._repr_html_()
+    assert state._ipython_key_completions_() == ["link"]
+    topic = Topic("ti<ck", [("px", "<f8"), ("depth", "<u4", (2, 3))], groups=(1, 7), type=0x100)
+    shown = topic._repr_html_()
+    assert "Topic ti&lt;ck: type 0x100, groups 1, 7" in shown
+    assert "<td>depth</td><td>uint32</td><td>2x3</td>" in shown
 
 
 def test_polars_reads_a_schema_without_rows() -> None:
