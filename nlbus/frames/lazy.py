@@ -44,7 +44,7 @@ def scan(
     where the kernel can, before they are sent; `explain()` of the frame shows both, `plans()` what was done.
     `head(5)` ends the reading of events. The network namespace is that of the caller of scan.
 
-    MissingExtra, UnknownSource, SchemaError; collect wraps what reading raises in an error of polars.
+    MissingExtra, UnknownSource, SchemaError; `collect` also raises what reading raises.
     """
     polars = extra("polars", "scan()")
     if not isinstance(source, Feed) and (recording := _recording(polars, source)) is not None:

@@ -25,15 +25,15 @@ def to_pandas(exported: Exported) -> Any:
     pandas = extra("pandas", "to_pandas()")
     pyarrow = extra("pyarrow", "to_pandas()")
     rows = pyarrow.table(exported)
-    nullable = _nullable(pandas, pyarrow)
-    columns = {
-        field.name: rows[field.name].to_pandas(types_mapper=nullable.get if field.nullable else None)
-        for field in rows.schema
-    }
+    parts = []
+    for nullable, mapper in ((True, _nullable(pandas, pyarrow).get), (False, None)):
+        names = [field.name for field in rows.schema if field.nullable is nullable]
+        parts.append(rows.select(names).to_pandas(types_mapper=mapper))
+    frame = pandas.concat(parts, axis="columns")[rows.column_names]
     for field in rows.schema:
         if pyarrow.types.is_dictionary(field.type):
-            columns[field.name] = _with_few_categories(columns[field.name])
-    return pandas.DataFrame(columns, index=pandas.RangeIndex(len(rows)), copy=False)
+            frame[field.name] = _with_few_categories(frame[field.name])
+    return frame
 
 
 def _nullable(pandas: Any, pyarrow: Any) -> dict[Any, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 import duckdb
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import nlbus
@@ -202,3 +204,30 @@ def test_a_wrong_condition_is_found_at_once() -> None:
         scan("x.parquet", where="mtu > 5")
     with pytest.raises(SchemaError):
         scan("route", "link", seconds=-1)
+
+
+def test_rows_of_batches_snapshots_and_recordings_join_and_group(
+    subscribe: Subscribe, tmp_path: Path
+) -> None:
+    sub = subscribe("route", tables=["route"])
+    tables = []
+    ip("link set lo up")
+    sub.collect("route", seconds=0.2)
+    for number in (100, 101, 5000):  # numbers of tables that have no name, and of protocols
+        ip(f"route add 10.0.{number % 7}.0/24 dev lo table {number} proto {number % 250}")
+        tables.append(sub.recv(timeout=1).table("route").to_arrow())
+    tables.append(nlbus.snapshot("route", "route").to_arrow())
+    for name in ("r.parquet", "r.arrows"):
+        other = subscribe("route", tables=["route"])
+        ip("route add 10.9.9.0/24 dev lo table 77", "route del 10.9.9.0/24 dev lo table 77")
+        nlbus.record(tmp_path / name, other, seconds=0.3)
+    tables.append(pq.read_table(tmp_path / "r.parquet"))
+    with pa.ipc.open_stream(tmp_path / "r.arrows") as stream:
+        tables.append(stream.read_all())
+    joined = pa.concat_tables([table.replace_schema_metadata() for table in tables])
+    for name in ("table", "protocol", "type", "nl_op", "nl_origin", "scope"):
+        groups = joined.group_by(name).aggregate([([], "count_all")]).to_pylist()
+        assert sum(row["count_all"] for row in groups) == len(joined)
+    assert {"100", "101", "5000", "77", "local"} <= set(joined["table"].to_pylist())
+    dictionaries = joined["protocol"].combine_chunks().type
+    assert str(dictionaries).startswith("dictionary<values=string, indices=int32")
