@@ -117,7 +117,8 @@ class Opener:
                 trust_kernel=self.source.framing != "bus" or not self.source.user_groups,
                 user_groups=self.source.user_groups,
                 trust_uids=self._uids,
-                filters=self.narrowing.programs,
+                filters=self.narrowing,
+                gappy=self.narrowing.gappy,
             )
         except OSError as error:
             if error.strerror == "NETLINK_LISTEN_ALL_NSID":
@@ -145,7 +146,8 @@ class Opener:
                 trust_uids=self._uids,
                 stamped=True,
                 reliable=self.reliable,
-                filters=self.narrowing.programs,
+                filters=self.narrowing,
+                gappy=self.narrowing.gappy,
             )
         except OSError as error:
             raise kernel_error(error.errno or 0, action, help_with(self.source, error.errno or 0)) from error

@@ -22,7 +22,7 @@ from nlbus.bus.stream import Feed, OnLoss, log
 from nlbus.bus.transport import Transport
 from nlbus.errors import LossError, NlbusError, kernel_error
 from nlbus.filters.messages import Wanted
-from nlbus.filters.sources import Narrowing
+from nlbus.filters.sources import HEADS, Narrowing
 from nlbus.kernel.arguments import optional_seconds, whole
 from nlbus.kernel.groups import MASK_GROUPS, Groups
 from nlbus.kernel.netns import Netns, inside
@@ -48,7 +48,10 @@ class Subscriber(Feed):
     expression of `field`; tables keep only the rows for which it is true. As far as it can, the kernel does
     not even queue other messages, and none of tables that `tables` does not name: they wake nobody, take no
     room and are in no batch and no counter. kernel_filter=False: all messages come, as they always do with
-    snapshot=. `explain` shows who checks what.
+    snapshot=. `explain` shows who checks what. Of a source without tables, `where` selects messages by their
+    headers: type, flags, cmd (generic netlink) ...; on the bus by type, groups, fingerprint, portid, uid ...
+    On the bus a filter other than by groups turns gaps of streams into `filtered` events; losses are then
+    counted in datagrams, as on other sources.
 
     snapshot: True, or the names of tables: their current objects are delivered first, as batches of `origin`
     "snapshot", the last one `complete`; then every change since the groups were joined. After each loss on a
@@ -116,7 +119,7 @@ class Subscriber(Feed):
             narrowing=Narrowing(),
         )
         if where is not None and kernel_filter and self._snapshots is None:
-            wanted = {name: [where] for name in self._query.tables}
+            wanted = {name: [where] for name in self._query.tables or (HEADS,)}
             self._opener.narrowing = Narrowing(self._source, wanted, others=tables is None)
         self._pause = Pause()
         self._receiver = self._opener.receiver(members, max_memory, self._pause.parked)
@@ -181,7 +184,12 @@ class Subscriber(Feed):
             except OSError as error:
                 raise kernel_error(error.errno or 0, f"receiving from {self._source.name}") from error
             if block is not None:
-                return self._wrapped(block)
+                batch = self._wrapped(block)
+                if batch or batch.loss or not self._query.by_head or not block.rows:
+                    return batch
+                if timeout != 0:
+                    timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+                continue  # nothing of it was wanted
             if self._receiver.arrived:
                 self._join_module()
             self._pause.wait(self._receiver, self._has_unread)
@@ -192,7 +200,7 @@ class Subscriber(Feed):
         """The batch of a block. If memory runs out, or Ctrl-C comes between, the next recv has the block."""
         self._unwrapped = block
         try:
-            batch = self._batch(block) if block.lossy else Batch(block, NO_LOSS, self._query)
+            batch = self._batch(block) if block.lossy else self._wanted(Batch(block, NO_LOSS, self._query))
         except BaseException:
             self._receiver.signal()
             raise
@@ -237,7 +245,14 @@ class Subscriber(Feed):
             raise kernel_error(error.errno or 0, f"receiving from {self._source.name}") from error
 
     def _batch(self, block: Block) -> Batch:
-        return Batch.of_block(block, self._query)
+        return self._wanted(Batch.of_block(block, self._query))
+
+    def _wanted(self, batch: Batch) -> Batch:
+        """The messages of the batch whose headers `where` selects, if it is about these."""
+        if not self._query.by_head:
+            return batch
+        rows = self._query.heads(batch)
+        return batch if rows.all() else batch.take(batch.index[rows])
 
     # -- membership -------------------------------------------------------------------------------
 
@@ -287,7 +302,7 @@ class Subscriber(Feed):
         if self._snapshots is None:
             self._opener.narrowing = Narrowing(self._source, wanted, others=False)
             with self._paused():
-                self._receiver.filter(self._opener.narrowing.programs)
+                self._receiver.filter(self._opener.narrowing)
 
     def _join_module(self) -> None:
         """Listen to nlbus.ko, too, now that it is loaded."""
@@ -351,6 +366,7 @@ class Subscriber(Feed):
         bytes of truesize, now, granted, and about the most ever queued; buffer_grown: how often overruns made
         the buffer larger. memory: bytes that batches hold. streams (bus): portid (0 is the kernel), uid,
         instance, groups (a mask), delivered, lost, next_seq, next_dgram, time_ns and transport of each.
+        filtered (bus): events in gaps that where= made in the kernel, or that were lost meanwhile.
         evicted: streams that were forgotten, of strangers first, for there are at most 16,384; one that comes
         again begins anew. ClosedError.
         """

@@ -6,7 +6,7 @@ expression is true. So each test is compiled twice, for itself and for its contr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nlbus.filters.nodes import (
@@ -69,15 +69,27 @@ def _equal(place: Place, size: int, value: int) -> Node:
 
 
 class Condition:
-    """Compiles expressions about a table."""
+    """Compiles expressions about these columns, which lie at these spots. ops: what tells nl_op."""
 
-    def __init__(self, schema: Schema, budget: Budget) -> None:
-        self._schema = schema
+    def __init__(
+        self,
+        columns: Mapping[str, Column],
+        spots: Mapping[str, Sequence[Spot]],
+        ops: Sequence[Op],
+        budget: Budget,
+    ) -> None:
+        self._columns = columns
+        self._spots = spots
+        self._ops = ops
         self._budget = budget
-        self._spots = spots(schema)
-        self._columns = {column.name: column for column in compiled(schema).columns}
-        family = [spot for spot in self._spots.get("family", []) if spot.in_header]
+        family = [spot for spot in spots.get("family", ()) if spot.in_header]
         self._family = Family(family[0] if family else None)
+
+    @classmethod
+    def of(cls, schema: Schema, budget: Budget) -> Condition:
+        """For the messages of a table."""
+        columns = {column.name: column for column in compiled(schema).columns}
+        return cls(columns, spots(schema), schema.ops, budget)
 
     def may(self, tree: Tree, truth: bool = True) -> Node:
         """Where the expression may be true, or false: with `truth` False."""
@@ -121,8 +133,8 @@ class Condition:
         if name == "nl_op" and sign in (*ORDERS, "in"):
             passing = {number for number in OPS if self._passes(NL[name], number, sign, argument) is truth}
             found, before = list[Node](), list[Node]()
-            self._budget.rough |= any(op.group for op in self._schema.ops)
-            for op in self._schema.ops:
+            self._budget.rough |= any(op.group for op in self._ops)
+            for op in self._ops:
                 rule = _rule(op)
                 if {number for number, word in OPS.items() if word == op.op} & passing:
                     found.append(all_of([*map(negated, before), rule]))

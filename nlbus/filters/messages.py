@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nlbus.filters.assemble import Instruction, assembled
@@ -39,6 +39,8 @@ class Filter:
 
     node: Node
     others: bool
+    # On the bus: it drops some datagrams of a stream and passes others, so gaps of the stream are no losses.
+    gappy: bool = False
     parts: tuple[Part, ...] = field(default=(), compare=False)
 
     def program(self) -> list[Instruction]:
@@ -68,7 +70,7 @@ def message_filters(schemas: Sequence[AnySchema], wanted: Wanted, others: bool) 
 def _filter(known: Mapping[str, Schema], wanted: Wanted, others: bool, limit: int) -> Filter:
     kinds, surely, passing, parts = [], [], [], list[Part]()
     for name, expressions in wanted.items():
-        condition = Condition(known[name], Budget(limit))
+        condition = Condition.of(known[name], Budget(limit))
         columns = compiled(known[name]).columns
         trees = [None if each is None else each.resolved(columns).tree() for each in expressions]
         kinds.append(is_of(known[name]))
@@ -78,7 +80,7 @@ def _filter(known: Mapping[str, Schema], wanted: Wanted, others: bool, limit: in
         for tree in trees:
             parts += [] if tree is None else _parts(name, known[name], limit, tree)
     if others and kinds == passing:
-        return Filter(ALWAYS, others, tuple(parts))
+        return Filter(ALWAYS, others, parts=tuple(parts))
     read = [known[name] for name in wanted]
     if others:
         rest = all_of(map(negated, surely))
@@ -90,7 +92,7 @@ def _filter(known: Mapping[str, Schema], wanted: Wanted, others: bool, limit: in
     # Short messages are malformed, or of control: the decoder counts them. Nothing is read behind their end.
     short = negated(Length(max(map(least, read))))
     node = any_of([short, negated(Single()), *passing, rest])
-    return Filter(node, others, tuple(parts))
+    return Filter(node, others, parts=tuple(parts))
 
 
 def _is_control(schema: Schema) -> bool:
@@ -100,9 +102,14 @@ def _is_control(schema: Schema) -> bool:
 
 def _parts(table: str, schema: Schema, limit: int, tree: Tree) -> list[Part]:
     """What stands between the `and`s of a condition, and who checks it."""
+    return parts_of(table, tree, lambda budget: Condition.of(schema, budget), limit)
+
+
+def parts_of(table: str, tree: Tree, condition: Callable[[Budget], Condition], limit: int) -> list[Part]:
+    """The same for any condition."""
     found = []
     for each in tree[1:] if tree[0] == "and" else (tree,):
         budget = Budget(limit)
-        may = Condition(schema, budget).may(each)
+        may = condition(budget).may(each)
         found.append(Part(table, condition_text(each), may != ALWAYS, budget.rough))
     return found

@@ -148,24 +148,18 @@ NEVER = Const(False)
 
 def all_of(parts: Iterable[Node]) -> Node:
     """All of these, as simple as possible."""
-    found: list[Node] = []
-    for part in parts:
-        if part == NEVER:
-            return NEVER
-        if part != ALWAYS and part not in found:
-            found.append(part)
-    return found[0] if len(found) == 1 else All(tuple(found)) if found else ALWAYS
+    found = tuple(dict.fromkeys(part for part in parts if part != ALWAYS))
+    if NEVER in found:
+        return NEVER
+    return found[0] if len(found) == 1 else All(found) if found else ALWAYS
 
 
 def any_of(parts: Iterable[Node]) -> Node:
     """At least one of these, as simple as possible."""
-    found: list[Node] = []
-    for part in parts:
-        if part == ALWAYS:
-            return ALWAYS
-        if part != NEVER and part not in found:
-            found.append(part)
-    return found[0] if len(found) == 1 else Any(tuple(found)) if found else NEVER
+    found = tuple(dict.fromkeys(part for part in parts if part != NEVER))
+    if ALWAYS in found:
+        return ALWAYS
+    return found[0] if len(found) == 1 else Any(found) if found else NEVER
 
 
 def negated(node: Node) -> Node:

@@ -6,14 +6,19 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nlbus.filters.assemble import TooLong, encoded
+from nlbus.filters.heads import head_filters
 from nlbus.filters.messages import Filter, Wanted, message_filters
 
 if TYPE_CHECKING:
     from nlbus.sources import Source
 
 
+HEADS = ""  # as the name of a table: messages of a source without tables
+
+
 class Narrowing:
-    """Filters of a source's sockets, the sharpest first, and their programs; none if all messages pass.
+    """Filters of a source's sockets; iterating yields their programs, the sharpest first, as far as they are
+    asked for; none if all messages pass.
 
     wanted: the rows that somebody reads. others: messages of other tables are read, too.
     """
@@ -21,24 +26,39 @@ class Narrowing:
     def __init__(
         self, source: Source | None = None, wanted: Wanted | None = None, others: bool = True
     ) -> None:
-        self.filters: list[Filter] = []
-        self.programs: list[bytes] = []
-        for made in () if source is None or wanted is None else _filters(source, wanted, others):
+        self._by_head = source is not None and not source.schemas
+        self._rest = iter(()) if source is None or wanted is None else _filters(source, wanted, others)
+        self._made: list[tuple[Filter, bytes]] = []
+        self.gappy = any(self._more()) and self._made[0][0].gappy  # on the bus; see Filter
+
+    def __iter__(self) -> Iterator[bytes]:
+        number = 0
+        while number < len(self._made) or any(self._more()):
+            yield self._made[number][1]
+            number += 1
+
+    def _more(self) -> Iterator[bool]:
+        """Make one more, if there is one: yields whether."""
+        for made in self._rest:
             try:
-                self.programs.append(encoded(made.program()))
+                self._made.append((made, encoded(made.program())))
             except TooLong:
                 continue
-            self.filters.append(made)
+            yield True
 
     def explain(self, number: int) -> list[str]:
         """What the kernel filters by the program of this number (-1: by none), in lines of words."""
-        if not self.filters:
+        if not self._made:
             return []
         if number < 0:
             return ["the kernel filters nothing: it takes no program (see net.core.optmem_max)"]
-        made, size = self.filters[number], len(self.programs[number]) // 8
-        others = "pass" if made.others else "are not received"
-        lines = [f"the kernel filters ({size} instructions); messages of other tables {others}"]
+        made, program = self._made[number]
+        lines = [f"the kernel filters ({len(program) // 8} instructions)"]
+        if made.gappy:
+            lines.append("  losses are counted in dropped datagrams: gaps may be what was filtered")
+        elif made.parts and not self._by_head:
+            others = "pass" if made.others else "are not received"
+            lines.append(f"  messages of other tables {others}")
         for part in made.parts:
             where = "kernel" if not part.decoder else "kernel and decoder" if part.kernel else "decoder"
             lines.append(f"  {part.table}: {part.text}: {where}")
@@ -46,5 +66,9 @@ class Narrowing:
 
 
 def _filters(source: Source, wanted: Wanted, others: bool) -> Iterator[Filter]:
-    if source.framing == "nlmsg":
+    if not source.schemas:
+        heads = wanted.get(HEADS, [None])[0]
+        if heads is not None:
+            yield from head_filters(source, heads)
+    elif source.framing == "nlmsg":
         yield from message_filters(source.schemas, wanted, others)

@@ -16,6 +16,7 @@ from nlbus.sources import Source, did_you_mean
 from nlbus.table.decoded import decoder
 from nlbus.table.event_table import record_columns, record_table, topic_columns, topic_table
 from nlbus.table.expressions import Expression, expression
+from nlbus.table.heads import Heads
 from nlbus.table.table import Table
 
 if TYPE_CHECKING:
@@ -59,6 +60,10 @@ class Query:
             if self.where is not None:
                 self._where[name] = self.where.resolved(_columns(self.schema(name), None))
                 self._where[name].rows(self._all(name))
+        # Without tables, `where` is about the headers of messages.
+        self.by_head = self.where is not None and not self._schemas
+        if self.where is not None and self.by_head:
+            self.where.mask(Heads(source))
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -129,6 +134,11 @@ class Query:
             return table
         # Columns first: filtering copies every remaining column.
         return table.select(self._shown(name)).filter(self._where[name].rows(table))
+
+    def heads(self, received: Received) -> Mask:
+        """The messages, or on the bus the batches, whose header `where` selects."""
+        assert self.where is not None
+        return self.where.mask(Heads(self.source, received))
 
     def _every_row(self, received: Received, schema: AnySchema, wanted: frozenset[str] | None) -> Table:
         if isinstance(schema, RecordSchema):

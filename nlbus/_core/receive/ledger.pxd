@@ -24,6 +24,7 @@ cdef struct stream:
     uint64_t next_seq
     uint64_t delivered            # events
     uint64_t lost                 # events
+    uint64_t filtered             # events in gaps that a filter made, or that were lost meanwhile
     int64_t time_ns               # of the newest batch
     uint64_t serial               # of the newest datagram, counting all that this ledger saw
     uint32_t held                 # groups that we were in at the newest datagram, and did not join since
@@ -43,6 +44,7 @@ cdef struct loss_row:
 
 
 cdef class Ledger:
+    cdef public bint gappy      # a filter drops some datagrams of a stream
     cdef stream *streams
     cdef uint32_t *index          # open addressing; 0 is empty, else position + 1
     cdef uint32_t count
@@ -54,6 +56,7 @@ cdef class Ledger:
     cdef size_t row_count
     cdef size_t row_room
     cdef readonly uint64_t lost   # events, ever; never wraps
+    cdef readonly uint64_t filtered       # events in gaps that a filter made
     cdef readonly uint64_t lost_datagrams
     cdef readonly uint64_t explained      # drops of the socket that gaps and missing copies explain
     cdef readonly uint64_t evicted        # streams

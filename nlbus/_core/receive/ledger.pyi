@@ -10,6 +10,9 @@ LOSS_ROW: Final[np.dtype[np.void]]  # of Block.losses
 @final
 class Ledger:
     def __new__(cls, members: int = 0) -> Self: ...
+    gappy: bool
+    @property
+    def filtered(self) -> int: ...
     @property
     def lost(self) -> int: ...
     @property

@@ -5,6 +5,9 @@ number of datagrams that the kernel dropped. Every gap explains drops: each miss
 for each of our groups that it went to, and so was each missing copy of a datagram that did arrive. Drops that
 nothing explains are `open`: losses that no later datagram has revealed yet.
 
+A socket filter may drop some datagrams of a stream and pass others. Such gaps are no losses (`gappy`): they are
+counted as `filtered`, and the drops of the socket are the losses.
+
 `explained` must never be too large, or a loss would go unseen. So copies count only for groups that we surely
 belonged to since the stream's newest datagram. Copies of that datagram itself do not count if we may have
 joined while it went from group to group, as with the first datagram of a stream.
@@ -144,13 +147,17 @@ cdef class Ledger:
         else:
             if head.first_seq < s.next_seq:
                 return STRAY
-            self.missed(s, head.dgram_seq - s.next_dgram + repeated(s, head.repeats), by)
-            self.lost_datagrams = saturated(self.lost_datagrams, head.dgram_seq - s.next_dgram)
+            if not self.gappy:
+                self.missed(s, head.dgram_seq - s.next_dgram + repeated(s, head.repeats), by)
+                self.lost_datagrams = saturated(self.lost_datagrams, head.dgram_seq - s.next_dgram)
             s.repeats = head.repeats
             s.next_dgram = head.dgram_seq + 1
             s.serial = self.serial
         gap = head.first_seq - s.next_seq
-        if gap:
+        if gap and self.gappy:
+            s.filtered = saturated(s.filtered, gap)
+            self.filtered = saturated(self.filtered, gap)
+        elif gap:
             s.lost = saturated(s.lost, gap)
             self.lost = saturated(self.lost, gap)
             self.add_row(GAP, s.instance, gap, True, s.time_ns, <int64_t> head.time_ns)
@@ -234,7 +241,7 @@ cdef class Ledger:
                 continue
             rows.append({
                 "portid": s.portid, "uid": s.uid, "instance": s.instance, "groups": s.groups,
-                "delivered": s.delivered, "lost": s.lost, "next_seq": s.next_seq,
+                "delivered": s.delivered, "lost": s.lost, "filtered": s.filtered, "next_seq": s.next_seq,
                 "next_dgram": s.next_dgram, "time_ns": s.time_ns,
             })
         return rows
@@ -277,7 +284,7 @@ cdef class Ledger:
     cdef void begin(self, stream *s, const nlbus_batch *head, uint32_t by) noexcept nogil:
         """Make this batch the stream's baseline."""
         s.left = False
-        s.delivered = s.lost = 0
+        s.delivered = s.lost = s.filtered = 0
         s.next_dgram = head.dgram_seq + 1
         s.next_seq = head.first_seq
         s.repeats = head.repeats

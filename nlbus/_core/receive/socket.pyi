@@ -23,6 +23,7 @@ class Socket:
         stamped: bool = False,
         reliable: bool = False,
         filters: Iterable[bytes] = (),
+        gappy: bool = False,
     ) -> Self: ...
     @property
     def fd(self) -> int: ...

@@ -39,13 +39,13 @@ cdef class Socket:
     the groups of the mask user_groups, if their uid is one of trust_uids (None: anyone's); the kernel, if
     trust_kernel. sentinel: open one (see gauge). all_nsid: hear the network namespaces that have an id in
     this one. stamped: processes are believed only where the batch bears their address and uid, as nlbus.ko
-    stamps them. reliable: let kernel senders know when we are full. filters: see `filter`. OSError if the
-    kernel refuses.
+    stamps them. reliable: let kernel senders know when we are full. filters: see `filter`. gappy: on
+    the bus, they drop some datagrams of a stream (see ledger). OSError if the kernel refuses.
     """
 
     def __cinit__(self, int protocol, str kind, groups, *, size_t buffer_bytes, size_t buffer_limit,
                   bint trust_kernel, uint32_t user_groups, trust_uids, bint sentinel=False,
-                  bint all_nsid=False, bint stamped=False, bint reliable=False, filters=()):
+                  bint all_nsid=False, bint stamped=False, bint reliable=False, filters=(), bint gappy=False):
         cdef uint32_t mask = 0
         self.fd = self.filtered = -1
         self.protocol = protocol
@@ -68,6 +68,7 @@ cdef class Socket:
             # Without credentials no process can be believed.
             need_option(self.fd, SOL_SOCKET, SO_PASSCRED, 1, "SO_PASSCRED")
         self.filter(filters)  # before joining: so nothing comes unfiltered
+        self.ledger.gappy = gappy and self.filtered >= 0
         self.portid = bind_netlink(self.fd, 0, mask)
         if sentinel:
             self.gauge.watch(protocol, mask)
@@ -135,7 +136,7 @@ cdef class Socket:
             walk_start(&self.w, base, base + ROWS_AT)
         self.unwalked = 0
         walk_any(&self.w, self.kind, self.scatter.datagrams, self.scatter.believed, self.ledger)
-        if self.scatter.cut and self.kind != BUS:
+        if self.scatter.cut and (self.kind != BUS or self.ledger.gappy):
             # On the bus, the next datagram of the stream shows the gap.
             self.ledger.add_row(OVERRUN, 0, self.scatter.cut, False, self.now, self.now)
         if unharmed and self.ledger.explained > self.gauge.dropped:
@@ -162,7 +163,7 @@ cdef class Socket:
         """Read the gauge after receiving, so that it is never behind the datagrams' sequence numbers."""
         cdef uint32_t drops = self.gauge.read_drops(size, 2 * self.scatter.believed >= self.scatter.soiled)
         cdef int64_t now = clock_ns(CLOCK_REALTIME)
-        if drops and self.kind != BUS:
+        if drops and (self.kind != BUS or self.ledger.gappy):
             self.ledger.add_row(OVERRUN, 0, drops, False, self.gauge.time, now)
         if self.gauge.read_error():
             self.ledger.add_row(UNBUILT, 0, 1, False, self.gauge.time, now)
@@ -179,7 +180,7 @@ cdef class Socket:
         return self.open_now()
 
     cdef uint64_t open_now(self) noexcept nogil:
-        if self.kind != BUS or self.gauge.dropped <= self.ledger.explained:
+        if self.kind != BUS or self.ledger.gappy or self.gauge.dropped <= self.ledger.explained:
             return 0
         return self.gauge.dropped - self.ledger.explained
 
@@ -197,7 +198,7 @@ cdef class Socket:
             "untrusted": self.scatter.untrusted + self.w.unstamped, "truncated": self.scatter.truncated,
             "dropped": self.gauge.dropped, "unbuilt": self.gauge.unbuilt, "copied_batches": self.misses,
             "buffer_peak": self.gauge.peak, "buffer_grown": self.gauge.grown, "lost": self.ledger.lost,
-            "open": self.open_drops(), "evicted": self.ledger.evicted,
+            "open": self.open_drops(), "evicted": self.ledger.evicted, "filtered": self.ledger.filtered,
         }
 
     cdef int change(self, uint32_t group, bint join) except -1:
