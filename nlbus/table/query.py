@@ -160,7 +160,7 @@ class Query:
         than the type gets it. absent: rows include columns without a value (see Table.iter_rows). `pick`
         marks the rows to keep.
         """
-        names = self._present(received)
+        names = self.present(received)
         tables = [(name, self._picked(received, name, pick)) for name in names]
         each = [table.rows_with({"nl_table": name}, absent=absent) for name, table in tables if len(table)]
         if len(each) == 1:
@@ -172,8 +172,8 @@ class Query:
         table = self.table(received, name)
         return table.filter(pick(table, name)) if pick is not None and len(table) else table
 
-    def _present(self, received: Received) -> list[str]:
-        """The tables that can match the types of these messages; often few of many."""
+    def present(self, received: Received) -> list[str]:
+        """The names of the tables that can match the types of these messages; often few of many."""
         if self.source.framing != "nlmsg" or len(self.order) == 1:
             return self.order
         types = frozenset(np.unique(received.index["type"]).tolist())

@@ -40,5 +40,6 @@ cdef class Style:
     cdef int text(self, Cells owner, const cells *c, Py_ssize_t i, buffer *b) except -1
     cdef int other(self, object value, buffer *b) except -1
     cdef int array(self, Cells owner, Py_ssize_t row, buffer *b) except -1
+    cdef int variables(self, const cells *c, Py_ssize_t row, buffer *b) except -1
     cdef int quoted(self, Cells owner, Py_ssize_t row, buffer *b) except -1
     cdef int mapping(self, Cells owner, Py_ssize_t row, buffer *b) except -1

@@ -93,6 +93,12 @@ cdef class Style:
         free(self.pool.at)
         free(self.scratch.at)
 
+    def forget(self):
+        """Forget what `encode` has said of numbers."""
+        free(self.entries)
+        self.entries = NULL
+        self.filled = self.pool.used = 0
+
     cdef int write(self, Cells owner, Py_ssize_t row, buffer *b) except -1:
         """Write the value of a row, which has one. 0, or ELSEWHERE."""
         cdef const cells *c = &owner.c
@@ -187,7 +193,8 @@ cdef class Style:
                 raise MemoryError
             return 0
         before = b.used
-        self.other(owner.one(c, i, False), b)
+        if self.other(owner.one(c, i, False), b) == ELSEWHERE:
+            return ELSEWHERE
         if self.filled > ENTRIES // 2 or self.pool.used > POOL:
             memset(self.entries, 0, ENTRIES * sizeof(entry))
             self.filled = self.pool.used = 0
@@ -237,11 +244,15 @@ cdef class Style:
         return 0
 
     cdef int other(self, object value, buffer *b) except -1:
-        """What `encode` makes of a value."""
+        """What `encode` makes of a value. 0, or ELSEWHERE."""
         cdef Py_ssize_t length
         cdef const char *at
         found = self.encode(value)
+        if self.form == PLAIN and not found.isascii():
+            return ELSEWHERE
         at = PyUnicode_AsUTF8AndSize(found, &length)
+        if self.form == PLAIN and not all_may(<const uint8_t *> at, length) & PRINTABLE:
+            return ELSEWHERE
         if put(b, at, length) < 0:
             raise MemoryError
         return 0
@@ -253,7 +264,7 @@ cdef class Style:
         cdef bint six = is_six(c, row)
         cdef bint json = self.form != SHELL
         if self.pairs:
-            return self.mapping(owner, row, b)
+            return self.mapping(owner, row, b) if json else self.variables(c, row, b)
         if not json and c.offsets[row + 1] - c.offsets[row] > SHOWN_ITEMS:
             return self.other(owner.cell(row), b)
         if json and put_byte(b, c'[') < 0:
@@ -267,6 +278,36 @@ cdef class Style:
                 raise MemoryError
         if json and put_byte(b, c']') < 0:
             raise MemoryError
+        return 0
+
+    cdef int variables(self, const cells *c, Py_ssize_t row, buffer *b) except -1:
+        """Texts of KEY=VALUE as words of a shell, a space before each, but those that begin the line."""
+        cdef const uint8_t *at
+        cdef const uint8_t *equals
+        cdef size_t length, key
+        cdef Py_ssize_t i
+        cdef uint8_t may
+        for i in range(c.offsets[row], c.offsets[row + 1]):
+            at = piece(c.items, i, &length)
+            equals = <const uint8_t *> memchr(at, c'=', length)
+            if equals == NULL or repeats(c, c.offsets[row], i, at, equals - at):
+                return ELSEWHERE
+            key = equals - at
+            if (key == 6 and memcmp(at, b"ACTION", 6) == 0) or (key == 7 and memcmp(at, b"DEVPATH", 7) == 0):
+                continue
+            may = all_may(equals + 1, length - key - 1)
+            if not (all_may(at, key) & PRINTABLE and may & IN_QUOTES):
+                return ELSEWHERE
+            if buffer_room(b, length + 4) < 0:
+                raise MemoryError
+            put_byte(b, c' ')
+            put(b, at, key + 1)
+            if may & IN_WORD and length > key + 1:
+                put(b, equals + 1, length - key - 1)
+                continue
+            put_byte(b, c"'")
+            put(b, equals + 1, length - key - 1)
+            put_byte(b, c"'")
         return 0
 
     cdef int quoted(self, Cells owner, Py_ssize_t row, buffer *b) except -1:

@@ -13,6 +13,7 @@ from nlbus import Table
 from nlbus.cli.render.csv_rows import csv_head, csv_rows, json_rows
 from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.row_text import NL_NAMES, RowText, is_number, value_text, words_of
+from nlbus.cli.render.table_text import TableText, lines_in_order
 from nlbus.cli.render.view import prepared, wanted_columns
 from nlbus.cli.render.view_options import ViewOptions
 from nlbus.cli.shared.output import (
@@ -25,7 +26,7 @@ from nlbus.cli.shared.output import (
 )
 from nlbus.cli.shared.shutdown import Shutdown
 from nlbus.cli.shared.stderr import report
-from nlbus.cli.shared.stdout import discard_stdout, write_all, write_bytes, write_lines
+from nlbus.cli.shared.stdout import discard_stdout, write_all, write_bytes, write_encoded
 from nlbus.kernel.netns import inside
 from nlbus.sources import Source, find
 from nlbus.table.query import Query
@@ -106,7 +107,7 @@ class _Lines:
             return self._json(found)
         if self._columns or words_of(self._source.name, self._table) is None:
             return _some(self._aligned(found))
-        return _some(self._words(found, netns))
+        return self._words(found, netns)
 
     def _csv(self, found: Table) -> Iterator[tuple[bytes, int]]:
         every = [column.name for column in found.columns if column.name not in NL_NAMES]
@@ -118,12 +119,16 @@ class _Lines:
         every = [column.name for column in found.columns if column.name not in NL_NAMES]
         return json_rows(self._source, found, self._columns or every)
 
-    def _words(self, found: Table, netns: str | int | None) -> Iterator[tuple[str, int]]:
+    def _words(self, found: Table, netns: str | int | None) -> Iterator[tuple[bytes, int]]:
         names = InterfaceNames(live=self._source.name == "route", netns=netns)
         names.fill()
         words = RowText(self._source, [], self._everything, names)
-        for row in self._rows(found):
-            yield " ".join(words.words(self._table, row)), 1
+        text = TableText(
+            self._source, self._table, found.columns, words, names, events=False, styled=self._terminal
+        )
+        for chunk in found.chunks:
+            for numbers, lines, _ in lines_in_order([(text, Table(found.columns, [chunk]))], names):
+                yield lines, len(numbers)
 
     def _aligned(self, found: Table) -> Iterator[tuple[str, int]]:
         columns = RowText(self._source, [], True, InterfaceNames()).columns(self._table)
@@ -137,7 +142,7 @@ class _Lines:
                 lines = [f"{line}  {cell:{side}{width}}" for line, cell in zip(lines, cells, strict=True)]
         for i, line in enumerate(lines if any(lines) else []):
             text = line[2:].rstrip()
-            yield click.style(text, bold=True) if not i else text, int(i > 0)
+            yield text if i or not self._terminal else click.style(text, bold=True), int(i > 0)
 
     def _rows(self, found: Table) -> Iterator[dict[str, Any]]:
         return (prepared(self._source, row) for row in found.iter_rows(absent=False))
@@ -152,13 +157,11 @@ def _some(lines: Iterator[tuple[str, int]]) -> Iterator[tuple[bytes, int]]:
 
 def _writer(output: str, out: BinaryIO | None) -> Callable[[bytes], object]:
     """What writes lines in this format to a file, or to stdout. BrokenPipeError, KernelError, OSError."""
-    if out is None:
-        if output == "csv" and not sys.stdout.isatty():
-            return write_bytes
-        return write_lines if output == "json" else lambda lines: write_all(lines.decode())
-    if output != "text":
+    if out is None and sys.stdout.isatty():
+        return lambda lines: write_all(lines.decode())
+    if out is not None:
         return out.write
-    return lambda lines: out.write(click.unstyle(lines.decode()).encode())
+    return write_bytes if output == "csv" else write_encoded
 
 
 def _write(shutdown: Shutdown, lines: Iterator[tuple[bytes, int]], write: Callable[[bytes], object]) -> int:

@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from nlbus.cli.render.encap_text import encapsulation
+from nlbus.cli.render.holes import Hole, actual
 from nlbus.cli.render.interface_names import InterfaceNames
 
 Row = dict[str, Any]
@@ -12,7 +13,6 @@ Row = dict[str, Any]
 MULTICAST_ROUTING = ("ipmr", "ip6mr")
 FOREVER = 0xFFFF_FFFF
 BITS = {"inet": 32, "inet6": 128, "mpls": 20}
-NEGATIVE = {-1: "all", -2: "default"}  # netconf's values for an ifindex
 MS_PARTS = {"rtt": 8, "rttvar": 4, "rto_min": 1}  # fractions of a millisecond that these metrics count
 # A rule's mask when all bits matter; newer kernels always send it.
 WHOLE = {"sport_mask": 0xFFFF, "dport_mask": 0xFFFF, "dscp_mask": 0x3F, "flowlabel_mask": 0xF_FFFF}
@@ -71,7 +71,7 @@ def _link(row: Row, names: InterfaceNames) -> Iterator[str]:
 
 
 def _of_kind(kind: str, row: Row) -> Iterator[str]:
-    prefix = f"linkinfo_{kind}_"
+    prefix = f"linkinfo_{actual(kind)}_"
     for column in [name for name in row if name.startswith(prefix)]:
         if any(fnmatchcase(column.removeprefix("linkinfo_"), pattern) for pattern in KIND_DATA):
             yield f"{column.removeprefix(prefix)} {_plain(row.pop(column))}"
@@ -181,7 +181,7 @@ def _realms(flow: int, alone: str = "realm") -> str:
 
 def _encap(row: Row) -> Iterator[str]:
     if "encap_type" in row and "encap" in row:
-        yield encapsulation(str(row.pop("encap_type")), bytes.fromhex(row.pop("encap")))
+        yield encapsulation(str(row.pop("encap_type")), bytes.fromhex(actual(row.pop("encap"))))
 
 
 def _metrics(row: Row) -> Iterator[str]:
@@ -366,9 +366,8 @@ def _handle(number: int) -> str:
     return f"{major:x}:{minor:x}" if minor else f"{major:x}:"
 
 
-def _device(row: Row, column: str, names: InterfaceNames) -> str:
-    index = row.pop(column)
-    return NEGATIVE.get(index) or names.name(index, _nsid(row))
+def _device(row: Row, column: str, names: InterfaceNames) -> str | Hole:
+    return names.device(row.pop(column), _nsid(row))
 
 
 def _nsid(row: Row) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from nlbus._text import escape_value
 from nlbus.cli.render import conntrack_text, packet_text, records, route_text
 from nlbus.cli.render.conntrack_text import EVENTS
+from nlbus.cli.render.holes import VARIABLES, WORD, Hole, actual
 from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.schema.types import NL_COLUMNS, Column
 from nlbus.sources import Source
@@ -64,6 +65,12 @@ class RowText:
 
     def line(self, record: records.Record) -> str:
         """The record as one line: when, what happened, and to what."""
+        if record["nl_table"] == "link":
+            self._names.learn(record["row"])
+        return self.event(record)
+
+    def event(self, record: records.Record) -> str:
+        """The same, with the names that are known already."""
         table, row = record["nl_table"], record["row"]
         parts = [click.style(record["time"], dim=True)]
         if "nl_nsid" in row:
@@ -85,8 +92,6 @@ class RowText:
     def words(self, table: str, row: Row) -> Iterator[str]:
         """The words of a row, each escaped."""
         row = dict(row)
-        if table == "link":
-            self._names.learn(row)
         if not self._chosen and (words := self._words_of(table)):
             yield from map(escape_value, words(row, self._names))
         columns = self.columns(table)
@@ -110,6 +115,8 @@ class RowText:
 
 def value_text(column: Column, value: Any) -> str:
     """A value as text, escaped, with its unit if that is a time; empty for an empty list."""
+    if isinstance(value, Hole):
+        return str((actual(value) if column.list else value).as_written(WORD))
     if isinstance(value, dict):
         return ",".join(f"{escape_value(key)}={shlex.quote(escape_value(value[key]))}" for key in value)
     if isinstance(value, list):
@@ -156,6 +163,9 @@ def _uevent(row: Row, _: InterfaceNames) -> Iterator[str]:
     env = row.pop("env")
     yield f"{row['action']}@{row['devpath']}"
     row.clear()
+    if isinstance(env, Hole):
+        yield str(env.as_written(VARIABLES))
+        return
     for key, value in env.items():
         if key not in ("ACTION", "DEVPATH"):
             yield f"{key}={shlex.quote(value)}"

@@ -7,9 +7,13 @@ import click
 import numpy as np
 
 from nlbus import Batch, Table
+from nlbus._core.render.lines import merged
+from nlbus._typing import Array
 from nlbus.cli.render.interface_names import InterfaceNames
-from nlbus.cli.render.records import Record, as_json, as_text, events
+from nlbus.cli.render.record_lines import RecordLines
+from nlbus.cli.render.records import as_json, as_text, events
 from nlbus.cli.render.row_text import NL_NAMES, RowText, hidden
+from nlbus.cli.render.table_text import Part, TableText, lines_in_order
 from nlbus.cli.render.view_options import ViewOptions
 from nlbus.filters.messages import Wanted
 from nlbus.listener.events import Match
@@ -51,9 +55,10 @@ class View:
             self._query = Query(source, columns, view_options.where)
         # The groups of the selected tables; none: the default.
         self.groups = list(self._query.groups) if view_options.chooses and self._query else []
-        self._words = RowText(
-            source, view_options.columns, view_options.everything, names or InterfaceNames()
-        )
+        self._names = names or InterfaceNames()
+        self._words = RowText(source, view_options.columns, view_options.everything, self._names)
+        self._texts: dict[tuple[str, bool], TableText] = {}
+        self._records = RecordLines(source)
 
     @property
     def wanted(self) -> Wanted | None:
@@ -66,15 +71,63 @@ class View:
         """The value of snapshot= for `wanted`: the shown tables, or True for all tables of the groups."""
         return self._query.order if wanted and self.groups and self._query else wanted
 
-    def records(self, batch: Batch, limit: int | None = None) -> Iterator[Record]:
-        """One record per event, in the order of arrival, at most `limit`."""
-        rows: dict[int, tuple[str, dict[str, Any]]] = {}
-        if self._query is not None:
-            for row in self._query.rows(batch):
-                name, shown = row.pop("nl_table"), prepared(self.source, row)
-                if self._fits(shown):
-                    rows[row["nl_row"]] = name, shown
-        return events(self.source, batch, limit, rows, self._rest)
+    def lines(self, batch: Batch, limit: int | None = None, *, styled: bool = False) -> tuple[bytes, int]:
+        """A line per event, in the order of arrival, at most `limit`; and how many. styled: in colours."""
+        names = self._query.present(batch) if self._query else []
+        tables = [(name, self._fitting(batch, name)) for name in names]
+        tables = [(name, table) for name, table in tables if len(table)]
+        parts: list[Part] = []
+        if self._rest:
+            parts += self._undecoded(batch, [table["nl_row"] for _, table in tables], limit, styled)
+        if self._options.output == "json":
+            parts += [self._as_json(batch, name, table) for name, table in tables]
+        else:
+            texts = [(self._text(name, table, styled), table) for name, table in tables]
+            parts += lines_in_order(texts, self._names)
+        if len(parts) == 1 and (limit is None or len(parts[0][0]) <= limit):
+            return parts[0][1], len(parts[0][0])
+        return merged(parts, -1 if limit is None else limit) if parts else (b"", 0)
+
+    def _fitting(self, batch: Batch, name: str) -> Table:
+        """The rows of a table that --where and --match want."""
+        assert self._query is not None
+        table = self._query.table(batch, name)
+        if not self._options.match:
+            return table
+        rows = (prepared(self.source, row) for row in table.iter_rows(absent=False))
+        return table.filter(np.fromiter(map(self._fits, rows), np.bool_, len(table)))
+
+    def _undecoded(
+        self, batch: Batch, decoded: list[Array], limit: int | None, styled: bool
+    ) -> Iterator[Part]:
+        """The messages without a row."""
+        if len(decoded) == 1 and len(decoded[0]) == len(batch):
+            return
+        rest = np.ones(len(batch), np.bool_)
+        for numbers in decoded:
+            rest[numbers] = False
+        numbers = np.flatnonzero(rest).astype(np.uint32)[:limit]
+        if not len(numbers):
+            return
+        line = as_json if self._options.output == "json" else as_text
+        shown = [line(record) for record in events(self.source, batch.select(rest), limit)]
+        lines = [f"{each if styled else click.unstyle(each)}\n".encode() for each in shown]
+        yield numbers, b"".join(lines), np.cumsum([*map(len, lines)])
+
+    def _as_json(self, batch: Batch, name: str, table: Table) -> Part:
+        columns = self._options.columns
+        wanted = ["nl_op", "nl_nsid", *columns]
+        if not columns:
+            wanted = [column.name for column in table.columns if column.name not in LEFT_OUT]
+        return table["nl_row"], *self._records.of(batch, name, table, wanted).write(0, len(table))
+
+    def _text(self, name: str, table: Table, styled: bool) -> TableText:
+        key = name, styled
+        if key not in self._texts:
+            self._texts[key] = TableText(
+                self.source, name, table.columns, self._words, self._names, events=True, styled=styled
+            )
+        return self._texts[key]
 
     @property
     def only(self) -> Table:
@@ -96,11 +149,7 @@ class View:
     def table(self, batch: Batch) -> Table:
         """The rows of the one table in this batch."""
         assert self._query is not None
-        table = self._query.table(batch, self.table_name)
-        if self._options.match:
-            rows = (prepared(self.source, row) for row in table.iter_rows(absent=False))
-            table = table.filter(np.fromiter(map(self._fits, rows), np.bool_, len(table)))
-        return self._ordered(table)
+        return self._ordered(self._fitting(batch, self.table_name))
 
     def _fits(self, row: dict[str, Any]) -> bool:
         return self._match(row["env"] if "env" in row and self.source.name == "uevent" else row)
@@ -109,20 +158,6 @@ class View:
         if not self._options.columns:
             return table
         return table.select(dict.fromkeys([*COMMON, *self._options.columns]))
-
-    def line(self, record: Record) -> str:
-        """The record as a line."""
-        if self._options.output == "json":
-            return as_json(self._chosen(record) if "row" in record else record)
-        return self._words.line(record) if "row" in record else as_text(record)
-
-    def _chosen(self, record: Record) -> Record:
-        row, columns = record["row"], self._options.columns
-        if columns:
-            kept = {name: row[name] for name in ("nl_op", "nl_nsid", *columns) if name in row}
-        else:
-            kept = {name: value for name, value in row.items() if name not in LEFT_OUT}
-        return record | {"row": kept}
 
 
 def prepared(source: Source, row: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from nlbus.cli.render.csv_rows import csv_head, csv_rows
 from nlbus.cli.render.records import Record, as_json, as_text, gap_text, gaps, open_gap
 from nlbus.cli.render.view import OF_ONE_TABLE, View
 from nlbus.cli.shared.stderr import report
-from nlbus.cli.shared.stdout import write_all, write_bytes
+from nlbus.cli.shared.stdout import no_color, write_all, write_bytes, write_encoded
 from nlbus.sources import Source
 
 QUIET = 0.5  # seconds of silence after which unexplained drops are shown
@@ -127,7 +127,15 @@ class LineSink(_Lines):
 
     def _events(self, batch: Batch, source: Source, limit: int | None) -> int:
         view = self._view_of(source)
-        return 0 if view is None else write_lines(map(view.line, view.records(batch, limit)))
+        if view is None:
+            return 0
+        terminal = sys.stdout.isatty()
+        lines, count = view.lines(batch, limit, styled=terminal and not no_color())
+        if terminal:
+            write_all(lines.decode())
+        elif lines:
+            write_encoded(lines)
+        return count
 
 
 class CsvSink(_Lines):

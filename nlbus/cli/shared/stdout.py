@@ -27,11 +27,9 @@ def write_all(text: str) -> None:
     _write(text.encode(sys.stdout.encoding, "backslashreplace"))
 
 
-def write_lines(lines: bytes) -> None:
-    """The same for lines of UTF-8 whose values are escaped and that have no colours, or a terminal."""
-    if sys.stdout.isatty():
-        write_all(lines.decode())
-    elif sys.stdout.encoding.lower() in ("utf-8", "utf8") or lines.isascii():
+def write_encoded(lines: bytes) -> None:
+    """The same for lines of UTF-8 without colours, and not for a terminal."""
+    if sys.stdout.encoding.lower() in ("utf-8", "utf8") or lines.isascii():
         _write(lines)
     else:
         _write(lines.decode().encode(sys.stdout.encoding, "backslashreplace"))

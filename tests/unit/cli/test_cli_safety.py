@@ -10,7 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -127,7 +126,7 @@ def test_csv_for_a_terminal_has_one_line_per_row_and_keeps_values_apart(names: l
 def test_an_event_is_one_line_of_text_and_keeps_values_apart(names: list[str]) -> None:
     chosen = view("route", "text", everything=True)
     batch = Batch.from_datagrams("route", [kernel_chain(*map(link, names))], group=1)
-    lines = [click.unstyle(chosen.line(record)) for record in chosen.records(batch)]
+    *lines, _ = chosen.lines(batch)[0].decode().split("\n")
     assert len(set(lines)) == len(names)
     assert all(line.isprintable() for line in lines)
 
@@ -137,16 +136,18 @@ def test_an_event_is_one_line_of_text_and_keeps_values_apart(names: list[str]) -
 def test_a_uevent_is_one_line(options: dict[str, object], value: str) -> None:
     chosen = view("uevent", "text", **options)
     batch = Batch.from_datagrams("uevent", [uevent(value)], group=1)
-    for record in chosen.records(batch):
-        assert click.unstyle(chosen.line(record)).isprintable()
+    lines, count = chosen.lines(batch)
+    assert count == 1
+    assert lines.decode().removesuffix("\n").isprintable()
 
 
 @given(TEXTS)
 def test_a_payload_of_the_bus_or_of_audit_is_one_line(value: str) -> None:
     chosen = view("audit", "text")
     batch = Batch.from_datagrams("audit", [kernel_chain(message(1300, value.encode()))], group=1)
-    for record in chosen.records(batch):
-        assert click.unstyle(chosen.line(record)).isprintable()
+    lines, count = chosen.lines(batch)
+    assert count == 1
+    assert lines.decode().removesuffix("\n").isprintable()
 
 
 @pytest.mark.parametrize(

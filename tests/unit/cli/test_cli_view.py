@@ -41,7 +41,7 @@ def shown(source: str, *messages: bytes, group: int = 1, limit: int | None = Non
     view = View(find(source), choice(**more))
     framed = [kernel_chain(*messages)] if source != "uevent" else list(messages)
     batch = Batch.from_datagrams(source, framed, group=group)
-    lines = [click.unstyle(view.line(record)) for record in view.records(batch, limit)]
+    *lines, _ = view.lines(batch, limit)[0].decode().split("\n")
     return [line.removeprefix("1970-01-01T00:00:00.000000000Z ") for line in lines]
 
 

@@ -234,9 +234,10 @@ def test_icmp_fragments_and_unknown_protocols_have_lines() -> None:
 def test_listen_prints_the_packets_time() -> None:
     for output in ("text", "json"):
         view = View(find("packet"), ViewOptions(output, [], [], None, False, False))
-        [one] = view.records(batch(record()))
-        assert "2023-11-14T22:13:20.123456789Z" in view.line(one)
-        assert one["group_names"] == ("post_routing",)
+        lines, count = view.lines(batch(record()))
+        assert count == 1
+        assert b"2023-11-14T22:13:20.123456789Z" in lines
+        assert b'"group_names": ["post_routing"]' in lines or output == "text"
 
 
 # -- without the module ------------------------------------------------------------------------

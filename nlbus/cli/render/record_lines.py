@@ -1,0 +1,67 @@
+"""Decoded messages as lines of JSON: when, from where, and the columns of the row beside it."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from nlbus import Batch, Groups, Table
+from nlbus._core.render.cells import Cells, Kind
+from nlbus._core.render.lines import Lines
+from nlbus._core.render.style import Style
+from nlbus._typing import Array
+from nlbus.cli.render.records import iso, json_text
+from nlbus.cli.render.styles import Field, fields, style
+from nlbus.sources import Source, group_names
+
+
+class RecordLines:
+    """Makes the lines of `records.as_json` for the rows of tables."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        bus = source.framing == "bus"
+        numbers = _in_mask if bus else _alone
+        self._groups = Kind("named", numbers)
+        self._names = Kind("named", lambda number: group_names(source, numbers(number)))
+        self._as_json = [Style("json", json_text) for _ in range(2)]  # each keeps texts by number
+        self._time = Style("json", lambda time: f'"{_utc(time) if bus else iso(time)}"', by_number=True)
+
+    def of(self, batch: Batch, name: str, table: Table, wanted: Iterable[str]) -> Lines:
+        """The lines of a table's rows: these columns, in this order, where they have a value."""
+        (chunk,) = table.chunks
+        places = {column.name: i for i, column in enumerate(table.columns)}
+        shown = [places[each] for each in dict.fromkeys(wanted) if each in places]
+        if "time_ns" in places:
+            # The row may have its own time; the batch has only that of its first event.
+            time = table["time_ns"]
+            shown = [i for i in shown if i != places["time_ns"]]
+        else:
+            time = table["nl_time"].view(np.int64)
+        groups = batch.events["groups"][table["nl_row"]] if batch.on_bus else table["nl_group"]
+        head = json_text({"source": self._source.name})[1:-1]
+        found: list[Field] = [
+            (b', "time": ', self._time, _cells(Kind("signed"), time), None),
+            (b', "time_ns": ', style("json", table.column("nl_time")), _cells(Kind("signed"), time), None),
+            f", {head}".encode(),
+            (b', "groups": ', self._as_json[0], _cells(self._groups, groups), None),
+            (b', "group_names": ', self._as_json[1], _cells(self._names, groups), None),
+            f', "nl_table": {json_text(name)}'.encode(),
+        ]
+        found += fields("json", self._source, table.columns, chunk, shown)
+        return Lines(found, len(table), b"{", b"}\n", 2)
+
+
+def _cells(kind: Kind, values: Array) -> Cells:
+    return Cells(kind, len(values), values, None, None, None, None, False)
+
+
+def _in_mask(mask: int) -> list[int]:
+    return list(Groups.from_mask(mask))
+
+
+def _alone(number: int) -> Sequence[int]:
+    return [number] if number else []
+
+
+def _utc(time: int) -> str:
+    return str(np.datetime_as_string(np.int64(time).view("M8[ns]"), timezone="UTC"))
