@@ -15,7 +15,8 @@ from nlbus import Batch, Table, field
 from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.row_text import RowText
 from nlbus.cli.render.table_text import TableText, lines_in_order
-from nlbus.cli.render.view import View, ViewOptions, prepared
+from nlbus.cli.render.view import View, prepared
+from nlbus.cli.render.view_options import ViewOptions
 from nlbus.schema.types import Column
 from nlbus.sources import Source, find
 from nlbus.table.chunks import Stored
