@@ -43,6 +43,7 @@ class Membership:
         self._options = options
         self._inbox = inbox
         self.groups = Groups()
+        self._tables: frozenset[str] = frozenset()  # whose events the kernel is to send; none: all
 
     def start(self, groups: Groups) -> None:
         """Finish joining groups that the sockets were bound to. PermissionDenied, KernelError."""
@@ -52,6 +53,7 @@ class Membership:
         for group in groups:
             self._request_join(self._source.handshake, group)
             self._now(self.groups | {group})
+            self.narrow(self._tables)
         if self._inbox:
             self._receiver.signal()
 
@@ -67,6 +69,7 @@ class Membership:
                     self._receiver.change(group, join=False)
                 raise
         self._now(self.groups | {group})
+        self.narrow(self._tables)
 
     def leave(self, group: int) -> None:
         """Leave one group. OSError, KernelError."""
@@ -75,6 +78,15 @@ class Membership:
         if self._source.membership:
             self._receiver.change(group, join=False)
         self._now(self.groups - {group})
+
+    def narrow(self, tables: frozenset[str]) -> None:
+        """Ask the kernel for the events of these tables only, now and after each join. KernelError."""
+        handshake = self._source.handshake
+        if handshake is not None and handshake.narrow is not None:
+            self._tables = tables
+            if self.groups and tables:
+                action = f"narrowing {self._source.name} to {', '.join(sorted(tables))}"
+                self._send(handshake, handshake.narrow(tables, next(_numbers)), action)
 
     def _now(self, groups: Groups) -> None:
         """Remember the groups, and the requests that end our membership: the kernel counts listeners."""

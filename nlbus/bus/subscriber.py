@@ -126,6 +126,7 @@ class Subscriber(Feed):
         self._unwrapped: Block | None = None  # received, but memory ran out
         self._inbox = Inbox(self._receiver)
         self._membership = Membership(self._receiver, self._query, values, self._inbox)
+        self._membership.narrow(self._opener.narrowing.tables)
         self._or_close(lambda: self._membership.start(members))
         if self._receiver.expecting:
             ways.expect(self._join_module)
@@ -303,6 +304,7 @@ class Subscriber(Feed):
             self._opener.narrowing = Narrowing(self._source, wanted, others=False)
             with self._paused():
                 self._receiver.filter(self._opener.narrowing)
+                self._membership.narrow(self._opener.narrowing.tables)
 
     def _join_module(self) -> None:
         """Listen to nlbus.ko, too, now that it is loaded."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from nlbus.filters.assemble import TooLong, encoded
 from nlbus.filters.heads import head_filters
 from nlbus.filters.messages import Filter, Wanted, message_filters
+from nlbus.filters.texts import text_filters
+from nlbus.schema.schema import TextSchema
 
 if TYPE_CHECKING:
     from nlbus.sources import Source
@@ -26,6 +28,9 @@ class Narrowing:
     def __init__(
         self, source: Source | None = None, wanted: Wanted | None = None, others: bool = True
     ) -> None:
+        # Messages of these alone are wanted; none: of any table.
+        self.tables = frozenset(() if wanted is None or others else wanted)
+        self._asked = source is not None and source.handshake is not None and bool(source.handshake.narrow)
         self._by_head = source is not None and not source.schemas
         self._rest = iter(()) if source is None or wanted is None else _filters(source, wanted, others)
         self._made: list[tuple[Filter, bytes]] = []
@@ -53,6 +58,7 @@ class Narrowing:
         if number < 0:
             return ["the kernel filters nothing: it takes no program (see net.core.optmem_max)"]
         made, program = self._made[number]
+        asked = [f"the kernel sends {', '.join(sorted(self.tables))} only (since Linux 6.6)"]
         lines = [f"the kernel filters ({len(program) // 8} instructions)"]
         if made.gappy:
             lines.append("  losses are counted in dropped datagrams: gaps may be what was filtered")
@@ -62,7 +68,7 @@ class Narrowing:
         for part in made.parts:
             where = "kernel" if not part.decoder else "kernel and decoder" if part.kernel else "decoder"
             lines.append(f"  {part.table}: {part.text}: {where}")
-        return lines
+        return (asked if self._asked and self.tables else []) + lines
 
 
 def _filters(source: Source, wanted: Wanted, others: bool) -> Iterator[Filter]:
@@ -70,5 +76,9 @@ def _filters(source: Source, wanted: Wanted, others: bool) -> Iterator[Filter]:
         heads = wanted.get(HEADS, [None])[0]
         if heads is not None:
             yield from head_filters(source, heads)
+    elif source.framing == "datagram":
+        for schema in source.schemas:
+            if isinstance(schema, TextSchema) and schema.name in wanted:
+                yield from text_filters(schema, wanted[schema.name])
     elif source.framing == "nlmsg":
         yield from message_filters(source.schemas, wanted, others)

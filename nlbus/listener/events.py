@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import translate
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any
 
 from nlbus.kernel.groups import Groups
 from nlbus.sources import group_names
 from nlbus.sources.uevent import variables
+from nlbus.table.expressions import Expression, field
 
 if TYPE_CHECKING:
     from nlbus.bus.batch import Batch
+    from nlbus.schema.types import Column
     from nlbus.sources import Source
     from nlbus.table.query import Pick, Query
 
@@ -98,6 +101,17 @@ class Match:
             if not any(matches(as_text(each)) for each in values):
                 return False
         return True
+
+
+def text_tests(source: Source, columns: Iterable[Column], globs: Mapping[str, str]) -> list[Expression]:
+    """What globs by key say of columns of text, as expressions; of others they say more."""
+    texts = {column.name for column in columns if column.storage == "text" and not column.list}
+    named = ((key.lower() if source.name == "uevent" else key, glob) for key, glob in globs.items())
+    return [
+        reduce(or_, (field(name).matches(part) for part in glob.split("|")))
+        for name, glob in named
+        if name in texts
+    ]
 
 
 @cache

@@ -18,13 +18,12 @@ from nlbus.filters.messages import Wanted
 from nlbus.kernel.arguments import seconds
 from nlbus.kernel.groups import Groups
 from nlbus.kernel.netns import Netns, inside
-from nlbus.listener.events import EVENT_KEYS, Event, Match, message_events, table_events
+from nlbus.listener.events import EVENT_KEYS, Event, Match, message_events, table_events, text_tests
 from nlbus.schema.topic import Topic
 from nlbus.schema.types import NL_COLUMNS
 from nlbus.sources import GroupsLike, Source, did_you_mean, find, resolve_groups
 from nlbus.table.chunks import Mask
 from nlbus.table.expressions import Expression
-from nlbus.table.expressions import field as column_of
 from nlbus.table.query import Query, tables_with
 
 if TYPE_CHECKING:
@@ -182,15 +181,11 @@ class Rule:
     def _prefilter_by_table(self) -> dict[str, Expression | None]:
         """`where`, and the part of `match` that whole columns of text decide: fewer rows become dicts."""
         found: dict[str, Expression | None] = {}
-        uevent = self.resolved_source.name == "uevent"
         for name in self.table_names:
-            columns = {column.name: column for column in Query(self.resolved_source).empty(name).columns}
-            tests: list[Expression] = [] if self.where is None else [self.where]
-            for key, glob in self.matches.globs.items():
-                column = columns.get(key.lower() if uevent else key)
-                if column and column.storage == "text" and not column.list and "|" not in glob:
-                    tests.append(column_of(column.name).matches(glob))
-            found[name] = reduce(and_, tests).resolved([*columns.values()]) if tests else None
+            columns = Query(self.resolved_source).empty(name).columns
+            tests = [] if self.where is None else [self.where]
+            tests += text_tests(self.resolved_source, columns, self.matches.globs)
+            found[name] = reduce(and_, tests).resolved(columns) if tests else None
         return found
 
     def count(self, what: str) -> None:

@@ -99,9 +99,15 @@ def _ignore(group: int, seq: int) -> bytes:
     return _control(PROC_CN_MCAST_IGNORE, seq)
 
 
-def _control(operation: int, seq: int) -> bytes:
-    # The longer form, with a choice of events, came with Linux 6.6; older kernels silently ignore it.
-    body = CN_MSG.pack(CN_IDX_PROC, CN_VAL_PROC, seq, seq, 4, 0) + struct.pack("=I", operation)
+def _narrow(tables: frozenset[str], seq: int) -> bytes:
+    # struct proc_input, since Linux 6.6; older kernels silently ignore it. Its ack would be filtered away.
+    kinds = sum(what for what, (name, _, _) in EVENTS.items() if name in tables)
+    return _control(PROC_CN_MCAST_LISTEN, seq, struct.pack("=I", kinds))
+
+
+def _control(operation: int, seq: int, more: bytes = b"") -> bytes:
+    body = CN_MSG.pack(CN_IDX_PROC, CN_VAL_PROC, seq, seq, 4 + len(more), 0)
+    body += struct.pack("=I", operation) + more
     return message(MessageType.DONE, body, 0, seq)
 
 
@@ -159,6 +165,7 @@ PROC = Source(
         join=_listen,
         leave=_ignore,
         answer=_answer,
+        narrow=_narrow,
         silence="the kernel answers in the first network, pid and user namespace only (CONFIG_PROC_EVENTS): "
         "leave the container, or try netns=1",
     ),

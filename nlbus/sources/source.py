@@ -33,13 +33,15 @@ class Handshake(NamedTuple):
 
     `join` and `leave` build a whole netlink message from the group, the options (join only) and a sequence
     number. `answer` returns the errno (positive) or 0 of the answer to the request with this sequence number,
-    None for any other message. `silence` explains a missing answer.
+    None for any other message. `silence` explains a missing answer. `narrow`, sent after `join`, makes newer
+    kernels send the events of these tables only: it has no answer, and older kernels ignore it.
     """
 
     join: Callable[[int, Mapping[str, float], int], bytes]
     leave: Callable[[int, int], bytes]
     answer: Callable[[Reply, int], int | None]
     silence: str = ""
+    narrow: Callable[[frozenset[str], int], bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

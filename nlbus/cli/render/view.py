@@ -1,12 +1,14 @@
 """Views: the selected rows of tables, or undecoded messages, as records and lines."""
 
 from collections.abc import Iterator, Sequence
+from functools import reduce
+from operator import and_
 from typing import Any
 
 import click
 import numpy as np
 
-from nlbus import Batch, Table
+from nlbus import Batch, Expression, Table
 from nlbus._core.render.lines import merged
 from nlbus._typing import Array
 from nlbus.cli.render.interface_names import InterfaceNames
@@ -16,7 +18,7 @@ from nlbus.cli.render.row_text import NL_NAMES, RowText, hidden
 from nlbus.cli.render.table_text import Part, TableText, lines_in_order
 from nlbus.cli.render.view_options import ViewOptions
 from nlbus.filters.messages import Wanted
-from nlbus.listener.events import Match
+from nlbus.listener.events import Match, text_tests
 from nlbus.sources import Source
 from nlbus.sources.uevent import variables
 from nlbus.table.query import Query, tables_with
@@ -65,7 +67,13 @@ class View:
         """The rows that are shown, for Subscriber.narrow; None: all messages are."""
         if self._rest or self._query is None:
             return None
-        return {name: [self._options.where] for name in self._query.tables}
+        wanted: dict[str, list[Expression | None]] = {}
+        for name in self._query.tables:
+            columns = Query(self.source).empty(name).columns
+            tests = [] if self._options.where is None else [self._options.where]
+            tests += text_tests(self.source, columns, self._options.match)
+            wanted[name] = [reduce(and_, tests).resolved(columns) if tests else None]
+        return wanted
 
     def present(self, wanted: bool) -> bool | list[str]:
         """The value of snapshot= for `wanted`: the shown tables, or True for all tables of the groups."""

@@ -250,3 +250,21 @@ def test_events_of_a_type_in_mixed_datagrams_are_selected_by_the_decoder(subscri
     batches = [*received(sub)]
     assert [batch.payload(i)[0] for batch in batches for i in range(len(batch))] == [*range(0, 100, 2)]
     assert sub.stats()["lost"] == 0
+
+
+# -- sources that filter themselves ------------------------------------------------------------------
+
+
+def test_proc_sends_the_kinds_that_are_wanted(process_connector: None, subscribe: Subscribe) -> None:
+    sub = subscribe("proc", tables=["exec"], where=field("process_pid") > 0)
+    assert "the kernel sends exec only" in sub.explain()
+    others = subscribe("proc", tables=["exec", "exit"], where=field("process_pid") > 0)
+    found = []
+    for _ in range(3):
+        done = subprocess.Popen(["/bin/true"])
+        done.wait()
+        found.append(done.pid)
+    executed = [row["process_pid"] for row in rows(sub, "exec")]
+    assert [pid for pid in executed if pid in found] == found
+    left = rows(others, "exit")
+    assert {row["process_pid"] for row in left} >= {*found}
