@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from nlbus.errors import MissingExtra, kernel_error
+from nlbus.errors import extra, kernel_error
 
 SUFFIXES = {".arrows": "arrow", ".parquet": "parquet"}
 PREFIX = 8  # bytes before an Arrow IPC message: the marker, and the length of the metadata
@@ -27,10 +27,7 @@ Notes = Mapping[str, str]
 
 def need_pyarrow(what: str) -> Any:
     """The package pyarrow. MissingExtra."""
-    try:
-        return import_module("pyarrow")
-    except ImportError as error:
-        raise MissingExtra(f"{what} needs pyarrow: pip install 'nlbus[parquet]'") from error
+    return extra("pyarrow", what)
 
 
 class TableFile(Protocol):

@@ -230,7 +230,7 @@ def _text(texts: Values | Repeated, layout: Layout, nulls: int = 0, validity: Ar
             return Part(len(codes), nulls, (validity, views[codes], *data))
         assert values.values is not None
         assert values.offsets is not None
-        joined, offsets = readable.repeated(codes, None, values.values, values.offsets)
+        joined, offsets = readable.repeated(codes, values.values, values.offsets)
         texts = Values(joined, None, offsets)
     if layout.format in _VIEWS:
         return Part(len(texts), nulls, (validity, *_views(texts)))

@@ -4,7 +4,6 @@ Texts are one array of bytes with offsets, Arrow's layout. A text is made once p
 `distinct` and `gather` make texts of numbers once per distinct number.
 """
 
-cimport cython
 cimport numpy as np
 from libc.stdint cimport INT32_MAX, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -49,6 +48,13 @@ for _n in range(256):
     memcpy(HEX[_n], <const char *> _text, 2)
 memset(MAPPED, 0, 10)
 MAPPED[10] = MAPPED[11] = 0xFF
+
+cdef struct places:               # a hash table of numbers
+    int64_t size                  # a power of two
+    int32_t count
+    uint64_t *keys                # in order of first sight
+    int32_t *place                # in `keys`, + 1; 0: free
+
 
 # What the bytes of a value are.
 MAC, PLAIN_HEX, DOTTED, LLADDR, LABELS = range(5)
@@ -130,41 +136,39 @@ def spelled(const uint8_t[::1] data, const int32_t[::1] offsets, int how):
 def distinct(const number[::1] numbers, int32_t[::1] codes):
     """The distinct numbers, in order of first sight; put the place of each row's number in `codes`."""
     cdef Py_ssize_t i, rows = numbers.shape[0]
-    cdef int64_t size = 64        # a power of two, of the table
     cdef int64_t at
-    cdef int32_t count = 0
     cdef uint64_t key
-    cdef int32_t *places
+    cdef places known
+    cdef int failed = 0
     if codes.shape[0] != rows:
         raise ValueError(f"{rows} numbers, and room for {codes.shape[0]} places")
-    while size < 2 * rows and size < 1 << 12:
-        size *= 2
-    found = np.empty(size, np.uint64)
-    cdef uint64_t[::1] keys = found
-    places = <int32_t *> calloc(size, sizeof(int32_t))   # place + 1; 0: free
-    if places == NULL:
-        raise MemoryError
+    memset(&known, 0, sizeof(known))
     try:
-        for i in range(rows):
-            key = <uint64_t> numbers[i]
-            if i and numbers[i] == numbers[i - 1]:
-                codes[i] = codes[i - 1]
-                continue
-            at = slot(keys, places, size, key)
-            if not places[at]:
-                if 2 * (count + 1) > size:
-                    found = np.concatenate([found, np.empty(size, np.uint64)])
-                    keys = found
-                    size *= 2
-                    places = regrown(places, keys, size, count)
-                    at = slot(keys, places, size, key)
-                keys[count] = key
-                count += 1
-                places[at] = count
-            codes[i] = places[at] - 1
+        with nogil:
+            for i in range(rows):
+                key = <uint64_t> numbers[i]
+                if i and numbers[i] == numbers[i - 1]:
+                    codes[i] = codes[i - 1]
+                    continue
+                if 2 * (known.count + 1) > known.size:
+                    failed = grow(&known)
+                    if failed:
+                        break
+                at = slot(&known, key)
+                if not known.place[at]:
+                    known.keys[known.count] = key
+                    known.count += 1
+                    known.place[at] = known.count
+                codes[i] = known.place[at] - 1
+        if failed:
+            raise MemoryError
+        found = np.empty(known.count, np.uint64)
+        for i in range(known.count):
+            found[i] = known.keys[i]
     finally:
-        free(places)
-    return found[:count].astype(np.asarray(numbers).dtype)
+        free(known.keys)
+        free(known.place)
+    return found.astype(np.asarray(numbers).dtype)
 
 
 def gather(const int32_t[::1] codes, const uint8_t[::1] valid, const int32_t[::1] offsets):
@@ -174,7 +178,6 @@ def gather(const int32_t[::1] codes, const uint8_t[::1] valid, const int32_t[::1
     without items' bounds, or above 2 Gi items.
     """
     cdef Py_ssize_t i, rows = codes.shape[0]
-    cdef Py_ssize_t known = offsets.shape[0] - 1
     cdef int64_t total = 0
     cdef int32_t at, end
     cdef Py_ssize_t j = 0
@@ -182,11 +185,11 @@ def gather(const int32_t[::1] codes, const uint8_t[::1] valid, const int32_t[::1
         raise ValueError(f"{rows} codes, and marks of {valid.shape[0]}")
     ends_array = np.empty(rows + 1, np.int32)
     cdef int32_t[::1] ends = ends_array
-    for i in range(rows):
-        if not 0 <= codes[i] < known or not 0 <= offsets[codes[i]] <= offsets[codes[i] + 1]:
-            raise ValueError(f"code {codes[i]} has no items")
-        if valid is None or valid[i]:
-            total += offsets[codes[i] + 1] - offsets[codes[i]]
+    check_codes(codes, offsets)
+    with nogil:
+        for i in range(rows):
+            if valid is None or valid[i]:
+                total += offsets[codes[i] + 1] - offsets[codes[i]]
     if total > INT32_MAX:
         raise ValueError(f"{total} items: Arrow's offsets have 31 bits")
     places_array = np.empty(total, np.int32)
@@ -204,65 +207,83 @@ def gather(const int32_t[::1] codes, const uint8_t[::1] valid, const int32_t[::1
     return places_array, ends_array
 
 
-def repeated(const int32_t[::1] codes, const uint8_t[::1] valid, const uint8_t[::1] data,
-             const int32_t[::1] offsets):
-    """The text of each code, as (bytes, offsets). Rows that are not `valid` are empty. ValueError."""
+def repeated(const int32_t[::1] codes, const uint8_t[::1] data, const int32_t[::1] offsets):
+    """The text of each code, as (bytes, offsets): `offsets` has those of the texts in `data`. ValueError."""
     cdef Py_ssize_t i, rows = codes.shape[0]
-    cdef Py_ssize_t known = offsets.shape[0] - 1
     cdef int64_t total = 0
-    cdef int32_t at, length
-    if valid is not None and valid.shape[0] != rows:
-        raise ValueError(f"{rows} codes, and marks of {valid.shape[0]}")
-    for i in range(known):
-        if not 0 <= offsets[i] <= offsets[i + 1] <= data.shape[0]:
-            raise ValueError(f"text {i} lies outside of the data")
+    cdef int32_t length
+    check_codes(codes, offsets)
+    if offsets[offsets.shape[0] - 1] > data.shape[0]:
+        raise ValueError(f"texts lie outside of {data.shape[0]} bytes")
     ends_array = np.empty(rows + 1, np.int32)
     cdef int32_t[::1] ends = ends_array
     ends[0] = 0
-    for i in range(rows):
-        if not 0 <= codes[i] < known:
-            raise ValueError(f"code {codes[i]} has no text")
-        if valid is None or valid[i]:
+    with nogil:
+        for i in range(rows):
             total += offsets[codes[i] + 1] - offsets[codes[i]]
-        if total > INT32_MAX:
-            raise ValueError("texts above 2 GiB: Arrow's offsets have 31 bits")
-        ends[i + 1] = <int32_t> total
+            if total > INT32_MAX:
+                break
+            ends[i + 1] = <int32_t> total
+    if total > INT32_MAX:
+        raise ValueError("texts above 2 GiB: Arrow's offsets have 31 bits")
     out = np.empty(total, np.uint8)
     cdef uint8_t[::1] texts = out
     with nogil:
         for i in range(rows):
             length = ends[i + 1] - ends[i]
             if length:
-                at = offsets[codes[i]]
-                memcpy(&texts[ends[i]], &data[at], length)
+                memcpy(&texts[ends[i]], &data[offsets[codes[i]]], length)
     return out, ends_array
 
 
+cdef int check_codes(const int32_t[::1] codes, const int32_t[::1] offsets) except -1:
+    """ValueError for a code without bounds, or for bounds that are not in order."""
+    cdef Py_ssize_t i, known = offsets.shape[0] - 1
+    cdef bint wrong = known < 0 or offsets[0] < 0
+    with nogil:
+        for i in range(known):
+            wrong |= offsets[i + 1] < offsets[i]
+        for i in range(codes.shape[0]):
+            wrong |= not 0 <= codes[i] < known
+    if wrong:
+        raise ValueError(f"codes without bounds, or not below {known}")
+    return 0
+
+
 cdef tuple room(Py_ssize_t rows, Py_ssize_t size):
-    """Arrays for so many bytes of text, of which pages that stay untouched take no memory, and for offsets."""
+    """Arrays for so many bytes of text and for offsets. Pages that stay untouched take no memory."""
     if size > INT32_MAX:
         raise ValueError("texts above 2 GiB: Arrow's offsets have 31 bits")
     return np.empty(size + SLACK, np.uint8), np.empty(rows + 1, np.int32)
 
 
-cdef int64_t slot(const uint64_t[::1] keys, const int32_t *places, int64_t size, uint64_t key) noexcept nogil:
+cdef inline int64_t slot(const places *known, uint64_t key) noexcept nogil:
     """Where the table has this key, or the free slot for it."""
-    cdef int64_t at = <int64_t> ((key * 0x9E3779B97F4A7C15ULL) >> 32) & (size - 1)
-    while places[at] and keys[places[at] - 1] != key:
-        at = (at + 1) & (size - 1)
+    cdef int64_t at = <int64_t> ((key * <uint64_t> 0x9E3779B97F4A7C15) >> 32) & (known.size - 1)
+    while known.place[at] and known.keys[known.place[at] - 1] != key:
+        at = (at + 1) & (known.size - 1)
     return at
 
 
-cdef int32_t *regrown(int32_t *places, const uint64_t[::1] keys, int64_t size, int32_t count) except NULL:
-    """A table of this size with the first `count` keys; the old one is freed. On MemoryError it stays."""
-    cdef int32_t *larger = <int32_t *> calloc(size, sizeof(int32_t))
+cdef int grow(places *known) noexcept nogil:
+    """Twice the room; -1 without memory, the table is the old one then."""
+    cdef places larger
     cdef int32_t i
-    if larger == NULL:
-        raise MemoryError
-    free(places)
-    for i in range(count):
-        larger[slot(keys, larger, size, keys[i])] = i + 1
-    return larger
+    larger.size = 2 * known.size or 64
+    larger.count = known.count
+    larger.keys = <uint64_t *> calloc(larger.size, sizeof(uint64_t))
+    larger.place = <int32_t *> calloc(larger.size, sizeof(int32_t))
+    if larger.keys == NULL or larger.place == NULL:
+        free(larger.keys)
+        free(larger.place)
+        return -1
+    for i in range(known.count):
+        larger.keys[i] = known.keys[i]
+        larger.place[slot(&larger, known.keys[i])] = i + 1
+    free(known.keys)
+    free(known.place)
+    known[0] = larger
+    return 0
 
 
 # -- one value ----------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def listen(**options: Any) -> None:
     the payload, as "text" if it is printable UTF-8 of bus or audit, else as "hex". Lines are written at once.
 
     CSV and Arrow are the rows of one --table, with nl_time and nl_op before the --columns. Arrow needs
-    pyarrow: pip install 'nlbus[parquet]'. pcapng is what `nlbus record` writes.
+    pyarrow: pip install pyarrow. pcapng is what `nlbus record` writes.
 
     --where compares columns with ==, !=, <, <=, >, >=, ~ (glob), in (values or a network) and has (flag).
     Combine comparisons with and, or, not and parentheses; null means no value.

@@ -34,7 +34,7 @@ def record(**options: Any) -> None:
     """Record the events of SOURCE to FILE; - is stdout.
 
     A FILE that ends in .arrows or .parquet gets the rows of one --table, for polars, DuckDB, pandas and
-    pyarrow (pip install 'nlbus[parquet]'). Any other FILE is a pcapng capture of all messages. -o overrides
+    pyarrow (pip install pyarrow). Any other FILE is a pcapng capture of all messages. -o overrides
     the suffix.
 
     pcapng: tshark and Wireshark decode it (link type NETLINK). `nlbus replay` and `nlbus.open_capture` read

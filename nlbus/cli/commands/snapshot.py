@@ -33,7 +33,7 @@ def snapshot(**options: Any) -> None:
     Text is one line per row, as of `nlbus listen`; with --columns it is an aligned table. CSV and JSON show
     addresses as text and enums by name; they contain the columns nl_... only if --columns names them. Arrow
     (an IPC stream) and Parquet contain all columns unless --columns names some, and need pyarrow: pip install
-    'nlbus[parquet]'. The number of rows is reported on stderr.
+    pyarrow. The number of rows is reported on stderr.
 
     \b
     nlbus snapshot route link

@@ -309,7 +309,7 @@ def test_without_pyarrow_the_error_says_what_to_install(output: str, monkeypatch
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     done = CliRunner().invoke(commands, ["snapshot", "route", "link", "-o", output])
     assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr == f"nlbus: -o {output} needs pyarrow: pip install 'nlbus[parquet]'\n"
+    assert done.stderr == f"nlbus: -o {output} needs pyarrow: pip install pyarrow\n"
 
 
 def test_a_snapshot_can_be_of_another_namespace(others: Callable[[], str]) -> None:

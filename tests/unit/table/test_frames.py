@@ -125,8 +125,11 @@ TWO = np.array([0, 2], np.int32)
         lambda: readable.distinct(np.zeros(3, np.uint8), np.zeros(2, np.int32)),
         lambda: readable.gather(np.array([1], np.int32), None, TWO),
         lambda: readable.gather(np.array([-1], np.int32), None, TWO),
-        lambda: readable.repeated(np.array([0], np.int32), None, np.zeros(1, np.uint8), TWO),
-        lambda: readable.repeated(np.array([3], np.int32), None, np.zeros(2, np.uint8), TWO),
+        lambda: readable.repeated(np.array([0], np.int32), np.zeros(1, np.uint8), TWO),
+        lambda: readable.repeated(np.array([3], np.int32), np.zeros(2, np.uint8), TWO),
+        lambda: readable.repeated(np.array([0], np.int32), np.zeros(2, np.uint8), TWO[::-1].copy()),
+        lambda: readable.repeated(np.array([0], np.int32), np.zeros(2, np.uint8), TWO - 1),
+        lambda: readable.gather(np.zeros(1, np.int32), np.zeros(2, np.uint8), TWO),
     ],
 )  # fmt: skip
 def test_what_lies_outside_is_refused(call: Any) -> None:
