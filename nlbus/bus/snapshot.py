@@ -23,6 +23,7 @@ from nlbus.bus.pipeline import pipelined
 from nlbus.errors import KernelError, NlbusError, PermissionDenied, SchemaError, kernel_error
 from nlbus.kernel.constants import GetFlag, MessageFlag, MessageType
 from nlbus.kernel.groups import Groups
+from nlbus.kernel.interfaces import LiveInterfaces
 from nlbus.kernel.netns import Netns, inside
 from nlbus.kernel.requests import Reply, attribute, message, refusal
 from nlbus.schema.schema import Dump, Filter
@@ -64,11 +65,14 @@ def snapshot(
 
     UnknownSource, SchemaError (also for a table that cannot be dumped), PermissionDenied, KernelError.
     """
-    return inside(netns, lambda: _snapshot(source, table, where, columns))
+    names = LiveInterfaces(netns, follow=False)
+    return inside(netns, lambda: _snapshot(source, table, where, columns, names))
 
 
-def _snapshot(source: str, table: str, where: Expression | None, columns: Iterable[str] | None) -> Table:
-    query = Query(find(source), {table: columns}, where)
+def _snapshot(
+    source: str, table: str, where: Expression | None, columns: Iterable[str] | None, names: LiveInterfaces
+) -> Table:
+    query = Query(find(source), {table: columns}, where, names)
 
     def decoded(batches: Iterable[Batch]) -> list[Table]:
         return pipelined(lambda batch: query.table(batch, table), batches)

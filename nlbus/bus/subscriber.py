@@ -25,6 +25,7 @@ from nlbus.filters.messages import Wanted
 from nlbus.filters.sources import HEADS, Narrowing
 from nlbus.kernel.arguments import optional_seconds, whole
 from nlbus.kernel.groups import MASK_GROUPS, Groups
+from nlbus.kernel.interfaces import LiveInterfaces
 from nlbus.kernel.netns import Netns, inside
 from nlbus.schema.topic import Topic
 from nlbus.sources import GroupsLike, Source, find, group_names, help_with, located, resolve_groups
@@ -101,7 +102,8 @@ class Subscriber(Feed):
         super().__init__(on_loss)
         topics = tuple(topics)
         self._source = inside(netns, lambda: located(find(source), f"listening to {source}"))
-        self._query = Query(self._source, tables, where)
+        self._interfaces = LiveInterfaces(netns, all_nsid=all_nsid)
+        self._query = Query(self._source, tables, where, self._interfaces)
         members = chosen_groups(self._source, groups, topics, None if tables is None else self._query)
         self._snapshots = Snapshots.wanted(
             snapshot, self._query, tables is not None, members, netns, all_nsid
@@ -340,6 +342,7 @@ class Subscriber(Feed):
     def close(self) -> None:
         """Close it, from any thread: a waiting recv raises ClosedError. Closing twice is fine."""
         self._receiver.close()
+        self._interfaces.close()
         self._log_rest(self._source.name)
 
     @property

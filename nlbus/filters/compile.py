@@ -29,6 +29,7 @@ from nlbus.schema.schema import Op, Schema
 from nlbus.schema.types import NL_COLUMNS, OPS, Column
 from nlbus.table.comparisons import fitting
 from nlbus.table.expressions import Tree
+from nlbus.table.interface_names import asks_for_names
 
 TYPE, FLAGS, SEQ = Place((), 4), Place((), 6), Place((), 8)
 NL = {column.name: column for column in NL_COLUMNS}
@@ -101,6 +102,8 @@ class Condition:
         if sign == "null":
             return self._null(parts[0], truth)
         name, argument = parts
+        if name in self._columns and asks_for_names(self._columns[name], sign, argument):
+            return self._budget.roughly(ALWAYS)  # names change, and the kernel's program does not
         if name in NL:
             return self._about_the_message(name, sign, argument, truth)
         return self._value(self._columns[name], self._spots[name], sign, argument, truth)

@@ -24,10 +24,12 @@ from nlbus.table.comparisons import (
     is_within,
     matches_glob,
 )
+from nlbus.table.interface_names import asks_for_names, test_of_names
 from nlbus.table.values import to_array
 
 if TYPE_CHECKING:
     from nlbus._typing import Array
+    from nlbus.kernel.interfaces import Interfaces
     from nlbus.schema.types import Column
 
 
@@ -69,7 +71,14 @@ class Columns(Protocol):
         """The address family of each row, AF_*; None where no column needs it."""
         ...
 
+    @property
+    def interfaces(self) -> Interfaces | None:
+        """The names of interfaces, as far as they are known."""
+        ...
+
     def __getitem__(self, name: str) -> Array: ...
+
+    def __len__(self) -> int: ...
 
 
 # ("and" | "or", tree, tree, ...), ("not", tree), ("null", column), or a test: (sign, column, argument).
@@ -235,7 +244,11 @@ class _Test(Expression):
     def _rows(self, table: Columns, truth: bool) -> Mask:
         column = table.column(self._name)
         families = table.families if column.family == "family" else None
-        hits = self._test(Cells(column, table[self._name], families))
+        cells = Cells(column, table[self._name], families)
+        if asks_for_names(column, self._sign, self._argument):
+            hits = test_of_names(self._test, self._argument, cells, table)
+        else:
+            hits = self._test(cells)
         return (hits if truth else ~hits) & table.valid(self._name)
 
     def _resolved(self, columns: Sequence[Column], truth: bool) -> Expression:
@@ -247,6 +260,8 @@ class _Test(Expression):
 
     def _fits(self, column: Column) -> bool:
         """Whether this is a test for such a column."""
+        if asks_for_names(column, self._sign, self._argument):
+            return True
         try:
             self._test(Cells(column, to_array(column, empty(column)), None))
         except SchemaError:
@@ -275,7 +290,10 @@ class _Equal(_Test):
         self._value = value
 
     def equalities(self, table: Columns) -> dict[str, int]:
-        value = fitting(table.column(self._name), self._value)
+        column = table.column(self._name)
+        if asks_for_names(column, self._sign, self._value):
+            return {}
+        value = fitting(column, self._value)
         return {self._name: int(value)} if isinstance(value, int | np.integer) else {}
 
 

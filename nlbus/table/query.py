@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlbus.errors import SchemaError, UnknownColumn
+from nlbus.kernel.interfaces import OURS, Interfaces
 from nlbus.schema.schema import AnySchema, RecordSchema, Schema
 from nlbus.schema.topic import Topic
 from nlbus.schema.types import Column
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from nlbus.table.received import Received
 
 Tables = Iterable[str] | Mapping[str, Iterable[str] | None] | None
+LINK_NAMES = frozenset(("ifindex", "ifname"))
 Pick = Callable[[Table, str], "Mask"]
 
 
@@ -31,11 +33,19 @@ class Query:
     """The tables, columns and rows that messages of a source are decoded to.
 
     tables: names, or names and the columns wanted (None: all); None: every table of the source with every
-    column. where: only the rows for which it is true. SchemaError for an unknown table or column.
+    column. where: only the rows for which it is true. interfaces: their names; None: those that batches tell.
+    SchemaError for an unknown table or column.
     """
 
-    def __init__(self, source: Source, tables: Tables = None, where: Expression | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        tables: Tables = None,
+        where: Expression | None = None,
+        interfaces: Interfaces | None = None,
+    ) -> None:
         self.source = source
+        self.interfaces = Interfaces() if interfaces is None else interfaces
         self.where = None if where is None else expression(where, "where=")
         self._schemas = {schema.name: schema for schema in source.schemas}
         self._wanted: dict[str, frozenset[str] | None] = dict.fromkeys(self._schemas)
@@ -110,11 +120,15 @@ class Query:
         """The table without rows. SchemaError."""
         if isinstance(name, Topic):
             return Table(topic_columns(name))
-        return Table(_columns(self.schema(name), self._wanted.get(name)))
+        table = Table(_columns(self.schema(name), self._wanted.get(name)))
+        table.interfaces = self.interfaces
+        return table
 
     def _all(self, name: str) -> Table:
         """The table without rows, with the columns that `where` reads."""
-        return Table(_columns(self.schema(name), self._decoded(name)))
+        table = Table(_columns(self.schema(name), self._decoded(name)))
+        table.interfaces = self.interfaces
+        return table
 
     def equalities(self, name: str) -> dict[str, int]:
         """The numbers that `where` requires of columns of this table."""
@@ -129,6 +143,7 @@ class Query:
         """The rows of one table. SchemaError."""
         if isinstance(name, Topic):
             return topic_table(received, name)
+        self._learn(received)
         table = self._every_row(received, self.schema(name), self._decoded(name))
         if self.where is None:
             return table
@@ -140,12 +155,32 @@ class Query:
         assert self.where is not None
         return self.where.mask(Heads(self.source, received))
 
+    def _learn(self, received: Received) -> None:
+        """Learn the names that the messages of links tell, unless the kernel is asked."""
+        if self.source.name != "route" or self.interfaces.live or received.told:
+            return
+        received.told = True
+        link = self._schemas["link"]
+        if not np.isin(received.index["type"], [op.type for op in getattr(link, "ops", ())]).any():
+            return
+        for row in self._every_row(received, link, LINK_NAMES).iter_rows():
+            index, name, nsid = row["ifindex"], row["ifname"], row["nl_nsid"]
+            nsid = OURS if nsid is None else nsid
+            if row["nl_op"] == "del":
+                self.interfaces.lose(index, nsid)
+            elif name:
+                self.interfaces.learn(index, name, nsid)
+
     def _every_row(self, received: Received, schema: AnySchema, wanted: frozenset[str] | None) -> Table:
         if isinstance(schema, RecordSchema):
-            return record_table(received, self.source, schema, wanted)
+            table = record_table(received, self.source, schema, wanted)
+            table.interfaces = self.interfaces
+            return table
         found = decoder(schema, wanted)
         rows = found.rows(received.block, received.selected, received.origin_code)
-        return Table(found.columns, [rows], received.loss, rows.unknown, rows.malformed)
+        table = Table(found.columns, [rows], received.loss, rows.unknown, rows.malformed)
+        table.interfaces = self.interfaces
+        return table
 
     def _shown(self, name: str) -> list[str]:
         """The columns of a table, without those that only `where` reads."""

@@ -32,7 +32,7 @@ class Received:
     `index` has a row per message (MESSAGE), or per nlbus_batch on the bus (SEGMENT). Its offsets are trusted.
     """
 
-    __slots__ = ("_length", "block", "loss", "misfits", "origin_code", "selected")
+    __slots__ = ("_length", "block", "loss", "misfits", "origin_code", "selected", "told")
 
     def __init__(
         self, block: Block, loss: Loss, selected: Structured | None = None, origin_code: int = LIVE
@@ -42,6 +42,7 @@ class Received:
         self.selected = selected  # a selection of the rows of `index`; None: all
         self.origin_code = origin_code
         self.misfits = 0
+        self.told = False  # whether the names of interfaces were learned from it
         if selected is None:
             self._length = block.events
         else:

@@ -22,6 +22,7 @@ from nlbus.table.values import chunk_cells, to_array
 
 if TYPE_CHECKING:
     from nlbus._typing import Array, Structured
+    from nlbus.kernel.interfaces import Interfaces
 
 _NONE_LOST = Loss()
 
@@ -55,6 +56,7 @@ class Table:
         self.chunks = tuple(chunk for chunk in chunks if len(chunk))  # the rows, in pieces
         self._length = sum(map(len, self.chunks))
         self._arrays: dict[str, Array] = {}
+        self.interfaces: Interfaces | None = None  # their names, for conditions
 
     @classmethod
     def concat(cls, tables: Iterable[Table]) -> Table:
@@ -66,17 +68,21 @@ class Table:
         if any(table.columns != columns for table in tables):
             raise SchemaError("concat: the tables have different columns")
         chunks = [chunk for table in tables for chunk in table.chunks]
-        return cls(
+        found = cls(
             columns,
             chunks,
             reduce(add, [table.loss for table in tables]),
             sum(table.unknown for table in tables),
             sum(table.malformed for table in tables),
         )
+        found.interfaces = tables[0].interfaces
+        return found
 
-    def _with(self, columns: Sequence[Column], chunks: Iterable[Chunk]) -> Table:
-        """A table of some of these rows or columns, with the same loss and counts."""
-        return Table(columns, chunks, self.loss, self.unknown, self.malformed)
+    def with_chunks(self, columns: Sequence[Column], chunks: Iterable[Chunk]) -> Table:
+        """A table of such columns and rows, with the same loss and counts."""
+        found = Table(columns, chunks, self.loss, self.unknown, self.malformed)
+        found.interfaces = self.interfaces
+        return found
 
     def __len__(self) -> int:
         return self._length
@@ -151,13 +157,13 @@ class Table:
         for chunk in self.chunks:
             chunks.append(kept(chunk, rows[start : start + len(chunk)], self.columns))
             start += len(chunk)
-        return self._with(self.columns, chunks)
+        return self.with_chunks(self.columns, chunks)
 
     def select(self, names: Iterable[str]) -> Table:
         """Only these columns, in this order; nothing is copied. UnknownColumn."""
         places = [self._find(name) for name in names]
         columns = [self.columns[i] for i in places]
-        return self._with(columns, [Picked(chunk, places) for chunk in self.chunks])
+        return self.with_chunks(columns, [Picked(chunk, places) for chunk in self.chunks])
 
     def head(self, n: int = 10) -> Table:
         """The first n rows."""
@@ -184,7 +190,7 @@ class Table:
             if begin < end:
                 chunks.append(sliced(chunk, begin, end, self.columns))
             start, stop = start - len(chunk), stop - len(chunk)
-        return self._with(self.columns, chunks)
+        return self.with_chunks(self.columns, chunks)
 
     def iter_rows(self, *, absent: bool = True) -> Iterator[dict[str, Any]]:
         """Rows as dicts of plain Python values. A missing value is None; absent=False omits it.

@@ -53,7 +53,11 @@ def utf8(values: Values) -> Values:
 
 def text_column(strings: list[str], valid: Array | None = None) -> Values:
     """Texts as a column."""
-    encoded = [string.encode() for string in strings]
+    return raw_column([string.encode() for string in strings], valid)
+
+
+def raw_column(encoded: list[bytes], valid: Array | None = None) -> Values:
+    """Bytes as a column."""
     offsets = np.zeros(len(encoded) + 1, np.int32)
     np.cumsum([len(each) for each in encoded], out=offsets[1:])
     return Values(np.frombuffer(b"".join(encoded), np.uint8), valid, offsets)

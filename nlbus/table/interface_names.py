@@ -1,0 +1,176 @@
+"""Names of interfaces where a column has their indices: in conditions, and as columns of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nlbus._core.columns.readable import repeated
+from nlbus._text import is_utf8
+from nlbus.errors import SchemaError
+from nlbus.kernel.interfaces import OURS, Interfaces
+from nlbus.schema.types import Column, Values
+from nlbus.schema.words import name_key
+from nlbus.table.chunks import Chunk, Mask, Picked
+from nlbus.table.comparisons import Cells, is_in
+from nlbus.table.values import raw_column
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nlbus._typing import Array
+    from nlbus.table.expressions import Columns
+    from nlbus.table.table import Table
+
+Test = Callable[[Cells], Mask]
+UNKNOWN = (
+    "names of interfaces are not known here: compare with an index, or with names in a snapshot, "
+    "a Subscriber or a capture of route"
+)
+NL_NSID = "nl_nsid"
+LOW = 0xFFFF_FFFF
+
+
+def asks_for_names(column: Column, sign: str, argument: object) -> bool:
+    """Whether this test of a column compares names of interfaces, not their indices."""
+    if column.display != "interface" or column.list:
+        return False
+    values = argument if isinstance(argument, list) else [argument]
+    return sign == "matches" or any(isinstance(value, str) for value in values)
+
+
+def test_of_names(test: Test, argument: object, cells: Cells, table: Columns) -> Mask:
+    """The rows whose interface has a name for which the test is true; in a list there may be indices, too.
+
+    SchemaError if nobody has told any names.
+    """
+    names = table.interfaces
+    if names is not None:
+        names.update()
+    if names is None or (names.empty and len(cells.array)):
+        raise SchemaError(f"{cells.column.name}: {UNKNOWN}")
+    found, places = distinct_names(cells.array, _nsids_of(table), names)
+    kept = np.dtypes.StringDType() if all(map(is_utf8, found)) else np.dtype(object)
+    column = replace(cells.column, dtype=np.dtype("V1"), storage="text", display="", enum=None)
+    named = Cells(column, np.array(found, kept), None)
+    if not isinstance(argument, list):
+        return test(named)[places]
+    texts: list[object] = [value for value in argument if isinstance(value, str)]
+    numbers = [value for value in argument if not isinstance(value, str)]
+    return is_in(texts, named)[places] | is_in(numbers, cells)
+
+
+def distinct_names(indices: Array, nsids: Array | None, names: Interfaces) -> tuple[list[str], Array]:
+    """The names of these interfaces, each once, and for each index the place of its name."""
+    keys = indices.astype(np.int64) & LOW
+    if nsids is not None:
+        keys |= (nsids.astype(np.int64) - OURS) << 32
+    distinct, places = np.unique(keys, return_inverse=True)
+    signed = indices.dtype.kind == "i"
+    found = []
+    for key in distinct.tolist():
+        index = key & LOW
+        found.append(names.name(index - (1 << 32) if signed and index >> 31 else index, (key >> 32) + OURS))
+    return found, places
+
+
+def _nsids_of(table: Columns) -> Array | None:
+    """The namespace of each row, OURS where it has none; None if that is so of all rows."""
+    if all(column.name != NL_NSID for column in table.columns):
+        return None
+    valid = table.valid(NL_NSID)
+    return np.where(valid, table[NL_NSID], OURS) if valid.any() else None
+
+
+# -- names beside indices -------------------------------------------------------------------------------
+
+
+def with_names(table: Table, names: Interfaces) -> Table:
+    """The table with the name of each interface beside its index: ifname beside ifindex, oifname beside oif.
+
+    Rows without an index, or of an interface whose name is unknown, have no name. Lists stay without.
+    """
+    present = {column.name for column in table.columns}
+    indices = [
+        i
+        for i, column in enumerate(table.columns)
+        if column.display == "interface" and not column.list and name_key(column.name) not in present
+    ]
+    if not indices or not len(table):
+        return table
+    names.update()
+    columns, order = list[Column](), list[int]()
+    for i, column in enumerate(table.columns):
+        columns.append(column)
+        order.append(i)
+        if i in indices:
+            columns.append(_name_column(column.name, column.attribute))
+            order.append(len(table.columns) + indices.index(i))
+    beside = (_names_beside(chunk, table.columns, indices, names) for chunk in table.chunks)
+    return table.with_chunks(columns, [Picked(chunk, order) for chunk in beside])
+
+
+@cache
+def _name_column(column: str, attribute: str) -> Column:
+    return Column(
+        name=name_key(column), dtype=np.dtype("V1"), type="string", storage="text", attribute=attribute
+    )
+
+
+class _Beside:
+    """A chunk with these columns beside its own."""
+
+    def __init__(self, chunk: Chunk, width: int, others: list[Values]) -> None:
+        self._chunk = chunk
+        self._width = width
+        self._others = others
+
+    def __len__(self) -> int:
+        return len(self._chunk)
+
+    @property
+    def damaged(self) -> Mask:
+        """Marks the damaged rows of the chunk."""
+        return self._chunk.damaged
+
+    @property
+    def families(self) -> Array | None:
+        """Those of the chunk."""
+        return self._chunk.families
+
+    def absent(self, i: int) -> bool:
+        """Whether it is known that column i has no values."""
+        if i < self._width:
+            return self._chunk.absent(i)
+        valid = self._others[i - self._width].valid
+        return valid is not None and not valid.any()
+
+    def values(self, i: int) -> Values:
+        """Column i."""
+        return self._chunk.values(i) if i < self._width else self._others[i - self._width]
+
+
+def _names_beside(chunk: Chunk, columns: Sequence[Column], places: Sequence[int], names: Interfaces) -> Chunk:
+    nsid = next((i for i, column in enumerate(columns) if column.name == NL_NSID), None)
+    nsids = None
+    if nsid is not None and not chunk.absent(nsid):
+        values = chunk.values(nsid)
+        assert values.values is not None
+        nsids = values.values if values.valid is None else np.where(values.valid, values.values, OURS)
+    made = [_names_of(chunk.values(i), nsids, names) for i in places]
+    return _Beside(chunk, len(columns), made)
+
+
+def _names_of(values: Values, nsids: Array | None, names: Interfaces) -> Values:
+    assert values.values is not None
+    found, places = distinct_names(values.values, nsids, names)
+    texts = raw_column([name.encode(errors="surrogateescape") for name in found])
+    assert texts.values is not None
+    assert texts.offsets is not None
+    codes = places.astype(np.int32)
+    data, offsets = repeated(codes, None, texts.values, texts.offsets)
+    return Values(data, values.valid, offsets)
