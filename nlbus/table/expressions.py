@@ -78,8 +78,6 @@ class Columns(Protocol):
 
     def __getitem__(self, name: str) -> Array: ...
 
-    def __len__(self) -> int: ...
-
 
 # ("and" | "or", tree, tree, ...), ("not", tree), ("null", column), or a test: (sign, column, argument).
 # A sign is one of == != < <= > >= before a value, "in" before a list of values, "has" before names of

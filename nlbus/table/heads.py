@@ -56,6 +56,7 @@ class Heads:
     """The headers of received messages, for Expression.mask."""
 
     families = None
+    interfaces = None
 
     def __init__(self, source: Source, received: Received | None = None) -> None:
         self._columns = head_columns(source)

@@ -12,6 +12,7 @@ import pytest
 
 import nlbus
 from nlbus.cli.main import commands
+from nlbus.schema.words import meant
 from nlbus.sources import find
 from tests.support.documents import DOCUMENTS, ROOT, blocks, prose
 
@@ -78,8 +79,8 @@ def check_names(parameters: dict[str, object]) -> None:
     where = parameters.get("where")
     wanted = {column for words in parameters.get("columns") or () for column in words}  # type: ignore[attr-defined]
     wanted |= where.columns if isinstance(where, nlbus.Expression) else set()
-    known = {column.name for table in tables or source.tables for column in nlbus.schema(name, table).columns}
-    assert wanted <= known
+    known = [column for table in tables or source.tables for column in nlbus.schema(name, table).columns]
+    assert all(meant(each, known) for each in wanted)
 
 
 @documents
