@@ -29,7 +29,7 @@ from nlbus.schema.schema import Op, Schema
 from nlbus.schema.types import NL_COLUMNS, OPS, Column
 from nlbus.table.comparisons import fitting
 from nlbus.table.expressions import Tree
-from nlbus.table.interface_names import asks_for_names
+from nlbus.table.names.conditions import asks_for_names
 
 TYPE, FLAGS, SEQ = Place((), 4), Place((), 6), Place((), 8)
 NL = {column.name: column for column in NL_COLUMNS}

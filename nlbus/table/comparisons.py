@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from fnmatch import translate
 from functools import reduce
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard
 
 import numpy as np
 
@@ -20,7 +20,10 @@ from nlbus.table.chunks import Mask
 from nlbus.table.values import MAPPED, is_ipv4, is_ipv6, time_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nlbus._typing import Array
+    from nlbus.kernel.interfaces import Interfaces
     from nlbus.schema.types import Column
 
 Number = (int, float, np.number, np.bool_)
@@ -33,6 +36,35 @@ SYNONYMS = {
     "estab": "established", "listening": "listen",
 }  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Columns(Protocol):
+    """A table, as far as expressions need it."""
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """All of them."""
+        ...
+
+    def column(self, name: str) -> Column:
+        """The column of this name. UnknownColumn."""
+        ...
+
+    def valid(self, name: str) -> Mask:
+        """Marks the rows that have a value."""
+        ...
+
+    @property
+    def families(self) -> Array | None:
+        """The address family of each row, AF_*; None where no column needs it."""
+        ...
+
+    @property
+    def interfaces(self) -> Interfaces | None:
+        """The names of interfaces, as far as they are known."""
+        ...
+
+    def __getitem__(self, name: str) -> Array: ...
 
 
 class Cells(NamedTuple):

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import partial, reduce
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from nlbus.schema.words import meant
 from nlbus.table.chunks import Mask, empty
 from nlbus.table.comparisons import (
     Cells,
+    Columns,
     Comparison,
     compare,
     fitting,
@@ -24,12 +25,10 @@ from nlbus.table.comparisons import (
     is_within,
     matches_glob,
 )
-from nlbus.table.interface_names import asks_for_names, test_of_names
+from nlbus.table.names.conditions import asks_for_names, test_of_names
 from nlbus.table.values import to_array
 
 if TYPE_CHECKING:
-    from nlbus._typing import Array
-    from nlbus.kernel.interfaces import Interfaces
     from nlbus.schema.types import Column
 
 
@@ -48,35 +47,6 @@ MAX_DEPTH = 200  # levels of operators: Python's stack must hold them
 def field(name: str) -> Operand:
     """A column, to be compared: `(field("mtu") > 1500) & (field("operstate") == "up")`."""
     return Operand(name)
-
-
-class Columns(Protocol):
-    """A table, as far as expressions need it."""
-
-    @property
-    def columns(self) -> Sequence[Column]:
-        """All of them."""
-        ...
-
-    def column(self, name: str) -> Column:
-        """The column of this name. UnknownColumn."""
-        ...
-
-    def valid(self, name: str) -> Mask:
-        """Marks the rows that have a value."""
-        ...
-
-    @property
-    def families(self) -> Array | None:
-        """The address family of each row, AF_*; None where no column needs it."""
-        ...
-
-    @property
-    def interfaces(self) -> Interfaces | None:
-        """The names of interfaces, as far as they are known."""
-        ...
-
-    def __getitem__(self, name: str) -> Array: ...
 
 
 # ("and" | "or", tree, tree, ...), ("not", tree), ("null", column), or a test: (sign, column, argument).

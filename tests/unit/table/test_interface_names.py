@@ -13,7 +13,8 @@ from nlbus import Batch, SchemaError, field
 from nlbus.kernel.interfaces import OURS, Interfaces
 from nlbus.kernel.requests import attribute, message
 from nlbus.table.conditions import parse
-from nlbus.table.interface_names import distinct_names, with_names
+from nlbus.table.names.beside import with_names
+from nlbus.table.names.conditions import distinct_names
 from tests.support.tables import column, table_of
 
 NEW_LINK, DEL_LINK, NEW_ROUTE, IFLA_IFNAME, RTA_DST, RTA_OIF = 16, 17, 24, 3, 1, 4

@@ -1,92 +1,25 @@
-"""Names of interfaces where a column has their indices: in conditions, and as columns of their own."""
+"""Tables with the names of interfaces beside their indices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nlbus._core.columns.readable import repeated
-from nlbus._text import is_utf8
-from nlbus.errors import SchemaError
 from nlbus.kernel.interfaces import OURS, Interfaces
 from nlbus.schema.types import Column, Values
 from nlbus.schema.words import name_key
 from nlbus.table.chunks import Chunk, Mask, Picked
-from nlbus.table.comparisons import Cells, is_in
+from nlbus.table.names.conditions import NL_NSID, distinct_names
 from nlbus.table.values import raw_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nlbus._typing import Array
-    from nlbus.table.expressions import Columns
     from nlbus.table.table import Table
-
-Test = Callable[[Cells], Mask]
-UNKNOWN = (
-    "names of interfaces are not known here: compare with an index, or with names in a snapshot, "
-    "a Subscriber or a capture of route"
-)
-NL_NSID = "nl_nsid"
-LOW = 0xFFFF_FFFF
-
-
-def asks_for_names(column: Column, sign: str, argument: object) -> bool:
-    """Whether this test of a column compares names of interfaces, not their indices."""
-    if column.display != "interface" or column.list:
-        return False
-    values = argument if isinstance(argument, list) else [argument]
-    return sign == "matches" or any(isinstance(value, str) for value in values)
-
-
-def test_of_names(test: Test, argument: object, cells: Cells, table: Columns) -> Mask:
-    """The rows whose interface has a name for which the test is true; in a list there may be indices, too.
-
-    SchemaError if nobody has told any names.
-    """
-    names = table.interfaces
-    if names is not None:
-        names.update()
-    if names is None or (names.empty and len(cells.array)):
-        raise SchemaError(f"{cells.column.name}: {UNKNOWN}")
-    found, places = distinct_names(cells.array, _nsids_of(table), names)
-    kept = np.dtypes.StringDType() if all(map(is_utf8, found)) else np.dtype(object)
-    column = replace(cells.column, dtype=np.dtype("V1"), storage="text", display="", enum=None)
-    named = Cells(column, np.array(found, kept), None)
-    if not isinstance(argument, list):
-        return test(named)[places]
-    texts: list[object] = [value for value in argument if isinstance(value, str)]
-    numbers = [value for value in argument if not isinstance(value, str)]
-    return is_in(texts, named)[places] | is_in(numbers, cells)
-
-
-def distinct_names(indices: Array, nsids: Array | None, names: Interfaces) -> tuple[list[str], Array]:
-    """The names of these interfaces, each once, and for each index the place of its name."""
-    keys = indices.astype(np.int64) & LOW
-    if nsids is not None:
-        keys |= (nsids.astype(np.int64) - OURS) << 32
-    distinct, places = np.unique(keys, return_inverse=True)
-    signed = indices.dtype.kind == "i"
-    found = []
-    for key in distinct.tolist():
-        index = key & LOW
-        found.append(names.name(index - (1 << 32) if signed and index >> 31 else index, (key >> 32) + OURS))
-    return found, places
-
-
-def _nsids_of(table: Columns) -> Array | None:
-    """The namespace of each row, OURS where it has none; None if that is so of all rows."""
-    if all(column.name != NL_NSID for column in table.columns):
-        return None
-    valid = table.valid(NL_NSID)
-    return np.where(valid, table[NL_NSID], OURS) if valid.any() else None
-
-
-# -- names beside indices -------------------------------------------------------------------------------
 
 
 def with_names(table: Table, names: Interfaces) -> Table:

@@ -1,0 +1,1 @@
+"""Names of interfaces where a table has their indices."""
