@@ -56,7 +56,7 @@ cdef class Cells:
     cdef cells items
     cdef readonly Kind kind
     cdef object array             # of values, for OTHER
-    cdef tuple held
+    cdef list held                # the arrays that all this points into
     # The number before this one, and its object.
     cdef uint64_t last
     cdef object last_object

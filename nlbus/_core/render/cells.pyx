@@ -80,7 +80,7 @@ cdef class Cells:
         self.c.is_list = items is not None
         self.c.rows = rows
         self.c.kind = kind.shape
-        self.held = (values, valid, offsets, items, families)
+        self.held = []
         if items is None:
             self.fill(&self.c, rows, values, valid, offsets)
         else:
@@ -95,45 +95,48 @@ cdef class Cells:
             self.items.kind = kind.shape
             self.fill(&self.items, count, values, valid, ends)
             self.c.items = &self.items
-            self.held = (*self.held, offset_array)
+            self.held.append(offset_array)
         if families is not None:
             family_array = contiguous(families, 1)
             if len(family_array) < rows:
                 raise ValueError(f"{len(family_array)} families of {rows} rows")
             self.c.families = <const uint8_t *> np.PyArray_DATA(family_array)
-            self.held = (*self.held, family_array)
+            self.held.append(family_array)
         self.c.six = six
 
     cdef int mark(self, cells *c, Py_ssize_t rows, valid) except -1:
         if valid is None:
             return 0
-        array = contiguous(valid, 1)
-        if len(array) != rows:
+        cdef np.ndarray array = contiguous(valid, 1)
+        if np.PyArray_SIZE(array) != rows:
             raise ValueError(f"{len(array)} marks of {rows} values")
         c.valid = <const uint8_t *> np.PyArray_DATA(array)
-        self.held = (*self.held, array)
+        self.held.append(array)
         return 0
 
     cdef int fill(self, cells *c, Py_ssize_t rows, values, valid, offsets) except -1:
-        cdef np.ndarray array = np.ascontiguousarray(values)
+        cdef np.ndarray array = values
+        cdef np.ndarray ends
+        if not np.PyArray_IS_C_CONTIGUOUS(array):
+            array = np.ascontiguousarray(array)
         c.rows = rows
         self.mark(c, rows, valid)
         if offsets is not None:
             ends = contiguous(offsets, 4)
-            if len(ends) != rows + 1:
+            if np.PyArray_SIZE(ends) != rows + 1:
                 raise ValueError(f"{len(ends)} offsets of {rows} values")
             check_offsets(ends, np.PyArray_NBYTES(array))
             c.offsets = <const int32_t *> np.PyArray_DATA(ends)
-            self.held = (*self.held, ends)
+            self.held.append(ends)
         else:
-            if len(array) != rows:
+            if np.PyArray_SIZE(array) != rows:
                 raise ValueError(f"{len(array)} values of {rows} rows")
             c.width = <int> np.PyArray_ITEMSIZE(array)
-            c.is_signed = array.dtype.kind == "i"
+            c.is_signed = array.descr.kind == c'i'
         if self.kind.shape == OTHER:
             self.array = array
         c.data = <const uint8_t *> np.PyArray_DATA(array)
-        self.held = (*self.held, array)
+        self.held.append(array)
         return 0
 
     cdef object cell(self, Py_ssize_t row):
@@ -279,7 +282,9 @@ cdef object hex_object(const uint8_t *at, size_t length, uint8_t between):
 
 cdef np.ndarray contiguous(array, int size):
     """The same array, its items side by side; ValueError if they have another size."""
-    cdef np.ndarray found = np.ascontiguousarray(array)
+    cdef np.ndarray found = array
+    if not np.PyArray_IS_C_CONTIGUOUS(found):
+        found = np.ascontiguousarray(found)
     if np.PyArray_ITEMSIZE(found) != size or np.PyArray_NDIM(found) != 1:
         raise ValueError(f"items of {np.PyArray_ITEMSIZE(found)} bytes, not {size}")
     return found

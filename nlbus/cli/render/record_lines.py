@@ -1,6 +1,6 @@
 """Decoded messages as lines of JSON: when, from where, and the columns of the row beside it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from nlbus._core.render.lines import Lines
 from nlbus._core.render.style import Style
 from nlbus._typing import Array
 from nlbus.cli.render.records import iso, json_text
-from nlbus.cli.render.styles import Field, fields, style
+from nlbus.cli.render.styles import Field, fields
 from nlbus.sources import Source, group_names
 
 
@@ -23,26 +23,30 @@ class RecordLines:
         numbers = _in_mask if bus else _alone
         self._groups = Kind("named", numbers)
         self._names = Kind("named", lambda number: group_names(source, numbers(number)))
-        self._as_json = [Style("json", json_text) for _ in range(2)]  # each keeps texts by number
+        self._number = Kind("signed")
+        self._as_json = [Style("json", json_text) for _ in range(3)]  # each keeps texts by number
+        self._source_name = f', "source": {json_text(source.name)}'.encode()
+        self._shown: dict[tuple[str, tuple[str, ...]], tuple[bool, list[int]]] = {}
         self._time = Style("json", lambda time: f'"{_utc(time) if bus else iso(time)}"', by_number=True)
 
-    def of(self, batch: Batch, name: str, table: Table, wanted: Iterable[str]) -> Lines:
+    def of(self, batch: Batch, name: str, table: Table, wanted: Sequence[str]) -> Lines:
         """The lines of a table's rows: these columns, in this order, where they have a value."""
         (chunk,) = table.chunks
-        places = {column.name: i for i, column in enumerate(table.columns)}
-        shown = [places[each] for each in dict.fromkeys(wanted) if each in places]
-        if "time_ns" in places:
+        key = name, tuple(wanted)
+        if key not in self._shown:
+            places = {column.name: i for i, column in enumerate(table.columns)}
+            shown = [places[each] for each in dict.fromkeys(wanted) if each in places]
             # The row may have its own time; the batch has only that of its first event.
-            time = table["time_ns"]
-            shown = [i for i in shown if i != places["time_ns"]]
-        else:
-            time = table["nl_time"].view(np.int64)
+            own = places.get("time_ns")
+            self._shown[key] = own is not None, [i for i in shown if i != own]
+        has_time, shown = self._shown[key]
+        time = table["time_ns"] if has_time else table["nl_time"].view(np.int64)
         groups = batch.events["groups"][table["nl_row"]] if batch.on_bus else table["nl_group"]
-        head = json_text({"source": self._source.name})[1:-1]
+        times = _cells(self._number, time)
         found: list[Field] = [
-            (b', "time": ', self._time, _cells(Kind("signed"), time), None),
-            (b', "time_ns": ', style("json", table.column("nl_time")), _cells(Kind("signed"), time), None),
-            f", {head}".encode(),
+            (b', "time": ', self._time, times, None),
+            (b', "time_ns": ', self._as_json[2], times, None),
+            self._source_name,
             (b', "groups": ', self._as_json[0], _cells(self._groups, groups), None),
             (b', "group_names": ', self._as_json[1], _cells(self._names, groups), None),
             f', "nl_table": {json_text(name)}'.encode(),

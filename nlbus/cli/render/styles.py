@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from nlbus.table.chunks import Chunk
 from nlbus.table.values import cells, time_dtype
 
 MOST_STYLES = 4096
+MOST_PLANS = 256
 
 Field = bytes | tuple[bytes, Style, Cells | None, bytes | None]  # of Lines
 
@@ -72,19 +74,41 @@ def _cell(value: object, terminal: bool) -> object:
     return value.hex() if isinstance(value, bytes) else value
 
 
+class _Plan(NamedTuple):
+    """What `fields` has to know of columns. It keeps them, whose identity is its key."""
+
+    columns: tuple[Column, ...]
+    shown: list[tuple[int, Column, bytes, Style, bytes | None]]
+
+
+_plans: dict[tuple[object, ...], _Plan] = {}
+
+
 def fields(
     form: str, source: Source, columns: tuple[Column, ...], chunk: Chunk, shown: Sequence[int]
 ) -> list[Field]:
     """The shown columns of a chunk as fields of Lines."""
+    key = (form, source.name, *map(id, columns), *shown)
+    plan = _plans.get(key)
+    if plan is None:
+        if len(_plans) >= MOST_PLANS:
+            _plans.clear()
+        plan = _plans[key] = _Plan(columns, [_field(form, source, columns, i) for i in shown])
     families = chunk.families
     found: list[Field] = []
-    for i in shown:
-        column = columns[i]
-        before: bytes = b","
-        none: bytes | None = b"," if len(columns) > 1 else b',""'
-        if form == "json":
-            before, none = f", {json_text(column.name)}: ".encode(), None
-        pairs = column.name == "env" and source.name == "uevent"
-        there = None if chunk.absent(i) else cells(column, chunk.values(i), families)
-        found.append((before, style(form, column, pairs), there, none))
+    for i, column, before, written, none in plan.shown:
+        if not chunk.absent(i):
+            found.append((before, written, cells(column, chunk.values(i), families), none))
+        elif none is not None:
+            found.append((before, written, None, none))
     return found
+
+
+def _field(
+    form: str, source: Source, columns: tuple[Column, ...], i: int
+) -> tuple[int, Column, bytes, Style, bytes | None]:
+    column = columns[i]
+    found = style(form, column, column.name == "env" and source.name == "uevent")
+    if form == "json":
+        return i, column, f", {json_text(column.name)}: ".encode(), found, None
+    return i, column, b",", found, b"," if len(columns) > 1 else b',""'
