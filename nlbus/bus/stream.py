@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from nlbus._typing import UNNAMED
 from nlbus.bus.windows import Window, windows
 from nlbus.errors import ClosedError, LossError, SchemaError
 from nlbus.kernel import arguments
 from nlbus.kernel.arguments import whole
-from nlbus.table.arrow import BATCH_ROWS, UNNAMED, Exported
-from nlbus.table.chunks import Chunk, gathered
+from nlbus.table.chunks import BATCH_ROWS, Chunk, gathered
 from nlbus.table.loss import Loss
 from nlbus.table.query import Query
 from nlbus.table.table import Table, add_to
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nlbus.kernel.groups import Groups
     from nlbus.schema.topic import Topic
     from nlbus.sources import Source
+    from nlbus.table.arrow import Exported
     from nlbus.table.expressions import Expression
 
 log = logging.getLogger("nlbus")
@@ -259,6 +260,8 @@ class ArrowStream:
         return self._exported(self._chunks()).__arrow_c_stream__(requested_schema)
 
     def _exported(self, chunks: Iterable[Chunk]) -> Exported:
+        from nlbus.table.arrow import Exported  # noqa: PLC0415 - most streams are read without it
+
         return Exported(self._empty.columns, chunks, text=self._text, gather=False)
 
     def tables(self) -> Iterator[Table]:

@@ -16,7 +16,8 @@ from nlbus._core.block import FRAMINGS
 from nlbus._core.capture.packets import Packer
 from nlbus.capture import pcapng
 from nlbus.capture.recorded import Recorded, Recording
-from nlbus.capture.tablefiles import SUFFIXES, Target
+from nlbus.capture.suffixes import SUFFIXES
+from nlbus.capture.tablefiles import Target
 from nlbus.capture.tables import TableRecorder, about, checked_roll, chosen_table
 from nlbus.errors import ClosedError, SchemaError, kernel_error
 from nlbus.kernel.arguments import optional_seconds, whole

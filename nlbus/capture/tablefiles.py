@@ -18,7 +18,6 @@ from typing import Any, BinaryIO, Protocol
 
 from nlbus.errors import extra, kernel_error
 
-SUFFIXES = {".arrows": "arrow", ".parquet": "parquet"}
 PREFIX = 8  # bytes before an Arrow IPC message: the marker, and the length of the metadata
 DIGITS = 6  # of a numbered file
 

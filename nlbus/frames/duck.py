@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from nlbus._typing import UNNAMED
 from nlbus.bus.stream import Feed
 from nlbus.errors import extra
 from nlbus.frames.reading import Reading
 from nlbus.kernel.netns import Netns
 from nlbus.schema.topic import Topic
-from nlbus.table.arrow import BATCH_ROWS, UNNAMED, Exported
-from nlbus.table.chunks import Chunk, gathered
+from nlbus.table.arrow import Exported
+from nlbus.table.chunks import BATCH_ROWS, Chunk, gathered
 
 if TYPE_CHECKING:
     from nlbus.table.expressions import Expression

@@ -16,7 +16,7 @@ from nlbus.schema.words import Words
 # -- what a schema is made of -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Attr:
     """An attribute with one value."""
 
@@ -31,7 +31,7 @@ class Attr:
     selects: bool = False  # later Selects depend on this text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Struct:
     """An attribute that is a struct: a column per field. Older kernels may send a shorter struct."""
 
@@ -42,7 +42,7 @@ class Struct:
     min_size: int = 0  # in bytes; shorter is damaged; 0: the whole struct
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class List:
     """A list: an attribute that is an array, or (repeated) an attribute that may come several times."""
 
@@ -56,7 +56,7 @@ class List:
     column: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Nest:
     """Attributes in an attribute."""
 
@@ -67,7 +67,7 @@ class Nest:
     column: str = ""  # prefix of the columns; "-": none
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Elements:
     """Structs of explicit length (u16, the first field), each with attributes: a list per column."""
 
@@ -79,7 +79,7 @@ class Elements:
     column: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Structs:
     """Structs side by side, in one attribute or in several of this number: a list per column."""
 
@@ -89,7 +89,7 @@ class Structs:
     column: str = ""  # prefix of the columns; "-": none
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Select:
     """A nest whose attributes depend on an earlier text, the last Attr that `selects`."""
 
@@ -108,7 +108,7 @@ def ignored(prefix: str, **numbers: int) -> tuple[Struct, ...]:
     return tuple(Struct(prefix + name, number, ()) for name, number in numbers.items())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Op:
     """The event that a message reports, by its type and (flags & mask == value).
 
@@ -123,7 +123,7 @@ class Op:
     seq: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Filter:
     """A condition that the kernel can check: a field of the request's header, or an attribute of the request.
 
@@ -139,7 +139,7 @@ class Filter:
     big_endian: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Lean:
     """Headers for a dump that leaves out the columns with this prefix: sent if nobody reads them."""
 
@@ -147,7 +147,7 @@ class Lean:
     headers: Sequence[bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Dump:
     """The requests that together list all objects of a kind: NLM_F_DUMP, strictly checked.
 
@@ -166,7 +166,7 @@ class Dump:
     option: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Schema:
     """The messages of one kind: how to recognize them, their columns, the key of a row.
 
@@ -191,7 +191,7 @@ class Schema:
     about: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Envelope:
     """The binary header of datagrams that begin with `begin` and then `magic`.
 
@@ -205,7 +205,7 @@ class Envelope:
     length: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class TextSchema:
     """Datagrams of text: KEY=VALUE pairs, each with a NUL at its end.
 
@@ -229,7 +229,7 @@ class TextSchema:
     about: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RecordSchema:
     """Events of the bus with this event type, each a struct: a column per field.
 

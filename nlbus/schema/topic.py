@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,6 +80,8 @@ class Topic:
 
 def fingerprint(dtype: _Dtype) -> int:
     """Return the 64-bit hash of a structured dtype: names, formats, byte order, offsets, shapes, itemsize."""
+    from hashlib import blake2b  # noqa: PLC0415 - it loads OpenSSL
+
     digest = blake2b(_canonical(dtype).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little") or 1  # 0 on the wire: no schema
 

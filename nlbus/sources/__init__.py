@@ -1,28 +1,19 @@
 """The table of sources: find one, resolve its groups, probe them all."""
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from importlib import import_module
 
 from nlbus.errors import NlbusError, SchemaError, UnknownSource, kernel_error
 from nlbus.kernel.groups import Groups, listed
-from nlbus.sources.audit import AUDIT
-from nlbus.sources.bus import BUS, module_note, module_protocol
-from nlbus.sources.conntrack import CONNTRACK
+from nlbus.sources.bus import module_note, module_protocol
 from nlbus.sources.genl import PREFIX as GENL_PREFIX
 from nlbus.sources.genl import Family, find_family, genl_source, genl_sources
-from nlbus.sources.nflog import NFLOG
-from nlbus.sources.nftables import NFTABLES
-from nlbus.sources.packet import PACKET
 from nlbus.sources.probe import absent, help_with, probe
-from nlbus.sources.proc import PROC
 from nlbus.sources.raw import PREFIX as RAW_PREFIX
 from nlbus.sources.raw import raw_source, raw_sources
-from nlbus.sources.route import ROUTE
-from nlbus.sources.sock_diag import SOCK_DIAG
 from nlbus.sources.source import Framing, Source, did_you_mean
-from nlbus.sources.uevent import UEVENT
-from nlbus.sources.xfrm import XFRM
 
 __all__ = [
     "Framing",
@@ -38,10 +29,29 @@ __all__ = [
     "sources",
 ]
 
-SOURCES = {
-    source.name: source
-    for source in (BUS, ROUTE, UEVENT, PROC, CONNTRACK, NFTABLES, NFLOG, XFRM, SOCK_DIAG, AUDIT, PACKET)
-}
+
+class _Sources(Mapping[str, Source]):
+    """The named sources. Each is imported when it is used: its schemas take a while to build."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> Source:
+        if name not in self._names:
+            raise KeyError(name)
+        source: Source = getattr(import_module(f"{__name__}.{name}"), name.upper())
+        return source
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+SOURCES: Mapping[str, Source] = _Sources(
+    "bus", "route", "uevent", "proc", "conntrack", "nftables", "nflog", "xfrm", "sock_diag", "audit", "packet"
+)
 
 GroupsLike = int | str | Groups | Iterable[int | str]
 
@@ -132,7 +142,7 @@ def sources() -> list[Source]:
 
 
 def _probed(source: Source) -> Source:
-    if source is BUS:
+    if source.name == "bus":
         source = replace(source, note=module_note())
     try:
         if source.family and find_family(source.family) is None:

@@ -1,9 +1,7 @@
 """Probes a source: a real socket and a real membership, closed at once."""
 
 import errno
-import gzip
 import os
-import platform
 import re
 import socket
 from dataclasses import replace
@@ -132,11 +130,13 @@ def _built(option: str) -> str:
 @cache
 def _config() -> str:
     try:
+        import gzip  # noqa: PLC0415 - rarely needed
+
         return gzip.decompress(Path("/proc/config.gz").read_bytes()).decode()
     except OSError:
         pass
     try:
-        return Path(f"/boot/config-{platform.release()}").read_text()
+        return Path(f"/boot/config-{os.uname().release}").read_text()
     except OSError:
         return ""
 

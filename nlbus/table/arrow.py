@@ -18,14 +18,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from nlbus._core.columns import arrow, readable
-from nlbus._typing import Array
+from nlbus._typing import UNNAMED, Array
 from nlbus.schema.types import Column, Values
-from nlbus.table.chunks import Chunk, gathered
+from nlbus.table.chunks import BATCH_ROWS, Chunk, gathered
 from nlbus.table.values import flag_names, is_ipv6, text_column, time_dtype, utf8
 
 # Smaller chunks are joined, because readers are slow with many of them. An attribute has less than 64 KiB, so
 # this many rows stay below the 2 GiB of Arrow's offsets.
-BATCH_ROWS = 1 << 13
 SHARED_ROWS = 1 << 16  # in a larger chunk, each column has views of its own
 
 _FORMATS = {
@@ -72,9 +71,6 @@ class RecordBatch(NamedTuple):
     rows: int
     parts: Sequence[Part | None]
     zeros: Array
-
-
-UNNAMED = object()
 
 
 class Exported:

@@ -19,6 +19,8 @@ Mask = npt.NDArray[np.bool_]
 _NO_OFFSETS = np.zeros(1, np.int32)
 _OFFSET_MAX = np.iinfo(np.int32).max
 
+BATCH_ROWS = 1 << 13
+
 
 class Chunk(Protocol):
     """Rows of a table."""

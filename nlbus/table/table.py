@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import numpy as np
 
 from nlbus._core.render.rows import Rows
+from nlbus._typing import UNNAMED
 from nlbus.errors import SchemaError, UnknownColumn
 from nlbus.schema.types import Column, Values
 from nlbus.schema.words import suggestions
-from nlbus.table import arrow, exports
+from nlbus.table import exports
 from nlbus.table.chunks import Chunk, Mask, Picked, empty, joined_families, joined_valid, kept, sliced, stored
 from nlbus.table.expressions import Expression, expression
 from nlbus.table.loss import Loss
@@ -23,6 +24,7 @@ from nlbus.table.values import chunk_cells, to_array
 if TYPE_CHECKING:
     from nlbus._typing import Array, Structured
     from nlbus.kernel.interfaces import Interfaces
+    from nlbus.table.arrow import Exported
 
 _NONE_LOST = Loss()
 
@@ -223,11 +225,13 @@ class Table:
     def __arrow_c_schema__(self) -> object:
         return self._exported().__arrow_c_schema__()
 
-    def __arrow_c_stream__(self, requested_schema: object = arrow.UNNAMED) -> object:
+    def __arrow_c_stream__(self, requested_schema: object = UNNAMED) -> object:
         return self._exported().__arrow_c_stream__(requested_schema)
 
-    def _exported(self, text: bool = True) -> arrow.Exported:
-        return arrow.Exported(self.columns, self.chunks, text=text)
+    def _exported(self, text: bool = True) -> Exported:
+        from nlbus.table.arrow import Exported  # noqa: PLC0415 - most tables are read without it
+
+        return Exported(self.columns, self.chunks, text=text)
 
     def to_arrow(self, *, text: bool = True) -> Any:
         """A pyarrow.Table. MissingExtra.

@@ -11,7 +11,7 @@ import click
 
 from nlbus import Subscriber
 from nlbus.capture import Recorder
-from nlbus.capture.tablefiles import SUFFIXES
+from nlbus.capture.suffixes import SUFFIXES
 from nlbus.cli.render.view import View
 from nlbus.cli.render.view_options import ViewOptions
 from nlbus.cli.shared.follow import LOSS_EXIT, follow, report_totals

@@ -5,6 +5,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
 import click
@@ -45,9 +46,15 @@ SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 def hidden(source: str, table: str, column: str) -> bool:
     """Whether a line omits this column unless all columns are selected."""
     only = ONLY.get(source, {}).get(table)
-    if only is not None:
-        return not any(fnmatchcase(column, pattern) for pattern in only)
-    return any(fnmatchcase(column, pattern) for pattern in HIDDEN.get(source, ()))
+    names, globs = _split(tuple(HIDDEN.get(source, ()) if only is None else only))
+    found = column in names or any(fnmatchcase(column, glob) for glob in globs)
+    return found is (only is None)
+
+
+@cache
+def _split(patterns: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The names among these patterns, and the others: there are hundreds of columns to compare."""
+    return frozenset(patterns), tuple(each for each in patterns if set(each) & set("*?["))
 
 
 class RowText:
@@ -109,7 +116,8 @@ class RowText:
         if table not in self._columns:
             found = schema(self._source.name, table)
             names = dict.fromkeys([*found.key, *(column.name for column in found.columns)])
-            self._columns[table] = {name: found[name] for name in names}
+            by_name = {column.name: column for column in found.columns}
+            self._columns[table] = {name: by_name[name] for name in names}
         return self._columns[table]
 
 

@@ -1,9 +1,11 @@
 """Views: the selected rows of tables, or undecoded messages, as records and lines."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from functools import reduce
 from operator import and_
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -17,11 +19,13 @@ from nlbus.cli.render.records import as_json, as_text, events
 from nlbus.cli.render.row_text import NL_NAMES, RowText, hidden
 from nlbus.cli.render.table_text import Part, TableText, lines_in_order
 from nlbus.cli.render.view_options import ViewOptions
-from nlbus.filters.messages import Wanted
 from nlbus.listener.events import Match, text_tests
 from nlbus.sources import Source
 from nlbus.sources.uevent import variables
 from nlbus.table.query import Query, tables_with
+
+if TYPE_CHECKING:
+    from nlbus.filters.messages import Wanted
 
 OF_ONE_TABLE = ("csv", "arrow", "parquet")
 COMMON = ("nl_time", "nl_op")  # precede the selected columns of live events

@@ -1,5 +1,6 @@
 """Doing what a command does: imported only when it runs."""
 
+import gc
 import signal
 from importlib import import_module
 from typing import Any
@@ -13,6 +14,9 @@ def act(module: str, options: dict[str, Any], name: str = "") -> None:
     While it runs, Ctrl-C raises KeyboardInterrupt. Before and after it ends the process, see `nlbus.cli.run`.
     """
     function = getattr(import_module(f"nlbus.cli.actions.{module}"), name or module)
+    if not gc.isenabled():  # see `nlbus.cli.run`
+        gc.freeze()
+        gc.enable()
     if signal.getsignal(signal.SIGINT) is not leave:
         function(**options)
         return

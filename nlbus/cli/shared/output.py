@@ -10,7 +10,7 @@ from typing import BinaryIO
 import click
 
 from nlbus import Table
-from nlbus.capture.tablefiles import SUFFIXES, Target, need_pyarrow
+from nlbus.capture.suffixes import SUFFIXES
 from nlbus.errors import kernel_error
 
 STDOUT = "-"
@@ -30,6 +30,8 @@ def check_binary(output: str, file: str = STDOUT) -> None:
     if file == STDOUT and sys.stdout.isatty():
         raise click.UsageError(f"{output} is not text: redirect it, or name a file")
     if output != "pcapng":
+        from nlbus.capture.tablefiles import need_pyarrow  # noqa: PLC0415 - see `export`
+
         need_pyarrow(f"-o {output}")
 
 
@@ -69,6 +71,8 @@ def _refused(error: OSError, file: str, action: str) -> Exception:
 
 def export(output: str, table: Table, file: str, force: bool) -> None:
     """Write a table as an Arrow IPC stream or as Parquet. BrokenPipeError, KernelError."""
+    from nlbus.capture.tablefiles import Target, need_pyarrow  # noqa: PLC0415 - text needs neither
+
     refuse_existing(file, force, "writing to")
     pyarrow = need_pyarrow(f"-o {output}")
     rows = pyarrow.table(table)

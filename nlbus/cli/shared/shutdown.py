@@ -1,5 +1,7 @@
 """Orderly shutdown: a signal or a closed pipe ends a command between two writes, never within one."""
 
+from __future__ import annotations
+
 import os
 import select
 import signal
@@ -8,9 +10,10 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from nlbus import Subscriber
+if TYPE_CHECKING:
+    from nlbus import Subscriber
 
 T = TypeVar("T")
 

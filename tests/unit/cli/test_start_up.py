@@ -1,5 +1,6 @@
 """What starting imports: help and completion wait for neither numpy nor the compiled core."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -23,9 +24,9 @@ ROOT = Path(__file__).parents[3]
 HEAVY = "sorted(n for n in sys.modules if n == 'numpy' or n.startswith(('nlbus._core', 'nlbus.sources')))"
 
 
-def imported(code: str, **environment: str) -> str:
+def imported(code: str, heavy: str = HEAVY, **environment: str) -> str:
     """What is printed on stderr by this code, and then the heavy modules that were imported."""
-    script = f"import sys\ntry:\n    {code}\nfinally:\n    print({HEAVY}, file=sys.stderr)"
+    script = f"import sys\ntry:\n    {code}\nfinally:\n    print({heavy}, file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ | environment,
@@ -91,3 +92,22 @@ def test_limits_in_help_are_those_of_the_library() -> None:
         dispatch.MAX_WORKERS,
         dispatch.MAX_QUEUE,
     )
+
+
+def test_a_snapshot_imports_what_it_needs() -> None:
+    """Its own source, but no other that is a package; neither listeners, captures, filters nor Arrow."""
+    code = "from nlbus.cli import run; sys.argv[1:] = ['snapshot', 'route', 'link']; run()"
+    needless = (
+        "nlbus.listener.app",
+        "nlbus.capture.reader",
+        "nlbus.filters",
+        "nlbus.aio",
+        "nlbus.table.arrow",
+        "hashlib",
+        "nlbus.sources.sock_diag",
+        "nlbus.sources.xfrm",
+        "nlbus.bus.subscriber",
+    )
+    found = ast.literal_eval(imported(code, heavy="sorted(sys.modules)").splitlines()[-1])
+    assert "nlbus.sources.route" in found
+    assert [name for name in found if name.startswith(needless)] == []
