@@ -1,6 +1,5 @@
 """Text that came from elsewhere, made safe for a terminal, a log or a line of output."""
 
-import html
 import re
 from collections.abc import Iterable, Sequence
 
@@ -73,7 +72,9 @@ def _reads_as_escaped(text: str) -> bool:
 
 def html_text(text: str) -> str:
     """`escape`, and safe within HTML."""
-    return html.escape(escape(text))
+    from html import escape as escape_html  # noqa: PLC0415 - it loads the names of all entities
+
+    return escape_html(escape(text))
 
 
 def html_table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:

@@ -7,14 +7,14 @@ DependsError, and the row is worded again, with the value itself.
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from typing import NoReturn, Protocol, TypeVar
 
 T = TypeVar("T")
 
 # Nothing that a row holds reads like this. It is one word for a shell, and needs no escape.
-_MARK = f"@{secrets.token_hex(8)}"
+_MARK = f"@{os.urandom(8).hex()}"
 MARKED = re.compile(rf"{_MARK}:(\d+):([^@]*)@")
 
 # How a hole is written. Names of interfaces have the number of their namespace behind it.
