@@ -52,6 +52,7 @@ class Feed(ABC):
         self._on_loss = on_loss
         self._logged = 0.0
         self._unlogged = Loss()
+        self._collected: dict[str | Topic, list[Table]] = {}  # of each collect() that was interrupted
         self._held: Batch | None = None  # LossError was raised for it; the next recv returns it
 
     @property
@@ -83,7 +84,8 @@ class Feed(ABC):
     def batches(self, timeout: float | None = None, stop_after: int | None = None) -> Iterator[Batch]:
         """Batches until none came for `timeout` seconds, or `stop_after` events were yielded, or `close`.
 
-        SchemaError, and what recv raises.
+        stop_after counts events, and ends after the batch that reaches it. For a time, see `collect` and
+        `windows`, which take seconds. SchemaError, and what recv raises.
         """
         limit = None if stop_after is None else whole(stop_after, "stop_after", 0, sys.maxsize)
         return self._until_silent(arguments.optional_seconds(timeout, "timeout"), limit)
@@ -105,25 +107,33 @@ class Feed(ABC):
     def collect(self, name: str | Topic, seconds: float | None = None, rows: int | None = None) -> Table:
         """All rows of a table that arrive in `seconds`, or until there are at least `rows`, or to the end.
 
-        Its `loss` is everything lost meanwhile, among other messages, too. SchemaError, what recv raises.
+        Its `loss` is everything lost meanwhile, among other messages, too. SchemaError, what recv raises:
+        then, as after Ctrl-C, the next call with this name has the rows so far.
         """
         limit = arguments.optional_seconds(seconds, "seconds")
         rows = None if rows is None else whole(rows, "rows", 0, sys.maxsize)
         deadline = None if limit is None else time.monotonic() + limit
-        tables: list[Table] = []
-        found = 0
+        tables = self._collected.setdefault(name, [])
+        found = sum(map(len, tables))
         while rows is None or found < rows:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 break
+            batch = table = None
             try:
                 batch = self.recv(left)
+                table = batch.table(name)
+                add_to(tables, table)
             except ClosedError:
                 break
-            table = batch.table(name)
+            except BaseException:
+                if batch is not None and not (tables and tables[-1] is table):
+                    self._put_back(batch)
+                raise
             found += len(table)
-            add_to(tables, table)
-        return Table.concat(tables or [self.empty(name)])
+        collected = Table.concat(tables or [self.empty(name)])
+        del self._collected[name]
+        return collected
 
     def stream(
         self,

@@ -16,7 +16,7 @@ from nlbus._core.block import FRAMINGS
 from nlbus._core.capture.packets import Packer
 from nlbus.capture import pcapng
 from nlbus.capture.recorded import Recorded, Recording
-from nlbus.capture.suffixes import SUFFIXES
+from nlbus.capture.suffixes import SUFFIXES, named_format, renamed
 from nlbus.capture.tablefiles import Target
 from nlbus.capture.tables import TableRecorder, about, checked_roll, chosen_table
 from nlbus.errors import ClosedError, SchemaError, kernel_error
@@ -81,7 +81,7 @@ def _recording(
     """The recording for this file, by its suffix; closed at the end."""
     numbered = checked_roll(roll_bytes, roll_seconds)
     path = os.fspath(file) if isinstance(file, (str, os.PathLike)) else None
-    format = None if path is None else SUFFIXES.get(Path(path).suffix)
+    format = None if path is None else _format_of(path)
     if format is None:
         if table is not None or numbered:
             raise SchemaError(
@@ -103,6 +103,19 @@ def _recording(
         yield recorder
     finally:
         recorder.close()
+
+
+def _format_of(path: str) -> str | None:
+    """The format of tables that this path names; None: a capture. SchemaError for any other format."""
+    named = named_format(os.fsdecode(path))
+    if named == "pcapng" or not named:
+        return None
+    if named in SUFFIXES.values() and Path(os.fsdecode(path)).suffix.lower() in SUFFIXES:
+        return named
+    rows = f"{renamed(path, '.arrows')} or {renamed(path, '.parquet')} for the rows of a table"
+    raise SchemaError(
+        f"{path} names a format that record() does not write: {renamed(path, '.pcapng')}, or {rows}"
+    )
 
 
 class Recorder:

@@ -4,18 +4,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Unpack
 
 import click
 
 from nlbus import Subscriber
 from nlbus.capture import Recorder
-from nlbus.capture.suffixes import SUFFIXES
 from nlbus.cli.render.view import View
 from nlbus.cli.render.view_options import ViewOptions
 from nlbus.cli.shared.follow import LOSS_EXIT, follow, report_totals
-from nlbus.cli.shared.output import STDOUT, check_binary, new_file, refuse_existing
+from nlbus.cli.shared.output import STDOUT, check_binary, new_file, recording_format, refuse_existing
 from nlbus.cli.shared.shutdown import Shutdown
 from nlbus.cli.shared.sinks import RecordingSink, table_sink
 from nlbus.cli.shared.stdout import discard_stdout
@@ -42,7 +40,7 @@ def record(
     """Record the events of SOURCE to FILE; - is stdout."""
     format = view_options.output
     if format == "auto":
-        format = SUFFIXES.get(Path(file).suffix, "pcapng")
+        format = recording_format(file, subscription["source"], view_options.tables)
     view_options = replace(view_options, output=format)  # checks the combination
     check_binary(format, file)
     if format == "pcapng" and (roll_size or roll_seconds):

@@ -21,8 +21,8 @@ from nlbus.cli.shared.output import (
     STDOUT,
     check_binary,
     export,
-    format_of,
     new_file,
+    snapshot_format,
 )
 from nlbus.cli.shared.shutdown import Shutdown
 from nlbus.cli.shared.stderr import report
@@ -54,7 +54,7 @@ def snapshot(
             )
         table = able[0]
     if view_options.output == "auto":
-        view_options = replace(view_options, output=format_of(file))
+        view_options = replace(view_options, output=snapshot_format(file, source, table))
     check_binary(view_options.output, file)
     chosen, output = view_options.columns, view_options.output
     empty = Query(found_source).empty(table)

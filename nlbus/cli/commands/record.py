@@ -34,8 +34,8 @@ def record(**options: Any) -> None:
     """Record the events of SOURCE to FILE; - is stdout.
 
     A FILE that ends in .arrows or .parquet gets the rows of one --table, for polars, DuckDB, pandas and
-    pyarrow (pip install pyarrow). Any other FILE is a pcapng capture of all messages. -o overrides
-    the suffix.
+    pyarrow (pip install pyarrow). Any other FILE is a pcapng capture of all messages, but
+    an ending of another format, such as .csv, is refused. -o overrides the ending.
 
     pcapng: tshark and Wireshark decode it (link type NETLINK). `nlbus replay` and `nlbus.open_capture` read
     it back with the group, sender and time of each event, and with every loss. Each batch is written at once:

@@ -10,17 +10,40 @@ from typing import BinaryIO
 import click
 
 from nlbus import Table
-from nlbus.capture.suffixes import SUFFIXES
+from nlbus.capture.suffixes import SUFFIXES, named_format, renamed
 from nlbus.errors import kernel_error
 
 STDOUT = "-"
 BINARY = ("arrow", "parquet", "pcapng")
-BY_SUFFIX = SUFFIXES | {".arrow": "arrow", ".json": "json", ".csv": "csv"}
+WORDS = {"csv": "CSV", "json": "JSON", "text": "text", "arrow": "an Arrow file"}
 
 
-def format_of(file: str) -> str:
-    """The format of a table in a file of this name; text for an unknown suffix."""
-    return BY_SUFFIX.get(Path(file).suffix, "text")
+def snapshot_format(file: str, source: str, table: str) -> str:
+    """The format of a snapshot in a file of this name; text for an unknown ending. UsageError."""
+    named = named_format(file)
+    if named == "pcapng":
+        raise click.UsageError(f"a snapshot is no capture: `nlbus record {source} {file}` records events")
+    if named.startswith("."):
+        raise click.UsageError(
+            f"{file}: nlbus does not write {named}: end it in .csv, .json, .arrows, .parquet or .txt, as in "
+            f"`nlbus snapshot {source} {table} {renamed(file, '.csv')}`, or pass -o"
+        )
+    return named or "text"
+
+
+def recording_format(file: str, source: str, tables: list[str]) -> str:
+    """The format of a recording in a file of this name; pcapng for an unknown ending. UsageError."""
+    named = named_format(file)
+    if not named or named == "pcapng" or Path(file).suffix.lower() in SUFFIXES:
+        return named or "pcapng"
+    command = f"nlbus record {source} {renamed(file, '.pcapng')}"
+    rows = f"-t {tables[0] if tables else 'TABLE'}"
+    if named == "arrow":
+        command = f"nlbus record {source} {rows} {renamed(file, '.arrows')}"
+    elif named in WORDS:
+        command = f"nlbus listen {source} {rows + ' ' if named == 'csv' else ''}-o {named} > {file}"
+    what = WORDS.get(named, named)
+    raise click.UsageError(f"{file}: `nlbus record` does not write {what}: `{command}`, or pass -o")
 
 
 def check_binary(output: str, file: str = STDOUT) -> None:
