@@ -17,6 +17,7 @@ from nlbus.capture.pcapng import Interface, Malformed, Origin, Statistics
 from nlbus.capture.protocols import BY_PROTOCOL, SKIPPED, Sources
 from nlbus.errors import CaptureError
 from nlbus.kernel.groups import Groups
+from nlbus.kernel.interfaces import Interfaces
 from nlbus.sources import Source
 from nlbus.table.loss import Loss, LossRow
 from nlbus.table.query import Query
@@ -52,6 +53,7 @@ class Batches:
         self._sources = Sources(self.scan, source)
         self._newest = self._sources.only  # the number of the newest batch's source
         self._queries: dict[int, Query] = {}  # by the number of a source
+        self._names = Interfaces()  # as the links of the file have told them
         self._order = "<"
         self._interfaces: list[Described] = []  # of this section
         self._ours = False  # nlbus wrote the section
@@ -124,8 +126,13 @@ class Batches:
         (count, grew), self._open = self._open, (0, False)
         loss = Loss.of(rows, count, grew)
         # nlbus recorded its gaps as losses; any other gap is of events that its subscriber had not joined.
-        query = self._queries.setdefault(self._newest, Query(self._sources[self._newest]))
-        return Batch(block, loss if self._ours else Loss(block.losses) + loss, query)
+        query = self._queries.get(self._newest)
+        if query is None:
+            query = Query(self._sources[self._newest], interfaces=self._names)
+            self._queries[self._newest] = query
+        batch = Batch(block, loss if self._ours else Loss(block.losses) + loss, query)
+        query.learn(batch)
+        return batch
 
     # -- blocks between the packets ---------------------------------------------------------------
 

@@ -40,6 +40,7 @@ class Interfaces:
 
     def __init__(self) -> None:
         self.version = 0
+        self.missed = False  # whether somebody was warned that no name is known
         self._names: dict[Key, str] = {}
         self._gone: dict[Key, None] = {}  # the oldest first
         self._lock = threading.RLock()
@@ -103,7 +104,7 @@ class LiveInterfaces(Interfaces):
         self._netns = netns
         self._follow = follow
         self._all_nsid = all_nsid
-        self._begun = False
+        self._begun = self._old = False
         self._socket: socket.socket | None = None
         self._asked: set[int] = set()  # namespaces whose interfaces were looked up
 
@@ -114,11 +115,21 @@ class LiveInterfaces(Interfaces):
                 self._socket, found = inside(self._netns, self._begin)
                 self._begun = True
                 self._take(found)
-            elif self._socket is not None:
+                return
+            if self._socket is not None:
                 self._hear(self._socket)
+            if self._old:
+                self._old = False
+                self._take(dict(inside(self._netns, socket.if_nameindex)))
+
+    def look_again(self) -> None:
+        """Look all interfaces up with the next update: what is known may be old."""
+        self._old = True
 
     def known(self, index: int, nsid: int = OURS) -> str | None:
         """The name; None if it is unknown."""
+        if not self._begun:
+            self.update()
         found = super().known(index, nsid)
         if found is None and nsid >= 0 and self._all_nsid and nsid not in self._asked:
             self._asked.add(nsid)

@@ -17,6 +17,7 @@ from nlbus.errors import SchemaError, UnknownColumn
 from nlbus.filters.messages import Wanted
 from nlbus.kernel.arguments import seconds
 from nlbus.kernel.groups import Groups
+from nlbus.kernel.interfaces import LiveInterfaces
 from nlbus.kernel.netns import Netns, inside
 from nlbus.listener.events import EVENT_KEYS, Event, Match, message_events, table_events, text_tests
 from nlbus.schema.topic import Topic
@@ -132,7 +133,8 @@ class Rule:
             self._check_variables()
         else:
             columns += [key for key in self.match if key not in EVENT_KEYS]
-        self._query = Query(source, tables_with(source, names, columns, self.where))
+        chosen = tables_with(source, names, columns, self.where)
+        self._query = Query(source, chosen, interfaces=LiveInterfaces(self.netns))
         if self.where is not None:
             Query(source, self._query.tables, self.where)  # raises for columns that it cannot compare
         return self._query.order

@@ -18,6 +18,7 @@ from nlbus.table.decoded import decoder
 from nlbus.table.event_table import record_columns, record_table, topic_columns, topic_table
 from nlbus.table.expressions import Expression, expression
 from nlbus.table.heads import Heads
+from nlbus.table.names.conditions import tree_asks
 from nlbus.table.table import Table
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Query:
     ) -> None:
         self.source = source
         self.interfaces = Interfaces() if interfaces is None else interfaces
+        self.learns = not self.interfaces.live  # names of interfaces, from the messages of links
         self.where = None if where is None else expression(where, "where=")
         self._schemas = {schema.name: schema for schema in source.schemas}
         self._wanted: dict[str, frozenset[str] | None] = dict.fromkeys(self._schemas)
@@ -135,6 +137,13 @@ class Query:
         condition = self.condition(name)
         return {} if condition is None else condition.equalities(self._all(name))
 
+    @property
+    def asks(self) -> bool:
+        """Whether `where` compares names of interfaces that messages have to tell."""
+        known = {name: _columns(self.schema(name), None) for name in self._where}
+        asking = (tree_asks(where.tree(), known[name]) for name, where in self._where.items())
+        return not self.interfaces.live and any(asking)
+
     def condition(self, name: str) -> Expression | None:
         """`where` of this table: of the names of its columns alone."""
         return self._where.get(name)
@@ -143,7 +152,7 @@ class Query:
         """The rows of one table. SchemaError."""
         if isinstance(name, Topic):
             return topic_table(received, name)
-        self._learn(received)
+        self.learn(received)
         table = self._every_row(received, self.schema(name), self._decoded(name))
         if self.where is None:
             return table
@@ -155,11 +164,11 @@ class Query:
         assert self.where is not None
         return self.where.mask(Heads(self.source, received))
 
-    def _learn(self, received: Received) -> None:
+    def learn(self, received: Received) -> None:
         """Learn the names that the messages of links tell, unless the kernel is asked."""
-        if self.source.name != "route" or self.interfaces.live or received.told:
+        if self.source.name != "route" or not self.learns or received.told is self.interfaces:
             return
-        received.told = True
+        received.told = self.interfaces
         link = self._schemas["link"]
         if not np.isin(received.index["type"], [op.type for op in getattr(link, "ops", ())]).any():
             return

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from nlbus._core.block import Block
     from nlbus._typing import Bytes, Structured
+    from nlbus.kernel.interfaces import Interfaces
     from nlbus.table.loss import Loss
 
 BUS = FRAMINGS.index("bus")
@@ -42,7 +43,7 @@ class Received:
         self.selected = selected  # a selection of the rows of `index`; None: all
         self.origin_code = origin_code
         self.misfits = 0
-        self.told = False  # whether the names of interfaces were learned from it
+        self.told: Interfaces | None = None  # learned the names that its links have
         if selected is None:
             self._length = block.events
         else:

@@ -19,6 +19,8 @@ from nlbus.cli.shared.subscribe_options import SubscribeOptions
 from nlbus.kernel.netns import inside
 from nlbus.sources import find
 
+NAMING = ("route", "packet", "sock_diag")  # sources whose events have indices of interfaces
+
 
 def listen(
     *,
@@ -40,7 +42,9 @@ def listen(
     if program_options.initial and view_options.output == "pcapng":
         raise click.UsageError("-o pcapng cannot be combined with --initial: a capture has events only")
     source = inside(subscription["netns"], lambda: find(subscription["source"]))
-    names = InterfaceNames(live=source.name in ("route", "packet"), netns=subscription["netns"])
+    names = InterfaceNames(
+        live=source.name in NAMING, netns=subscription["netns"], all_nsid=subscription["all_nsid"]
+    )
     view = View(source, view_options, names)
     if view_options.output in OF_ONE_TABLE:
         view.only  # noqa: B018 - raises before joining
@@ -53,7 +57,7 @@ def listen(
         if explain:
             click.echo(subscriber.explain())
             return
-        names.fill()  # after subscribing, so that no change is missed
+        names.update()  # now, before an interface can be deleted
         sink = None
         try:
             sink = stdout_sink(view_options.output, subscriber, view, lambda _: view)

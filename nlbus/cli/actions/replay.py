@@ -6,6 +6,7 @@ import time
 import click
 
 from nlbus import Capture, ClosedError, SchemaError, open_capture
+from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.view import View
 from nlbus.cli.render.view_options import ViewOptions
 from nlbus.cli.shared.follow import LONGEST_WAIT, LOSS_EXIT, Progress, report_totals
@@ -54,6 +55,7 @@ class _Views:
     def __init__(self, capture: Capture, view_options: ViewOptions) -> None:
         self._options = view_options
         self._views: dict[str, View | None] = {}
+        self._names = InterfaceNames()  # of all sources: links name those of packets
         self._unfit: SchemaError | None = None
         self.first = (
             None if capture.source is None or view_options.output == "pcapng" else self.of(capture.source)
@@ -63,7 +65,7 @@ class _Views:
         """The view of a source; None if it has no table or column to show."""
         if source.name not in self._views:
             try:
-                self._views[source.name] = View(source, self._options)
+                self._views[source.name] = View(source, self._options, self._names)
             except SchemaError as error:
                 self._views[source.name] = None
                 self._unfit = error

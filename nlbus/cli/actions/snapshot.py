@@ -27,8 +27,10 @@ from nlbus.cli.shared.output import (
 from nlbus.cli.shared.shutdown import Shutdown
 from nlbus.cli.shared.stderr import report
 from nlbus.cli.shared.stdout import discard_stdout, write_all, write_bytes, write_encoded
+from nlbus.kernel.interfaces import Interfaces
 from nlbus.kernel.netns import inside
 from nlbus.sources import Source, find
+from nlbus.table.names.beside import keys_of, with_names
 from nlbus.table.query import Query
 
 CHUNK = 128  # lines per write
@@ -116,12 +118,13 @@ class _Lines:
         yield from csv_rows(self._source, table, terminal=self._terminal)
 
     def _json(self, found: Table) -> Iterator[tuple[bytes, int]]:
+        found = with_names(found, found.interfaces or Interfaces())
         every = [column.name for column in found.columns if column.name not in NL_NAMES]
-        return json_rows(self._source, found, self._columns or every)
+        return json_rows(self._source, found, keys_of(found, self._columns) or every)
 
     def _words(self, found: Table, netns: str | int | None) -> Iterator[tuple[bytes, int]]:
-        names = InterfaceNames(live=self._source.name == "route", netns=netns)
-        names.fill()
+        names = InterfaceNames(live=True, netns=netns)
+        names.update()
         words = RowText(self._source, [], self._everything, names)
         text = TableText(
             self._source, self._table, found.columns, words, names, events=False, styled=self._terminal

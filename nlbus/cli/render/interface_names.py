@@ -1,61 +1,56 @@
-"""The names of network interfaces by index, learned from events or looked up."""
+"""The names of network interfaces by index, learned from events or followed in the kernel."""
 
-import contextlib
-import socket
 from typing import Any
 
 from nlbus.cli.render.holes import DEVICE, NAME, Hole
-from nlbus.kernel.netns import Netns, inside
-
-NEGATIVE = {-1: "all", -2: "default"}  # netconf's values for an ifindex
+from nlbus.kernel.interfaces import OURS, SPECIAL, Interfaces, LiveInterfaces
+from nlbus.kernel.netns import Netns
 
 
 class InterfaceNames:
-    """Names by index. live: look up unknown ones in `netns`; otherwise only learned names are known.
+    """Names by index, for lines. live: as the kernel has them in `netns`; otherwise those that rows teach.
 
-    A deleted interface keeps its name, because later events may refer to it.
+    A deleted interface keeps its name until its index is used again, because later events may refer to it.
     """
 
-    def __init__(self, *, live: bool = False, netns: Netns = None) -> None:
-        self._known: dict[tuple[int, int], str] = {}
-        self._live = live
-        self._netns = netns
-        self.version = 0  # changes when a name does
+    def __init__(self, *, live: bool = False, netns: Netns = None, all_nsid: bool = False) -> None:
+        self.interfaces = LiveInterfaces(netns, all_nsid=all_nsid) if live else Interfaces()
         self.asked = False  # whether a name was said since somebody set this to False ...
         self.unsettled = False  # ... and whether one was unknown, which may change at any time
 
-    def fill(self) -> None:
-        """Look up all interfaces, so that names are known before an interface is deleted."""
-        if self._live:
-            for index, name in inside(self._netns, socket.if_nameindex):
-                self._known[-1, index] = name
-            self.version += 1
+    @property
+    def version(self) -> int:
+        """It changes when a name does."""
+        return self.interfaces.version
+
+    def update(self, *, lossy: bool = False) -> None:
+        """Hear what has happened to interfaces. lossy: events were lost, so look them all up."""
+        if lossy and isinstance(self.interfaces, LiveInterfaces):
+            self.interfaces.look_again()
+        self.interfaces.update()
 
     def learn(self, row: dict[str, Any]) -> None:
         """Take the name from a row of the table link."""
         if self.is_news(row):
-            self._known[row.get("nl_nsid", -1), row["ifindex"]] = row["ifname"]
-            self.version += 1
+            self.interfaces.learn(row["ifindex"], row["ifname"], row.get("nl_nsid", OURS))
 
     def is_news(self, row: dict[str, Any]) -> bool:
         """Whether `learn` would learn anything."""
         if "ifname" not in row or "ifindex" not in row:
             return False
-        return bool(self._known.get((row.get("nl_nsid", -1), row["ifindex"])) != row["ifname"])
+        name: str = row["ifname"]
+        return self.interfaces.known(row["ifindex"], row.get("nl_nsid", OURS)) != name
 
-    def device(self, index: int | Hole, nsid: int = -1) -> str | Hole:
+    def device(self, index: int | Hole, nsid: int = OURS) -> str | Hole:
         """`name`, or what a negative index means."""
         if isinstance(index, Hole):
             return index.as_written(f"{DEVICE}{nsid}")
-        return NEGATIVE.get(index) or self.name(index, nsid)
+        return SPECIAL.get(index) or self.name(index, nsid)
 
-    def name(self, index: int | Hole, nsid: int = -1) -> str | Hole:
+    def name(self, index: int | Hole, nsid: int = OURS) -> str | Hole:
         """The name; for an unknown one the index as `ip` writes it, such as if7."""
         if isinstance(index, Hole):
             return index.as_written(f"{NAME}{nsid}")
         self.asked = True
-        if (nsid, index) not in self._known and self._live and nsid < 0 < index:
-            with contextlib.suppress(OSError):
-                self._known[nsid, index] = inside(self._netns, lambda: socket.if_indextoname(index))
-        self.unsettled = self.unsettled or (nsid, index) not in self._known
-        return self._known.get((nsid, index), f"if{index}")
+        self.unsettled = self.unsettled or self.interfaces.known(index, nsid) is None
+        return self.interfaces.name(index, nsid)

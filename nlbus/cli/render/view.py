@@ -22,6 +22,7 @@ from nlbus.cli.render.view_options import ViewOptions
 from nlbus.listener.events import Match, text_tests
 from nlbus.sources import Source
 from nlbus.sources.uevent import variables
+from nlbus.table.names.beside import keys_of, with_names
 from nlbus.table.query import Query, tables_with
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class View:
         self._options = view_options
         self._match = Match(view_options.match)
         self._rest = not view_options.chooses
+        self._names = names or InterfaceNames()
         self._query: Query | None = None
         if (
             view_options.chooses
@@ -58,10 +60,10 @@ class View:
                 name: wanted_columns(source, name, view_options.columns, view_options.complete, keys)
                 for name in found
             }
-            self._query = Query(source, columns, view_options.where)
+            self._query = Query(source, columns, view_options.where, self._names.interfaces)
+            self._query.learns = self._query.asks  # in the order of events: see lines_in_order
         # The groups of the selected tables; none: the default.
         self.groups = list(self._query.groups) if view_options.chooses and self._query else []
-        self._names = names or InterfaceNames()
         self._words = RowText(source, view_options.columns, view_options.everything, self._names)
         self._texts: dict[tuple[str, bool], TableText] = {}
         self._records = RecordLines(source)
@@ -85,6 +87,7 @@ class View:
 
     def lines(self, batch: Batch, limit: int | None = None, *, styled: bool = False) -> tuple[bytes, int]:
         """A line per event, in the order of arrival, at most `limit`; and how many. styled: in colours."""
+        self._names.update(lossy=bool(batch.loss))
         names = self._query.present(batch) if self._query else []
         tables = [(name, self._fitting(batch, name)) for name in names]
         tables = [(name, table) for name, table in tables if len(table)]
@@ -127,7 +130,8 @@ class View:
         yield numbers, b"".join(lines), np.cumsum([*map(len, lines)])
 
     def _as_json(self, batch: Batch, name: str, table: Table) -> Part:
-        columns = self._options.columns
+        table = with_names(table, self._names.interfaces)
+        columns = keys_of(table, self._options.columns)
         wanted = ["nl_op", "nl_nsid", *columns]
         if not columns:
             wanted = [column.name for column in table.columns if column.name not in LEFT_OUT]
@@ -161,6 +165,7 @@ class View:
     def table(self, batch: Batch) -> Table:
         """The rows of the one table in this batch."""
         assert self._query is not None
+        self._names.update(lossy=bool(batch.loss))
         return self._ordered(self._fitting(batch, self.table_name))
 
     def _fits(self, row: dict[str, Any]) -> bool:

@@ -47,6 +47,17 @@ def with_names(table: Table, names: Interfaces) -> Table:
     return table.with_chunks(columns, [Picked(chunk, order) for chunk in beside])
 
 
+def keys_of(table: Table, columns: Sequence[str]) -> list[str]:
+    """These columns, each index of an interface with the column of its name behind it, if there is one."""
+    own = {column.name: column for column in table.columns}
+    found = list[str]()
+    for name in columns:
+        found.append(name)
+        if name in own and own[name].display == "interface" and name_key(name) in own:
+            found.append(name_key(name))
+    return found
+
+
 @cache
 def _name_column(column: str, attribute: str) -> Column:
     return Column(
@@ -57,7 +68,7 @@ def _name_column(column: str, attribute: str) -> Column:
 class _Beside:
     """A chunk with these columns beside its own."""
 
-    def __init__(self, chunk: Chunk, width: int, others: list[Values]) -> None:
+    def __init__(self, chunk: Chunk, width: int, others: list[Values | None]) -> None:
         self._chunk = chunk
         self._width = width
         self._others = others
@@ -79,12 +90,14 @@ class _Beside:
         """Whether it is known that column i has no values."""
         if i < self._width:
             return self._chunk.absent(i)
-        valid = self._others[i - self._width].valid
-        return valid is not None and not valid.any()
+        made = self._others[i - self._width]
+        return made is None or (made.valid is not None and not made.valid.any())
 
     def values(self, i: int) -> Values:
         """Column i."""
-        return self._chunk.values(i) if i < self._width else self._others[i - self._width]
+        if i < self._width:
+            return self._chunk.values(i)
+        return self._others[i - self._width] or raw_column([b""] * len(self), np.zeros(len(self), np.bool_))
 
 
 def _names_beside(chunk: Chunk, columns: Sequence[Column], places: Sequence[int], names: Interfaces) -> Chunk:
@@ -94,16 +107,18 @@ def _names_beside(chunk: Chunk, columns: Sequence[Column], places: Sequence[int]
         values = chunk.values(nsid)
         assert values.values is not None
         nsids = values.values if values.valid is None else np.where(values.valid, values.values, OURS)
-    made = [_names_of(chunk.values(i), nsids, names) for i in places]
+    made = [None if chunk.absent(i) else _names_of(chunk.values(i), nsids, names) for i in places]
     return _Beside(chunk, len(columns), made)
 
 
 def _names_of(values: Values, nsids: Array | None, names: Interfaces) -> Values:
     assert values.values is not None
-    found, places = distinct_names(values.values, nsids, names)
-    texts = raw_column([name.encode(errors="surrogateescape") for name in found])
+    found, places = distinct_names(values.values, nsids, names.known)
+    known = np.array([name is not None for name in found], np.bool_)[places]
+    valid = known if values.valid is None else known & values.valid
+    texts = raw_column([(name or "").encode(errors="surrogateescape") for name in found])
     assert texts.values is not None
     assert texts.offsets is not None
     codes = places.astype(np.int32)
-    data, offsets = repeated(codes, None, texts.values, texts.offsets)
-    return Values(data, values.valid, offsets)
+    data, offsets = repeated(codes, texts.values, texts.offsets)
+    return Values(data, valid, offsets)

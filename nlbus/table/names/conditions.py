@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from nlbus._text import is_utf8
 from nlbus.errors import SchemaError
-from nlbus.kernel.interfaces import OURS, Interfaces
+from nlbus.kernel.interfaces import OURS
 from nlbus.schema.types import Column
 from nlbus.table.chunks import Mask
 from nlbus.table.comparisons import Cells, Columns, is_in
@@ -18,7 +19,10 @@ from nlbus.table.comparisons import Cells, Columns, is_in
 if TYPE_CHECKING:
     from nlbus._typing import Array
 
+Name = TypeVar("Name", str, str | None)
 Test = Callable[[Cells], Mask]
+log = logging.getLogger("nlbus")
+
 UNKNOWN = (
     "names of interfaces are not known here: compare with an index, or with names in a snapshot, "
     "a Subscriber or a capture of route"
@@ -35,17 +39,29 @@ def asks_for_names(column: Column, sign: str, argument: object) -> bool:
     return sign == "matches" or any(isinstance(value, str) for value in values)
 
 
+def tree_asks(tree: tuple[Any, ...], columns: Sequence[Column]) -> bool:
+    """Whether an expression, as Expression.tree() has it, compares names of interfaces."""
+    sign, *parts = tree
+    if sign in ("and", "or", "not"):
+        return any(tree_asks(part, columns) for part in parts)
+    found = [column for column in columns if column.name == parts[0]]
+    return len(parts) == 2 and any(asks_for_names(column, sign, parts[1]) for column in found)
+
+
 def test_of_names(test: Test, argument: object, cells: Cells, table: Columns) -> Mask:
     """The rows whose interface has a name for which the test is true; in a list there may be indices, too.
 
-    SchemaError if nobody has told any names.
+    SchemaError for a table that belongs to no network namespace and no capture.
     """
     names = table.interfaces
     if names is not None:
         names.update()
-    if names is None or (names.empty and len(cells.array)):
+    if names is None:
         raise SchemaError(f"{cells.column.name}: {UNKNOWN}")
-    found, places = distinct_names(cells.array, _nsids_of(table), names)
+    if names.empty and len(cells.array) and not names.missed:
+        names.missed = True
+        log.warning("%s: no link message has named any interface so far", cells.column.name)
+    found, places = distinct_names(cells.array, _nsids_of(table), names.name)
     kept = np.dtypes.StringDType() if all(map(is_utf8, found)) else np.dtype(object)
     column = replace(cells.column, dtype=np.dtype("V1"), storage="text", display="", enum=None)
     named = Cells(column, np.array(found, kept), None)
@@ -56,17 +72,19 @@ def test_of_names(test: Test, argument: object, cells: Cells, table: Columns) ->
     return is_in(texts, named)[places] | is_in(numbers, cells)
 
 
-def distinct_names(indices: Array, nsids: Array | None, names: Interfaces) -> tuple[list[str], Array]:
+def distinct_names(
+    indices: Array, nsids: Array | None, name: Callable[[int, int], Name]
+) -> tuple[list[Name], Array]:
     """The names of these interfaces, each once, and for each index the place of its name."""
     keys = indices.astype(np.int64) & LOW
     if nsids is not None:
         keys |= (nsids.astype(np.int64) - OURS) << 32
     distinct, places = np.unique(keys, return_inverse=True)
     signed = indices.dtype.kind == "i"
-    found = []
+    found = list[Name]()
     for key in distinct.tolist():
         index = key & LOW
-        found.append(names.name(index - (1 << 32) if signed and index >> 31 else index, (key >> 32) + OURS))
+        found.append(name(index - (1 << 32) if signed and index >> 31 else index, (key >> 32) + OURS))
     return found, places
 
 

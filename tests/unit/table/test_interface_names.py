@@ -74,7 +74,11 @@ def test_a_condition_compares_the_name_of_each_row(
     beside = with_names(table, interfaces)
     assert [column.name for column in beside.columns] == ["oif", "oifname", "nl_nsid"] or not len(table)
     if len(table):
-        assert [row["oifname"] for row in beside.iter_rows()] == shown
+        told = [
+            None if index is None else interfaces.known(index, OURS if nsid is None else nsid)
+            for index, nsid in rows
+        ]
+        assert [row["oifname"] for row in beside.iter_rows()] == told
         assert [row["oif"] for row in beside.iter_rows()] == [row[0] for row in rows]
 
 
@@ -105,10 +109,14 @@ def test_names_come_from_the_messages_of_a_capture() -> None:
     assert not len(gone.table("route").filter(field("dev") == "a"))
 
 
-def test_names_that_nobody_told_are_an_error() -> None:
+def test_names_that_nobody_told_are_an_error(caplog: pytest.LogCaptureFixture) -> None:
     table = Batch.from_datagrams("route", [route(3)]).table("route")
+    for _ in range(2):
+        assert not len(table.filter(field("dev") == "eth0"))
+    assert caplog.text.count("oif: no link message has named any interface so far") == 1
+    made = table_of(OIF, [(3, None)])
     with pytest.raises(SchemaError, match="oif: names of interfaces are not known here"):
-        table.filter(field("dev") == "eth0")
+        made.filter(field("dev") == "eth0")
     assert len(table.filter(field("dev") == 3)) == 1
 
 
@@ -123,7 +131,7 @@ def test_deleted_interfaces_are_forgotten_in_the_end(monkeypatch: pytest.MonkeyP
 
 def test_indices_of_any_type_have_names() -> None:
     interfaces = named({(OURS, 2**32 - 1): "huge", (OURS, 7): "seven"})
-    found, places = distinct_names(np.array([7, 2**32 - 1, 7], np.uint32), None, interfaces)
+    found, places = distinct_names(np.array([7, 2**32 - 1, 7], np.uint32), None, interfaces.name)
     assert [found[place] for place in places] == ["seven", "huge", "seven"]
-    found, places = distinct_names(np.array([-1, -2, 7], np.int32), None, interfaces)
+    found, places = distinct_names(np.array([-1, -2, 7], np.int32), None, interfaces.name)
     assert [found[place] for place in places] == ["all", "default", "seven"]
