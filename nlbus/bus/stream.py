@@ -300,9 +300,9 @@ class ArrowStream:
                 except BaseException as raised:
                     error, ended = raised, True
                     break
-                if not batch and not batch.loss and found:
-                    break
                 table = self._cut(batch, left - found)
+                if found and not batch and not batch.loss and not len(table):
+                    break
                 self.loss += table.loss
                 self.rows += len(table)
                 found += len(table)
@@ -322,7 +322,7 @@ class ArrowStream:
     def _cut(self, batch: Batch, limit: int) -> Table:
         """The first rows of the batch; the feed gets the messages behind them back."""
         table = self._read(batch)
-        if len(table) <= limit:
+        if len(table) <= limit or not len(batch):  # a batch without messages cannot be divided
             return table
         table = table.head(limit)
         behind = np.arange(len(batch)) > table["nl_row"][-1]

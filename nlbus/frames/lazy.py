@@ -162,8 +162,8 @@ class _Scan:
     ) -> Iterator[Any]:
         """The frames. polars cuts before it filters, if it wants both."""
         where, rest = None, "" if predicate is None else str(predicate)
-        if predicate is not None and limit is None and self._text and self._reading.pushes:
-            where, whole = pushed(predicate, self._reading.empty())
+        if predicate is not None and limit is None and self._reading.pushes:
+            where, whole = pushed(predicate, self._reading.empty(), text=self._text)
             rest = "" if whole else rest
         needed = None
         if columns is not None:

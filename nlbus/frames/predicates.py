@@ -41,8 +41,8 @@ class Pushed(NamedTuple):
     whole: bool
 
 
-def pushed(predicate: Any, table: Table) -> Pushed:
-    """What of a polars predicate can be checked as an expression about this table."""
+def pushed(predicate: Any, table: Table, *, text: bool = True) -> Pushed:
+    """What of a polars predicate can be checked as an expression about this table; text: as in its frame."""
     try:
         node = json.loads(predicate.meta.serialize(format="json"))
     except Exception:  # polars cannot write functions of Python, and promises no format
@@ -50,7 +50,7 @@ def pushed(predicate: Any, table: Table) -> Pushed:
     parts, whole = [], True
     for part in _conjuncts(node):
         try:
-            found = _Translator(table).translate(part, exact=False)
+            found = _Translator(table, text).translate(part, exact=False)
             found.mask(table[:0])  # finds what the column's type does not allow
         except (_Unknown, NlbusError, OverflowError, LookupError, TypeError, ValueError):
             whole = False
@@ -68,8 +68,9 @@ def _conjuncts(node: Node) -> list[Node]:
 
 
 class _Translator:
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, text: bool) -> None:
         self._columns = {column.name: column for column in table.columns}
+        self._text = text
 
     def translate(self, node: Node, *, exact: bool) -> Expression:
         """The expression that this node is. _Unknown."""
@@ -129,7 +130,8 @@ class _Translator:
         raise _Unknown
 
     def _has(self, column: Column, operand: Operand, name: object, exact: bool) -> Expression:
-        if exact or column.list or column.flags is None or name not in column.flags.values():
+        flags = column.flags
+        if not self._text or exact or column.list or flags is None or name not in flags.values():
             raise _Unknown
         return operand.has(_text(name))
 
@@ -142,7 +144,11 @@ class _Translator:
 
     def _value(self, column: Column, sign: str, value: object, exact: bool) -> object:
         """The value as an expression compares it with the column. _Unknown where this is another question."""
-        if column.list or column.flags is not None or column.display == "dotted":
+        if column.list:
+            raise _Unknown
+        if not self._text and column.storage != "text":
+            return _stored(column, sign, value)
+        if column.flags is not None or column.display == "dotted":
             raise _Unknown
         if column.storage == "text":
             # A data frame has backslashes for bytes that are not UTF-8.
@@ -153,19 +159,26 @@ class _Translator:
             if sign not in ("Eq", "NotEq"):
                 raise _Unknown  # polars orders the names
             return _number_named(column, _text(value))
-        if column.storage == "bytes" or column.dtype.kind == "V":
-            if exact or sign != "Eq" or not column.display:
+        if column.display and (column.storage == "bytes" or column.dtype.kind == "V"):
+            if exact or sign != "Eq":
                 raise _Unknown  # one text may mean several values
             return _text(value)
-        kind = column.dtype.kind
-        fits = (
-            isinstance(value, bool) if kind == "b" else isinstance(value, int) and not isinstance(value, bool)
-        )
-        if kind not in "biu" or not fits:
-            raise _Unknown  # floats: NaN compares otherwise in polars
-        if column.display == "time" and column.unit not in ("", "ns"):
-            raise _Unknown  # polars has no seconds
+        return _stored(column, sign, value)
+
+
+def _stored(column: Column, sign: str, value: object) -> object:
+    """The value of a column whose frame has what is stored. _Unknown where this is another question."""
+    kind = "V" if column.storage == "bytes" else column.dtype.kind
+    if kind == "V":
+        if sign not in ("Eq", "NotEq") or not isinstance(value, bytes):
+            raise _Unknown
         return value
+    fits = isinstance(value, bool) if kind == "b" else isinstance(value, int) and not isinstance(value, bool)
+    if kind not in "biu" or not fits:
+        raise _Unknown  # floats: NaN compares otherwise in polars
+    if column.display == "time" and column.unit not in ("", "ns"):
+        raise _Unknown  # polars has no seconds
+    return value
 
 
 def _number_named(column: Column, text: str) -> int:
