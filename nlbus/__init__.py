@@ -4,12 +4,17 @@ Subscribe to the kernel's events or to other processes' and get numpy arrays; pu
 without being counted.
 """
 
+from __future__ import annotations
+
 import sys
 from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
+# As in typing, whose import would take as long as all of this.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
     from nlbus.aio import AsyncSubscriber
     from nlbus.bus.batch import Batch
     from nlbus.bus.publisher import Publisher
@@ -91,6 +96,9 @@ __all__ = [
     "sources",
     "wait",
 ]
+
+if not TYPE_CHECKING:
+    ModuleType = type(sys)
 
 # A public name is imported when it is first used, so that `nlbus --help` starts without numpy.
 _HOMES = {

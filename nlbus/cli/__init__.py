@@ -1,12 +1,15 @@
 """The command line. The library itself imports nothing from here."""
 
-import gc
-import signal
-import sys
-from collections.abc import Callable
+from __future__ import annotations
+
+# Not signal, nor typing: they take milliseconds, in which Ctrl-C would be a traceback.
+from _signal import SIGINT, default_int_handler, getsignal, signal  # type: ignore[import-not-found]
 
 from nlbus.cli.shared.interrupt import leave
-from nlbus.errors import MissingExtra
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["load", "run"]
 
@@ -16,6 +19,8 @@ def load() -> Callable[[], None]:
     try:
         import click  # noqa: F401, PLC0415
     except ImportError as error:
+        from nlbus.errors import MissingExtra  # noqa: PLC0415
+
         raise MissingExtra("the command line needs click: pip install click") from error
     from nlbus.cli.main import main  # noqa: PLC0415
 
@@ -24,9 +29,14 @@ def load() -> Callable[[], None]:
 
 def run() -> None:
     """The console entry `nlbus`. Ends the process."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, leave)
+    if getsignal(SIGINT) is default_int_handler:
+        signal(SIGINT, leave)
+    import gc  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
     gc.disable()  # there is no garbage in modules: looking for it takes a tenth of the start
+    from nlbus.errors import MissingExtra  # noqa: PLC0415
+
     try:
         command = load()
     except MissingExtra as error:
