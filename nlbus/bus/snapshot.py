@@ -160,6 +160,8 @@ def _all(
     if lean and dump.lean and not query.reads(table, dump.lean.prefix):
         dump = replace(dump, headers=dump.lean.headers)
     filters = _filters(query, table, dump)
+    if any(not filter.column for filter in filters) and not any(filter.at >= 0 for filter in filters):
+        dump = replace(dump, headers=dump.split)
     for _ in range(RETRIES):
         try:
             return take(_dumped(query, table, dump, filters, origin))
@@ -285,12 +287,14 @@ def _ended(batch: Batch, action: str, source: Source) -> bool:
 def _filters(query: Query, table: str, dump: Dump) -> dict[Filter, bytes]:
     """The conditions that the kernel can check, with their values, except those that no row can meet."""
     equal = query.equalities(table)
-    return {
+    found = {
         filter: equal[filter.column].to_bytes(filter.size, "big" if filter.big_endian else sys.byteorder)
         for filter in dump.filters
         if 0 <= equal.get(filter.column, -1) < 1 << 8 * filter.size
         and equal[filter.column] not in filter.unless
     }
+    more = {} if dump.more is None else dump.more(equal)
+    return found | {Filter("", 0, number=number): payload for number, payload in more.items()}
 
 
 def _body(header: bytes, filters: Mapping[Filter, bytes]) -> bytes:

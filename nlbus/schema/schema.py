@@ -155,6 +155,9 @@ class Dump:
     seq: the number of the requests, where nothing else in the answers says what was asked for; 0: any.
     repeats: the column that identifies an object, where the kernel may list one twice; "": it never does.
     option: of the kernel; without it the kernel refuses the request with ENOENT.
+    more: from the numbers that columns must have, further attributes of the request, as numbers and payloads,
+    that make the kernel return fewer rows; older kernels ignore them. split: the headers of the requests that
+    have them, unless a filter sets what these set.
     """
 
     type: int
@@ -164,6 +167,8 @@ class Dump:
     seq: int = 0
     repeats: str = ""
     option: str = ""
+    more: Callable[[Mapping[str, int]], Mapping[int, bytes]] | None = None
+    split: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)

@@ -6,9 +6,12 @@ begin with `orig` or `reply` and leave out the nests between: CTA_TUPLE_ORIG > C
 and another for IPv6 share a column: `orig_src`, `orig_icmp_type`.
 """
 
+import struct
+from collections.abc import Mapping
+
 from nlbus.kernel.constants import MessageFlag, NewFlag
 from nlbus.kernel.groups import Groups
-from nlbus.kernel.requests import NFGENMSG
+from nlbus.kernel.requests import NFGENMSG, attribute
 from nlbus.schema.naming import bits, numbered
 from nlbus.schema.schema import Attr, Dump, Entry, Filter, Nest, Op, Schema, Struct, ignored
 from nlbus.schema.types import ADDRESS, BE16, BE32, BE64, BYTES, SBE32, TEXT, U8, Field, fixed, pad
@@ -16,6 +19,10 @@ from nlbus.sources.source import NEEDS_ADMIN, Source
 
 NFNL_SUBSYS_CTNETLINK, NFNL_SUBSYS_CTNETLINK_EXP = 1, 2
 IPCTNL_MSG_CT_GET_STATS = 5
+CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_FILTER = 1, 2, 25
+CTA_TUPLE_PROTO = 2
+CTA_FILTER_F_PROTO = 1 << 3  # CTA_FILTER_F_CTA_PROTO_NUM; the bits of the ports follow
+NLA_F_NESTED = 0x8000
 
 CONNECTIONS = ("NEW", "GET", "DELETE", "GET_CTRZERO", "GET_STATS_CPU", "GET_STATS", "GET_DYING")
 EXPECTATIONS = ("NEW", "GET", "DELETE", "GET_STATS_CPU")
@@ -239,6 +246,27 @@ EXPECTATION = (
 )
 
 
+def _by_tuple(equal: Mapping[str, int]) -> Mapping[int, bytes]:
+    """The tuples that a dump is filtered by (CTA_FILTER, since Linux 5.8): protocol, and its ports."""
+    found: dict[int, bytes] = {}
+    flags = {}
+    for direction, (lead, kernel) in enumerate((("orig", CTA_TUPLE_ORIG), ("reply", CTA_TUPLE_REPLY)), 1):
+        protocol = equal.get(f"{lead}_proto", -1)
+        if not 0 <= protocol < 256:
+            continue  # the kernel knows ports of a protocol only
+        flags[direction] = CTA_FILTER_F_PROTO
+        proto = attribute(1, bytes([protocol]))
+        for number, name in ((2, "sport"), (3, "dport")):
+            if 0 <= (port := equal.get(f"{lead}_{name}", -1)) < 1 << 16:
+                flags[direction] |= CTA_FILTER_F_PROTO << number - 1
+                proto += attribute(number, struct.pack(">H", port))
+        found[kernel | NLA_F_NESTED] = attribute(CTA_TUPLE_PROTO | NLA_F_NESTED, proto)
+    if flags:
+        of_flags = (attribute(number, struct.pack("=I", bits)) for number, bits in flags.items())
+        found[CTA_FILTER | NLA_F_NESTED] = b"".join(of_flags)
+    return found
+
+
 def _ops(subsystem: int) -> tuple[Op, ...]:
     """Only the flags tell a new object from a changed one; rows of a dump have neither's flags."""
     new, delete = subsystem << 8 | CONNECTIONS.index("NEW"), subsystem << 8 | CONNECTIONS.index("DELETE")
@@ -279,7 +307,13 @@ CONNTRACK = Source(
             },
             groups=("new", "update", "destroy"),
             partial=True,
-            dump=Dump(NFNL_SUBSYS_CTNETLINK << 8 | 1, (bytes(4),), (Filter("family", 1, at=0),)),
+            dump=Dump(
+                NFNL_SUBSYS_CTNETLINK << 8 | 1,
+                (bytes(4),),
+                (Filter("family", 1, at=0), Filter("mark", 4, number=8, big_endian=True)),
+                more=_by_tuple,
+                split=(b"\x02\0\0\0", b"\x0a\0\0\0"),  # the kernel knows tuples of a family only
+            ),
             about="connections: new, changed, gone",
         ),
         Schema(

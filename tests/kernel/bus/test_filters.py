@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket as _socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -10,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from nlbus import Batch, Publisher, Subscriber, field
+from nlbus import Batch, Publisher, Subscriber, field, snapshot
 from nlbus.filters.assemble import MOST
 from nlbus.filters.sources import Narrowing
 from nlbus.listener.engine import Engine
 from nlbus.listener.rule import Rule
 from nlbus.sources import find
+from nlbus.table.query import Query
 from tests.support.conditions import any_condition
 from tests.support.storms import connect_and_close, track
 
@@ -268,3 +270,34 @@ def test_proc_sends_the_kinds_that_are_wanted(process_connector: None, subscribe
     assert [pid for pid in executed if pid in found] == found
     left = rows(others, "exit")
     assert {row["process_pid"] for row in left} >= {*found}
+
+
+def test_a_dump_of_connections_is_filtered_by_protocol_and_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    track()
+    with _socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with _socket.create_connection(("127.0.0.1", port)), server.accept()[0]:
+            with _socket.socket(type=_socket.SOCK_DGRAM) as udp:
+                udp.sendto(b"x", ("127.0.0.1", port))
+                udp.sendto(b"x", ("127.0.0.1", 9))
+            whole = snapshot("conntrack", "conntrack")
+            assert len(whole) == 3
+            received: list[int] = []
+            counted = Query.table
+
+            def table(self: Query, batch: Any, name: Any) -> Any:
+                received.append(len(batch))
+                return counted(self, batch, name)
+
+            monkeypatch.setattr(Query, "table", table)
+            for where, rows, most in (
+                ((field("orig_proto") == "tcp") & (field("orig_dport") == port), 1, 1),
+                ((field("reply_proto") == "udp") & (field("reply_sport") == 9), 1, 1),
+                ((field("orig_proto") == "udp"), 2, 2),
+                ((field("orig_dport") == port), 2, 3),  # the kernel knows ports of a protocol only
+                ((field("orig_proto") == "sctp"), 0, 0),
+            ):
+                received.clear()
+                found = snapshot("conntrack", "conntrack", where=where)
+                assert len(found) == rows
+                assert sum(received) <= most
