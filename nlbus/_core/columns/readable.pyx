@@ -7,21 +7,17 @@ Texts are one array of bytes with offsets, Arrow's layout. A text is made once p
 cimport numpy as np
 from libc.stdint cimport INT32_MAX, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy, memset, strlen
+from libc.string cimport memcmp, memcpy, memset
+
+from nlbus._core.render.address cimport ADDRESS_TEXT, put_address, put_dotted, put_ipv6
+from nlbus._core.render.buffer cimport HEX
 
 import numpy as np
 
 np.import_array()
 
-cdef extern from "<arpa/inet.h>" nogil:
-    int AF_INET6
-    const char *inet_ntop(int family, const void *src, char *dst, unsigned int size)
-
 cdef enum:
     ADDRESS = 16
-    IPV4_TEXT = 15                # 255.255.255.255
-    IPV6_TEXT = 46                # with the NUL of inet_ntop
-    SLACK = 4                     # a number of up to three digits is copied as four bytes
 
 ctypedef fused number:
     uint8_t
@@ -32,22 +28,6 @@ ctypedef fused number:
     int16_t
     int32_t
     int64_t
-
-cdef char[256][4] DECIMAL
-cdef uint8_t[256] DIGITS          # how many of them
-cdef char[256][2] HEX
-cdef uint8_t[12] MAPPED           # the prefix of a mapped IPv4 address
-cdef int _n
-
-for _n in range(256):
-    _text = str(_n).encode()
-    DIGITS[_n] = len(_text)
-    memset(DECIMAL[_n], 0, 4)
-    memcpy(DECIMAL[_n], <const char *> _text, len(_text))
-    _text = f"{_n:02x}".encode()
-    memcpy(HEX[_n], <const char *> _text, 2)
-memset(MAPPED, 0, 10)
-MAPPED[10] = MAPPED[11] = 0xFF
 
 cdef struct places:               # a hash table of numbers
     int64_t size                  # a power of two
@@ -83,7 +63,7 @@ def addresses(const uint8_t[::1] data, const uint8_t[::1] valid, const uint8_t[:
     cdef bint was_six = False
     if valid is not None and valid.shape[0] != rows or sixes is not None and sixes.shape[0] != rows:
         raise ValueError(f"{rows} addresses, and marks of other lengths")
-    out, offsets = room(rows, rows * IPV6_TEXT)
+    out, offsets = room(rows, rows * ADDRESS_TEXT)
     cdef uint8_t[::1] texts = out
     cdef int32_t[::1] ends = offsets
     cdef uint8_t *start = &texts[0]
@@ -119,7 +99,7 @@ def spelled(const uint8_t[::1] data, const int32_t[::1] offsets, int how):
     for i in range(rows):
         if offsets[i + 1] < offsets[i]:
             raise ValueError(f"piece {i} has a negative length")
-    out, ends_array = room(rows, 4 * <Py_ssize_t> (offsets[rows] - offsets[0]) + rows * IPV6_TEXT)
+    out, ends_array = room(rows, 4 * <Py_ssize_t> (offsets[rows] - offsets[0]) + rows * ADDRESS_TEXT)
     cdef uint8_t[::1] texts = out
     cdef int32_t[::1] ends = ends_array
     to = &texts[0]
@@ -254,7 +234,7 @@ cdef tuple room(Py_ssize_t rows, Py_ssize_t size):
     """Arrays for so many bytes of text and for offsets. Pages that stay untouched take no memory."""
     if size > INT32_MAX:
         raise ValueError("texts above 2 GiB: Arrow's offsets have 31 bits")
-    return np.empty(size + SLACK, np.uint8), np.empty(rows + 1, np.int32)
+    return np.empty(max(size, 1), np.uint8), np.empty(rows + 1, np.int32)
 
 
 cdef inline int64_t slot(const places *known, uint64_t key) noexcept nogil:
@@ -289,75 +269,6 @@ cdef int grow(places *known) noexcept nogil:
 # -- one value ----------------------------------------------------------------------------------------
 
 
-cdef inline uint8_t *put_address(uint8_t *to, const uint8_t *raw, bint six) noexcept nogil:
-    if not six and memcmp(raw, MAPPED, 12) == 0:
-        return put_dotted(to, raw + 12, 4)
-    return put_ipv6(to, raw)
-
-
-cdef inline uint8_t *put_dotted(uint8_t *to, const uint8_t *raw, int32_t length) noexcept nogil:
-    """Writes up to SLACK bytes beyond."""
-    cdef int32_t i
-    for i in range(length):
-        if i:
-            to[0] = c"."
-            to += 1
-        memcpy(to, DECIMAL[raw[i]], 4)
-        to += DIGITS[raw[i]]
-    return to
-
-
-cdef inline uint8_t *put_word(uint8_t *to, const uint8_t *raw) noexcept nogil:
-    """16 bits in hex, without leading zeros."""
-    if raw[0]:
-        if raw[0] > 15:
-            to[0] = HEX[raw[0]][0]
-            to += 1
-        to[0] = HEX[raw[0]][1]
-        to[1] = HEX[raw[1]][0]
-        to[2] = HEX[raw[1]][1]
-        return to + 3
-    if raw[1] > 15:
-        to[0] = HEX[raw[1]][0]
-        to += 1
-    to[0] = HEX[raw[1]][1]
-    return to + 1
-
-
-cdef uint8_t *put_ipv6(uint8_t *to, const uint8_t *raw) noexcept nogil:
-    """As inet_ntop writes it, which puts IPv4 behind some prefixes of zeros: these are left to it."""
-    cdef uint64_t first
-    cdef int i = 0
-    cdef int run, best = -1, length = 1     # the longest run of two zero words, or more
-    memcpy(&first, raw, 8)
-    if first == 0 and raw[8] == 0 and raw[9] == 0:
-        inet_ntop(AF_INET6, raw, <char *> to, IPV6_TEXT)
-        return to + strlen(<const char *> to)
-    while i < 8:
-        run = 0
-        while i + run < 8 and raw[2 * (i + run)] == 0 and raw[2 * (i + run) + 1] == 0:
-            run += 1
-        if run > length:
-            best, length = i, run
-        i += run + 1
-    i = 0
-    while i < 8:
-        if i == best:
-            to[0] = c":"
-            to += 1
-            i += length
-            if i == 8:
-                to[0] = c":"
-                to += 1
-            continue
-        if i:
-            to[0] = c":"
-            to += 1
-        to = put_word(to, raw + 2 * i)
-        i += 1
-    return to
-
-
 cdef inline uint8_t *put_bytes(uint8_t *to, const uint8_t *raw, int32_t length, int how) noexcept nogil:
     cdef int32_t i
     if how == AS_DOTTED:
@@ -372,8 +283,8 @@ cdef inline uint8_t *put_bytes(uint8_t *to, const uint8_t *raw, int32_t length, 
         if i and how != AS_HEX:
             to[0] = c":"
             to += 1
-        to[0] = HEX[raw[i]][0]
-        to[1] = HEX[raw[i]][1]
+        to[0] = HEX[raw[i] >> 4]
+        to[1] = HEX[raw[i] & 15]
         to += 2
     return to
 

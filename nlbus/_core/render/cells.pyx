@@ -14,24 +14,14 @@ from libc.stdint cimport (
     int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
 )
 from libc.stdlib cimport free
-from libc.string cimport memcmp, memcpy, strlen
+from libc.string cimport memcmp, memcpy
 
-from nlbus._core.render.buffer cimport buffer, decimal, put_hex
+from nlbus._core.render.address cimport put_address
+from nlbus._core.render.buffer cimport buffer, put_hex
 
 import numpy as np
 
 np.import_array()
-
-cdef extern from "arpa/inet.h" nogil:
-    const char *inet_ntop(int family, const void *address, char *out, unsigned int size)
-    enum:
-        AF_INET6
-
-cdef extern from *:
-    """
-    static const unsigned char NLBUS_MAPPED[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    """
-    const uint8_t *MAPPED "NLBUS_MAPPED"
 
 cdef extern from "Python.h":
     object PyUnicode_FromKindAndData(int kind, const void *buffer, Py_ssize_t size)
@@ -244,16 +234,7 @@ cdef size_t address_text(const uint8_t *raw, bint six, uint8_t *out) noexcept no
 
     `out` has room for ADDRESS_TEXT bytes. How many there are.
     """
-    cdef size_t at = 0
-    cdef int i
-    if six or memcmp(raw, MAPPED, 12) != 0:
-        inet_ntop(AF_INET6, raw, <char *> out, ADDRESS_TEXT)
-        return strlen(<const char *> out)
-    for i in range(12, 16):
-        at += decimal(raw[i], out + at)
-        out[at] = c'.'
-        at += 1
-    return at - 1
+    return put_address(out, raw, six) - out
 
 
 cdef object address_object(Kind kind, const uint8_t *raw, bint six):
