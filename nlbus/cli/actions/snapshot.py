@@ -21,8 +21,8 @@ from nlbus.cli.shared.output import (
     STDOUT,
     check_binary,
     export,
-    new_file,
     snapshot_format,
+    whole_file,
 )
 from nlbus.cli.shared.shutdown import Shutdown
 from nlbus.cli.shared.stderr import report
@@ -68,7 +68,7 @@ def snapshot(
             lambda: nlbus.snapshot(source, table, where=view_options.where, columns=wanted, netns=netns)
         )
         if found is None:
-            return
+            raise click.exceptions.Exit(shutdown.exit_code)
         if count is not None:
             found = found.head(count)
         rows = 0
@@ -79,9 +79,11 @@ def snapshot(
             else:
                 terminal = file == STDOUT and sys.stdout.isatty()
                 lines = _Lines(found_source, table, chosen, view_options.everything, terminal)
-                with new_file(file, force, "writing to") as out:
+                with whole_file(file, force, "writing to") as out:
                     write = _writer(output, None if file == STDOUT else out)
                     rows = _write(shutdown, lines.of(found, output, netns), write)
+                    if shutdown.requested:
+                        raise click.exceptions.Exit(shutdown.exit_code)
         except BrokenPipeError:
             discard_stdout()
             return

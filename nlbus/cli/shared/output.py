@@ -2,10 +2,12 @@
 
 import errno
 import os
+import stat
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import click
 
@@ -65,10 +67,39 @@ def new_file(file: str, force: bool, action: str, buffering: int = -1) -> Abstra
     """
     if file == STDOUT:
         return nullcontext(sys.stdout.buffer)
+    return _open(file, "wb" if force else "xb", file, action, buffering)
+
+
+def _open(path: str, mode: str, file: str, action: str, buffering: int = -1) -> BinaryIO:
     try:
-        return open(file, "wb" if force else "xb", buffering, opener=_open_nonblocking)
+        return cast(BinaryIO, open(path, mode, buffering, opener=_open_nonblocking))
     except OSError as error:
         raise _refused(error, file, action) from error
+
+
+@contextmanager
+def whole_file(file: str, force: bool, action: str) -> Iterator[BinaryIO]:
+    """Open FILE like `new_file`; a regular one gets its name when it is whole, and until then is FILE.part.
+
+    An exception leaves no file, and leaves an older one as it was.
+    """
+    path = os.path.realpath(file)  # --force replaces what a link points to
+    if file == STDOUT or (os.path.lexists(path) and not os.path.isfile(path)):  # noqa: PTH113 - a name
+        with new_file(file, force, action) as out:
+            yield out
+        return
+    refuse_existing(file, force, action)
+    part = f"{path}.part"
+    try:
+        with _open(part, "wb", file, action) as out:
+            with suppress(FileNotFoundError):
+                os.fchmod(out.fileno(), stat.S_IMODE(os.stat(path).st_mode))  # noqa: PTH116
+            yield out
+        os.replace(part, path)  # noqa: PTH105
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(part)  # noqa: PTH108
+        raise
 
 
 def _open_nonblocking(file: str, flags: int) -> int:

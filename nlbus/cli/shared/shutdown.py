@@ -27,6 +27,7 @@ class Shutdown:
 
     def __init__(self, subscriber: Subscriber | None = None) -> None:
         self.requested = False
+        self.exit_code = 0  # of a command that a signal has ended early, as shells report it
         self._raises = False
         self._poll = select.poll()
         self._subscriber = -1 if subscriber is None else subscriber.fileno()
@@ -58,6 +59,7 @@ class Shutdown:
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
+        self.exit_code = 128 + number
         # A terminal that closes may cause two SIGHUPs: one from the kernel, one from the shell.
         signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
         if self._raises:
