@@ -246,6 +246,17 @@ def test_the_length_takes_one_column_at_most() -> None:
     assert len(found[0].columns or ()) <= 1  # polars asks for one of one byte
 
 
+@ENGINES
+def test_a_function_of_python_is_left_to_polars(engine: Any) -> None:
+    batches, frame = links()
+    odd = pl.col("mtu").map_batches(lambda mtu: mtu % 2 == 1, return_dtype=pl.Boolean)
+    condition = odd & (pl.col("ifindex") != 3)
+    with plans() as found:
+        lazy = scan(Given("route", batches), "link").filter(condition)
+        assert lazy.collect(engine=engine).equals(frame.filter(condition))
+    assert len(found) == 1
+
+
 def test_the_plan_is_visible() -> None:
     batches, _ = links()
     shown = scan(Given("route", batches), "link", where="mtu > 5").filter(pl.col("ifname") == "lo").explain()
