@@ -21,8 +21,8 @@ from nlbus.bus.stats import explanation, figures, transport_name
 from nlbus.bus.stream import Feed, OnLoss, log
 from nlbus.bus.transport import Transport
 from nlbus.errors import LossError, NlbusError, kernel_error
-from nlbus.filters.messages import Wanted
-from nlbus.filters.sources import HEADS, Narrowing
+from nlbus.filters import HEADS, Wanted
+from nlbus.filters.sources import Narrowing
 from nlbus.kernel.arguments import optional_seconds, whole
 from nlbus.kernel.groups import MASK_GROUPS, Groups
 from nlbus.kernel.interfaces import LiveInterfaces

@@ -24,10 +24,10 @@ from nlbus.filters.nodes import (
 )
 from nlbus.filters.places import HEADER, Spot, header_size, spots
 from nlbus.filters.values import ORDERS, Budget, Family, present, tested
-from nlbus.schema.compile_attributes import compiled
 from nlbus.schema.schema import Op, Schema
 from nlbus.schema.types import NL_COLUMNS, OPS, Column
 from nlbus.table.comparisons import fitting
+from nlbus.table.decoded import decoder
 from nlbus.table.expressions import Tree
 from nlbus.table.names.conditions import asks_for_names
 
@@ -89,7 +89,7 @@ class Condition:
     @classmethod
     def of(cls, schema: Schema, budget: Budget) -> Condition:
         """For the messages of a table."""
-        columns = {column.name: column for column in compiled(schema).columns}
+        columns = {column.name: column for column in decoder(schema, None).columns}
         return cls(columns, spots(schema), schema.ops, budget)
 
     def may(self, tree: Tree, truth: bool = True) -> Node:

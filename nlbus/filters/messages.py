@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from nlbus.filters import Wanted
 from nlbus.filters.assemble import Instruction, assembled
 from nlbus.filters.compile import Condition, is_of, least
 from nlbus.filters.nodes import ALWAYS, Length, Node, Place, Ranges, Single, all_of, any_of, negated
 from nlbus.filters.values import Budget
 from nlbus.filters.words import condition_text
 from nlbus.kernel.constants import MessageType
-from nlbus.schema.compile_attributes import compiled
 from nlbus.schema.schema import AnySchema, Schema
-from nlbus.table.expressions import Expression, Tree
+from nlbus.table.decoded import decoder
+from nlbus.table.expressions import Tree
 
 # How many ranges and texts one comparison may take: fewer, where the program becomes too long.
 LIMITS = (1 << 16, 256, 32, 4, 0)
 TYPE = Place((), 4)
-
-# The rows that are wanted of each table: those for which one of the expressions is true; None: all.
-Wanted = Mapping[str, Sequence[Expression | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ def _filter(known: Mapping[str, Schema], wanted: Wanted, others: bool, limit: in
     kinds, surely, passing, parts = [], [], [], list[Part]()
     for name, expressions in wanted.items():
         condition = Condition.of(known[name], Budget(limit))
-        columns = compiled(known[name]).columns
+        columns = decoder(known[name], None).columns
         trees = [None if each is None else each.resolved(columns).tree() for each in expressions]
         kinds.append(is_of(known[name]))
         surely.append(is_of(known[name], surely=True))

@@ -1,21 +1,16 @@
-"""The filters of any source."""
+"""The filters of any source. What compiles them is imported when there is something to compile."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nlbus.filters.assemble import TooLong, encoded
-from nlbus.filters.heads import head_filters
-from nlbus.filters.messages import Filter, Wanted, message_filters
-from nlbus.filters.texts import text_filters
-from nlbus.schema.schema import TextSchema
+from nlbus.filters import HEADS
 
 if TYPE_CHECKING:
+    from nlbus.filters import Wanted
+    from nlbus.filters.messages import Filter
     from nlbus.sources import Source
-
-
-HEADS = ""  # as the name of a table: messages of a source without tables
 
 
 class Narrowing:
@@ -34,7 +29,8 @@ class Narrowing:
         self._by_head = source is not None and not source.schemas
         self._rest = iter(()) if source is None or wanted is None else _filters(source, wanted, others)
         self._made: list[tuple[Filter, bytes]] = []
-        self.gappy = any(self._more()) and self._made[0][0].gappy  # on the bus; see Filter
+        some = source is not None and wanted is not None and any(self._more())
+        self.gappy = some and self._made[0][0].gappy  # on the bus; see Filter
 
     def __iter__(self) -> Iterator[bytes]:
         number = 0
@@ -44,6 +40,8 @@ class Narrowing:
 
     def _more(self) -> Iterator[bool]:
         """Make one more, if there is one: yields whether."""
+        from nlbus.filters.assemble import TooLong, encoded  # noqa: PLC0415
+
         for made in self._rest:
             try:
                 self._made.append((made, encoded(made.program())))
@@ -75,10 +73,15 @@ def _filters(source: Source, wanted: Wanted, others: bool) -> Iterator[Filter]:
     if not source.schemas:
         heads = wanted.get(HEADS, [None])[0]
         if heads is not None:
+            from nlbus.filters.heads import head_filters  # noqa: PLC0415
+
             yield from head_filters(source, heads)
     elif source.framing == "datagram":
+        from nlbus.filters.texts import text_filters  # noqa: PLC0415
+
         for schema in source.schemas:
-            if isinstance(schema, TextSchema) and schema.name in wanted:
-                yield from text_filters(schema, wanted[schema.name])
+            yield from text_filters(schema, wanted.get(schema.name, [None]))
     elif source.framing == "nlmsg":
+        from nlbus.filters.messages import message_filters  # noqa: PLC0415
+
         yield from message_filters(source.schemas, wanted, others)

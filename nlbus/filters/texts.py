@@ -9,7 +9,7 @@ from nlbus.filters.messages import Filter, Part
 from nlbus.filters.nodes import ALWAYS, Bytes, Length, Node, Place, Ranges, all_of, any_of, negated
 from nlbus.filters.values import GLOB, Budget
 from nlbus.filters.words import condition_text
-from nlbus.schema.schema import Envelope, TextSchema
+from nlbus.schema.schema import AnySchema, Envelope, TextSchema
 from nlbus.table.expressions import Expression, Tree
 
 # Offsets in udev's header of MurmurHash2 of these columns, in the network's byte order.
@@ -17,9 +17,14 @@ HASHES = {"subsystem": 24, "devtype": 28}
 UDEV_HEADER = 40
 
 
-def text_filters(schema: TextSchema, expressions: Sequence[Expression | None]) -> Iterator[Filter]:
+def text_filters(schema: AnySchema, expressions: Sequence[Expression | None]) -> Iterator[Filter]:
     """Yield the filter of datagrams for which one of the expressions may be true; none if all would pass."""
-    if schema.envelope is None or not schema.title or None in expressions:
+    if (
+        not isinstance(schema, TextSchema)
+        or schema.envelope is None
+        or not schema.title
+        or None in expressions
+    ):
         return
     trees = [each.tree() for each in expressions if each is not None]
     node = any_of(_may(schema.envelope, schema.op, tree, True, Budget(1)) for tree in trees)

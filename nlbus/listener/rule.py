@@ -14,7 +14,7 @@ import numpy as np
 from nlbus._text import is_bytes
 from nlbus.bus.options import buffer_sizes, option_values, trusted
 from nlbus.errors import SchemaError, UnknownColumn
-from nlbus.filters.messages import Wanted
+from nlbus.filters import Wanted
 from nlbus.kernel.arguments import seconds
 from nlbus.kernel.groups import Groups
 from nlbus.kernel.interfaces import LiveInterfaces

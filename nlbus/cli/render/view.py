@@ -26,7 +26,7 @@ from nlbus.table.names.beside import keys_of, with_names
 from nlbus.table.query import Query, tables_with
 
 if TYPE_CHECKING:
-    from nlbus.filters.messages import Wanted
+    from nlbus.filters import Wanted
 
 OF_ONE_TABLE = ("csv", "arrow", "parquet")
 COMMON = ("nl_time", "nl_op")  # precede the selected columns of live events

@@ -12,7 +12,7 @@ from nlbus.cli.shared.options import (
     flat,
 )
 from nlbus.cli.shared.stderr import report
-from nlbus.filters.messages import Wanted
+from nlbus.filters import Wanted
 from nlbus.kernel.netns import inside
 from nlbus.sources import Source, find, group_names
 
