@@ -13,7 +13,7 @@ from nlbus._core.columns.store import SPEC
 from nlbus.errors import SchemaError
 from nlbus.schema.schema import Attr, Elements, Entry, List, Nest, Schema, Select, Struct, Structs
 from nlbus.schema.types import NL_COLUMNS, OPS, U16, Column, Field, Type
-from nlbus.schema.words import with_words
+from nlbus.schema.words import unknown_column, with_words
 
 # The decoder has a fast path for these: the width does not change, hence the sign does not matter.
 PLAIN = {
@@ -39,7 +39,7 @@ class Compiled(NamedTuple):
 
 
 def compiled(schema: Schema, wanted: frozenset[str] | None = None) -> Compiled:
-    """Return the schema compiled for these columns, None for all. SchemaError for an unknown one."""
+    """Return the schema compiled for these columns, None for all. UnknownColumn."""
     builder = _Builder(schema, wanted)
     return builder.build()
 
@@ -59,7 +59,7 @@ class _Builder:
         nl = {column.name for column in NL_COLUMNS}
         unknown = sorted(set(wanted or ()) - set(self.columns) - nl)
         if unknown:
-            raise SchemaError(f"no column {unknown[0]!r} in table {schema.name}: {', '.join(self.columns)}")
+            raise unknown_column(unknown[0], (*NL_COLUMNS, *self.columns.values()), schema.name)
         self.wanted = [name for name in self.columns if wanted is None or name in wanted]
         cells = list(self.wanted)
         if FAMILY not in cells and any(self.columns[name].family == FAMILY for name in cells):

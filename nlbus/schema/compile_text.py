@@ -9,10 +9,9 @@ import numpy as np
 
 from nlbus._core.columns.keyvalue import KEY, KINDS, WORD, Keys
 from nlbus._core.columns.store import SPEC
-from nlbus.errors import SchemaError
 from nlbus.schema.schema import TextSchema
 from nlbus.schema.types import NL_COLUMNS, OPS, Column
-from nlbus.schema.words import with_words
+from nlbus.schema.words import unknown_column, with_words
 
 NOWHERE = -1
 HAPPENED = {name: number for number, name in OPS.items()}
@@ -30,11 +29,10 @@ class CompiledText(NamedTuple):
 
 @cache
 def compiled_text(schema: TextSchema, wanted: frozenset[str] | None = None) -> CompiledText:
-    """Return the schema compiled for these columns, None for all. SchemaError for an unknown one."""
+    """Return the schema compiled for these columns, None for all. UnknownColumn."""
     every = _columns(schema)
     if lacking := sorted(set(wanted or ()) - {column.name for column in (*NL_COLUMNS, *every)}):
-        known = ", ".join(column.name for column in every)
-        raise SchemaError(f"no column {lacking[0]!r} in table {schema.name}: {known}")
+        raise unknown_column(lacking[0], (*NL_COLUMNS, *every), schema.name)
     columns = [column for column in every if wanted is None or column.name in wanted]
     cell = {column.name: number for number, column in enumerate(columns)}
     keys = [

@@ -11,11 +11,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
+from nlbus.errors import UnknownColumn
 from nlbus.schema.types import Column
 
 Words = Mapping[str, str | Sequence[str]]  # word to the columns that it may stand for
 
 NO_WORDS: Words = {}
+SHORT = 20  # names in an error
 
 
 def with_words(columns: Iterable[Column], words: Words) -> list[Column]:
@@ -71,3 +73,17 @@ def suggestions(name: str, columns: Collection[Column]) -> list[str]:
     words = known_words(columns)
     found = same or get_close_matches(name, words, 3) or get_close_matches(name.casefold(), words, 3)
     return list(dict.fromkeys(found))
+
+
+def unknown_column(name: str, columns: Collection[Column], table: str = "") -> UnknownColumn:
+    """The error for the name of a column that these are not, in one or two lines however many there are."""
+    close = suggestions(name, columns)
+    names = [column.name for column in columns]
+    if close:
+        hint = f"did you mean {' or '.join(close)}?"
+    elif len(names) <= SHORT:
+        hint = f"there are {', '.join(names)}"
+    else:
+        hint = f"there are {len(names)}, such as {', '.join(names[:SHORT])}"
+        hint += f"; `nlbus sources SOURCE {table or 'TABLE'}` lists them"
+    return UnknownColumn(f"no column {name!r}{f' in table {table}' if table else ''}: {hint}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nlbus.schema.types import Column
+from nlbus.schema.words import unknown_column
 from nlbus.sources import find
 from nlbus.table.query import Query
 
@@ -25,11 +26,11 @@ class TableSchema:
     about: str
 
     def __getitem__(self, name: str) -> Column:
-        """The column of this name. KeyError."""
+        """The column of this name. UnknownColumn, which is a KeyError."""
         for column in self.columns:
             if column.name == name:
                 return column
-        raise KeyError(name)
+        raise unknown_column(name, self.columns, self.name)
 
 
 def schema(source: str, table: str) -> TableSchema:

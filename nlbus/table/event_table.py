@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nlbus.errors import SchemaError
 from nlbus.schema.schema import RecordSchema
 from nlbus.schema.topic import Topic
 from nlbus.schema.types import NL_COLUMNS, Column, Values
-from nlbus.schema.words import with_words
+from nlbus.schema.words import unknown_column, with_words
 from nlbus.table.table import Table
 from nlbus.table.topic_columns import field_values, fields
 
@@ -108,7 +107,7 @@ def record_topic(source: Source, schema: RecordSchema) -> Topic:
 
 @cache
 def record_columns(schema: RecordSchema, wanted: frozenset[str] | None) -> tuple[Column, ...]:
-    """The nl_ columns and these of the schema, None for all. SchemaError for an unknown one."""
+    """The nl_ columns and these of the schema, None for all. UnknownColumn."""
     has_family = any(field.name == "family" for field in schema.fields)
     own = [
         Column(
@@ -128,8 +127,7 @@ def record_columns(schema: RecordSchema, wanted: frozenset[str] | None) -> tuple
     ]
     own = with_words(own, schema.words)
     if lacking := sorted(set(wanted or ()) - {column.name for column in (*NL_COLUMNS, *own)}):
-        known = ", ".join(column.name for column in own)
-        raise SchemaError(f"no column {lacking[0]!r} in table {schema.name}: {known}")
+        raise unknown_column(lacking[0], (*NL_COLUMNS, *own), schema.name)
     return (*NL_COLUMNS, *(column for column in own if wanted is None or column.name in wanted))
 
 

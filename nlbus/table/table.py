@@ -11,9 +11,9 @@ import numpy as np
 
 from nlbus._core.render.rows import Rows
 from nlbus._typing import UNNAMED
-from nlbus.errors import SchemaError, UnknownColumn
+from nlbus.errors import SchemaError
 from nlbus.schema.types import Column, Values
-from nlbus.schema.words import suggestions
+from nlbus.schema.words import unknown_column
 from nlbus.table import exports
 from nlbus.table.chunks import Chunk, Mask, Picked, empty, joined_families, joined_valid, kept, sliced, stored
 from nlbus.table.expressions import Expression, expression
@@ -99,10 +99,7 @@ class Table:
         for i, column in enumerate(self.columns):
             if column.name == name:
                 return i
-        names = (column.name for column in self.columns)
-        close = suggestions(str(name), self.columns)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
-        raise UnknownColumn(f"no column {name!r}: {hint}")
+        raise unknown_column(name, self.columns)
 
     @overload
     def __getitem__(self, name: str) -> Array: ...
