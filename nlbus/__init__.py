@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from nlbus.aio import AsyncSubscriber
     from nlbus.bus.batch import Batch
+    from nlbus.bus.merge import Merged, merge
     from nlbus.bus.publisher import Publisher
     from nlbus.bus.snapshot import snapshot
     from nlbus.bus.state import State
@@ -66,6 +67,7 @@ __all__ = [
     "Listener",
     "Loss",
     "LossError",
+    "Merged",
     "MissingExtra",
     "ModuleStats",
     "NetlinkSocket",
@@ -85,6 +87,7 @@ __all__ = [
     "Window",
     "duckdb_view",
     "field",
+    "merge",
     "module_stats",
     "netlink_sockets",
     "open_capture",
@@ -104,6 +107,7 @@ if not TYPE_CHECKING:
 _HOMES = {
     "nlbus.aio": "AsyncSubscriber",
     "nlbus.bus.batch": "Batch",
+    "nlbus.bus.merge": "Merged merge",
     "nlbus.bus.publisher": "Publisher",
     "nlbus.bus.snapshot": "snapshot",
     "nlbus.bus.state": "State",

@@ -6,10 +6,12 @@ import functools
 import math
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self
 
 from nlbus.bus.batch import Batch
+from nlbus.bus.merge import Merged
+from nlbus.bus.stream import Feed
 from nlbus.bus.subscriber import Subscriber
 from nlbus.errors import BusyError, ClosedError, MissingExtra
 from nlbus.kernel.arguments import optional_seconds, whole
@@ -27,8 +29,8 @@ def _as(model: Callable[Concatenate[Any, P], None]) -> Callable[[Any], Callable[
     return functools.wraps(model, assigned=())
 
 
-class AsyncSubscriber:
-    """A Subscriber whose batches are awaited: the same parameters, the same errors.
+class AsyncFeed:
+    """Batches that are awaited: of a Subscriber, or of several. The errors are those of its recv.
 
     One task receives at a time (BusyError). A recv that is cancelled, at whatever moment, has taken nothing:
     the next one gets the batch. All else is plain calls, from any task or thread; so is `close`, which wakes
@@ -37,9 +39,8 @@ class AsyncSubscriber:
     On asyncio nothing else is needed; elsewhere MissingExtra is raised where anyio is not installed.
     """
 
-    @_as(Subscriber.__init__)
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._subscriber = Subscriber(*args, **kwargs)
+    def __init__(self, feed: Subscriber | Merged) -> None:
+        self._subscriber = feed
         self._receiving = False
 
     # -- receiving --------------------------------------------------------------------------------
@@ -79,21 +80,6 @@ class AsyncSubscriber:
     def __aiter__(self) -> AsyncIterator[Batch]:
         return self.batches()
 
-    # -- membership -------------------------------------------------------------------------------
-
-    @property
-    def groups(self) -> Groups:
-        """The groups that this subscriber belongs to now."""
-        return self._subscriber.groups
-
-    def join(self, groups: GroupsLike) -> None:
-        """Join further groups. PermissionDenied, UnknownSource, SchemaError, ClosedError."""
-        self._subscriber.join(groups)
-
-    def leave(self, groups: GroupsLike) -> None:
-        """Leave groups; what was sent to them until now is still delivered."""
-        self._subscriber.leave(groups)
-
     # -- the end ----------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -117,11 +103,6 @@ class AsyncSubscriber:
 
     # -- what is going on -------------------------------------------------------------------------
 
-    @property
-    def transport(self) -> str:
-        """How events come: see Subscriber.transport."""
-        return self._subscriber.transport
-
     def stats(self) -> dict[str, Any]:
         """Counters since the start, by name: see Subscriber.stats."""
         return self._subscriber.stats()
@@ -138,10 +119,53 @@ class AsyncSubscriber:
         return repr(self._subscriber).replace("<Subscriber", f"<{type(self).__name__}")
 
 
+class AsyncSubscriber(AsyncFeed):
+    """A Subscriber whose batches are awaited: the same parameters, the same errors. See AsyncFeed."""
+
+    _subscriber: Subscriber
+
+    @_as(Subscriber.__init__)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(Subscriber(*args, **kwargs))
+
+    # -- membership -------------------------------------------------------------------------------
+
+    @property
+    def groups(self) -> Groups:
+        """The groups that this subscriber belongs to now."""
+        return self._subscriber.groups
+
+    def join(self, groups: GroupsLike) -> None:
+        """Join further groups. PermissionDenied, UnknownSource, SchemaError, ClosedError."""
+        self._subscriber.join(groups)
+
+    def leave(self, groups: GroupsLike) -> None:
+        """Leave groups; what was sent to them until now is still delivered."""
+        self._subscriber.leave(groups)
+
+    @property
+    def transport(self) -> str:
+        """How events come: see Subscriber.transport."""
+        return self._subscriber.transport
+
+
+class AsyncMerged(AsyncFeed):
+    """The batches of several subscribers as one, in order of time, as of nlbus.merge."""
+
+    def __init__(self, subscribers: Iterable[AsyncSubscriber | Feed]) -> None:
+        feeds = [each._subscriber if isinstance(each, AsyncFeed) else each for each in subscribers]
+        super().__init__(Merged(feeds))
+
+
+def merge(subscribers: Iterable[AsyncSubscriber | Feed]) -> AsyncMerged:
+    """The batches of several subscribers as one feed to await, in order of time. SchemaError."""
+    return AsyncMerged(subscribers)
+
+
 class _Batches(AsyncIterator[Batch]):
     """Not an async generator, which must be closed and ends with the first LossError."""
 
-    def __init__(self, subscriber: AsyncSubscriber, timeout: float | None, stop_after: int | None) -> None:
+    def __init__(self, subscriber: AsyncFeed, timeout: float | None, stop_after: int | None) -> None:
         self._subscriber = subscriber
         self._timeout = timeout
         self._left = math.inf if stop_after is None else stop_after

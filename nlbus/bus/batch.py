@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nlbus._core.block import Block
     from nlbus._typing import Array, Structured
     from nlbus.schema.topic import Topic
+    from nlbus.sources import Source
     from nlbus.table.table import Table
 
 U4 = np.dtype("<u4")
@@ -89,6 +90,11 @@ class Batch(Received):
             found = {name: self.table(name) for name in self.query.tables}
             parts += [html(table, f"{name}: {len(table)}") for name, table in found.items() if len(table)]
         return f"<div>{''.join(parts)}</div>"
+
+    @property
+    def source(self) -> Source:
+        """The source that it came from."""
+        return self.query.source
 
     def table(self, name: str | Topic) -> Table:
         """The messages of one kind as a Table, a row per message in order of arrival; a topic's events too.

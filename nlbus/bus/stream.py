@@ -13,7 +13,7 @@ import numpy as np
 
 from nlbus._typing import UNNAMED
 from nlbus.bus.windows import Window, windows
-from nlbus.errors import ClosedError, LossError, SchemaError
+from nlbus.errors import ClosedError, LossError, NlbusError, SchemaError
 from nlbus.kernel import arguments
 from nlbus.kernel.arguments import whole
 from nlbus.table.chunks import BATCH_ROWS, Chunk, gathered
@@ -76,6 +76,10 @@ class Feed(ABC):
     @abstractmethod
     def explain(self) -> str:
         """The open sockets or files, in words."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while recv(timeout=0) has news. NlbusError if there is none."""
+        raise NlbusError(f"{self!r} has no descriptor to wait for")
 
     @abstractmethod
     def close(self) -> None:

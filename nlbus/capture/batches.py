@@ -48,8 +48,7 @@ class Batches:
     def __init__(self, file: str | os.PathLike[str] | BinaryIO, source: str | None) -> None:
         self.scan = Scanner()
         self.wrote = ""  # the program that wrote the capture
-        self._joined: set[int] = set()  # groups that the recorder had joined
-        self._groups: Groups | None = None  # the same
+        self._joined: dict[int, set[int]] = {}  # groups the recorder had joined, by source
         self._sources = Sources(self.scan, source)
         self._newest = self._sources.only  # the number of the newest batch's source
         self._queries: dict[int, Query] = {}  # by the number of a source
@@ -77,9 +76,7 @@ class Batches:
     @property
     def groups(self) -> Groups:
         """The groups that the recorder had joined, as far as read."""
-        if self._groups is None:
-            self._groups = Groups(*self._joined)
-        return self._groups
+        return Groups(*self._joined.get(-1 if self._newest is None else self._newest, ()))
 
     # -- batches ----------------------------------------------------------------------------------
 
@@ -243,17 +240,17 @@ class Batches:
         if number >= 0:
             if self._newest is None:
                 self._newest = number
-            self._join(described)
+            self._join(described, number)
             if self._sources.name_group(number, origin.group, described.name, origin.portid):
                 self._queries.pop(number, None)
         self._interfaces.append(Described(described, number))
         divisor, units = described.ticks()
         self.scan.add_interface(divisor, units, described.offset(), number, described.snaplen, *origin)
 
-    def _join(self, described: Interface) -> None:
-        if len(self._joined) < MAX_GROUPS and not self._joined.issuperset(groups := described.groups()):
-            self._joined.update(groups)
-            self._groups = None
+    def _join(self, described: Interface, number: int) -> None:
+        joined = self._joined.setdefault(number, set())
+        if len(joined) < MAX_GROUPS:
+            joined.update(described.groups())
 
     def _statistics(self, found: Statistics) -> bool:
         """Take their loss, if any. False: it belongs to the next batch."""

@@ -4,10 +4,10 @@ https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html
 
 pcapng has no notion of source, group and sender, so each combination of them that occurs has an interface,
 with a comment of the form `nlbus source=route protocol=0 group=1 portid=0 uid=0 nsid=-1`. A
-section's first interface stands for the recording itself (group 0); it also names the `groups` that were
-joined. A loss is an Interface Statistics Block of that interface before the packets it became known with, at
-their time: isb_starttime and isb_endtime are earliest and latest, isb_osdrop is the count, and the comment
-has the rest: `nlbus cause=gap stream=0x12 exact=1`, or `nlbus open=3 grew=1`.
+section's first interface of each source stands for its recording itself (group 0); it also names the
+`groups` that were joined. A loss is an Interface Statistics Block of that interface before the packets it
+became known with, at their time: isb_starttime and isb_endtime are earliest and latest, isb_osdrop is the
+count, and the comment has the rest: `nlbus cause=gap stream=0x12 exact=1`, or `nlbus open=3 grew=1`.
 """
 
 from __future__ import annotations
@@ -99,10 +99,11 @@ def interface(source: Source, origin: Origin, groups: Groups | None = None) -> b
     )
 
 
-def losses(loss: Loss, time_ns: int) -> bytes:
-    """Interface Statistics Blocks: one per loss row, and one for the open datagrams."""
+def losses(loss: Loss, time_ns: int, interface: int = 0) -> bytes:
+    """Interface Statistics Blocks of this interface: one per loss row, and one for the open datagrams."""
     blocks = [
         _statistics(
+            interface,
             time_ns,
             f"cause={cause} stream={stream:#x} exact={exact:d}",
             (ISB_STARTTIME, _halves(earliest)),
@@ -112,12 +113,12 @@ def losses(loss: Loss, time_ns: int) -> bytes:
         for cause, stream, count, exact, earliest, latest in loss.rows.tolist()
     ]
     if loss.open or loss.grew:
-        blocks.append(_statistics(time_ns, f"open={loss.open} grew={loss.grew:d}"))
+        blocks.append(_statistics(interface, time_ns, f"open={loss.open} grew={loss.grew:d}"))
     return b"".join(blocks)
 
 
-def _statistics(time_ns: int, comment: str, *options: tuple[int, bytes]) -> bytes:
-    head = struct.pack("=I", 0) + _halves(time_ns)
+def _statistics(interface: int, time_ns: int, comment: str, *options: tuple[int, bytes]) -> bytes:
+    head = struct.pack("=I", interface) + _halves(time_ns)
     return _block(STATISTICS, head, (COMMENT, f"{WORD} {comment}".encode()), *options)
 
 

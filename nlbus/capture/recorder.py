@@ -14,6 +14,7 @@ import numpy as np
 
 from nlbus._core.block import FRAMINGS
 from nlbus._core.capture.packets import Packer
+from nlbus.bus.merge import Merged
 from nlbus.capture import pcapng
 from nlbus.capture.recorded import Recorded, Recording
 from nlbus.capture.suffixes import SUFFIXES, named_format, renamed
@@ -25,8 +26,11 @@ from nlbus.kernel.arguments import optional_seconds, whole
 if TYPE_CHECKING:
     from nlbus.bus.batch import Batch
     from nlbus.bus.stream import Feed
+    from nlbus.kernel.groups import Groups
     from nlbus.schema.topic import Topic
     from nlbus.sources import Source
+
+MOST_INTERFACES = 4096  # a section
 
 File = str | os.PathLike[str] | BinaryIO
 
@@ -127,11 +131,13 @@ class Recorder:
         self._file = file
         self._feed = feed
         self._name = name
-        self._source: Source | None = None
-        self._packer: Packer  # for that source
+        self._packers: dict[str, Packer] = {}  # by source
+        self._first: dict[str, int] = {}  # the interface of the recording itself, in this section
+        self._interfaces = 0  # in this section
         head = pcapng.section()
-        if feed.source is not None:
-            head += self._describe(feed.source)
+        for part in feed.feeds if isinstance(feed, Merged) else (feed,):
+            if part.source is not None and part.source.name not in self._first:
+                head += self._describe(part.source, part.groups)
         self._write(head)
 
     @property
@@ -161,22 +167,23 @@ class Recorder:
             batch = batch.select(np.arange(len(batch)) < limit)
         source = self._feed.source
         assert source is not None  # it has yielded a batch
-        out = []
-        if self._source is None:
-            out.append(self._describe(source))
-        elif self._source.name != source.name:
-            out += [pcapng.section(), self._describe(source)]
-        out.append(pcapng.losses(batch.loss, batch.time_ns))
+        out = [] if source.name in self._first else [self._describe(source, self._feed.groups)]
+        out.append(pcapng.losses(batch.loss, batch.time_ns, self._first[source.name]))
         block, selected, rows = batch.block, batch.selected, len(batch.index)
+        packer = self._packers[source.name]
         start = 0
         while start < rows:
-            stop, new = self._packer.learn(block, selected, start)
+            stop, new = packer.learn(block, selected, start)
+            if self._interfaces + len(new) > MOST_INTERFACES:
+                out.append(self._begin_section(source))
+                continue
             out += [pcapng.interface(source, pcapng.Origin(*origin)) for origin in new]
-            out.append(self._packer.pack(block, selected, start, stop))
+            packer.number(self._interfaces)
+            self._interfaces += len(new)
+            out.append(packer.pack(block, selected, start, stop))
             if stop < rows:
                 # More senders than one section can name.
-                self._packer.begin_section()
-                out += [pcapng.section(), self._interface(source)]
+                out.append(self._begin_section(source))
             start = stop
         self._write(b"".join(out))
         self.messages += len(batch)
@@ -185,13 +192,21 @@ class Recorder:
         self._dropped += batch.loss.datagrams
         self._open = batch.loss.open
 
-    def _describe(self, source: Source) -> bytes:
-        self._source = source
-        self._packer = Packer(FRAMINGS.index(source.framing), source.protocol)
-        return self._interface(source)
+    def _begin_section(self, source: Source) -> bytes:
+        """A section with the interface of this source's recording; others follow with their batches."""
+        self._first.clear()
+        self._interfaces = 0
+        for packer in self._packers.values():
+            packer.begin_section()
+        return pcapng.section() + self._describe(source, self._feed.groups)
 
-    def _interface(self, source: Source) -> bytes:
-        return pcapng.interface(source, pcapng.Origin(), self._feed.groups)
+    def _describe(self, source: Source, groups: Groups) -> bytes:
+        if source.name not in self._packers:
+            self._packers[source.name] = Packer(FRAMINGS.index(source.framing), source.protocol)
+        self._packers[source.name].number(self._interfaces)
+        self._first[source.name] = self._interfaces
+        self._interfaces += 1
+        return pcapng.interface(source, pcapng.Origin(), groups)
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)

@@ -22,6 +22,8 @@ cdef class Packer:
     cdef int kind                 # framing
     cdef uint64_t packets         # so far
     cdef uint32_t count           # interfaces
+    cdef uint32_t numbered        # of these, how many have a number in the section
+    cdef uint32_t numbers[MAX_INTERFACES]
     cdef origin origins[MAX_INTERFACES]
     cdef uint16_t index[INDEX_SIZE]  # open addressing; 0 is empty, else position + 1
 

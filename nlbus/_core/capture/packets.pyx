@@ -46,8 +46,9 @@ cdef inline uint32_t body_of(const segment *s, const uint8_t *base) noexcept nog
 cdef class Packer:
     """Makes the packets of one source, section by section, and keeps account of a section's interfaces.
 
-    kind is the framing, as Block.kind. Interface 0 is there from the start: it stands for group 0, portid 0,
-    uid 0, nsid -1.
+    kind is the framing, as Block.kind. Its first interface is there from the start: it stands for group 0,
+    portid 0, uid 0, nsid -1. A section may have the interfaces of several packers: `number` says which are
+    whose.
     """
 
     def __cinit__(self, int kind, uint16_t protocol):
@@ -61,15 +62,22 @@ cdef class Packer:
         memset(&nobody, 0, sizeof(origin))
         nobody.nsid = -1
         memset(self.index, 0, sizeof(self.index))
-        self.count = 0
+        self.count = self.numbered = 0
         self.find(&nobody)
+
+    def number(self, uint32_t first):
+        """The interfaces without a number have those from `first` on, in the order they were found."""
+        while self.numbered < self.count:
+            self.numbers[self.numbered] = first
+            self.numbered += 1
+            first += 1
 
     def learn(self, Block block not None, selected, Py_ssize_t start):
         """(stop, new): rows from `start` up to `stop` have interfaces, once those of the list `new`, each a
         tuple (group, portid, uid, nsid), are described. Rows from `stop` on need another section."""
         cdef Selection rows = Selection(block, selected)
         cdef Py_ssize_t i = start
-        cdef uint32_t known = self.count
+        cdef uint32_t known = self.numbered
         cdef origin o
         with nogil:
             while i < rows.count:
@@ -145,7 +153,7 @@ cdef class Packer:
         cdef uint8_t *end
         head.type = ENHANCED_PACKET
         head.total = <uint32_t> sizeof(head) + padded(COOKED + length, 4) + 4
-        head.interface = self.find(&o)
+        head.interface = self.numbers[self.find(&o)]
         head.time_high = <uint32_t> (time_ns >> 32)
         head.time_low = <uint32_t> time_ns
         head.captured = head.original = COOKED + length
