@@ -1,9 +1,11 @@
 """`nlbus listen`: print events and gaps, one per line."""
 
+from collections.abc import Mapping
 from typing import Unpack
 
 import click
 
+from nlbus.bus.stream import Feed
 from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.view import OF_ONE_TABLE, View
 from nlbus.cli.render.view_options import ViewOptions
@@ -14,7 +16,7 @@ from nlbus.cli.shared.programs import run_program
 from nlbus.cli.shared.shutdown import Shutdown
 from nlbus.cli.shared.sinks import stdout_sink
 from nlbus.cli.shared.stdout import discard_stdout
-from nlbus.cli.shared.subscribe import subscribe
+from nlbus.cli.shared.subscribe import subscribe, subscribe_all, views_of
 from nlbus.cli.shared.subscribe_options import SubscribeOptions
 from nlbus.kernel.netns import inside
 from nlbus.sources import find
@@ -41,10 +43,18 @@ def listen(
     check_binary(view_options.output)
     if program_options.initial and view_options.output == "pcapng":
         raise click.UsageError("-o pcapng cannot be combined with --initial: a capture has events only")
-    source = inside(subscription["netns"], lambda: find(subscription["source"]))
+    wanted = [subscription["source"], *subscription["others"]]
     names = InterfaceNames(
-        live=source.name in NAMING, netns=subscription["netns"], all_nsid=subscription["all_nsid"]
+        live=any(name in NAMING for name in wanted),
+        netns=subscription["netns"],
+        all_nsid=subscription["all_nsid"],
     )
+    if subscription["others"]:
+        views = views_of(subscription, view_options, names)
+        with subscribe_all(subscription, views, program_options.initial) as merged:
+            _print(merged, view_options, names, None, views, count, seconds, fail_on_loss, explain)
+        return
+    source = inside(subscription["netns"], lambda: find(subscription["source"]))
     view = View(source, view_options, names)
     if view_options.output in OF_ONE_TABLE:
         view.only  # noqa: B018 - raises before joining
@@ -54,17 +64,32 @@ def listen(
         snapshot=view.present(program_options.initial),
         wanted=view.wanted,
     ) as subscriber:
-        if explain:
-            click.echo(subscriber.explain())
-            return
-        names.update()  # now, before an interface can be deleted
-        sink = None
-        try:
-            sink = stdout_sink(view_options.output, subscriber, view, lambda _: view)
-            with Shutdown(subscriber) as shutdown:
-                follow(subscriber, sink, shutdown, count, seconds)
-        except BrokenPipeError:
-            discard_stdout()
-        lost = report_totals(subscriber.stats(), sink, subscriber.source)
+        views = {source.name: view}
+        _print(subscriber, view_options, names, view, views, count, seconds, fail_on_loss, explain)
+
+
+def _print(
+    feed: Feed,
+    view_options: ViewOptions,
+    names: InterfaceNames,
+    view: View | None,
+    views: Mapping[str, View],
+    count: int | None,
+    seconds: float | None,
+    fail_on_loss: bool,
+    explain: bool,
+) -> None:
+    if explain:
+        click.echo(feed.explain())
+        return
+    names.update()  # now, before an interface can be deleted
+    sink = None
+    try:
+        sink = stdout_sink(view_options.output, feed, view, lambda source: views.get(source.name))
+        with Shutdown(feed) as shutdown:
+            follow(feed, sink, shutdown, count, seconds)
+    except BrokenPipeError:
+        discard_stdout()
+    lost = report_totals(feed.stats(), sink, feed.source)
     if lost and fail_on_loss:
         raise click.exceptions.Exit(LOSS_EXIT)

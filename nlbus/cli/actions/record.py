@@ -8,8 +8,9 @@ from typing import Unpack
 
 import click
 
-from nlbus import Subscriber
+from nlbus.bus.stream import Feed
 from nlbus.capture import Recorder
+from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.view import View
 from nlbus.cli.render.view_options import ViewOptions
 from nlbus.cli.shared.follow import LOSS_EXIT, follow, report_totals
@@ -17,7 +18,7 @@ from nlbus.cli.shared.output import STDOUT, check_binary, new_file, recording_fo
 from nlbus.cli.shared.shutdown import Shutdown
 from nlbus.cli.shared.sinks import RecordingSink, table_sink
 from nlbus.cli.shared.stdout import discard_stdout
-from nlbus.cli.shared.subscribe import subscribe
+from nlbus.cli.shared.subscribe import subscribe, subscribe_all, views_of
 from nlbus.cli.shared.subscribe_options import SubscribeOptions
 from nlbus.kernel.netns import inside
 from nlbus.sources import find
@@ -49,31 +50,53 @@ def record(
         raise click.UsageError(
             "--roll-size and --roll-seconds cannot be combined with stdout, which is one file"
         )
+    if subscription["others"]:
+        if format != "pcapng":
+            raise click.UsageError(f"{format} has the rows of one table: name one source")
+        views = views_of(subscription, view_options, InterfaceNames())
+        with subscribe_all(subscription, views) as merged:
+            _record(merged, None, file, format, count, seconds, force, None, None, fail_on_loss)
+        return
     view = None
     if format != "pcapng":
         view = View(inside(subscription["netns"], lambda: find(subscription["source"])), view_options)
         view.only  # noqa: B018 - raises before joining
-    sink = None
     with subscribe(
         **subscription, otherwise=view.groups if view else (), wanted=view.wanted if view else None
     ) as subscriber:
-        try:
-            with (
-                _sink(subscriber, view, file, format, force, roll_size, roll_seconds) as sink,
-                Shutdown(subscriber) as shutdown,
-            ):
-                follow(subscriber, sink, shutdown, count, seconds)
-        except BrokenPipeError:
-            discard_stdout()
-            return
-        lost = report_totals(subscriber.stats(), sink, subscriber.source)
+        _record(subscriber, view, file, format, count, seconds, force, roll_size, roll_seconds, fail_on_loss)
+
+
+def _record(
+    feed: Feed,
+    view: View | None,
+    file: str,
+    format: str,
+    count: int | None,
+    seconds: float | None,
+    force: bool,
+    roll_size: int | None,
+    roll_seconds: float | None,
+    fail_on_loss: bool,
+) -> None:
+    sink = None
+    try:
+        with (
+            _sink(feed, view, file, format, force, roll_size, roll_seconds) as sink,
+            Shutdown(feed) as shutdown,
+        ):
+            follow(feed, sink, shutdown, count, seconds)
+    except BrokenPipeError:
+        discard_stdout()
+        return
+    lost = report_totals(feed.stats(), sink, feed.source)
     if lost and fail_on_loss:
         raise click.exceptions.Exit(LOSS_EXIT)
 
 
 @contextmanager
 def _sink(
-    subscriber: Subscriber,
+    subscriber: Feed,
     view: View | None,
     file: str,
     format: str,

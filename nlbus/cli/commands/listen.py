@@ -24,6 +24,9 @@ from nlbus.cli.shared.view_options import add_view_options
 def listen(**options: Any) -> None:
     """Print the events of SOURCE. `nlbus sources` lists the sources.
 
+    Events of several sources are printed in order of time. Of these, --table, --columns, --where and --match
+    select the sources that have such tables and columns; the format is text, json or pcapng.
+
     Text is one line per event: when (UTC), what happened, and to what, in the manner of `ip monitor`,
     `udevadm monitor` and `conntrack -E`; -v shows all columns. Messages that are not decoded, and all
     messages with --raw, are shown as source, groups, type, length and payload.
@@ -66,6 +69,7 @@ def listen(**options: Any) -> None:
     nlbus listen route --table route --where 'dst in 10.0.0.0/8'
     nlbus listen route --where 'mtu > 1500' --columns ifname,mtu
     nlbus listen route -t link --columns ifname,operstate -o csv > links.csv
+    nlbus listen route uevent proc conntrack
     nlbus listen uevent --count 1
     nlbus listen uevent -m SUBSYSTEM=net -m 'ACTION=add|remove' --exec ./plug
     nlbus listen route --where 'operstate == down' --exec 'logger down' --initial

@@ -37,6 +37,8 @@ def record(**options: Any) -> None:
     pyarrow (pip install pyarrow). Any other FILE is a pcapng capture of all messages, but
     an ending of another format, such as .csv, is refused. -o overrides the ending.
 
+    Several sources go into one pcapng, where each has interfaces of its own.
+
     pcapng: tshark and Wireshark decode it (link type NETLINK). `nlbus replay` and `nlbus.open_capture` read
     it back with the group, sender and time of each event, and with every loss. Each batch is written at once:
     whatever ends the recording, the file is readable up to its last whole block.
@@ -55,6 +57,7 @@ def record(**options: Any) -> None:
 
     \b
     nlbus record route flap.pcapng --seconds 60
+    nlbus record route uevent proc machine.pcapng
     nlbus record bus -g 1,7 events.pcapng --count 100000
     nlbus record route - | tshark -r -
     nlbus record conntrack --table conntrack flows.parquet --roll-seconds 60

@@ -185,7 +185,8 @@ def _in_utf8(value: object) -> object:
 def as_text(record: Record) -> str:
     """The record as one line for people."""
     if record["type"] == "gap":
-        return click.style(f"--- gap: {gap_text(record)} ---", fg="red", bold=True)
+        of = f"{record['source']}: " if "source" in record else ""
+        return click.style(f"--- gap: {of}{gap_text(record)} ---", fg="red", bold=True)
     groups = escape(",".join(record["group_names"])) or "-"
     parts = [click.style(record["time"], dim=True), record["source"], click.style(groups, fg="cyan")]
     if "nsid" in record:

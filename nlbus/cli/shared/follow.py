@@ -6,14 +6,13 @@ import sys
 import time
 from typing import Any
 
-from nlbus import Subscriber
 from nlbus.bus.stream import Feed
 from nlbus.capture import Recorded
 from nlbus.cli.shared.shutdown import Shutdown
 from nlbus.cli.shared.sinks import RecordingSink, Sink
 from nlbus.cli.shared.status_line import StatusLine
 from nlbus.cli.shared.stderr import report
-from nlbus.sources import Source
+from nlbus.sources import Source, find
 
 LOSS_EXIT = 3
 TICK = 0.5  # seconds between updates of the status line
@@ -23,7 +22,7 @@ RARE = ("unbuilt", "malformed", "foreign", "untrusted", "truncated", "requests",
 
 
 def follow(
-    subscriber: Subscriber, sink: Sink, shutdown: Shutdown, count: int | None, seconds: float | None
+    subscriber: Feed, sink: Sink, shutdown: Shutdown, count: int | None, seconds: float | None
 ) -> None:
     """Write events until `count` were shown, `seconds` have passed, or shutdown. BrokenPipeError."""
     deadline = None if seconds is None else time.monotonic() + seconds
@@ -71,6 +70,12 @@ class Progress(StatusLine):
 def report_totals(stats: dict[str, Any], sink: Sink | None, source: Source | None) -> bool:
     """Report the totals on stderr. Return whether anything was lost."""
     report(_totals_text(stats, sink))
+    return _is_lossy(stats, source)
+
+
+def _is_lossy(stats: dict[str, Any], source: Source | None) -> bool:
+    if "sources" in stats:
+        return any(_is_lossy(each, find(name.split(" ")[0])) for name, each in stats["sources"].items())
     lost = stats["lost"] or stats["open"] or stats.get("unbuilt", 0)
     # On the bus a dropped datagram may be one of several copies: only the ledger knows what was lost.
     return bool(lost or (stats["dropped"] and (source is None or source.framing != "bus")))

@@ -36,6 +36,8 @@ def run_program(
         raise click.UsageError(
             "--exec cannot be combined with -o, --columns, -v or --raw: it prints no events"
         )
+    if subscription["others"]:
+        raise click.UsageError("--exec is of one source: `nlbus run` has rules of several")
     if subscription["all_nsid"]:
         raise click.UsageError("--exec cannot be combined with --all-nsid: it covers one network namespace")
     limits = dict(program_options.limits)

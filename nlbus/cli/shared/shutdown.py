@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
-    from nlbus import Subscriber
+    from nlbus.bus.stream import Feed
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class Shutdown:
     Handlers are installed in the main thread only.
     """
 
-    def __init__(self, subscriber: Subscriber | None = None) -> None:
+    def __init__(self, subscriber: Feed | None = None) -> None:
         self.requested = False
         self.exit_code = 0  # of a command that a signal has ended early, as shells report it
         self._raises = False

@@ -12,6 +12,7 @@ from typing import BinaryIO, Protocol
 import click
 
 from nlbus import Batch
+from nlbus.bus.merge import Merged
 from nlbus.bus.stream import Feed
 from nlbus.capture import Recorder, Recording
 from nlbus.capture.tablefiles import Target
@@ -85,6 +86,7 @@ class _Lines:
 
     def __init__(self) -> None:
         self.shown = 0
+        self.several = False  # whether batches are of several sources
         self._open = _OpenDrops(lambda gap: self._gaps([gap]))
 
     @property
@@ -95,7 +97,8 @@ class _Lines:
     def write(self, batch: Batch, source: Source | None, limit: int | None) -> None:
         """Write a line per loss, then a line per event."""
         self._open.update(batch)
-        self._gaps(gaps(batch.loss))
+        # Among several sources, a gap says whose it is.
+        self._gaps({**gap, "source": batch.source.name} if self.several else gap for gap in gaps(batch.loss))
         if batch and source is not None:
             self.shown += self._events(batch, source, limit)
 
@@ -218,7 +221,9 @@ def stdout_sink(output: str, feed: Feed, view: View | None, view_of: ViewOf) -> 
     if output == "pcapng":
         return RecordingSink(Recorder(sys.stdout.buffer, feed, "stdout"))
     if output not in OF_ONE_TABLE:
-        return LineSink(output, view_of)
+        sink = LineSink(output, view_of)
+        sink.several = isinstance(feed, Merged)
+        return sink
     if view is None:
         raise click.UsageError(
             f"{output} has the rows of one table, and the source is unknown: pass --source"

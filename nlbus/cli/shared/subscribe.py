@@ -1,17 +1,23 @@
 """The options of commands that subscribe, and `subscribe`, which opens the subscriber."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import click
 
-from nlbus import Groups, Subscriber
+from nlbus import Groups, Merged, Subscriber, merge
 from nlbus.bus.transport import Transport
+from nlbus.cli.render.interface_names import InterfaceNames
+from nlbus.cli.render.view import OF_ONE_TABLE, View
+from nlbus.cli.render.view_options import ViewOptions
 from nlbus.cli.shared.options import (
     flat,
 )
 from nlbus.cli.shared.stderr import report
+from nlbus.cli.shared.subscribe_options import SubscribeOptions
+from nlbus.errors import SchemaError
 from nlbus.filters import Wanted
 from nlbus.kernel.netns import inside
 from nlbus.sources import Source, find, group_names
@@ -19,6 +25,7 @@ from nlbus.sources import Source, find, group_names
 
 def subscribe(
     source: str,
+    others: tuple[str, ...],
     groups: tuple[list[str], ...],
     buffer_events: int | None,
     trust: tuple[int | None, ...],
@@ -57,6 +64,50 @@ def subscribe(
         report(str(warning.message))
     announce(found, subscriber.groups, netns)
     return subscriber
+
+
+def subscribe_all(subscription: SubscribeOptions, views: Mapping[str, View], initial: bool = False) -> Merged:
+    """Open a subscriber of each source, for what its view shows, as one feed. UsageError for --group."""
+    if subscription["groups"] or subscription["options"]:
+        raise click.UsageError("--group and --option are of one source: name tables with --table instead")
+    with ExitStack() as opened:
+        found = []
+        for name, view in views.items():
+            of: SubscribeOptions = {**subscription, "source": name}
+            one = subscribe(**of, otherwise=view.groups, snapshot=view.present(initial), wanted=view.wanted)
+            opened.callback(one.close)
+            found.append(one)
+        merged = merge(found)
+        opened.pop_all()
+    return merged
+
+
+def views_of(
+    subscription: SubscribeOptions, view_options: ViewOptions, names: InterfaceNames
+) -> dict[str, View]:
+    """The views of all sources. Those without a table or column to show are left out, and reported.
+
+    UsageError for a source twice, or a format of one table; SchemaError if no source has anything to show.
+    """
+    wanted = [subscription["source"], *subscription["others"]]
+    if len(set(wanted)) < len(wanted):
+        raise click.UsageError(f"each source once, not {' '.join(wanted)}")
+    if view_options.output in OF_ONE_TABLE:
+        raise click.UsageError(f"{view_options.output} has the rows of one table: name one source")
+    views, unfit = dict[str, View](), list[SchemaError]()
+    for name in wanted:
+        try:
+            views[name] = View(
+                inside(subscription["netns"], lambda name=name: find(name)),  # type: ignore[misc]
+                view_options,
+                names,
+            )
+        except SchemaError as error:
+            unfit.append(error)
+            report(f"not listening to {name}: {error}")
+    if not views:
+        raise unfit[0]
+    return views
 
 
 def trusted_uids(trust: tuple[int | None, ...]) -> Any:

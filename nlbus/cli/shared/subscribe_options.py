@@ -25,9 +25,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class SubscribeOptions(TypedDict):
-    """The values of SOURCE and of the options that `subscribe` takes."""
+    """The values of SOURCE, the others, and of the options that `subscribe` takes."""
 
     source: str
+    others: tuple[str, ...]
     groups: tuple[list[str], ...]
     buffer_events: int | None
     trust: tuple[int | None, ...]
@@ -40,6 +41,7 @@ class SubscribeOptions(TypedDict):
 count_option = click.option("-c", "--count", type=Count(), metavar="N", help="End after exactly N events.")
 OPTIONS = (
     click.argument("source", shell_complete=source_names),
+    click.argument("others", metavar="[SOURCE]...", nargs=-1, shell_complete=source_names),
     click.option(
         "-g", "--group", "--groups", "groups", type=group_list, multiple=True, metavar="G,...",
         shell_complete=group_words,
