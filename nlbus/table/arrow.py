@@ -9,11 +9,11 @@ they become text. Without `text`, columns hold numbers and bytes, as `Table[...]
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache
 from socket import AF_INET, inet_ntop
-from typing import Literal, NamedTuple
+from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ _FORMATS = {
 }  # fmt: skip
 _TIMES = {"s": "tss:UTC", "ms": "tsm:UTC", "us": "tsu:UTC", "ns": "tsn:UTC"}
 _VIEWS = ("vu", "vz")
+KEPT = 1024  # layouts, and dictionaries
 ITEM = ""  # the name of the column of a list's items; no other column may have it
 VIEW = np.dtype([("length", np.int32), ("rest", np.int32, 3)])
 _SPELLED = {
@@ -82,7 +83,7 @@ class Exported:
     def __init__(
         self, columns: Sequence[Column], chunks: Iterable[Chunk], *, text: bool = True, gather: bool = True
     ) -> None:
-        self._columns = columns
+        self._columns = tuple(columns)
         self._chunks = chunks
         self._text = text
         self._gather = gather
@@ -98,10 +99,32 @@ class Exported:
         return arrow.stream(layout, _batches(self._columns, layout, chunks, self._text))
 
 
+First = TypeVar("First")
+Rest = ParamSpec("Rest")
+Made = TypeVar("Made")
+
+
+def _kept(make: Callable[Concatenate[First, Rest], Made]) -> Callable[Concatenate[First, Rest], Made]:
+    """Keep what was made of each first argument, by identity: hashing columns outlasts a small table."""
+    known: dict[tuple[Any, ...], tuple[First, Made]] = {}
+
+    def look(first: First, /, *rest: Rest.args, **more: Rest.kwargs) -> Made:
+        key = (id(first), *rest, *more.values())
+        found = known.get(key)
+        if found is None:
+            if len(known) >= KEPT:
+                known.clear()
+            found = known[key] = (first, make(first, *rest, **more))  # `first` must live as long as its id
+        return found[1]
+
+    return look
+
+
 # -- layouts ----------------------------------------------------------------------------------------------
 
 
-def _layout(columns: Sequence[Column], views: bool, text: bool) -> Layout:
+@_kept
+def _layout(columns: tuple[Column, ...], views: bool, text: bool) -> Layout:
     return Layout("", "+s", False, tuple(_column_layout(column, views, text) for column in columns))
 
 
@@ -171,7 +194,7 @@ def _batches(
             elif its.dictionary is None:
                 parts.append(None)
             else:
-                parts.append(Part(rows, rows, (zeros, zeros), (), _dictionary(column)))
+                parts.append(Part(rows, rows, (zeros, zeros), (), _dictionary(_enum(column))))
         yield RecordBatch(rows, parts, zeros)
 
 
@@ -191,7 +214,7 @@ def _part(column: Column, layout: Layout, values: Values, families: Array | None
     if shown == "names":
         assert values.values is not None
         places = values.values if layout.format == "C" else values.values.astype(np.int32)
-        return Part(len(values), nulls, (validity, places), (), _dictionary(column))
+        return Part(len(values), nulls, (validity, places), (), _dictionary(_enum(column)))
     if shown == "flags":
         offsets, names = _flags(column, values)
         return Part(
@@ -310,9 +333,13 @@ def _views_of_zeros(size: int) -> Array:
     return views
 
 
-@lru_cache(1024)
-def _dictionary(column: Column) -> Part:
-    """The names of all numbers of a byte; a number without a name is its digits."""
+def _enum(column: Column) -> Mapping[int, str]:
     assert column.enum is not None
-    values = text_column([column.enum.get(number, str(number)) for number in range(256)])
+    return column.enum
+
+
+@_kept
+def _dictionary(names: Mapping[int, str]) -> Part:
+    """The names of all numbers of a byte; a number without a name is its digits."""
+    values = text_column([names.get(number, str(number)) for number in range(256)])
     return Part(len(values), 0, (None, values.offsets, values.values))
