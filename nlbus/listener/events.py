@@ -9,6 +9,7 @@ from functools import cache, reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any
 
+from nlbus._core.render.rows import key_of
 from nlbus.kernel.groups import Groups
 from nlbus.sources import group_names
 from nlbus.sources.uevent import variables
@@ -143,17 +144,29 @@ PROCESS = ("process_tgid", "child_tgid")
 
 def ordering_key(source: Source, event: Event) -> object:
     """The key within which events are handled one after the other: a device, a row's key; None: no order."""
+    return ordering(source)(event)
+
+
+def ordering(source: Source) -> Callable[[Event], object]:
+    """`ordering_key` of this source's events."""
     if source.name == "uevent":
-        return _device(event)
+        return _device
     if source.name == "proc":
-        return next((event[name] for name in PROCESS if name in event), None)
-    name = event.get("nl_table")
-    for schema in source.schemas:
-        if schema.name == name and schema.key:
-            return (name, event.get("nl_nsid"), *(_hashable(event.get(key)) for key in schema.key))
-    if source.framing == "bus":
-        return (event.get("portid"), tuple(event.get("groups", ())))
-    return None
+        return _process
+    keys = {each.name: ("nl_table", "nl_nsid", *each.key) for each in source.schemas if each.key}
+    bus = source.framing == "bus"
+
+    def ordered_by(event: Event) -> object:
+        columns = keys.get(event.get("nl_table", ""))
+        if columns is not None:
+            return key_of(event, columns)
+        return (event.get("portid"), tuple(event.get("groups", ()))) if bus else None
+
+    return ordered_by
+
+
+def _process(event: Event) -> object:
+    return next((event[name] for name in PROCESS if name in event), None)
 
 
 def _device(event: Event) -> object:
@@ -164,7 +177,3 @@ def _device(event: Event) -> object:
         kind = "block" if event.get("SUBSYSTEM") == "block" else "char"
         return (kind, event["MAJOR"], event["MINOR"])
     return event.get("DEVPATH")
-
-
-def _hashable(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from nlbus.listener.debounce import Debounce
 from nlbus.listener.dispatch import Job
-from nlbus.listener.events import ordering_key
 from nlbus.listener.rule import Rule
 
 if TYPE_CHECKING:
@@ -34,18 +36,20 @@ def planned(rules: Sequence[Rule], feed: Feed) -> Iterator[Job]:
 def jobs(rules: Iterable[Rule], batch: Batch, limit: int | None = None) -> list[Job]:
     """The jobs of a batch for these rules, in the order of events, then of rules. At most `limit`."""
     lost = lost_in(batch)
-    found: list[tuple[int, int, Job]] = []
-    for number, rule in enumerate(rules):
+    rules = list(rules)
+    each = []
+    for rule in rules:
         rule.lost += lost
-        for row, event in rule.events(batch):
-            key = (rule.source, ordering_key(rule.resolved_source, event))
-            found.append((row, number, Job(rule, event, key)))
-    found.sort(key=lambda each: each[:2])
-    chosen = [job for _, _, job in found[:limit]]
-    for job in chosen:
-        job.rule.count("matched")
-        if job.rule.lost:
-            job.event["nl_lost"], job.rule.lost = job.rule.lost, 0
+        name, key_of = rule.source, rule.key_of
+        each.append([(row, Job(rule, event, (name, key_of(event)))) for row, event in rule.events(batch)])
+    found = each[0] if len(each) == 1 else sorted(chain.from_iterable(each), key=itemgetter(0))
+    chosen = [job for _, job in found[:limit]]
+    for rule, matched in Counter([job.rule for job in chosen]).items():
+        rule.count("matched", matched)
+    if any(rule.lost for rule in rules):
+        for job in chosen:
+            if job.rule.lost:
+                job.event["nl_lost"], job.rule.lost = job.rule.lost, 0
     return chosen
 
 

@@ -19,7 +19,7 @@ from nlbus.kernel.arguments import seconds
 from nlbus.kernel.groups import Groups
 from nlbus.kernel.interfaces import LiveInterfaces
 from nlbus.kernel.netns import Netns, inside
-from nlbus.listener.events import EVENT_KEYS, Event, Match, message_events, table_events, text_tests
+from nlbus.listener.events import EVENT_KEYS, Event, Match, message_events, ordering, table_events, text_tests
 from nlbus.schema.topic import Topic
 from nlbus.schema.types import NL_COLUMNS
 from nlbus.sources import GroupsLike, Source, did_you_mean, find, resolve_groups
@@ -91,6 +91,7 @@ class Rule:
         self.keys = self._keys()  # the keys that events of this rule can have
         self._check_texts()
         self.matches = Match(self.match)
+        self.key_of = ordering(self.resolved_source)
         self.table_names = self._tables(names)
         self.joined_groups = self._groups_to_join(bool(names) or self.where is not None)
         self.snapshot = self._dumpable(bool(names)) if self.initial else []
@@ -190,10 +191,10 @@ class Rule:
             found[name] = reduce(and_, tests).resolved(columns) if tests else None
         return found
 
-    def count(self, what: str) -> None:
-        """Add one to this counter. Thread-safe."""
+    def count(self, what: str, by: int = 1) -> None:
+        """Add to this counter. Thread-safe."""
         with _counting:
-            self.counts[what] += 1
+            self.counts[what] += by
 
     def preselect(self, table: Table, name: str) -> Mask:
         """The rows that may match: everything is checked but what `match` says of columns other than text."""
@@ -209,7 +210,11 @@ class Rule:
             return []
         source, found = self.resolved_source, list[Event]()
         if self.table_names:
-            found += table_events(self._query, batch, self.preselect)
+            events = table_events(self._query, batch, self.preselect)
+            if not self.topics:  # they are in order
+                matches = self.matches if self.match else None
+                return [(event.pop("nl_row"), event) for event in events if matches is None or matches(event)]
+            found += events
         for topic in self.topics:
             rows = batch.table(topic).iter_rows(absent=False)
             found += ({"nl_table": topic.name} | row | {"nl_group": str(row["nl_group"])} for row in rows)

@@ -1,7 +1,9 @@
 """Columns as rows: a dict per row, which costs what its values cost."""
 
 cimport cython
-from cpython.dict cimport PyDict_Copy, PyDict_SetItem
+from cpython.dict cimport PyDict_Copy, PyDict_GetItem, PyDict_SetItem
+from cpython.ref cimport Py_INCREF, PyObject
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from libc.stdint cimport uint8_t
 
 from nlbus._core.render.cells cimport Cells, there
@@ -76,3 +78,18 @@ cdef class Rows:
             if there(&cells.c, row):
                 PyDict_SetItem(found, self.names[i], cells.cell(row))
         return found
+
+
+def key_of(dict row not None, tuple names not None):
+    """The values of these columns, None for a missing one, as a key: lists are tuples in it."""
+    cdef Py_ssize_t i
+    cdef PyObject *at
+    found = PyTuple_New(len(names))
+    for i in range(len(names)):
+        at = PyDict_GetItem(row, names[i])
+        value = None if at == NULL else <object> at
+        if isinstance(value, list):
+            value = tuple(<list> value)
+        Py_INCREF(value)
+        PyTuple_SET_ITEM(found, i, value)
+    return found
