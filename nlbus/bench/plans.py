@@ -82,6 +82,12 @@ SECTIONS: tuple[Section, ...] = (
         "sections.profile", "where each nanosecond of the receive path goes", quick=(5, 6), full=(15, 100)
     ),
     section(
+        "sections.rows",
+        "text, JSON, CSV and rows of Python, beside ip, conntrack and udevadm",
+        quick=(3, 6),
+        full=(15, 60),
+    ),
+    section(
         "sections.frames",
         "a query of polars and DuckDB, scanned, or of all rows",
         quick=(3, 1),
