@@ -11,6 +11,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp
 
 from nlbus._core.render.buffer cimport buffer, put
+from nlbus._core.render.spare cimport give, take
 from nlbus._core.render.cells cimport Cells, cells, there
 from nlbus._core.render.style cimport Style
 
@@ -53,6 +54,7 @@ cdef class Lines:
                   bint lone=False):
         cdef Cells column
         cdef bytes text = begin
+        take(&self.b)
         self.kept, self.styles, self.columns = [], [], []
         self.rows = rows
         self.skip = skip
@@ -94,7 +96,7 @@ cdef class Lines:
 
     def __dealloc__(self):
         free(self.steps)
-        free(self.b.at)
+        give(&self.b)
 
     cdef int add(self, bytes before, Style style, Cells column, none, bint joins, bint lone) except -1:
         cdef step *s = &self.steps[self.count]

@@ -13,6 +13,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcmp
 
 from nlbus._core.render.buffer cimport buffer, put, put_byte
+from nlbus._core.render.spare cimport give, take
 from nlbus._core.render.cells cimport NAMED, Cells, bits, cells, is_six, piece, there
 from nlbus._core.render.style cimport ELSEWHERE, Style
 
@@ -79,6 +80,7 @@ cdef class Text:
     cdef buffer key
 
     def __cinit__(self, Shapes shapes not None, columns, Py_ssize_t rows, make, line):
+        take(&self.b)
         self.shapes = shapes
         self.columns = list(columns)
         self.make = make
@@ -91,7 +93,7 @@ cdef class Text:
                 raise ValueError(f"a column of {(<Cells> cells).c.rows} rows, not {rows}")
 
     def __dealloc__(self):
-        free(self.b.at)
+        give(&self.b)
         free(self.key.at)
 
     def write(self, Py_ssize_t first, Py_ssize_t last):
