@@ -43,6 +43,7 @@ class Section:
     about: str
     quick: Scale
     full: Scale
+    named: bool = False  # measured only where --only names it
 
     def plan(self, size: Size, rounds: int | None = None, plugins: tuple[str, ...] = ()) -> Scale:
         """How much of it. rounds: other than planned."""
@@ -61,13 +62,15 @@ class Section:
         yield from measure(plan, progress)
 
 
-def section(where: str, about: str, *, quick: tuple[int, float], full: tuple[int, float]) -> Section:
+def section(
+    where: str, about: str, *, quick: tuple[int, float], full: tuple[int, float], named: bool = False
+) -> Section:
     """The section of this module in nlbus.bench, with its rounds and seconds."""
     name = where.rpartition(".")[2]
-    return Section(name, f"nlbus.bench.{where}", about, Scale("quick", *quick), Scale("full", *full))
+    return Section(name, f"nlbus.bench.{where}", about, Scale("quick", *quick), Scale("full", *full), named)
 
 
-# In this order. Together: quick under 60 seconds, full under 15 minutes, on two cores.
+# In this order. Together, without those that must be named: quick under 60 seconds, full under 15 minutes, on two cores.
 SECTIONS: tuple[Section, ...] = (
     section("transports", "the same job by many transports", quick=(3, 22), full=(15, 390)),
     section("libraries", "netlink libraries, on the same bytes and storms", quick=(3, 12), full=(15, 120)),
@@ -84,8 +87,9 @@ SECTIONS: tuple[Section, ...] = (
     section(
         "sections.rows",
         "text, JSON, CSV and rows of Python, beside ip, conntrack and udevadm",
-        quick=(3, 6),
-        full=(15, 60),
+        quick=(3, 20),
+        full=(15, 120),
+        named=True,
     ),
     section(
         "sections.frames",

@@ -47,7 +47,7 @@ def _measure(
     From the start on, the file holds this run only, however it ends.
     """
     _check(plugins)
-    chosen = [section for section in SECTIONS if not names or section.name in names]
+    chosen = [each for each in SECTIONS if each.name in names or not (names or each.named)]
     planned = [(section, section.plan(size, rounds, plugins)) for section in chosen]
     namespace.become_root()
     described = machine.describe()
