@@ -70,7 +70,8 @@ def section(
     return Section(name, f"nlbus.bench.{where}", about, Scale("quick", *quick), Scale("full", *full), named)
 
 
-# In this order. Together, without those that must be named: quick under 60 seconds, full under 15 minutes, on two cores.
+# In this order. Together, without those that must be named, on two cores: quick under 60 seconds, full under
+# 15 minutes.
 SECTIONS: tuple[Section, ...] = (
     section("transports", "the same job by many transports", quick=(3, 22), full=(15, 390)),
     section("libraries", "netlink libraries, on the same bytes and storms", quick=(3, 12), full=(15, 120)),
