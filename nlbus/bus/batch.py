@@ -159,6 +159,7 @@ class Batch(Received):
         loss = self.loss if loss is None else loss
         batch = Batch(block, loss, self.query, selected, self.origin_code)
         batch.complete = self.complete
+        batch.facts = self.facts
         return batch
 
 

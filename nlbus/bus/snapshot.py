@@ -74,8 +74,13 @@ def _snapshot(
 ) -> Table:
     query = Query(find(source), {table: columns}, where, names)
 
+    def read(batch: Batch) -> Table:
+        if query.asks_facts:
+            query.read_facts(batch)
+        return query.table(batch, table)
+
     def decoded(batches: Iterable[Batch]) -> list[Table]:
-        return pipelined(lambda batch: query.table(batch, table), batches)
+        return pipelined(read, batches)
 
     found = Table.concat([query.empty(table), *_all(query, table, SNAPSHOT, decoded, lean=True)])
     return _once(found, query, table)

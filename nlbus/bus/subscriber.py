@@ -109,6 +109,7 @@ class Subscriber(Feed):
             snapshot, self._query, tables is not None, members, netns, all_nsid
         )
         values = option_values(self._source, options)
+        self._facts = bool(values.get("facts")) or self._query.asks_facts
         max_memory = whole(max_memory, "max_memory", 0, sys.maxsize)
         self._opener = Opener(
             source=self._source,
@@ -147,7 +148,7 @@ class Subscriber(Feed):
     def _put_snapshot(self) -> None:
         """The current objects, before the events that have come since the groups were joined."""
         if self._snapshots is not None:
-            self._inbox.put_first(self._snapshots.take(resync=False))
+            self._inbox.put_first(map(self._wanted, self._snapshots.take(resync=False)))
             self._receiver.signal()
 
     def _warn_of_small_buffer(self, events: int | None) -> None:
@@ -238,7 +239,7 @@ class Subscriber(Feed):
         assert self._snapshots is not None
         with self._paused():
             self._inbox.put(self._drain())
-            self._inbox.put_snapshot(self._snapshots.take(resync=True))
+            self._inbox.put_snapshot(map(self._wanted, self._snapshots.take(resync=True)))
 
     def _drain(self) -> list[Batch]:
         """What is queued now. KernelError: the next call, or the next recv, has it all."""
@@ -252,6 +253,8 @@ class Subscriber(Feed):
 
     def _wanted(self, batch: Batch) -> Batch:
         """The messages of the batch whose headers `where` selects, if it is about these."""
+        if self._facts:
+            self._query.read_facts(batch)
         if not self._query.by_head:
             return batch
         rows = self._query.heads(batch)

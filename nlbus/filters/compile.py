@@ -104,6 +104,8 @@ class Condition:
         name, argument = parts
         if name in self._columns and asks_for_names(self._columns[name], sign, argument):
             return self._budget.roughly(ALWAYS)  # names change, and the kernel's program does not
+        if name not in self._columns and name not in NL:
+            return self._budget.roughly(ALWAYS)  # a fact, which no message has
         if name in NL:
             return self._about_the_message(name, sign, argument, truth)
         return self._value(self._columns[name], self._spots[name], sign, argument, truth)
@@ -111,6 +113,8 @@ class Condition:
     def _null(self, name: str, truth: bool) -> Node:
         if name in NL:
             return self._budget.roughly(ALWAYS) if name == "nl_nsid" else Const(not truth)
+        if name not in self._spots:
+            return self._budget.roughly(ALWAYS)
         there = [present(spot) for spot in self._spots[name]]
         known = all(spot.type is not None for spot in self._spots[name])
         if truth and known:

@@ -1,6 +1,8 @@
 """Facts that only /proc has: the processes that hold a socket, and the network namespaces."""
 
+import contextlib
 import os
+import re
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +12,8 @@ from nlbus.kernel.netns import NAMED
 
 SOCKET, NETNS = "socket:[", "net:["
 HERE = "/proc/thread-self/ns/net"
+
+LONGEST = 64 << 10  # bytes of a file about a process
 
 
 class Process(NamedTuple):
@@ -95,6 +99,42 @@ def places() -> tuple[dict[int, Place], int]:
 def own_netns() -> int:
     """The inode of the calling thread's network namespace. KernelError."""
     return _own().st_ino
+
+
+def process_facts(
+    pid: int,
+) -> tuple[bytes | None, bytes | None, list[bytes] | None, int | None, bytes | None]:
+    """Name, executable, arguments, real uid and cgroup of a process; None for what is gone or not shown."""
+    at = f"/proc/{pid}"
+    # These two go first when a process ends; the others stay until its parent has waited for it.
+    exe: bytes | None = None
+    with contextlib.suppress(OSError):  # gone, of the kernel, or of another user
+        exe = os.readlink(os.fsencode(f"{at}/exe"))  # noqa: PTH115
+    arguments = _content(f"{at}/cmdline")
+    name = _content(f"{at}/comm")
+    status = _content(f"{at}/status") or b""
+    uid = re.search(rb"^Uid:\t(\d+)", status, re.MULTILINE)
+    groups = re.search(rb"^0::(.*)$", _content(f"{at}/cgroup") or b"", re.MULTILINE)
+    return (
+        None if name is None else name.removesuffix(b"\n"),
+        exe,
+        arguments.removesuffix(b"\0").split(b"\0") if arguments else None,
+        int(uid[1]) if uid else None,
+        groups[1] if groups else None,
+    )
+
+
+def _content(file: str) -> bytes | None:
+    try:
+        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.read(fd, LONGEST)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
 
 
 def _own() -> os.stat_result:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from nlbus.schema.types import Display, Field, Type
+from nlbus.schema.types import Column, Display, Field, Type
 from nlbus.schema.words import Words
 
 # -- what a schema is made of -------------------------------------------------------------------------
@@ -171,6 +171,19 @@ class Dump:
     split: Sequence[bytes] = ()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Facts:
+    """Columns that no message has. `read` looks at the object itself, as soon as a message names it.
+
+    of: the column with the number that `read` takes. It returns a value per column: bytes for text, None for
+    what is not there any more.
+    """
+
+    of: str
+    columns: Sequence[Column]
+    read: Callable[[int], tuple[Any, ...]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Schema:
     """The messages of one kind: how to recognize them, their columns, the key of a row.
@@ -187,6 +200,7 @@ class Schema:
     key: Sequence[str] = ()
     words: Words = field(default_factory=dict)  # what people call columns: see words.py
     groups: Sequence[str] = ()  # that carry these messages
+    facts: Facts | None = None  # filled only if they are asked for
     partial: bool = False  # "change" has the key and the changed columns only
     selector: tuple[int, int, int] | None = None
     unless: tuple[int, int, int] | None = None  # (offset, size, value) that the payload must not have

@@ -8,13 +8,16 @@ import struct
 from collections.abc import Iterator, Mapping
 from functools import partial
 
+import numpy as np
+
 from nlbus.kernel.constants import MessageType
 from nlbus.kernel.groups import Groups
+from nlbus.kernel.procfs import process_facts
 from nlbus.kernel.requests import Reply, message
-from nlbus.schema.schema import Op, Schema
-from nlbus.schema.types import S32, U32, U64, Field, pad, text
+from nlbus.schema.schema import Facts, Op, Schema
+from nlbus.schema.types import S32, U32, U64, Column, Field, pad, text
 from nlbus.sources.existing import processes
-from nlbus.sources.source import Handshake, Source
+from nlbus.sources.source import Handshake, Option, Source
 
 CN_IDX_PROC = CN_VAL_PROC = 1
 CN_MSG = struct.Struct("=IIIIHH")  # idx, val, seq, ack, len, flags
@@ -138,6 +141,21 @@ WORDS = (
     ("tid", "child_pid"),
 )  # fmt: skip
 
+# What /proc says of the process, if it is asked at once.
+FACTS = (
+    Column(name="name", dtype=np.dtype("V1"), type="string", storage="text", attribute="/proc/PID/comm"),
+    Column(name="exe", dtype=np.dtype("V1"), type="string", storage="text", attribute="/proc/PID/exe"),
+    Column(
+        name="cmdline", dtype=np.dtype("V1"), type="string", storage="text", list=True,
+        attribute="/proc/PID/cmdline",
+    ),
+    Column(
+        name="process_uid", dtype=np.dtype("u4"), type="u32", attribute="/proc/PID/status", words=("uid",)
+    ),
+    Column(name="cgroup", dtype=np.dtype("V1"), type="string", storage="text", attribute="/proc/PID/cgroup"),
+)  # fmt: skip
+FACTS_OF = {"exec": "process_tgid", "fork": "child_tgid"}
+
 SCHEMAS = tuple(
     Schema(
         name=name,
@@ -145,6 +163,7 @@ SCHEMAS = tuple(
         header=(*HEADER, *fields),
         words={word: name for word, name in WORDS if name in {field.name for field in fields}},
         groups=("proc",),
+        facts=Facts(FACTS_OF[name], FACTS, process_facts) if name in FACTS_OF else None,
         selector=(CN_MSG.size, 4, what),
         dump=partial(_present, what) if name in ("fork", "exec", "uid", "gid", "sid", "comm") else None,
         about=about,
@@ -169,6 +188,9 @@ PROC = Source(
         silence="the kernel answers in the first network, pid and user namespace only (CONFIG_PROC_EVENTS): "
         "leave the container, or try netns=1",
     ),
+    options={
+        "facts": Option(0, 0, 1, "1: read name, exe, cmdline, uid and cgroup of exec and fork at once"),
+    },
     probe=Groups(CN_IDX_PROC),
     namespaces=("net", "pid", "user"),
     privileged=True,

@@ -19,6 +19,7 @@ from nlbus.table.event_table import record_columns, record_table, topic_columns,
 from nlbus.table.expressions import Expression, expression
 from nlbus.table.heads import Heads
 from nlbus.table.names.conditions import tree_asks
+from nlbus.table.names.facts import facts_names, with_facts
 from nlbus.table.table import Table
 
 if TYPE_CHECKING:
@@ -180,15 +181,49 @@ class Query:
             elif name:
                 self.interfaces.learn(index, name, nsid)
 
+    @property
+    def asks_facts(self) -> bool:
+        """Whether a table has columns of facts that somebody named."""
+        for name, wanted in self._wanted.items():
+            named = (wanted or frozenset()) | (
+                self._where[name].columns if name in self._where else frozenset()
+            )
+            if not named.isdisjoint(facts_names(self.schema(name))):
+                return True
+        return False
+
+    def read_facts(self, received: Received) -> None:
+        """Read the facts about the objects of these messages, now. Messages that have them keep them."""
+        if received.facts is not None:
+            return
+        received.facts = {}
+        for name in self.present(received):
+            schema = self.schema(name)
+            if isinstance(schema, Schema) and schema.facts is not None:
+                rows = self._every_row(received, schema, frozenset([schema.facts.of]))
+                for number in dict.fromkeys(rows[schema.facts.of].tolist()):
+                    received.facts[number] = schema.facts.read(number)
+
     def _every_row(self, received: Received, schema: AnySchema, wanted: frozenset[str] | None) -> Table:
         if isinstance(schema, RecordSchema):
             table = record_table(received, self.source, schema, wanted)
             table.interfaces = self.interfaces
             return table
-        found = decoder(schema, wanted)
+        names = facts_names(schema)
+        asked = bool(names) and (wanted is None or not wanted.isdisjoint(names))
+        wire = None if wanted is None else wanted - names
+        if asked and wire is not None:
+            assert isinstance(schema, Schema)
+            assert schema.facts is not None
+            wire |= {schema.facts.of}
+        found = decoder(schema, wire)
         rows = found.rows(received.block, received.selected, received.origin_code)
         table = Table(found.columns, [rows], received.loss, rows.unknown, rows.malformed)
         table.interfaces = self.interfaces
+        if asked:
+            assert isinstance(schema, Schema)
+            table = with_facts(table, schema, received.facts or {})
+            return table.select([column.name for column in _columns(schema, wanted)])
         return table
 
     def _shown(self, name: str) -> list[str]:
@@ -227,7 +262,13 @@ class Query:
 def _columns(schema: AnySchema, wanted: frozenset[str] | None) -> tuple[Column, ...]:
     if isinstance(schema, RecordSchema):
         return record_columns(schema, wanted)
-    return decoder(schema, wanted).columns
+    names = facts_names(schema)
+    found = decoder(schema, None if wanted is None else wanted - names).columns
+    if not names:
+        return found
+    assert isinstance(schema, Schema)
+    assert schema.facts is not None
+    return (*found, *(each for each in schema.facts.columns if wanted is None or each.name in wanted))
 
 
 def tables_with(

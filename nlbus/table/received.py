@@ -33,7 +33,7 @@ class Received:
     `index` has a row per message (MESSAGE), or per nlbus_batch on the bus (SEGMENT). Its offsets are trusted.
     """
 
-    __slots__ = ("_length", "block", "loss", "misfits", "origin_code", "selected", "told")
+    __slots__ = ("_length", "block", "facts", "loss", "misfits", "origin_code", "selected", "told")
 
     def __init__(
         self, block: Block, loss: Loss, selected: Structured | None = None, origin_code: int = LIVE
@@ -43,6 +43,7 @@ class Received:
         self.selected = selected  # a selection of the rows of `index`; None: all
         self.origin_code = origin_code
         self.misfits = 0
+        self.facts: dict[int, tuple[Any, ...]] | None = None  # of objects, by their numbers: see schema.Facts
         self.told: Interfaces | None = None  # learned the names that its links have
         if selected is None:
             self._length = block.events

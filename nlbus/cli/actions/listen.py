@@ -63,6 +63,7 @@ def listen(
         otherwise=view.groups,
         snapshot=view.present(program_options.initial),
         wanted=view.wanted,
+        facts=view.asks_facts,
     ) as subscriber:
         views = {source.name: view}
         _print(subscriber, view_options, names, view, views, count, seconds, fail_on_loss, explain)

@@ -62,7 +62,10 @@ def record(
         view = View(inside(subscription["netns"], lambda: find(subscription["source"])), view_options)
         view.only  # noqa: B018 - raises before joining
     with subscribe(
-        **subscription, otherwise=view.groups if view else (), wanted=view.wanted if view else None
+        **subscription,
+        otherwise=view.groups if view else (),
+        wanted=view.wanted if view else None,
+        facts=view is not None and view.asks_facts,
     ) as subscriber:
         _record(subscriber, view, file, format, count, seconds, force, roll_size, roll_seconds, fail_on_loss)
 

@@ -23,6 +23,7 @@ from nlbus.listener.events import Match, text_tests
 from nlbus.sources import Source
 from nlbus.sources.uevent import variables
 from nlbus.table.names.beside import keys_of, with_names
+from nlbus.table.names.facts import facts_names
 from nlbus.table.query import Query, tables_with
 
 if TYPE_CHECKING:
@@ -80,6 +81,18 @@ class View:
             tests += text_tests(self.source, columns, self._options.match)
             wanted[name] = [reduce(and_, tests).resolved(columns) if tests else None]
         return wanted
+
+    @property
+    def asks_facts(self) -> bool:
+        """Whether the options name columns of facts, which are read only then."""
+        if self._query is None:
+            return False
+        for name in self._query.tables:
+            where = self._query.condition(name)
+            named = {*self._options.columns, *(where.columns if where is not None else ())}
+            if not named.isdisjoint(facts_names(self._query.schema(name))):
+                return True
+        return False
 
     def present(self, wanted: bool) -> bool | list[str]:
         """The value of snapshot= for `wanted`: the shown tables, or True for all tables of the groups."""

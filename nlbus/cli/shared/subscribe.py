@@ -36,10 +36,12 @@ def subscribe(
     otherwise: Sequence[str] = (),
     snapshot: bool | Sequence[str] = False,
     wanted: Wanted | None = None,
+    facts: bool = False,
 ) -> Subscriber:
     """Open a subscriber, and report on stderr that it listens. UsageError if there is no group to join.
 
     otherwise: the groups to join instead of the default, if `groups` is empty. wanted: of Subscriber.narrow.
+    facts: read those that the source offers.
     """
     found = inside(netns, lambda: find(source))
     if not groups and not found.default and not otherwise:
@@ -51,7 +53,7 @@ def subscribe(
             flat(groups) or list(otherwise) or None,
             trust=trusted_uids(trust),
             buffer_events=buffer_events,
-            options=dict(options),
+            options=dict(options) | ({"facts": 1} if facts else {}),
             netns=netns,
             all_nsid=all_nsid,
             transport=transport,
@@ -74,7 +76,13 @@ def subscribe_all(subscription: SubscribeOptions, views: Mapping[str, View], ini
         found = []
         for name, view in views.items():
             of: SubscribeOptions = {**subscription, "source": name}
-            one = subscribe(**of, otherwise=view.groups, snapshot=view.present(initial), wanted=view.wanted)
+            one = subscribe(
+                **of,
+                otherwise=view.groups,
+                snapshot=view.present(initial),
+                wanted=view.wanted,
+                facts=view.asks_facts,
+            )
             opened.callback(one.close)
             found.append(one)
         merged = merge(found)

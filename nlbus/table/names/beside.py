@@ -65,10 +65,10 @@ def _name_column(column: str, attribute: str) -> Column:
     )
 
 
-class _Beside:
+class Beside:
     """A chunk with these columns beside its own."""
 
-    def __init__(self, chunk: Chunk, width: int, others: list[Values | None]) -> None:
+    def __init__(self, chunk: Chunk, width: int, others: Sequence[Values | None]) -> None:
         self._chunk = chunk
         self._width = width
         self._others = others
@@ -108,7 +108,7 @@ def _names_beside(chunk: Chunk, columns: Sequence[Column], places: Sequence[int]
         assert values.values is not None
         nsids = values.values if values.valid is None else np.where(values.valid, values.values, OURS)
     made = [None if chunk.absent(i) else _names_of(chunk.values(i), nsids, names) for i in places]
-    return _Beside(chunk, len(columns), made)
+    return Beside(chunk, len(columns), made)
 
 
 def _names_of(values: Values, nsids: Array | None, names: Interfaces) -> Values:

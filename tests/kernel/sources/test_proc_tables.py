@@ -243,5 +243,5 @@ def test_each_table_has_its_own_rows_and_together_they_have_all(subscribe: Subsc
     for batch in drained(sub) + drain(sub):
         rows = [row for table in find("proc").tables for row in batch.table(table)["nl_row"].tolist()]
         assert sorted(rows) == list(range(len(batch)))
-        chunks: list[Any] = [chunk for t in find("proc").tables for chunk in batch.table(t).chunks]
-        assert not any(chunk.unknown or chunk.malformed or chunk.damaged.any() for chunk in chunks)
+        tables = [batch.table(name) for name in find("proc").tables]
+        assert not any(table.unknown or table.malformed or table.damaged.any() for table in tables)
