@@ -53,10 +53,16 @@ cdef class Decoded(Store):
         self.program = program
         try:
             with nogil:
-                for i in range(rows.count):
-                    what[i] = <int8_t> fits(program, &m[i], base + m[i].offset)
-                    n += what[i] >= 0
-                    self.malformed += what[i] == -2
+                if program.narrow:
+                    for i in range(rows.count):
+                        what[i] = <int8_t> fits(program, &m[i], base + m[i].offset, True)
+                        n += what[i] >= 0
+                        self.malformed += what[i] == -2
+                else:
+                    for i in range(rows.count):
+                        what[i] = <int8_t> fits(program, &m[i], base + m[i].offset, False)
+                        n += what[i] >= 0
+                        self.malformed += what[i] == -2
             self.begin(program, n, block.time_ns)
             self.point()
             with nogil:

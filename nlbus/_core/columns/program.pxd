@@ -101,6 +101,7 @@ cdef class Program(Plan):
     cdef int numbers              # items of map
     cdef int op_count
     cdef int rule_count
+    cdef bint narrow              # a rule names a group, or the number of a request
     cdef int field_first
     cdef int field_count
     cdef int text_count           # of those, the last: they fill cells of any length
@@ -113,11 +114,12 @@ cdef class Program(Plan):
 
 
 # The operation that the message reports; -1: of another kind, -2: of this kind, but too short.
-cdef inline int fits(Program self, const message *m, const uint8_t *payload) noexcept nogil:
+# narrow: the program's, as a constant, so that programs without such rules do not pay for them.
+cdef inline int fits(Program self, const message *m, const uint8_t *payload, bint narrow) noexcept nogil:
     cdef int i
     for i in range(self.rule_count):
         if m.type == self.rules[i].type and m.flags & self.rules[i].mask == self.rules[i].value:
-            if ((self.rules[i].group and m.group != self.rules[i].group)
+            if narrow and ((self.rules[i].group and m.group != self.rules[i].group)
                     or (self.rules[i].seq and m.seq != self.rules[i].seq)):
                 continue
             if (self.select_size and m.length >= <uint32_t> (self.select_at + self.select_size)
