@@ -11,7 +11,11 @@ from nlbus._core.render.style import Style
 from nlbus._typing import Array
 from nlbus.cli.render.records import iso, json_text
 from nlbus.cli.render.styles import Field, fields
+from nlbus.kernel.interfaces import Interfaces
+from nlbus.schema.types import Column
+from nlbus.schema.words import name_key
 from nlbus.sources import Source, group_names
+from nlbus.table.values import cells
 
 
 class RecordLines:
@@ -27,10 +31,22 @@ class RecordLines:
         self._as_json = [Style("json", json_text) for _ in range(3)]  # each keeps texts by number
         self._source_name = f', "source": {json_text(source.name)}'.encode()
         self._shown: dict[tuple[str, tuple[str, ...]], tuple[bool, list[int]]] = {}
+        self._named: dict[str, Style] = {}  # by the key of the names
+        self._version = -1
         self._time = Style("json", lambda time: f'"{_utc(time) if bus else iso(time)}"', by_number=True)
 
-    def of(self, batch: Batch, name: str, table: Table, wanted: Sequence[str]) -> Lines:
-        """The lines of a table's rows: these columns, in this order, where they have a value."""
+    def of(
+        self,
+        batch: Batch,
+        name: str,
+        table: Table,
+        wanted: Sequence[str],
+        interfaces: Interfaces | None = None,
+    ) -> Lines:
+        """The lines of a table's rows: these columns, in this order, where they have a value.
+
+        interfaces: the name of each interface of this namespace stands behind its index.
+        """
         (chunk,) = table.chunks
         key = name, tuple(wanted)
         if key not in self._shown:
@@ -51,8 +67,45 @@ class RecordLines:
             (b', "group_names": ', self._as_json[1], _cells(self._names, groups), None),
             f', "nl_table": {json_text(name)}'.encode(),
         ]
-        found += fields("json", self._source, table.columns, chunk, shown)
+        begin = 0
+        if interfaces is not None:
+            self._follow(interfaces)
+            present = {column.name for column in table.columns}
+            for end, i in enumerate(shown, 1):
+                column = table.columns[i]
+                if is_index(column) and name_key(column.name) not in present and not chunk.absent(i):
+                    found += fields("json", self._source, table.columns, chunk, shown[begin:end])
+                    found.append(
+                        (b"", self._beside(column, interfaces), cells(column, chunk.values(i)), None)
+                    )
+                    begin = end
+        found += fields("json", self._source, table.columns, chunk, shown[begin:])
         return Lines(found, len(table), b"{", b"}\n", 2)
+
+    def _follow(self, interfaces: Interfaces) -> None:
+        """Forget the names that were written, if one has changed."""
+        interfaces.update()
+        if interfaces.version != self._version:
+            self._version = interfaces.version
+            for style in self._named.values():
+                style.forget()
+
+    def _beside(self, column: Column, interfaces: Interfaces) -> Style:
+        """Writes key and name behind an index; nothing if the name is unknown."""
+        key = name_key(column.name)
+
+        def encode(index: int) -> str:
+            known = interfaces.known(index)
+            return "" if known is None else f", {json_text(key)}: {json_text(known)}"
+
+        if key not in self._named:
+            self._named[key] = Style("json", encode, by_number=True)
+        return self._named[key]
+
+
+def is_index(column: Column) -> bool:
+    """Whether it has an index of an interface in each row."""
+    return column.display == "interface" and not column.list
 
 
 def _cells(kind: Kind, values: Array) -> Cells:

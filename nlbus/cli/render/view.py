@@ -143,12 +143,18 @@ class View:
         yield numbers, b"".join(lines), np.cumsum([*map(len, lines)])
 
     def _as_json(self, batch: Batch, name: str, table: Table) -> Part:
-        table = with_names(table, self._names.interfaces)
+        (chunk,) = table.chunks
+        nsids = [i for i, column in enumerate(table.columns) if column.name == "nl_nsid"]
+        elsewhere = any(not chunk.absent(i) for i in nsids)  # names of several namespaces
+        if elsewhere:
+            table = with_names(table, self._names.interfaces)
         columns = keys_of(table, self._options.columns)
         wanted = ["nl_op", "nl_nsid", *columns]
         if not columns:
             wanted = [column.name for column in table.columns if column.name not in LEFT_OUT]
-        return table["nl_row"], *self._records.of(batch, name, table, wanted).write(0, len(table))
+        interfaces = None if elsewhere else self._names.interfaces
+        lines = self._records.of(batch, name, table, wanted, interfaces)
+        return table["nl_row"], *lines.write(0, len(table))
 
     def _text(self, name: str, table: Table, styled: bool) -> TableText:
         key = name, styled

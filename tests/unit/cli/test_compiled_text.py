@@ -15,11 +15,12 @@ from nlbus import Batch, Table, field
 from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.row_text import RowText
 from nlbus.cli.render.table_text import TableText, lines_in_order
-from nlbus.cli.render.view import View, prepared
+from nlbus.cli.render.view import LEFT_OUT, View, prepared
 from nlbus.cli.render.view_options import ViewOptions
 from nlbus.schema.types import Column
 from nlbus.sources import Source, find
 from nlbus.table.chunks import Stored
+from nlbus.table.names.beside import keys_of, with_names
 from nlbus.table.query import Query
 from tests.support import rows_reference as reference
 from tests.support.plain_view import PlainView
@@ -254,3 +255,31 @@ def test_uevents(output: str, options: dict[str, Any], values: list[str], group:
     pairs = ["add@/x", "ACTION=add", "DEVPATH=/x", *values, ""]
     datagrams = ["\0".join(pairs).encode(), b"junk", b"remove@/y\0ACTION=remove\0DEVPATH=/y\0SEQNUM=3\0"]
     check([Batch.from_datagrams("uevent", datagrams, group=group)] * 2, "uevent", output, **options)
+
+
+@given(
+    messages=st.lists(MESSAGES, min_size=1, max_size=12),
+    known=st.dictionaries(st.integers(1, 5), st.sampled_from(["a", "b\\", "\udcff", 'q"'])),
+    options=st.sampled_from([{}, {"columns": ["oif", "dst"]}, {"columns": ["dst"]}, {"tables": ["link"]}]),
+)
+def test_json_has_the_names_that_tables_with_names_have(
+    messages: list[bytes], known: dict[int, str], options: dict[str, Any]
+) -> None:
+    batch = Batch.from_datagrams("route", [kernel_chain(*messages)], group=1)
+    learned = names()
+    chosen = View(find("route"), ViewOptions(output="json", **OPTIONS | options), learned)
+    for renamed in (known, {index: f"{name}2" for index, name in known.items()}):
+        for index, name in renamed.items():
+            learned.interfaces.learn(index, name)
+        wanted = []
+        for name in chosen._query.present(batch) if chosen._query else ():
+            table = with_names(chosen._query.table(batch, name), learned.interfaces)  # type: ignore[union-attr]
+            for row in reference.rows(table, absent=False):
+                columns = (
+                    ["nl_op", "nl_nsid", *keys_of(table, options["columns"])] if "columns" in options else row
+                )
+                shown = {key: row[key] for key in columns if key in row and key not in LEFT_OUT}
+                wanted.append((row["nl_row"], reference.json_text(shown)[1:]))
+        lines = [line for line in chosen.lines(batch)[0].decode().split("\n") if '"nl_table"' in line]
+        assert len(lines) == len(wanted)
+        assert all(line.endswith(f", {text}") for line, (_, text) in zip(lines, sorted(wanted), strict=True))
