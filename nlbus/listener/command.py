@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import shlex
 import shutil
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from nlbus.listener.events import Event
     from nlbus.listener.rule import Rule
 
+QUOTED = re.compile(r"""\\.|'[^']*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
+# Variables and commands, expanded in double quotes, too; and what stands outside of quotes.
+EXPANDED = re.compile(r"\$(?:\w+|\{[^}]*\}?|\([^)]*\)?|[?#@*!$-])|`[^`]*`?")
+OPERATOR = re.compile(
+    r"(?:^|(?<=\s))(?:[|&]{1,2}|\d*(?:>>?|<<?<?)(?:&?\d|\s|(?=\S))|~(?=/|\s|$)\S*|\S*\*\S*)|;(?=\s|$)"
+)
 TIMEOUT = 60.0  # seconds
 MAX_TIMEOUT = 1e6  # seconds: as milliseconds it fits poll()
 GRACE = 2.0  # seconds from SIGTERM to SIGKILL
@@ -53,6 +60,8 @@ class Command:
         if not plain or not all(isinstance(word, str) and "\0" not in word for word in plain):
             raise SchemaError(f"{words!r}: not a program and its arguments")
         self.words = ["/bin/sh", "-c", str(words)] if shell else plain
+        # What the program gets as it is, although it looks like a task for a shell; "" for nothing.
+        self.unexpanded = "" if shell or not isinstance(words, str) else _shell_syntax(words)
         self._name = str(words) if shell else shlex.join(plain)
         self._timeout = timeout
         self._folder = folder
@@ -103,6 +112,22 @@ class Command:
 
     def __str__(self) -> str:
         return self._name
+
+
+def _shell_syntax(text: str) -> str:
+    """The first thing in this text that a shell would interpret and shlex does not; "" for none."""
+    plain = QUOTED.sub(lambda quoted: _hidden(quoted[0], expanded='"'), text)
+    bare = QUOTED.sub(lambda quoted: _hidden(quoted[0]), text)
+    found = [match for match in (EXPANDED.search(plain), OPERATOR.search(bare)) if match]
+    first = min(found, key=lambda match: match.start(), default=None)
+    return "" if first is None else first[0].strip()
+
+
+def _hidden(quoted: str, expanded: str = "") -> str:
+    """Quoted text as "_", but what double quotes leave to the shell as it is, if they are `expanded`."""
+    if quoted[0] == expanded:
+        return re.sub(r"\\.", "__", quoted, flags=re.DOTALL)
+    return "_" * len(quoted)
 
 
 def _why_not(program: str) -> str:

@@ -7,11 +7,12 @@ from types import FrameType
 from nlbus._text import escape
 from nlbus.bus.stream import log
 from nlbus.cli.shared.logs import log_to_stderr
-from nlbus.cli.shared.programs import serve
+from nlbus.cli.shared.programs import caution, serve
 from nlbus.cli.shared.stdout import write_all
 from nlbus.cli.shared.subscribe import announce
 from nlbus.errors import NlbusError
 from nlbus.kernel.groups import Groups
+from nlbus.listener.command import Command
 from nlbus.listener.engine import PATIENCE, Engine
 from nlbus.listener.function import Loop
 from nlbus.listener.notify import Notifier
@@ -33,6 +34,7 @@ class _Service:
     def run(self) -> None:
         """Run until a signal ends it or a source fails."""
         rules = load_rules(self._file, self._loop)
+        _caution(rules)
         if self._check:
             write_all(escape(f"{self._file}: {_count(rules)}: {', '.join(named(rules.rules))}") + "\n")
             return
@@ -56,6 +58,7 @@ class _Service:
                 log.error("the old rules stay: %s", getattr(error, "strerror", None) or error)
             else:
                 log.info("reloaded: %s", _count(new))
+                _caution(new)
                 _greet(new)
                 if (new.workers, new.queue, new.overflow) != (rules.workers, rules.queue, rules.overflow):
                     log.warning("workers, queue and overflow change only at the next start")
@@ -76,6 +79,12 @@ class _Service:
         finally:
             if main:
                 signal.signal(signal.SIGHUP, previous)
+
+
+def _caution(rules: Rules) -> None:
+    for name, rule in named(rules.rules).items():
+        if isinstance(rule.handler, Command):
+            caution(rule.handler, f"rule {name!r}")
 
 
 def _greet(rules: Rules) -> None:

@@ -45,6 +45,7 @@ def run_program(
         program_options.command, shell=limits.pop("shell", False), timeout=limits.pop("timeout", TIMEOUT)
     )
     command.check()
+    caution(command)
     rule = Rule(
         source=subscription["source"],
         handler=command,
@@ -65,6 +66,16 @@ def run_program(
     announce(rule.resolved_source, rule.joined_groups, subscription["netns"])
     with log_to_stderr():
         return serve(engine, count, seconds)
+
+
+def caution(command: Command, rule: str = "") -> None:
+    """Report on stderr what a program gets as it is, although a shell would interpret it."""
+    if command.unexpanded:
+        how = "with shell = true" if rule else "with --shell"
+        report(
+            f"{rule or '--exec'}: {command.unexpanded} reaches the program as it is: COMMAND is a script of "
+            f"/bin/sh only {how}; the event is in the environment"
+        )
 
 
 def serve(
