@@ -25,6 +25,7 @@ __all__ = [
     "group_names",
     "help_with",
     "located",
+    "probed",
     "resolve_groups",
     "sources",
 ]
@@ -136,12 +137,13 @@ def sources() -> list[Source]:
     `genl:` stands for each family that has groups, `raw:` for each protocol that the kernel answers to.
     Opens and closes sockets, which may make the kernel load a protocol's module; changes nothing else.
     """
-    named = [_probed(source) for source in SOURCES.values()]
+    named = [probed(source) for source in SOURCES.values()]
     others = genl_sources() + [_typed(source) for source in raw_sources()]
     return named + [source for source in map(probe, others) if source is not None]
 
 
-def _probed(source: Source) -> Source:
+def probed(source: Source) -> Source:
+    """Return the source with `available` and `reason` filled in."""
     if source.name == "bus":
         source = replace(source, note=module_note())
     try:

@@ -141,7 +141,7 @@ def test_wrong_usage_exits_with_2(args: list[str]) -> None:
         (["listen", "bus", "-g", "1", "--table", "x"], "bus has no tables"),
         (["sources", "route", "lnk"], "no table 'lnk' of route (did you mean 'link'?)"),
         (["sources", "rout"], "no source 'rout' (did you mean 'route'?)"),
-        (["sources", "bus"], "bus has no tables"),
+        (["sources", "bus", "x"], "bus has no tables"),
         (["snapshot", "route", "lnk"], "no table 'lnk' of route (did you mean 'link'?)"),
         (["snapshot", "route", "link", "--columns", "mtuu"], "no column 'mtuu'"),
         (["snapshot", "route", "prefix"], "route prefix is not dumpable"),
@@ -277,3 +277,19 @@ def test_shared_options_look_the_same_in_all_commands(args: list[str]) -> None:
     shown = invoke(args[0], "--help").stdout
     for option in ("-o, --output", "--columns", "-w, --where", "-c, --count", "--netns"):
         assert option in shown
+
+
+def test_a_source_shows_its_groups_options_and_notes() -> None:
+    shown = " ".join(invoke("sources", "sock_diag").stdout.split())
+    assert "*inet_tcp_destroy=1" in shown
+    assert "TCP sockets key cookie" in shown
+    assert "--option copy_range=65531" in invoke("sources", "nflog").stdout
+    assert "groups 1 to 32" in invoke("sources", "bus").stdout
+
+
+@pytest.mark.parametrize("width", [30, 50, 79, 80, 100, 200])
+def test_the_list_of_sources_fits_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for words that are longer."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    for line in invoke("sources").stdout.splitlines():
+        assert len(line) <= width or len(line.split()) == 1 or line[0] != " ", line
