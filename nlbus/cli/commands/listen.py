@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from nlbus.cli.commands.habits import Habitual
 from nlbus.cli.shared.action import act
 from nlbus.cli.shared.options import (
     fail_on_loss_option,
@@ -13,7 +14,7 @@ from nlbus.cli.shared.subscribe_options import add_subscribe_options
 from nlbus.cli.shared.view_options import add_view_options
 
 
-@click.command()
+@click.command(cls=Habitual)
 @add_subscribe_options
 @add_view_options("text", "json", "csv", "arrow", "pcapng")
 @add_program_options
