@@ -25,6 +25,7 @@ from nlbus.schema.types import NL_COLUMNS
 from nlbus.sources import GroupsLike, Source, did_you_mean, find, resolve_groups
 from nlbus.table.chunks import Mask
 from nlbus.table.expressions import Expression
+from nlbus.table.names.facts import facts_names
 from nlbus.table.query import Query, tables_with
 
 if TYPE_CHECKING:
@@ -93,6 +94,9 @@ class Rule:
         self.matches = Match(self.match)
         self.key_of = ordering(self.resolved_source)
         self.table_names = self._tables(names)
+        if self._asks_facts():
+            options = {**(self.settings.get("options") or {}), "facts": 1}
+            self.settings = {**self.settings, "options": options}
         self.joined_groups = self._groups_to_join(bool(names) or self.where is not None)
         self.snapshot = self._dumpable(bool(names)) if self.initial else []
         # Per table what the rows must meet: a necessary condition, not a sufficient one; None: nothing.
@@ -139,6 +143,16 @@ class Rule:
         if self.where is not None:
             Query(source, self._query.tables, self.where)  # raises for columns that it cannot compare
         return self._query.order
+
+    def _asks_facts(self) -> bool:
+        """Whether the rule names columns of facts, which are read only then."""
+        for name in self.table_names:
+            columns = Query(self.resolved_source).empty(name).columns
+            where = None if self.where is None else self.where.resolved(columns)
+            named = {*self.match, *(() if where is None else where.columns)}
+            if not named.isdisjoint(facts_names(self._query.schema(name))):
+                return True
+        return False
 
     def _keys(self) -> frozenset[str]:
         source = self.resolved_source

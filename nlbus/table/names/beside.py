@@ -66,11 +66,14 @@ def _name_column(column: str, attribute: str) -> Column:
 
 
 class Beside:
-    """A chunk with these columns beside its own."""
+    """A chunk with these columns beside its own; None for one without values."""
 
-    def __init__(self, chunk: Chunk, width: int, others: Sequence[Values | None]) -> None:
+    def __init__(
+        self, chunk: Chunk, width: int, columns: Sequence[Column], others: Sequence[Values | None]
+    ) -> None:
         self._chunk = chunk
         self._width = width
+        self._columns = columns
         self._others = others
 
     def __len__(self) -> int:
@@ -97,7 +100,18 @@ class Beside:
         """Column i."""
         if i < self._width:
             return self._chunk.values(i)
-        return self._others[i - self._width] or raw_column([b""] * len(self), np.zeros(len(self), np.bool_))
+        return self._others[i - self._width] or no_values(self._columns[i - self._width], len(self))
+
+
+def no_values(column: Column, rows: int) -> Values:
+    """A column in which no row has a value."""
+    valid = np.zeros(rows, np.bool_)
+    if column.list or column.storage != "fixed":
+        items = raw_column([]) if column.list else None
+        return Values(
+            None if column.list else np.empty(0, np.uint8), valid, np.zeros(rows + 1, np.int32), items
+        )
+    return Values(np.zeros(rows, column.dtype), valid)
 
 
 def _names_beside(chunk: Chunk, columns: Sequence[Column], places: Sequence[int], names: Interfaces) -> Chunk:
@@ -108,7 +122,8 @@ def _names_beside(chunk: Chunk, columns: Sequence[Column], places: Sequence[int]
         assert values.values is not None
         nsids = values.values if values.valid is None else np.where(values.valid, values.values, OURS)
     made = [None if chunk.absent(i) else _names_of(chunk.values(i), nsids, names) for i in places]
-    return Beside(chunk, len(columns), made)
+    named = [_name_column(columns[i].name, columns[i].attribute) for i in places]
+    return Beside(chunk, len(columns), named, made)
 
 
 def _names_of(values: Values, nsids: Array | None, names: Interfaces) -> Values:

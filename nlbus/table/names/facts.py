@@ -37,12 +37,14 @@ def with_facts(table: Table, schema: Schema, known: Known) -> Table:
 
 
 def _beside(chunk: Chunk, width: int, at: int, columns: Sequence[Column], known: Known) -> Chunk:
+    if not known:
+        return Beside(chunk, width, columns, [None] * len(columns))
     numbers = chunk.values(at).values
     assert numbers is not None
     nothing = (None,) * len(columns)
     found = [known.get(number, nothing) for number in numbers.tolist()]
     cells = zip(*found, strict=True) if found else ((),) * len(columns)
-    return Beside(chunk, width, [_values(*each) for each in zip(columns, cells, strict=True)])
+    return Beside(chunk, width, columns, [_values(*each) for each in zip(columns, cells, strict=True)])
 
 
 def _values(column: Column, cells: Sequence[Any]) -> Values:

@@ -1,5 +1,6 @@
 """proc: name, exe, arguments, uid and cgroup of processes, read as soon as the kernel reports them."""
 
+import concurrent.futures
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nlbus import Batch, Subscriber, field, schema, snapshot
+from nlbus import Batch, Listener, Subscriber, field, schema, snapshot
 from nlbus.kernel.procfs import process_facts
 from nlbus.sources.proc import FACTS
 
@@ -105,3 +106,20 @@ def test_facts_stay_with_the_messages_of_a_batch(
     again = [one.copy().select(one.messages["type"] >= 0) for one in kept]
     rows = [row for one in again for row in one.table("exec").iter_rows() if row["process_tgid"] == child.pid]
     assert rows[-1]["cmdline"] == ["/bin/sleep", "5"]
+
+
+def test_a_rule_that_names_facts_reads_them(process_connector: None) -> None:
+    app = Listener()
+    found: list[object] = []
+
+    @app.on("proc", table="exec", where="name == sleep")
+    def started(event: dict[str, object]) -> None:
+        found.append(event["cmdline"])
+        app.stop()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        running = pool.submit(app.run, seconds=5)
+        while not running.done():
+            subprocess.run(["/bin/sleep", "0.1"], check=True)
+        running.result()
+    assert found[0] == ["/bin/sleep", "0.1"]
