@@ -16,7 +16,7 @@ STARTERS := bench cli demo examples instructions packaging pytest_plugin doc_exa
 UNSHARE = $(shell test "$$(id -u)" = 0 || { unshare -Urn true && echo unshare -Urn; } 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo kmod install-kmod test test-kmod test-kmod-debug guest lint lint-kmod format words bench bench-gate soak \
+.PHONY: help build demo kmod install-kmod test test-kmod test-kmod-debug guest lint lint-kmod format words man bench bench-gate soak \
 	test-faults test-asan fuzz nightly clean
 
 help: ## This list
@@ -82,6 +82,9 @@ format: build $(TOOLS) ## Put layout and imports right
 
 words: build ## The words of shell completion, after a change of sources, groups, tables or columns
 	@$(PY) -m tests.support.completion_words
+
+man: build ## Manual pages, in build/man: man -l build/man/nlbus-listen.1
+	@$(PY) -m nlbus.cli.man build/man
 
 bench: build $(TOOLS) ## Speed: pytest-benchmark, and the C floors beside it
 	$(UNSHARE) $(PY) -m pytest bench
