@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nlbus.bus.merge import Merged, merge
     from nlbus.bus.publisher import Publisher
     from nlbus.bus.snapshot import snapshot
-    from nlbus.bus.state import State
+    from nlbus.bus.state.state import State
     from nlbus.bus.subscriber import Subscriber
     from nlbus.bus.wait import wait
     from nlbus.bus.windows import Window
@@ -110,7 +110,7 @@ _HOMES = {
     "nlbus.bus.merge": "Merged merge",
     "nlbus.bus.publisher": "Publisher",
     "nlbus.bus.snapshot": "snapshot",
-    "nlbus.bus.state": "State",
+    "nlbus.bus.state.state": "State",
     "nlbus.bus.subscriber": "Subscriber",
     "nlbus.bus.wait": "wait",
     "nlbus.bus.windows": "Window",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self
 
 from nlbus.bus.batch import Batch
 from nlbus.bus.merge import Merged
+from nlbus.bus.state.state import State
 from nlbus.bus.stream import Feed
 from nlbus.bus.subscriber import Subscriber
 from nlbus.errors import BusyError, ClosedError, MissingExtra
@@ -127,6 +128,11 @@ class AsyncSubscriber(AsyncFeed):
     @_as(Subscriber.__init__)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(Subscriber(*args, **kwargs))
+
+    @property
+    def state(self) -> State:
+        """The current objects, as of the last batch that recv returned: see Subscriber.state. SchemaError."""
+        return self._subscriber.state
 
     # -- membership -------------------------------------------------------------------------------
 

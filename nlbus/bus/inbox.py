@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
+
+from nlbus.bus.state.tracker import Dumped
 
 if TYPE_CHECKING:
     from nlbus._core.receive.receiver import Receiver
@@ -12,9 +14,12 @@ if TYPE_CHECKING:
 
 
 class Waiting(NamedTuple):
-    """A batch in the inbox; `covered` by a snapshot that was taken later and makes up for its losses."""
+    """A batch in the inbox, or a dump that becomes one when its turn comes.
 
-    batch: Batch
+    covered: a snapshot that was taken later makes up for its losses.
+    """
+
+    batch: Batch | Dumped
     covered: bool
 
 
@@ -26,8 +31,9 @@ class Inbox:
     delivered messages.
     """
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, more: Callable[[], bool]) -> None:
         self._receiver = receiver
+        self._more = more  # whether recv has news beside these batches
         self._waiting: deque[Waiting] = deque()
         self.stale = False
         self.answers = 0
@@ -38,9 +44,13 @@ class Inbox:
     @property
     def messages(self) -> int:
         """Live messages (events) in the inbox: the sockets counted them, but recv has not returned them."""
-        return sum(len(one.batch) for one in tuple(self._waiting) if one.batch.origin == "live")
+        return sum(
+            len(one.batch)
+            for one in tuple(self._waiting)
+            if not isinstance(one.batch, Dumped) and one.batch.origin == "live"
+        )
 
-    def put(self, batches: Iterable[Batch], answers: int = 0) -> None:
+    def put(self, batches: Iterable[Batch | Dumped], answers: int = 0) -> None:
         """Add batches from which this many answers were removed."""
         self._waiting.extend(Waiting(batch, False) for batch in batches)
         self.answers += answers
@@ -49,7 +59,7 @@ class Inbox:
         """Add batches that are older than all others."""
         self._waiting.extendleft(Waiting(batch, False) for batch in reversed(list(batches)))
 
-    def put_snapshot(self, batches: Iterable[Batch]) -> None:
+    def put_snapshot(self, batches: Iterable[Batch | Dumped]) -> None:
         """Add a snapshot that makes up for whatever the batches before it lost."""
         self._waiting = deque(Waiting(one.batch, True) for one in self._waiting)
         self.put(batches)
@@ -65,5 +75,5 @@ class Inbox:
         """Let the receiver's fileno() fall silent, unless batches wait here."""
         if not self._waiting:
             self._receiver.unsignal()
-            if self._waiting:  # another thread put one meanwhile
+            if self._waiting or self._more():  # another thread put one meanwhile
                 self._receiver.signal()

@@ -100,16 +100,21 @@ def _once(found: Table, query: Query, table: str) -> Table:
 class Snapshots:
     """The current objects of a subscriber's tables, as batches.
 
-    tables: their names; none: every table that can be dumped and whose messages these groups carry.
+    tables: their names; none: every table that can be dumped and whose messages these groups carry, with
+    `keyed` only those whose rows have a key.
     SchemaError.
     """
 
-    def __init__(self, query: Query, tables: Iterable[str], groups: Groups, netns: Netns) -> None:
+    def __init__(
+        self, query: Query, tables: Iterable[str], groups: Groups, netns: Netns, *, keyed: bool = False
+    ) -> None:
         source = query.source
         heard = {name for name, number in source.groups.items() if number in groups}
         schemas = [query.schema(name) for name in query.tables]
         self._tables = list(tables) or [
-            schema.name for schema in schemas if schema.dump and heard.intersection(schema.groups)
+            schema.name
+            for schema in schemas
+            if schema.dump and heard.intersection(schema.groups) and (schema.key or not keyed)
         ]
         self._query = query
         self._netns = netns
@@ -127,6 +132,7 @@ class Snapshots:
         groups: Groups,
         netns: Netns,
         all_nsid: bool,
+        keyed: bool = False,
     ) -> Snapshots | None:
         """Those of Subscriber(snapshot=...), None for none; `chosen`: tables= named the query's tables."""
         if not snapshot:
@@ -135,18 +141,52 @@ class Snapshots:
             raise SchemaError("snapshot= cannot be combined with all_nsid=: a dump covers one namespace")
         if isinstance(snapshot, bool):
             snapshot = query.tables if chosen else ()
-        return cls(query, snapshot, groups, netns)
+        return cls(query, snapshot, groups, netns, keyed=keyed)
 
-    def take(self, resync: bool) -> list[Batch]:
-        """The current objects, the last batch `complete`; at least one batch. The errors of `snapshot`."""
+    def take(self, resync: bool, *, every: bool = False) -> list[Batch]:
+        """The current objects, the last batch `complete`; at least one batch. The errors of `snapshot`.
+
+        every: also those that `where` leaves out.
+        """
         origin = RESYNC if resync else SNAPSHOT
-        found = inside(self._netns, lambda: self._take(origin)) or [_made(self._query, [], origin)]
+        found = inside(self._netns, lambda: self._take(origin, every)) or [_made(self._query, [], origin)]
         found[-1].complete = True
         return found
 
-    def _take(self, origin: int) -> list[Batch]:
-        every = (_all(self._query, name, origin, list) for name in self._tables)
-        return [batch for batches in every for batch in batches if batch]
+    def _take(self, origin: int, every: bool) -> list[Batch]:
+        scope: dict[str, int] | None = {} if every else None
+        tables = (_all(self._query, name, origin, list, scope=scope) for name in self._tables)
+        return [batch for batches in tables for batch in batches if batch]
+
+    @property
+    def query(self) -> Query:
+        """What the subscriber reads of these batches."""
+        return self._query
+
+    @property
+    def tables(self) -> list[str]:
+        """The tables that are dumped."""
+        return self._tables
+
+    def barrier(self) -> None:
+        """Return once the kernel has done what it was doing; at once where it has no way to say so."""
+        if self._query.source.barrier is not None:
+            type, body = self._query.source.barrier
+            request = message(type, body, MessageFlag.REQUEST, next(_numbers) & 0xFFFF_FFFF)
+            inside(self._netns, lambda: _ask(self._query, request))
+
+    def again(self, table: str, scope: Mapping[str, int]) -> list[Batch]:
+        """The current objects of a table of which these columns have these values; perhaps others, too."""
+
+        def dumped() -> list[Batch]:
+            try:
+                return _all(self._query, table, SNAPSHOT, list, scope=scope)
+            except KernelError as error:
+                if scope and error.errno == errno.ENODEV:
+                    return []  # the device is gone, and its objects with it
+                raise
+
+        return inside(self._netns, dumped)
 
 
 def _all(
@@ -156,15 +196,19 @@ def _all(
     take: Callable[[Iterable[Batch]], list[T]],
     *,
     lean: bool = False,
+    scope: Mapping[str, int] | None = None,
 ) -> list[T]:
-    """The results of `take` for the batches of a dump. lean: without attributes that `query` ignores."""
+    """The results of `take` for the batches of a dump.
+
+    lean: without attributes that `query` ignores. scope: values of columns, instead of those of `query`.
+    """
     dump = _dump_of(query, table)
     if not isinstance(dump, Dump):
         datagrams = dump()
         return take(_made(query, some, origin) for some in iter(lambda: [*islice(datagrams, MANY)], []))
     if lean and dump.lean and not query.reads(table, dump.lean.prefix):
         dump = replace(dump, headers=dump.lean.headers)
-    filters = _filters(query, table, dump)
+    filters = _filters(dump, query.equalities(table) if scope is None else scope)
     if any(not filter.column for filter in filters) and not any(filter.at >= 0 for filter in filters):
         dump = replace(dump, headers=dump.split)
     for _ in range(RETRIES):
@@ -173,7 +217,8 @@ def _all(
         except _Interrupted:
             pass
         except KernelError as error:
-            if not filters or error.errno == errno.ETIMEDOUT:
+            gone = scope and error.errno == errno.ENODEV
+            if not filters or gone or error.errno == errno.ETIMEDOUT:
                 raise
             # The kernel has no such device, table or family, or cannot filter: dump all and filter here.
             filters = {}
@@ -217,6 +262,17 @@ def _dumped(
                 raise
     if unsupported and not supported:
         raise unsupported
+
+
+def _ask(query: Query, request: bytes) -> None:
+    """Send a request and read the answer, whatever it is."""
+    action = f"waiting for {query.source.name}"
+    with closing(_receiver(query, action)) as receiver:
+        try:
+            receiver.send(request)
+            receiver.receive(PATIENCE)
+        except OSError as error:
+            raise kernel_error(error.errno or 0, action) from error
 
 
 class _Interrupted(Exception):  # noqa: N818 - never leaves this module
@@ -289,9 +345,8 @@ def _ended(batch: Batch, action: str, source: Source) -> bool:
     return True
 
 
-def _filters(query: Query, table: str, dump: Dump) -> dict[Filter, bytes]:
+def _filters(dump: Dump, equal: Mapping[str, int]) -> dict[Filter, bytes]:
     """The conditions that the kernel can check, with their values, except those that no row can meet."""
-    equal = query.equalities(table)
     found = {
         filter: equal[filter.column].to_bytes(filter.size, "big" if filter.big_endian else sys.byteorder)
         for filter in dump.filters

@@ -17,10 +17,12 @@ from nlbus.bus.options import Trust, buffer_of, chosen_groups, option_values, tr
 from nlbus.bus.pause import Pause
 from nlbus.bus.snapshot import Snapshots
 from nlbus.bus.sockets import Opener
+from nlbus.bus.state.state import State
+from nlbus.bus.state.tracker import Dumped, Tracker
 from nlbus.bus.stats import explanation, figures, transport_name
 from nlbus.bus.stream import Feed, OnLoss, log
 from nlbus.bus.transport import Transport
-from nlbus.errors import LossError, NlbusError, kernel_error
+from nlbus.errors import LossError, NlbusError, SchemaError, kernel_error
 from nlbus.filters import HEADS, Wanted
 from nlbus.filters.sources import Narrowing
 from nlbus.kernel.arguments import optional_seconds, whole
@@ -31,6 +33,7 @@ from nlbus.schema.topic import Topic
 from nlbus.sources import GroupsLike, Source, find, group_names, help_with, located, resolve_groups
 from nlbus.table.loss import Loss
 from nlbus.table.query import Query, Tables
+from nlbus.table.received import RESYNC
 from nlbus.table.table import Table
 
 if TYPE_CHECKING:
@@ -55,9 +58,15 @@ class Subscriber(Feed):
     counted in datagrams, as on other sources.
 
     snapshot: True, or the names of tables: their current objects are delivered first, as batches of `origin`
-    "snapshot", the last one `complete`; then every change since the groups were joined. After each loss on a
-    kernel source the current objects are delivered again, as "resync". A key missing from such a snapshot is
-    gone: see State. Snapshots count neither in `stats()` nor against max_memory.
+    "snapshot", the last one `complete`; then every change since the groups were joined. Snapshots count
+    neither in `stats()` nor against max_memory.
+
+    repair: what the kernel changes without a message, or tells in part, is asked for and delivered as batches
+    of origin "repair": Changes, with rows new, change and del but no messages. After a loss, the differences
+    come as "resync". `state` has the current objects. None: with snapshot=, if all of its tables have keys.
+    False: after a loss all current objects are delivered again, as "resync"; a key missing from them is gone.
+    audit: compare everything each so many seconds, for changes of which no message gives a hint (see
+    docs/state.md).
 
     netns: listen in this network namespace: a name of `ip netns`, a path, a descriptor or a pid; any number
     of them on one thread. all_nsid: also hear the network namespaces that have an id in this one; the column
@@ -89,6 +98,8 @@ class Subscriber(Feed):
         where: Expression | None = None,
         kernel_filter: bool = True,
         snapshot: bool | Iterable[str] = False,
+        repair: bool | None = None,
+        audit: float | None = None,
         netns: Netns = None,
         all_nsid: bool = False,
         options: Mapping[str, float] | None = None,
@@ -106,8 +117,11 @@ class Subscriber(Feed):
         self._query = Query(self._source, tables, where, self._interfaces)
         members = chosen_groups(self._source, groups, topics, None if tables is None else self._query)
         self._snapshots = Snapshots.wanted(
-            snapshot, self._query, tables is not None, members, netns, all_nsid
+            snapshot, self._query, tables is not None, members, netns, all_nsid, repair is True
         )
+        self._tracker = Tracker.wanted(repair, self._snapshots, self._source, audit)
+        hints = Groups() if self._tracker is None else self._tracker.groups - members
+        self._hints = hints  # groups that are heard, but not for the user
         values = option_values(self._source, options)
         self._facts = bool(values.get("facts")) or self._query.asks_facts
         max_memory = whole(max_memory, "max_memory", 0, sys.maxsize)
@@ -125,11 +139,14 @@ class Subscriber(Feed):
             wanted = {name: [where] for name in self._query.tables or (HEADS,)}
             self._opener.narrowing = Narrowing(self._source, wanted, others=tables is None)
         self._pause = Pause()
-        self._receiver = self._opener.receiver(members, max_memory, self._pause.parked)
+        self._receiver = self._opener.receiver(members | hints, max_memory, self._pause.parked)
         self._unwrapped: Block | None = None  # received, but memory ran out
-        self._inbox = Inbox(self._receiver)
+        tracker = self._tracker
+        self._inbox = Inbox(self._receiver, lambda: tracker is not None and tracker.due)
         self._membership = Membership(self._receiver, self._query, values, self._inbox)
         self._membership.narrow(self._opener.narrowing.tables)
+        if self._tracker is not None:
+            self._tracker.wake = self._receiver.signal
         self._or_close(lambda: self._membership.start(members))
         if self._receiver.expecting:
             ways.expect(self._join_module)
@@ -148,7 +165,8 @@ class Subscriber(Feed):
     def _put_snapshot(self) -> None:
         """The current objects, before the events that have come since the groups were joined."""
         if self._snapshots is not None:
-            self._inbox.put_first(map(self._wanted, self._snapshots.take(resync=False)))
+            every = self._tracker is not None  # the State has all rows
+            self._inbox.put_first(map(self._wanted, self._snapshots.take(resync=False, every=every)))
             self._receiver.signal()
 
     def _warn_of_small_buffer(self, events: int | None) -> None:
@@ -177,19 +195,25 @@ class Subscriber(Feed):
         while True:
             if self._inbox.stale:
                 self._resync()
+            if self._tracker is not None and self._tracker.due and not self._inbox:
+                self._repair(self._tracker)
             if self._held is not None or self._inbox:
-                return self._take_waiting()
+                if (batch := self._take_waiting()) is not None:
+                    return batch
+                continue
             if self._unwrapped is not None:
                 self._receiver.check()
                 self._inbox.unsignal()
-                return self._wrapped(self._unwrapped)
+                if (batch := self._wrapped(self._unwrapped)) is not None:
+                    return batch
+                continue
             try:
                 block = self._receiver.receive(timeout)
             except OSError as error:
                 raise kernel_error(error.errno or 0, f"receiving from {self._source.name}") from error
             if block is not None:
                 batch = self._wrapped(block)
-                if batch or batch.loss or not self._query.by_head or not block.rows:
+                if batch is not None and (batch or batch.loss or not self._query.by_head or not block.rows):
                     return batch
                 if timeout != 0:
                     timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -200,7 +224,7 @@ class Subscriber(Feed):
             if deadline is not None:
                 timeout = max(0.0, deadline - time.monotonic())
 
-    def _wrapped(self, block: Block) -> Batch:
+    def _wrapped(self, block: Block) -> Batch | None:
         """The batch of a block. If memory runs out, or Ctrl-C comes between, the next recv has the block."""
         self._unwrapped = block
         try:
@@ -209,30 +233,54 @@ class Subscriber(Feed):
             self._receiver.signal()
             raise
         self._unwrapped = None
-        return self._deliver(batch) if block.lossy else batch
+        return self._deliver(batch) if block.lossy or self._tracker is not None else batch
 
-    def _take_waiting(self) -> Batch:
-        """The batch whose loss was raised, else the oldest of the inbox."""
+    def _take_waiting(self) -> Batch | None:
+        """The batch whose loss was raised, else the oldest of the inbox; None for one without news."""
         self._receiver.check()
         if (held := self._take_held()) is not None:
             self._inbox.unsignal()
             return held
-        return self._deliver(*self._inbox.take())
+        batch, covered = self._inbox.take()
+        if isinstance(batch, Dumped):
+            assert self._tracker is not None
+            changes = self._tracker.settle(batch)
+            return changes if changes or changes.complete else None
+        return self._deliver(batch, covered)
 
     def _put_back(self, batch: Batch) -> None:
         super()._put_back(batch)
         self._receiver.signal()
 
-    def _deliver(self, batch: Batch, covered: bool = False) -> Batch:
-        """Apply on_loss; a loss that no snapshot covers calls for one."""
+    def _deliver(self, batch: Batch, covered: bool = False) -> Batch | None:
+        """Apply on_loss; a loss that no snapshot covers calls for one. None: the user need not see it."""
+        if self._tracker is not None:
+            heard = len(batch)
+            batch = self._tracked(self._tracker, batch)
+            self._inbox.answers += heard - len(batch)
+            if heard and not batch and not batch.loss and not batch.complete:
+                return None
         if self._snapshots is not None and not covered and (batch.loss.datagrams or batch.loss.unbuilt):
-            self._inbox.stale = True
-            self._receiver.signal()
+            if self._tracker is not None:
+                self._tracker.lost()
+            else:
+                self._inbox.stale = True
+                self._receiver.signal()
         try:
             return self._report(batch, self._source.name)
         except LossError:
             self._receiver.signal()  # the batch waits for the next recv
             raise
+
+    def _tracked(self, tracker: Tracker, batch: Batch) -> Batch:
+        """The batch as far as it is for the user, after the State has it."""
+        try:
+            tracker.follow(batch)
+        except BaseException:
+            self._inbox.put_first([batch])
+            self._receiver.signal()
+            raise
+        return batch.select(self.groups) if self._hints and batch.origin == "live" else batch
 
     def _resync(self) -> None:
         """After a loss: first what is queued now, which is older than the snapshot, then the snapshot."""
@@ -240,6 +288,16 @@ class Subscriber(Feed):
         with self._paused():
             self._inbox.put(self._drain())
             self._inbox.put_snapshot(map(self._wanted, self._snapshots.take(resync=True)))
+
+    def _repair(self, tracker: Tracker) -> None:
+        """Dump what is doubtful; first what is queued now, which is older."""
+        with self._paused():
+            self._inbox.put(self._drain())
+            found = tracker.dump()
+            if found.origin_code == RESYNC:
+                self._inbox.put_snapshot([found])
+            else:
+                self._inbox.put([found])
 
     def _drain(self) -> list[Batch]:
         """What is queued now. KernelError: the next call, or the next recv, has it all."""
@@ -266,6 +324,16 @@ class Subscriber(Feed):
     def source(self) -> Source:
         """The source that this subscriber listens to."""
         return self._source
+
+    @property
+    def state(self) -> State:
+        """The current objects, as of the last batch that recv returned: of a subscriber with snapshot=True.
+
+        SchemaError for any other.
+        """
+        if self._tracker is None:
+            raise SchemaError("no state: pass snapshot=True, of tables with a key, and not repair=False")
+        return self._tracker.state
 
     @property
     def where(self) -> Expression | None:
@@ -329,7 +397,13 @@ class Subscriber(Feed):
         return self._pause.of(self._receiver, self._has_unread)
 
     def _has_unread(self) -> bool:
-        return bool(self._inbox or self._unwrapped) or self._held is not None or self._inbox.stale
+        unread = bool(self._inbox or self._unwrapped) or self._held is not None or self._inbox.stale
+        return unread or self._due
+
+    @property
+    def _due(self) -> bool:
+        """Whether it is time for a repair."""
+        return self._tracker is not None and self._tracker.due
 
     # -- waiting, the end -------------------------------------------------------------------------
 
@@ -344,6 +418,8 @@ class Subscriber(Feed):
 
     def close(self) -> None:
         """Close it, from any thread: a waiting recv raises ClosedError. Closing twice is fine."""
+        if self._tracker is not None:
+            self._tracker.close()
         self._receiver.close()
         self._interfaces.close()
         self._log_rest(self._source.name)

@@ -159,9 +159,10 @@ class Recorder:
     def write(self, batch: Batch, limit: int | None = None) -> None:
         """Write and flush a batch that the feed has just yielded, at most its first `limit` messages.
 
-        A batch without messages and losses leaves no trace. KernelError.
+        A batch without messages and losses leaves no trace, nor do the rows of repairs: a capture has what
+        was received. KernelError.
         """
-        if not batch and not batch.loss:
+        if batch.made is not None or (not batch and not batch.loss):
             return
         if limit is not None and len(batch) > limit:
             batch = batch.select(np.arange(len(batch)) < limit)

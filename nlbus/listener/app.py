@@ -33,8 +33,8 @@ class Listener:
     A function gets a dict: for uevent the variables of the device, as the programs of udev rules do; for a
     source with tables the columns that have a value, as from `Table.iter_rows`; for other sources the type
     and payload of the message. It also holds nl_table, nl_op ("new", "change", "del"), nl_time (ns UTC),
-    nl_origin ("live", "snapshot", "resync"), nl_group; nl_lost, the number of events or datagrams lost since
-    the rule's last event; and nl_count, the number of events that a debounced one stands for.
+    nl_origin ("live", "snapshot", "resync", "repair"), nl_group; nl_lost, the number of events or datagrams
+    lost since the rule's last event; and nl_count, the number of events that a debounced one stands for.
 
     An exception in a function, SystemExit included, is logged (logger "nlbus") and counted, and the listener
     goes on; `stop` ends it. All async functions run in one event loop in a thread of its own.
@@ -56,6 +56,7 @@ class Listener:
         groups: GroupsLike | None = None,
         debounce: float = 0.0,
         initial: bool = False,
+        repair: bool | None = None,
         netns: Netns = None,
         options: Mapping[str, float] | None = None,
         trust: Trust = None,
@@ -69,7 +70,9 @@ class Listener:
         groups, netns, options, trust, buffer_events: as for a Subscriber; uevent's group "kernel" precedes
         udev's rules, "udev" follows them. debounce: deliver only the last event of a device or key, after so
         many seconds without another (at most ten times as many after the first). initial: deliver current
-        objects first, and again after a loss. name: of the rule, in logs and `stats`.
+        objects first. repair: also deliver what the kernel changes without a message, as routes that go with
+        their link (nl_origin "repair"), and after a loss the differences ("resync"). None: as `initial`;
+        False: with `initial`, all objects come again after a loss. name: of the rule, in logs and `stats`.
         SchemaError, UnknownColumn, UnknownSource, KernelError.
         """
 
@@ -85,6 +88,7 @@ class Listener:
                     where=parse(where) if isinstance(where, str) else where,
                     debounce=debounce,
                     initial=initial,
+                    repair=repair,
                     netns=netns,
                     settings={"options": options or {}, "trust": trust, "buffer_events": buffer_events},
                 )

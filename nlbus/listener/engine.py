@@ -251,7 +251,7 @@ class Engine:
 def _place(rule: Rule) -> Place:
     """What rules must have in common to share a subscriber."""
     settings = ((name, _frozen(value)) for name, value in sorted(rule.settings.items()))
-    return (rule.source, rule.netns, tuple(settings), tuple(rule.snapshot))
+    return (rule.source, rule.netns, tuple(settings), tuple(rule.snapshot), rule.repair)
 
 
 def _frozen(value: Any) -> Any:
@@ -261,8 +261,9 @@ def _frozen(value: Any) -> Any:
 
 
 def _open(place: Place, groups: Groups) -> Subscriber:
-    source, netns, settings, tables = place
+    source, netns, settings, tables, repair = place
     keywords: dict[str, Any] = {
         name: dict(value) if name == "options" else value for name, value in settings if value is not None
     }
+    keywords["repair"] = repair if tables else None
     return Subscriber(source, groups, snapshot=tables, netns=netns, **keywords)

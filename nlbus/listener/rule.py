@@ -63,8 +63,10 @@ class Rule:
     groups, netns and settings (options, trust, buffer_events): as for a Subscriber. tables: only events of
     these tables; None: of the tables that have every column that `match` and `where` use. match: globs by
     key. where: an expression over columns. debounce: seconds of quiet before the last event of a key is
-    handled; at most ten times as long after the first. initial: current objects are delivered first, and
-    again after a loss. SchemaError, UnknownColumn, UnknownSource, KernelError.
+    handled; at most ten times as long after the first. initial: current objects are delivered first. repair:
+    also what the kernel changes without a message, and after a loss the differences; None: as `initial`, if
+    all tables have keys; False: with `initial`, all objects come again after a loss. SchemaError,
+    UnknownColumn, UnknownSource, KernelError.
     """
 
     source: str
@@ -76,6 +78,7 @@ class Rule:
     where: Expression | None = None
     debounce: float = 0.0
     initial: bool = False
+    repair: bool | None = None
     netns: Netns = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     counts: dict[str, int] = field(init=False)
@@ -98,7 +101,10 @@ class Rule:
             options = {**(self.settings.get("options") or {}), "facts": 1}
             self.settings = {**self.settings, "options": options}
         self.joined_groups = self._groups_to_join(bool(names) or self.where is not None)
-        self.snapshot = self._dumpable(bool(names)) if self.initial else []
+        self.snapshot = self._dumpable(bool(names)) if self.initial or self.repair else []
+        self._origins = {"live"} | ({"snapshot"} if self.initial else set())
+        if self.snapshot:
+            self._origins |= {"resync", "repair"}
         # Per table what the rows must meet: a necessary condition, not a sufficient one; None: nothing.
         self.prefilters = self._prefilter_by_table()
 
@@ -189,10 +195,18 @@ class Rule:
             for name in self.table_names
             if schemas[name].dump and joined.intersection(schemas[name].groups)
         ]
+        if self.repair and dumpable:
+            keyed = [name for name in dumpable if schemas[name].key]
+            if not keyed or (chosen and len(keyed) < len(dumpable)):
+                raise SchemaError(
+                    f"repair: rows of {self.source} {', '.join(dumpable)} have no key to compare them by"
+                )
+            dumpable = keyed
         lacking = [name for name in self.table_names if schemas[name].dump is None] if chosen else []
         if lacking or not dumpable:
             what = f"{self.source} {', '.join(lacking)}".strip()
-            raise SchemaError(f"initial: no snapshot of {what}: it has events only")
+            word = "initial" if self.initial else "repair"
+            raise SchemaError(f"{word}: no snapshot of {what}: it has events only")
         return dumpable
 
     def _prefilter_by_table(self) -> dict[str, Expression | None]:
@@ -220,7 +234,7 @@ class Rule:
 
     def events(self, batch: Batch) -> list[tuple[int, Event]]:
         """The matching events of a batch, each with its message's row, in message order."""
-        if batch.origin != "live" and not self.initial:
+        if batch.origin not in self._origins:
             return []
         source, found = self.resolved_source, list[Event]()
         if self.table_names:

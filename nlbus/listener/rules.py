@@ -56,7 +56,7 @@ TOP: Kinds = {"workers": (int,), "queue": (int,), "overflow": (str,), "rule": (l
 RULE: Kinds = {
     "name": (str,), "source": (str,), "groups": (list, str, int), "table": (str, list), "match": (dict,),
     "where": (str,), "exec": (str, list), "shell": (bool,), "timeout": NUMBER, "python": (str,),
-    "debounce": NUMBER, "initial": (bool,), "netns": (str, int), "options": (dict,),
+    "debounce": NUMBER, "initial": (bool,), "repair": (bool,), "netns": (str, int), "options": (dict,),
     "trust": (list, str), "buffer_events": (int,),
 }  # fmt: skip
 HOW = ("options", "trust", "buffer_events")  # keywords of a Subscriber
@@ -176,6 +176,7 @@ class _File:
                 where=where,
                 debounce=values.get("debounce", 0.0),
                 initial=values.get("initial", False),
+                repair=values.get("repair"),
                 netns=values.get("netns"),
                 settings={name: values[name] for name in HOW if name in values},
             )

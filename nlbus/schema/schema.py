@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from nlbus.schema.manners import PLAIN, Manners
 from nlbus.schema.types import Column, Display, Field, Type
 from nlbus.schema.words import Words
 
@@ -201,7 +202,7 @@ class Schema:
     words: Words = field(default_factory=dict)  # what people call columns: see words.py
     groups: Sequence[str] = ()  # that carry these messages
     facts: Facts | None = None  # filled only if they are asked for
-    partial: bool = False  # "change" has the key and the changed columns only
+    manners: Manners = PLAIN
     selector: tuple[int, int, int] | None = None
     unless: tuple[int, int, int] | None = None  # (offset, size, value) that the payload must not have
     dump: Dump | Callable[[], Iterator[bytes]] | None = (
@@ -244,6 +245,7 @@ class TextSchema:
     key: Sequence[str] = ()
     words: Words = field(default_factory=dict)  # what people call columns: see words.py
     groups: Sequence[str] = ()
+    manners: Manners = PLAIN
     dump: Callable[[], Iterator[bytes]] | None = None  # datagrams of the current objects, as if they were new
     about: str = ""
 
@@ -262,6 +264,7 @@ class RecordSchema:
     key: Sequence[str] = ()
     words: Words = field(default_factory=dict)  # what people call columns: see words.py
     groups: Sequence[str] = ()
+    manners: Manners = PLAIN
     dump: None = None
     about: str = ""
 

@@ -136,7 +136,7 @@ class Values:
 
 
 OPS = {0: "new", 1: "change", 2: "del"}
-ORIGINS = {0: "live", 1: "snapshot", 2: "resync"}
+ORIGINS = {0: "live", 1: "snapshot", 2: "resync", 3: "repair"}
 
 # The first columns of every table.
 NL_COLUMNS = (

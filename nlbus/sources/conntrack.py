@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from nlbus.kernel.constants import MessageFlag, NewFlag
 from nlbus.kernel.groups import Groups
 from nlbus.kernel.requests import NFGENMSG, attribute
+from nlbus.schema.manners import Manners, Partial
 from nlbus.schema.naming import bits, numbered
 from nlbus.schema.schema import Attr, Dump, Entry, Filter, Nest, Op, Schema, Struct, ignored
 from nlbus.schema.types import ADDRESS, BE16, BE32, BE64, BYTES, SBE32, TEXT, U8, Field, fixed, pad
@@ -306,7 +307,11 @@ CONNTRACK = Source(
                 "state": ("tcp_state", "dccp_state", "sctp_state"),
             },
             groups=("new", "update", "destroy"),
-            partial=True,
+            manners=Manners(
+                partial=(Partial(ops=("change",)),),
+                volatile=("timeout", "orig_packets", "orig_bytes", "reply_packets", "reply_bytes"),
+                unheard="the end of an entry that is older than the first listener",
+            ),
             dump=Dump(
                 NFNL_SUBSYS_CTNETLINK << 8 | 1,
                 (bytes(4),),

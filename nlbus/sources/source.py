@@ -73,6 +73,8 @@ class Source:
     # invalid if it lacks the source.
     probe: Groups = _UNUSED_GROUP
     ask: tuple[int, bytes] | None = None
+    # A harmless request that the kernel answers only after whatever it was doing here when it was sent.
+    barrier: tuple[int, bytes] | None = None
     privileged: bool = False  # an ordinary user may not join `probe`
     namespaces: tuple[str, ...] = ()  # heard only in the first namespace of these kinds: "net", "pid", "user"
     needs: str = ""  # the privilege that joining needs, a sentence

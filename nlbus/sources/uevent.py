@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterable
 
 from nlbus.kernel.groups import Groups
+from nlbus.schema.manners import Doubt, Manners
 from nlbus.schema.schema import Envelope, TextSchema
 from nlbus.schema.types import S32, TEXT, U32, U64, Field
 from nlbus.sources.existing import devices
@@ -44,6 +45,11 @@ SCHEMA = TextSchema(
     title=True,  # action@devpath
     envelope=UDEV_HEADER,
     key=("devpath",),
+    manners=Manners(
+        moves="devpath_old",
+        volatile=("action", "seqnum", "synth_uuid", "devpath_old", "env"),
+        doubts=(Doubt(of="uevent", having="devpath_old", why="the children of a device move with it"),),
+    ),
     groups=("kernel", "udev"),
     dump=devices,
     about="devices: added, changed, moved, bound to a driver, removed",

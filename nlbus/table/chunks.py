@@ -79,6 +79,11 @@ class Stored:
         values = self._columns[i]
         return isinstance(values, Column) or (values.valid is not None and not values.valid.any())
 
+    def with_column(self, i: int, values: Values) -> Stored:
+        """The same rows with other values in column i."""
+        columns = [values if i == number else each for number, each in enumerate(self._columns)]
+        return Stored(self._length, columns, self._damaged, self._families)
+
     def values(self, i: int) -> Values:
         """Column i."""
         values = self._columns[i]

@@ -205,6 +205,10 @@ class Query:
                     received.facts[number] = schema.facts.read(number)
 
     def _every_row(self, received: Received, schema: AnySchema, wanted: frozenset[str] | None) -> Table:
+        if received.made is not None:
+            columns = _columns(schema, wanted)
+            made = received.made.get(schema.name)
+            return Table(columns) if made is None else made.select([column.name for column in columns])
         if isinstance(schema, RecordSchema):
             table = record_table(received, self.source, schema, wanted)
             table.interfaces = self.interfaces
@@ -253,6 +257,8 @@ class Query:
 
     def present(self, received: Received) -> list[str]:
         """The names of the tables that can match the types of these messages; often few of many."""
+        if received.made is not None:
+            return [name for name in self.order if name in received.made]
         if self.source.framing != "nlmsg" or len(self.order) == 1:
             return self.order
         types = frozenset(np.unique(received.index["type"]).tolist())

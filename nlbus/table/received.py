@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from nlbus._typing import Bytes, Structured
     from nlbus.kernel.interfaces import Interfaces
     from nlbus.table.loss import Loss
+    from nlbus.table.table import Table
 
 BUS = FRAMINGS.index("bus")
-LIVE, SNAPSHOT, RESYNC = ORIGINS
+LIVE, SNAPSHOT, RESYNC, REPAIR = ORIGINS
 U1 = np.dtype("u1")
 
 
@@ -33,7 +35,7 @@ class Received:
     `index` has a row per message (MESSAGE), or per nlbus_batch on the bus (SEGMENT). Its offsets are trusted.
     """
 
-    __slots__ = ("_length", "block", "facts", "loss", "misfits", "origin_code", "selected", "told")
+    __slots__ = ("_length", "block", "facts", "loss", "made", "misfits", "origin_code", "selected", "told")
 
     def __init__(
         self, block: Block, loss: Loss, selected: Structured | None = None, origin_code: int = LIVE
@@ -45,6 +47,7 @@ class Received:
         self.misfits = 0
         self.facts: dict[int, tuple[Any, ...]] | None = None  # of objects, by their numbers: see schema.Facts
         self.told: Interfaces | None = None  # learned the names that its links have
+        self.made: Mapping[str, Table] | None = None  # tables without messages, see Changes
         if selected is None:
             self._length = block.events
         else:
@@ -66,7 +69,7 @@ class Received:
 
     @property
     def origin(self) -> str:
-        """One of "live", "snapshot" (the state when snapshot=True began), "resync" (after a loss)."""
+        """One of "live", "snapshot" (as snapshot=True began), "resync" (after a loss), "repair"."""
         return ORIGINS[self.origin_code]
 
     @property

@@ -1,4 +1,4 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self, final
 
 from nlbus._core.render.cells import Cells
@@ -16,3 +16,4 @@ class Rows(Iterator[dict[str, Any]]):
     def __next__(self) -> dict[str, Any]: ...
 
 def key_of(row: dict[str, Any], names: tuple[str, ...]) -> tuple[Any, ...]: ...
+def row_at(names: Iterable[str], columns: Sequence[Cells | None], row: int) -> dict[str, Any]: ...

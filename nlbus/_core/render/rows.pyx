@@ -93,3 +93,17 @@ def key_of(dict row not None, tuple names not None):
         Py_INCREF(value)
         PyTuple_SET_ITEM(found, i, value)
     return found
+
+
+def row_at(names, columns, Py_ssize_t row):
+    """One row as a dict, without missing values: names and Cells of all columns, None for one without values."""
+    cdef Cells cells
+    found = {}
+    for name, column in zip(names, columns):
+        if column is not None:
+            cells = <Cells?> column
+            if not 0 <= row < cells.c.rows:
+                raise IndexError(f"row {row} of {cells.c.rows}")
+            if there(&cells.c, row):
+                found[name] = cells.cell(row)
+    return found

@@ -41,8 +41,10 @@ def listen(
             raise click.exceptions.Exit(LOSS_EXIT)
         return
     check_binary(view_options.output)
-    if program_options.initial and view_options.output == "pcapng":
-        raise click.UsageError("-o pcapng cannot be combined with --initial: a capture has events only")
+    initial, repair = program_options.initial, program_options.repair
+    if (initial or repair) and view_options.output == "pcapng":
+        option = "--initial" if initial else "--repair"
+        raise click.UsageError(f"-o pcapng cannot be combined with {option}: a capture has events only")
     wanted = [subscription["source"], *subscription["others"]]
     names = InterfaceNames(
         live=any(name in NAMING for name in wanted),
@@ -51,7 +53,7 @@ def listen(
     )
     if subscription["others"]:
         views = views_of(subscription, view_options, names)
-        with subscribe_all(subscription, views, program_options.initial) as merged:
+        with subscribe_all(subscription, views, initial, repair) as merged:
             _print(merged, view_options, names, None, views, count, seconds, fail_on_loss, explain)
         return
     source = inside(subscription["netns"], lambda: find(subscription["source"]))
@@ -61,7 +63,9 @@ def listen(
     with subscribe(
         **subscription,
         otherwise=view.groups,
-        snapshot=view.present(program_options.initial),
+        snapshot=view.present(initial or repair, keyed=repair),
+        repair=repair or None,
+        initial=initial,
         wanted=view.wanted,
         facts=view.asks_facts,
     ) as subscriber:

@@ -94,9 +94,17 @@ class View:
                 return True
         return False
 
-    def present(self, wanted: bool) -> bool | list[str]:
-        """The value of snapshot= for `wanted`: the shown tables, or True for all tables of the groups."""
-        return self._query.order if wanted and self.groups and self._query else wanted
+    def present(self, wanted: bool, *, keyed: bool = False) -> bool | list[str]:
+        """The value of snapshot= for `wanted`: the shown tables, or True for all tables of the groups.
+
+        keyed: only shown tables with a key. UsageError if there are none.
+        """
+        if not wanted or not self.groups or not self._query:
+            return wanted
+        found = [name for name in self._query.order if not keyed or self._query.schema(name).key]
+        if not found:
+            raise click.UsageError("--repair: rows of these tables have no key to compare them by")
+        return found
 
     def lines(self, batch: Batch, limit: int | None = None, *, styled: bool = False) -> tuple[bytes, int]:
         """A line per event, in the order of arrival, at most `limit`; and how many. styled: in colours."""

@@ -21,6 +21,7 @@ class ProgramOptions:
 
     command: str | None
     initial: bool
+    repair: bool
     limits: dict[str, Any]  # only those that were passed
 
     def __post_init__(self) -> None:
@@ -36,7 +37,12 @@ OPTIONS = (
     click.option("--shell", is_flag=True, help="Run COMMAND as a script of /bin/sh."),
     click.option(
         "--initial", is_flag=True,
-        help="Deliver current objects (devices, links, connections ...) first, and again after a loss.",
+        help="Deliver current objects (devices, links, connections ...) first.",
+    ),
+    click.option(
+        "--repair", is_flag=True,
+        help="Also deliver what the kernel changes without a message, as routes that go with their link, and "
+        "after a loss the differences.",
     ),
     click.option(
         "--debounce", type=Seconds(), metavar="S",
@@ -64,11 +70,11 @@ def add_program_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add these options to a command, which receives them as `program_options`."""
 
     @wraps(command)
-    def with_program_options(*, program: str | None, initial: bool, **others: Any) -> None:
+    def with_program_options(*, program: str | None, initial: bool, repair: bool, **others: Any) -> None:
         names = ("shell", "debounce", "timeout", "workers", "queue", "overflow")
         limits = {name: others.pop(name) for name in names}
         given = {name: value for name, value in limits.items() if value}
-        command(program_options=ProgramOptions(program, initial, given), **others)
+        command(program_options=ProgramOptions(program, initial, repair, given), **others)
 
     for option in reversed(OPTIONS):
         with_program_options = option(with_program_options)

@@ -55,6 +55,7 @@ def run_program(
         where=view_options.where,
         debounce=limits.pop("debounce", 0.0),
         initial=program_options.initial,
+        repair=program_options.repair or None,
         netns=subscription["netns"],
         settings={
             "options": dict(subscription["options"]),

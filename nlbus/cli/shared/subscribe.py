@@ -35,13 +35,15 @@ def subscribe(
     transport: Transport,
     otherwise: Sequence[str] = (),
     snapshot: bool | Sequence[str] = False,
+    repair: bool | None = None,
+    initial: bool = False,
     wanted: Wanted | None = None,
     facts: bool = False,
 ) -> Subscriber:
     """Open a subscriber, and report on stderr that it listens. UsageError if there is no group to join.
 
-    otherwise: the groups to join instead of the default, if `groups` is empty. wanted: of Subscriber.narrow.
-    facts: read those that the source offers.
+    otherwise: the groups to join instead of the default, if `groups` is empty. initial: show a
+    snapshot that `repair` needs. wanted: of Subscriber.narrow. facts: read those that the source offers.
     """
     found = inside(netns, lambda: find(source))
     if not groups and not found.default and not otherwise:
@@ -58,6 +60,7 @@ def subscribe(
             all_nsid=all_nsid,
             transport=transport,
             snapshot=snapshot,
+            repair=repair,
             on_loss="ignore",
         )
     if wanted is not None:
@@ -65,10 +68,14 @@ def subscribe(
     for warning in caught:
         report(str(warning.message))
     announce(found, subscriber.groups, netns)
+    while repair and not initial and not subscriber.recv().complete:
+        pass  # it knows the current objects now, nobody asked to see them
     return subscriber
 
 
-def subscribe_all(subscription: SubscribeOptions, views: Mapping[str, View], initial: bool = False) -> Merged:
+def subscribe_all(
+    subscription: SubscribeOptions, views: Mapping[str, View], initial: bool = False, repair: bool = False
+) -> Merged:
     """Open a subscriber of each source, for what its view shows, as one feed. UsageError for --group."""
     if subscription["groups"] or subscription["options"]:
         raise click.UsageError("--group and --option are of one source: name tables with --table instead")
@@ -79,7 +86,9 @@ def subscribe_all(subscription: SubscribeOptions, views: Mapping[str, View], ini
             one = subscribe(
                 **of,
                 otherwise=view.groups,
-                snapshot=view.present(initial),
+                snapshot=view.present(initial or repair, keyed=repair),
+                repair=repair or None,
+                initial=initial,
                 wanted=view.wanted,
                 facts=view.asks_facts,
             )

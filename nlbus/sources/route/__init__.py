@@ -1,5 +1,7 @@
 """route: links, addresses, routes, neighbours, rules. Group numbers are those of <linux/rtnetlink.h>."""
 
+import struct
+
 from nlbus.kernel.groups import Groups
 from nlbus.sources.route.addr import ADDR, ANYCAST, MULTICAST
 from nlbus.sources.route.headers_only import OTHERS
@@ -66,6 +68,7 @@ DEFAULT = Groups(
 )
 
 RTM_BASE = 16
+RTM_GETLINK = 18
 VERBS = ("NEW", "DEL", "GET", "SET")
 # Four types a kind: new, delete, get, set.
 KINDS = (
@@ -88,6 +91,7 @@ ROUTE = Source(
     sentinel=True,
     types=dict(enumerate((f"RTM_{verb}{kind}" for kind in KINDS for verb in VERBS), RTM_BASE)),
     probe=DEFAULT,
+    barrier=(RTM_GETLINK, struct.pack("=BBHiII", 0, 0, 0, 1, 0, 0)),  # of lo, under the lock of changes
     needs="no privilege, but ipv4_mroute_r and ipv6_mroute_r need CAP_NET_ADMIN over this network namespace",
     option="CONFIG_NET",
     example="nlbus listen route -g link,ipv4_route",

@@ -1,5 +1,6 @@
 """addr: the addresses of links; multicast, anycast: the groups that a link has joined."""
 
+from nlbus.schema.manners import Doubt, Manners
 from nlbus.schema.schema import Attr, Dump, Filter, Op, Schema, Struct, ignored
 from nlbus.schema.types import ADDRESS, S32, TEXT, U8, U32, Field
 from nlbus.sources.route.names import (
@@ -33,6 +34,14 @@ CACHEINFO = Struct(
     ),
 )
 
+UNTOLD = Manners(
+    volatile=("cacheinfo_*",),
+    doubts=(
+        Doubt(of="link", why="a link joins groups when it goes up, and leaves them, without a message"),
+        Doubt(of="addr", why="an address joins its groups, without a message"),
+    ),
+)
+
 ADDR = Schema(
     words={
         "dev": "ifindex",
@@ -45,6 +54,10 @@ ADDR = Schema(
     about="addresses of network interfaces",
     ops=ops(NEW_ADDR),
     key=("ifindex", "family", "local", "address", "prefixlen"),
+    manners=Manners(
+        volatile=("cacheinfo_*",),
+        doubts=(Doubt(of="link", match={"ifindex": "ifindex"}, why="addresses change with their link"),),
+    ),
     groups=("ipv4_ifaddr", "ipv6_ifaddr", "phonet_ifaddr", "mctp_ifaddr"),
     dump=Dump(22, (bytes(8),), (Filter("family", 1, at=0), Filter("ifindex", 4, at=4))),
     header=HEADER,
@@ -70,6 +83,7 @@ MULTICAST = Schema(
     about="multicast groups that network interfaces have joined",
     ops=(*ops(56), Op(58, "new")),  # RTM_NEWMULTICAST; rows of a dump have the type of the request
     key=("ifindex", "family", "multicast"),
+    manners=UNTOLD,
     groups=("ipv4_mcaddr", "ipv6_mcaddr"),
     dump=Dump(58, (b"\x02" + bytes(7), b"\x0a" + bytes(7))),  # of IPv4 since Linux 6.15
     header=HEADER,
@@ -83,6 +97,7 @@ ANYCAST = Schema(
     about="anycast addresses of network interfaces",
     ops=(*ops(60), Op(62, "new")),  # RTM_NEWANYCAST
     key=("ifindex", "family", "anycast"),
+    manners=UNTOLD,
     groups=("ipv6_acaddr",),
     dump=Dump(62, (b"\x0a" + bytes(7),), (Filter("ifindex", 4, at=4),)),
     header=HEADER,

@@ -2,6 +2,7 @@
 
 import struct
 
+from nlbus.schema.manners import Doubt, Manners
 from nlbus.schema.schema import Attr, Dump, Op, Schema, Struct, ignored
 from nlbus.schema.types import ADDRESS, S32, TEXT, U8, U16, U32, Field, pad
 from nlbus.sources.route.link import OLDEST_STATS64, STATS64
@@ -18,6 +19,12 @@ def traffic(name: str, about: str, new: int, *key: str, dump: Dump | None = None
         about=about,
         ops=ops(new),
         key=("ifindex", *key),
+        manners=Manners(
+            doubts=(
+                Doubt(of="link", match={"ifindex": "ifindex"}, why="they come and go with their link"),
+                Doubt(of="qdisc", match={"ifindex": "ifindex"}, why="one that goes takes others along"),
+            )
+        ),
         groups=("tc",),
         dump=dump,
         header=(  # struct tcmsg
@@ -127,6 +134,10 @@ STATS = Schema(
     about="statistics of network interfaces, and, as events, which of them are collected by hardware",
     ops=ops(92),  # RTM_NEWSTATS
     key=("ifindex", "filter_mask"),
+    manners=Manners(
+        volatile=("link_64_*",),
+        doubts=(Doubt(of="link", why="statistics come and go with their link"),),
+    ),
     groups=("stats",),
     dump=Dump(94, (struct.pack("=8xI", 1 << LINK_64 - 1),)),
     header=(FAMILY, pad(3), Field("ifindex", IFINDEX), Field("filter_mask", U32, display="hex")),

@@ -7,6 +7,7 @@ The same messages have other facts with family bridge (`brport`: ports of bridge
 import struct
 from dataclasses import replace
 
+from nlbus.schema.manners import Doubt, Manners, Partial
 from nlbus.schema.schema import Attr, Dump, Entry, Filter, Lean, List, Nest, Schema, Select, Struct, ignored
 from nlbus.schema.types import BYTES, LLADDR, S32, TEXT, U8, U16, U32, U64, UINT, Field, fixed, pad
 from nlbus.sources.route.linkinfo import BRIDGE_PORT, KINDS, PORT_KINDS
@@ -104,6 +105,16 @@ LINK = Schema(
     ops=ops(NEW_LINK),
     selector=(0, 1, 0),  # AF_UNSPEC
     key=("ifindex",),
+    manners=Manners(
+        partial=(
+            # The wireless extensions tell of a link by its name and their event alone.
+            Partial(lacks="mtu"),
+            Partial(lacks="af_spec_inet_conf", keeps=("af_spec_*",)),
+        ),
+        silent=("ifalias", "prop_list_*", "group"),
+        volatile=("change", "event", "stats64_*", "af_spec_inet6_stats*", "af_spec_inet6_cacheinfo_*"),
+        doubts=(Doubt(of="link", why="links above and below change with a link, and tell it late or not"),),
+    ),
     groups=("link",),
     # Without a mask the kernel ends the dump, as if it were complete, before a link of more than 32 KiB. With
     # one it makes room first; this bit adds nothing to such a dump.
@@ -229,6 +240,11 @@ BRPORT = Schema(
     ops=ops(NEW_LINK),
     selector=(0, 1, 7),  # AF_BRIDGE
     key=("ifindex",),
+    manners=Manners(
+        partial=(Partial(lacks="protinfo_state"),),
+        volatile=("change", "protinfo_*_timer"),
+        doubts=(Doubt(of="link", why="the state of a port changes after its link, and with other ports"),),
+    ),
     groups=("link",),
     dump=Dump(18, (b"\x07" + bytes(15),)),
     header=HEADER,
@@ -247,6 +263,14 @@ IPV6_IFINFO = Schema(
     ops=ops(NEW_LINK),
     selector=(0, 1, 10),  # AF_INET6
     key=("ifindex",),
+    manners=Manners(
+        volatile=("change", "protinfo_cacheinfo_*"),
+        doubts=(
+            Doubt(of="link", why="IPv6 comes and goes with its link, mostly without a message"),
+            Doubt(of="addr", why="the flags of IPv6 change with addresses and routers"),
+            Doubt(of="netconf", why="settings by sysctl have no message of this kind"),
+        ),
+    ),
     groups=("ipv6_ifinfo",),
     dump=Dump(18, (b"\x0a" + bytes(15),)),
     header=HEADER,

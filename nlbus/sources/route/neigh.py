@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from nlbus.schema.manners import Doubt, Manners
 from nlbus.schema.schema import Attr, Dump, Filter, Nest, Schema, Struct, ignored
 from nlbus.schema.types import ADDRESS, BE16, FLAG, LLADDR, S32, U8, U16, U32, Field, pad
 from nlbus.sources.route.names import (
@@ -27,9 +28,18 @@ NEIGH = Schema(
     ops=ops(NEW_NEIGH),  # the group also has requests for a resolver, RTM_GETNEIGH: no table
     key=("ifindex", "family", "dst"),
     groups=("neigh",),
+    manners=Manners(
+        beside=("flags",),
+        masks={"flags": NTF_PROXY},  # a proxy and a neighbour may have the same address
+        volatile=("cacheinfo_*", "probes", "state"),
+        doubts=(
+            Doubt(
+                of="link", match={"ifindex": "ifindex"}, why="proxies go with their link, without a message"
+            ),
+        ),
+    ),
     dump=Dump(
         30,
-        # The proxies first: State keeps the neighbour where both have the same key.
         (bytes(10) + bytes([NTF_PROXY, 0]), bytes(12)),
         (Filter("family", 1, at=0), Filter("ifindex", 4, number=8)),
     ),
@@ -85,5 +95,14 @@ FDB = replace(
     selector=(0, 1, 7),  # AF_BRIDGE
     unless=None,
     dump=Dump(30, (b"\x07" + bytes(11),)),
-    key=("ifindex", "lladdr", "vlan", "dst", "port", "vni", "src_vni", "dst_ifindex", "nh_id", "master"),
+    key=("master", "ifindex", "lladdr", "vlan", "dst", "port", "vni", "src_vni", "dst_ifindex", "nh_id"),
+    manners=Manners(
+        # An address behind a bridge moves from port to port, without the end of its old place.
+        unless={"ifindex": "master"},
+        volatile=("cacheinfo_*", "probes"),
+        doubts=(
+            Doubt(of="link", why="entries come and go with their link, and with its addresses"),
+            Doubt(of="fdb", ops=("del",), why="the kernel deletes one of several, and names the bridge"),
+        ),
+    ),
 )

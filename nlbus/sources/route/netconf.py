@@ -1,5 +1,6 @@
 """netconf: settings of protocols per link, as in /proc/sys/net/*/conf/."""
 
+from nlbus.schema.manners import Doubt, Manners, Partial
 from nlbus.schema.schema import Attr, Dump, Schema
 from nlbus.schema.types import S32, U8, Field
 from nlbus.sources.route.names import FAMILIES, IFINDEX, ops
@@ -10,6 +11,13 @@ NETCONF = Schema(
     about="settings of the protocols of network interfaces",
     ops=ops(80),  # RTM_NEWNETCONF
     key=("family", "ifindex"),
+    manners=Manners(
+        partial=(Partial(),),
+        doubts=(
+            Doubt(of="link", why="settings come and go with their link"),
+            Doubt(of="netconf", match={"family": "family"}, why="`all` is copied to others, partly untold"),
+        ),
+    ),
     groups=("ipv4_netconf", "ipv6_netconf", "mpls_netconf"),
     dump=Dump(82, (bytes(1),)),
     header=(Field("family", U8, enum=FAMILIES),),  # struct netconfmsg

@@ -1,5 +1,6 @@
 """nexthop: next hops of routes, and groups of them; nexthop_bucket: the buckets of resilient groups."""
 
+from nlbus.schema.manners import Doubt, Manners
 from nlbus.schema.schema import Attr, Dump, Filter, Nest, Schema, Structs, ignored
 from nlbus.schema.types import ADDRESS, BYTES, FLAG, U8, U16, U32, U64, WEIGHT, Field, pad
 from nlbus.sources.route.names import (
@@ -30,6 +31,13 @@ NEXTHOP = Schema(
     ops=ops(104),  # RTM_NEWNEXTHOP
     key=("id",),
     groups=("nexthop",),
+    manners=Manners(
+        volatile=("flags", "hw_stats_used", "res_group_unbalanced_time"),
+        doubts=(
+            Doubt(of="link", why="next hops of IPv4 go with their link, and with them groups shrink or go"),
+            Doubt(of="nexthop", why="a group shrinks when a member goes"),
+        ),
+    ),
     dump=Dump(106, (bytes(8),), (Filter("family", 1, at=0), Filter("oif", 4, number=5))),
     header=HEADER,
     prefix="NHA_",
@@ -68,6 +76,13 @@ NEXTHOP_BUCKET = Schema(
     ops=ops(116),  # RTM_NEWNEXTHOPBUCKET
     key=("id", "res_bucket_index"),
     groups=("nexthop",),
+    manners=Manners(
+        volatile=("flags", "res_bucket_idle_time"),
+        doubts=(
+            Doubt(of="link", why="buckets go with their group"),
+            Doubt(of="nexthop", why="buckets come, change and go with their group"),
+        ),
+    ),
     dump=Dump(118, (bytes(8),)),
     header=HEADER,
     prefix="NHA_",

@@ -1,5 +1,6 @@
 """route: the routing tables, of unicast and multicast."""
 
+from nlbus.schema.manners import Doubt, Manners
 from nlbus.schema.schema import Attr, Dump, Elements, Filter, Nest, Schema, Struct, ignored
 from nlbus.schema.types import (
     ADDRESS,
@@ -38,7 +39,7 @@ from nlbus.sources.route.names import (
     ops,
 )
 
-AF_MPLS = 28
+AF_INET6, AF_MPLS = 10, 28
 RTN_BLACKHOLE = 6
 RTPROT_STATIC, RTPROT_MROUTED = 4, 17
 
@@ -63,6 +64,10 @@ HOP = (
     Field("ifindex", IFINDEX),
 )
 
+# What one message may replace: IPv6 may have several routes of it that differ by their next hop only, as
+# fe80::/64 on every link, and both families may have been told to append one.
+SLOT = ("family", "table", "dst", "dst_len", "src", "src_len", "tos", "priority")
+
 ROUTES = Schema(
     words={
         "dev": "oif",
@@ -79,9 +84,38 @@ ROUTES = Schema(
     about="routes, except those of MPLS",
     ops=ops(NEW_ROUTE),
     unless=(0, 1, AF_MPLS),
-    # Routes of IPv6 may differ only by their next hop: fe80::/64 on every link.
-    key=("family", "table", "dst", "dst_len", "src", "src_len", "tos", "priority", "oif", "gateway"),
+    key=(*SLOT, "oif", "gateway", "prefsrc", "protocol", "scope", "type", "nh_id", "via"),
     groups=("ipv4_route", "ipv6_route", "ipv4_mroute", "ipv6_mroute", "phonet_route"),
+    manners=Manners(
+        slot=SLOT,
+        beside=(
+            "metrics_*",
+            "multipath_ifindex",
+            "multipath_gateway",
+            "multipath_via",
+            "multipath_hops",
+            "iif",
+        ),
+        merging={"family": AF_INET6},
+        volatile=("cacheinfo_*", "expires", "mfc_stats_*", "flags", "multipath_flags"),
+        doubts=(
+            Doubt(
+                of="link",
+                match={("oif", "multipath_ifindex", "iif"): "ifindex"},
+                why="a link that goes down or away takes its IPv4 routes along, without a message",
+            ),
+            Doubt(
+                of="addr",
+                ops=("del",),
+                match={"prefsrc": "local"},
+                why="routes go with the address that they name as source",
+            ),
+            Doubt(
+                of="nexthop",
+                why="routes through a next hop object go with it, and change with it",
+            ),
+        ),
+    ),
     dump=Dump(
         26,
         (bytes(12),),
@@ -192,6 +226,10 @@ MPLS_ROUTE = Schema(
     selector=(0, 1, AF_MPLS),
     key=("dst",),
     groups=("mpls_route",),
+    manners=Manners(
+        volatile=("flags", "multipath_flags"),
+        doubts=(Doubt(of="link", why="a link that goes away takes its routes along"),),
+    ),
     dump=Dump(26, (bytes([AF_MPLS]) + bytes(11),)),
     header=HEADER,
     prefix="RTA_",

@@ -1,5 +1,6 @@
 """rule: policy routing, the choice of a routing table per packet."""
 
+from nlbus.schema.manners import Doubt, Manners
 from nlbus.schema.schema import Attr, Dump, Filter, Schema, Struct, ignored
 from nlbus.schema.types import ADDRESS, BE32, BE64, TEXT, U8, U16, U32, Field, pad
 from nlbus.sources.route.names import (
@@ -13,6 +14,8 @@ from nlbus.sources.route.names import (
     ops,
 )
 
+FIB_RULE_INVERT = 2
+
 RULE = Schema(
     words={
         "iif": "iifname", "oif": "oifname", "from": "src", "to": "dst", "lookup": "table", "pref": "priority",
@@ -25,9 +28,19 @@ RULE = Schema(
     key=(
         "family", "priority", "action", "table", "src", "src_len", "dst", "dst_len", "tos", "iifname",
         "oifname", "fwmark", "fwmask", "goto", "ip_proto", "sport_range_start", "dport_range_start",
-        "uid_range_start",
+        "uid_range_start", "sport_range_end", "dport_range_end", "uid_range_end", "suppress_prefixlen",
+        "suppress_ifgroup", "tun_id", "l3mdev", "protocol", "flow", "dscp", "dscp_mask", "flowlabel",
+        "flowlabel_mask", "sport_mask", "dport_mask",
     ),
     groups=("ipv4_rule", "ipv6_rule"),
+    manners=Manners(
+        beside=("flags",),
+        masks={"flags": FIB_RULE_INVERT},
+        doubts=(
+            Doubt(of="link", why="whether a rule's interfaces exist shows in its flags, without a message"),
+            Doubt(of="rule", why="a rule that others go to shows in their flags, without a message"),
+        ),
+    ),
     dump=Dump(34, (bytes(12),), (Filter("family", 1, at=0),)),
     header=(  # struct fib_rule_hdr
         Field("family", U8, enum=FAMILIES),

@@ -303,3 +303,20 @@ def test_all_nsid_listens_in_all_namespaces_with_an_id(listen: Start, others: Ca
         pass
     while "[nsid 0]" not in text.line():
         pass
+
+
+def test_repair_shows_what_the_kernel_does_not_announce(listen: Start) -> None:
+    ip("link set lo up", "link add va type veth peer name vb", "link set va up", "link set vb up")
+    ip("addr add 10.0.0.1/24 dev va", "route add 10.9.0.0/16 via 10.0.0.2")
+    here = listen("route", "-t", "route", "--where", "dst == 10.9.0.0", "--repair", "-o", "json")
+    assert here.greeting == "nlbus: listening to route, groups ipv4_route, ipv6_route\n"
+    ip("link set va down")
+    found = here.record()
+    assert (found["nl_op"], found["dst"]) == ("del", "10.9.0.0")
+
+
+def test_repair_is_not_for_captures_and_tables_without_keys() -> None:
+    for options, words in ((["-o", "pcapng"], "--repair"), (["-t", "mdb"], "no key")):
+        found = CliRunner().invoke(commands, ["listen", "route", "--repair", *options])
+        assert found.exit_code == 2
+        assert words in found.output

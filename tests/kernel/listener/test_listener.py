@@ -107,6 +107,30 @@ def test_current_objects_come_first() -> None:
     assert [event["nl_origin"] for event in seen[:4]] == ["snapshot"] * 3 + ["live"]
 
 
+def test_repair_delivers_what_the_kernel_does_not_announce() -> None:
+    """Routes that go with their link; `initial` includes it, without it no current objects come."""
+    ip("link set lo up", "link add va type veth peer name vb", "link set va up", "link set vb up")
+    ip("addr add 10.0.0.1/24 dev va", "route add 10.9.0.0/16 via 10.0.0.2")
+    app, asked, first, plain = Listener(), list[Event](), list[Event](), list[Event]()
+    app.on("route", table="route", where="dst == 10.9.0.0", repair=True)(asked.append)
+    app.on("route", table="route", where="dst == 10.9.0.0", initial=True, name="first")(first.append)
+    app.on("route", table="route", where="dst == 10.9.0.0", name="plain")(plain.append)
+    with running(app):
+        wait_until(lambda: len(first) == 1)
+        ip("link set va down")
+        wait_until(lambda: len(first) == 2 and len(asked) == 1)
+    assert [(event["nl_op"], event["nl_origin"]) for event in asked] == [("del", "repair")]
+    assert [event["nl_origin"] for event in first] == ["snapshot", "repair"]
+    assert plain == []
+
+
+def test_repair_needs_tables_with_keys() -> None:
+    with pytest.raises(SchemaError, match="repair: no snapshot of proc exit"):
+        Listener().on("proc", table="exit", repair=True)(print)
+    with pytest.raises(SchemaError, match=r"repair: .* key"):
+        Listener().on("proc", table="comm", repair=True)(print)
+
+
 def test_with_debounce_only_the_last_event_is_handled() -> None:
     app, seen = Listener(), list[Event]()
     app.on("route", table="link", where="ifname == lo", debounce=0.3)(seen.append)

@@ -1,0 +1,1 @@
+"""State in columns: hashes of rows, and the index that finds rows by them."""
