@@ -251,6 +251,6 @@ def _anyio() -> Any:
     except (ImportError, AttributeError) as error:
         raise MissingExtra(
             "AsyncSubscriber does without it on asyncio only; elsewhere, as on trio, it needs anyio 4.7 or "
-            "later: pip install 'nlbus[anyio]'"
+            "later: pip install anyio"
         ) from error
     return anyio

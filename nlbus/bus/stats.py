@@ -57,6 +57,7 @@ def explanation(receiver: Receiver, opener: Opener, groups: Groups) -> str:
             lines.append(f"groups {', '.join(group_names(source, groups)) or 'none'}{where}")
         lines += [
             f"believes {_believed(opener, module)}",
+            *_disbelieved(socket.counters()["untrusted"], source),
             f"receive buffer {size} bytes (asked for {opener.buffer.size}{growing}), {used} used: "
             f"{size // truesize(event_bytes)} single events of {event_bytes} bytes",
         ]
@@ -65,6 +66,17 @@ def explanation(receiver: Receiver, opener: Opener, groups: Groups) -> str:
         lines.append("joins nlbus.ko when that is loaded")
     lines.append(f"batches may hold {receiver.pool.limit} bytes, and hold {receiver.pool.pinned}")
     return "\n".join(lines)
+
+
+def _disbelieved(count: int, source: Source) -> list[str]:
+    if not count:
+        return []
+    help = (
+        "trust=(UID, ...) or trust='any' (--trust) believes them"
+        if source.user_groups
+        else "only the kernel is believed"
+    )
+    return [f"dropped {count} datagrams of other senders: {help}"]
 
 
 def _believed(opener: Opener, module: bool) -> str:

@@ -63,7 +63,7 @@ def matplotlib(module: str = "") -> Any:
     try:
         return importlib.import_module(f"matplotlib.{module}" if module else "matplotlib")
     except ImportError:
-        raise MissingExtra("drawing needs matplotlib: pip install 'nlbus[bench]'") from None
+        raise MissingExtra("drawing needs matplotlib: pip install matplotlib") from None
 
 
 def figure(height: float) -> Figure:

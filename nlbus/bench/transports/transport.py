@@ -124,7 +124,7 @@ def needs(module: str, package: str) -> str | None:
     try:
         importlib.import_module(module)
     except ImportError as error:
-        return f"{error}: pip install {package}, or 'nlbus[rivals]'"
+        return f"{error}: pip install {package}"
     return None
 
 

@@ -161,7 +161,7 @@ def report_command(**options: Any) -> None:
 
     The page needs no other file and no network. A document has marks such as <!-- bench: table growth --> and
     <!-- end -->: caveats, machine, missing, table SECTION, pictures SECTION. Needs matplotlib: pip install
-    'nlbus[bench]'.
+    matplotlib.
     """
     act("bench", options, "report_command")
 

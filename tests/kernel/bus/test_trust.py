@@ -63,6 +63,7 @@ def test_another_users_events_are_dropped_and_counted_among_good_ones(
     assert payloads(got) == [b"good", b"better"]
     assert not any(b.loss for b in got)
     stats = sub.stats()
+    assert "dropped 4 datagrams of other senders: trust=(UID, ...)" in sub.explain()
     assert stats["untrusted"] == 4  # the event and its heartbeat, each to two groups
     assert {s["uid"] for s in stats["streams"]} == {os.getuid()}
 
