@@ -45,10 +45,15 @@ class View:
         self.source = source
         self._options = view_options
         self._match = Match(view_options.match)
-        self._rest = not view_options.chooses
+        # Of a source without tables, --where is about the headers of messages: the subscriber selects them.
+        others = view_options.tables or view_options.columns or view_options.match
+        self._by_head = not source.schemas and view_options.where is not None and not others
+        self._rest = not view_options.chooses or self._by_head
         self._names = names or InterfaceNames()
         self._query: Query | None = None
-        if (
+        if self._by_head:
+            Query(source, None, view_options.where)  # raises for columns that it cannot compare
+        elif (
             view_options.chooses
             or view_options.output in OF_ONE_TABLE
             or (source.schemas and not view_options.raw)
@@ -72,6 +77,10 @@ class View:
     @property
     def wanted(self) -> Wanted | None:
         """The rows that are shown, for Subscriber.narrow; None: all messages are."""
+        if self._by_head:
+            from nlbus.filters import HEADS  # noqa: PLC0415 - a snapshot needs none
+
+            return {HEADS: [self._options.where]}
         if self._rest or self._query is None:
             return None
         wanted: dict[str, list[Expression | None]] = {}

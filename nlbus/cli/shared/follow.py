@@ -77,7 +77,9 @@ def _is_lossy(stats: dict[str, Any], source: Source | None) -> bool:
     if "sources" in stats:
         return any(_is_lossy(each, find(name.split(" ")[0])) for name, each in stats["sources"].items())
     lost = stats["lost"] or stats["open"] or stats.get("unbuilt", 0)
-    # On the bus a dropped datagram may be one of several copies: only the ledger knows what was lost.
+    # On the bus a dropped datagram may be one of several copies: only the ledger knows what was lost, unless
+    # a filter makes gaps.
+    lost = lost or (stats["dropped"] and stats.get("filtered"))
     return bool(lost or (stats["dropped"] and (source is None or source.framing != "bus")))
 
 

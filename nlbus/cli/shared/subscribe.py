@@ -18,7 +18,7 @@ from nlbus.cli.shared.options import (
 from nlbus.cli.shared.stderr import report
 from nlbus.cli.shared.subscribe_options import SubscribeOptions
 from nlbus.errors import SchemaError
-from nlbus.filters import Wanted
+from nlbus.filters import HEADS, Wanted
 from nlbus.kernel.netns import inside
 from nlbus.sources import Source, find, group_names
 
@@ -48,6 +48,7 @@ def subscribe(
     found = inside(netns, lambda: find(source))
     if not groups and not found.default and not otherwise:
         raise click.UsageError(f"{found.name} has no default groups: pass --group, such as --group 1,7")
+    by_head = None if wanted is None else wanted.get(HEADS, [None])[0]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         subscriber = Subscriber(
@@ -62,8 +63,9 @@ def subscribe(
             snapshot=snapshot,
             repair=repair,
             on_loss="ignore",
+            where=by_head,
         )
-    if wanted is not None:
+    if wanted is not None and by_head is None:
         subscriber.narrow(wanted)
     for warning in caught:
         report(str(warning.message))

@@ -10,8 +10,10 @@ from random import Random
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from nlbus import Batch, Publisher, Subscriber, field, snapshot
+from nlbus.cli.main import commands
 from nlbus.filters.assemble import MOST
 from nlbus.filters.sources import Narrowing
 from nlbus.listener.engine import Engine
@@ -301,3 +303,13 @@ def test_a_dump_of_connections_is_filtered_by_protocol_and_ports(monkeypatch: py
                 found = snapshot("conntrack", "conntrack", where=where)
                 assert len(found) == rows
                 assert sum(received) <= most
+
+
+def test_the_command_line_filters_messages_without_tables() -> None:
+    for condition, words in (("type == 256", "header: type == 256: kernel"), ("portid == 1", "decoder")):
+        found = CliRunner().invoke(commands, ["listen", "bus", "-g", "1", "-w", condition, "--explain"])
+        assert found.exit_code == 0, found.output
+        assert (words in found.output) is (condition == "type == 256")
+    wrong = CliRunner().invoke(commands, ["listen", "bus", "-g", "1", "-w", "typ == 256"])
+    assert wrong.exit_code
+    assert "did you mean 'type'" in wrong.output

@@ -335,7 +335,7 @@ def test_chosen_tables_determine_the_groups() -> None:
         ("route", {"tables": ["addr"], "where": "mtu == 1"}, UnknownColumn, "'mtu' in table addr of route"),
         ("route", {"where": "mtu == up"}, SchemaError, "cannot be compared with 'up'"),
         ("bus", {"tables": ["link"]}, SchemaError, "bus has no tables"),
-        ("raw:2", {"where": "mtu == 1"}, SchemaError, "raw:2 has no tables"),
+        ("raw:2", {"where": "mtu == 1"}, UnknownColumn, "of messages without a table there are type"),
     ],
 )
 def test_unknown_tables_and_columns_are_refused(
