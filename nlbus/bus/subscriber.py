@@ -140,6 +140,8 @@ class Subscriber(Feed):
             self._opener.narrowing = Narrowing(self._source, wanted, others=tables is None)
         self._pause = Pause()
         self._receiver = self._opener.receiver(members | hints, max_memory, self._pause.parked)
+        # When to look next, time.monotonic(); None: never again.
+        self._look_for_strangers: float | None = 0.0 if self._source.user_groups else None
         self._unwrapped: Block | None = None  # received, but memory ran out
         tracker = self._tracker
         self._inbox = Inbox(self._receiver, lambda: tracker is not None and tracker.due)
@@ -212,6 +214,8 @@ class Subscriber(Feed):
             except OSError as error:
                 raise kernel_error(error.errno or 0, f"receiving from {self._source.name}") from error
             if block is not None:
+                if not block.rows:
+                    self._warn_of_strangers()
                 batch = self._wrapped(block)
                 if batch is not None and (batch or batch.loss or not self._query.by_head or not block.rows):
                     return batch
@@ -223,6 +227,18 @@ class Subscriber(Feed):
             self._pause.wait(self._receiver, self._has_unread)
             if deadline is not None:
                 timeout = max(0.0, deadline - time.monotonic())
+
+    def _warn_of_strangers(self) -> None:
+        """Log once that senders are not believed: a bus that stays silent would be a riddle."""
+        if self._look_for_strangers is None or time.monotonic() < self._look_for_strangers:
+            return
+        self._look_for_strangers = time.monotonic() + 1.0  # counting is not free
+        if count := sum(socket.counters()["untrusted"] for socket in self._receiver.sockets):
+            self._look_for_strangers = None
+            log.warning(
+                "%s: %d datagrams of senders that are not believed were dropped: trust=(UID, ...) or "
+                "trust='any' (--trust) believes them", self._source.name, count,
+            )  # fmt: skip
 
     def _wrapped(self, block: Block) -> Batch | None:
         """The batch of a block. If memory runs out, or Ctrl-C comes between, the next recv has the block."""

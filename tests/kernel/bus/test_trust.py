@@ -312,3 +312,25 @@ def test_a_sender_without_a_mapped_uid_is_not_taken_for_us(uid_map: str, uid: in
         assert reply("mapped") == "\n"
         subprocess.run([sys.executable, "-c", SENDER, str(reader.pid), str(uid)], check=True)
         assert reply("sent").split() == [str(believed), str(1 - believed)]
+
+
+def test_a_subscriber_warns_once_of_senders_that_it_does_not_believe(
+    subscribe: Subscribe, stranger: Stranger, caplog: pytest.LogCaptureFixture
+) -> None:
+    sub = subscribe(groups=(1, 2))
+    for _ in range(3):
+        foreign_publisher(stranger, groups=1)
+        assert not sub.recv(timeout=1.1)
+    found = [each.getMessage() for each in caplog.records if "not believed" in each.getMessage()]
+    assert len(found) == 1
+    assert "trust='any'" in found[0]
+
+
+def test_who_believes_any_sender_is_not_warned(
+    subscribe: Subscribe, stranger: Stranger, caplog: pytest.LogCaptureFixture
+) -> None:
+    sub = subscribe(groups=1, trust="any")
+    foreign_publisher(stranger, groups=1)
+    assert sub.recv(timeout=1)
+    assert not sub.recv(timeout=0.05)
+    assert "not believed" not in caplog.text
