@@ -32,8 +32,8 @@ from nlbus.kernel.requests import attribute, message
 SECTION = "filter"
 FOREIGN_TABLE, OUR_TABLE = 200, 100
 WANTED = 20  # events of a storm
-EVENTS = {"quick": 10_000, "full": 100_000}
-FORKS = {"quick": 500, "full": 5_000}
+EVENTS = {"quick": 5_000, "full": 100_000}
+FORKS = {"quick": 250, "full": 5_000}
 OTHERS = 2_000  # events, where a library takes long
 NETFILTER, UEVENT = 12, 15
 SO_RCVBUFFORCE = 33
