@@ -61,6 +61,16 @@ class DecodedRows:
         return self._decoded.rows
 
     @property
+    def store(self) -> Store:
+        """The columns, for compiled code."""
+        return self._decoded
+
+    @property
+    def cells(self) -> tuple[int, ...]:
+        """The cell of each column in the store; negative for those that have none."""
+        return self._compiled.cells
+
+    @property
     def unknown(self) -> int:
         """Attributes that the schema lacks, in the parts that were decoded."""
         return self._decoded.unknown

@@ -95,15 +95,15 @@ def key_of(dict row not None, tuple names not None):
     return found
 
 
-def row_at(names, columns, Py_ssize_t row):
-    """One row as a dict, without missing values: names and Cells of all columns, None for one without values."""
+def row_at(list columns not None, Py_ssize_t row):
+    """One row as a dict, without missing values: columns are (name, Cells). IndexError."""
     cdef Cells cells
+    cdef tuple pair
     found = {}
-    for name, column in zip(names, columns):
-        if column is not None:
-            cells = <Cells?> column
-            if not 0 <= row < cells.c.rows:
-                raise IndexError(f"row {row} of {cells.c.rows}")
-            if there(&cells.c, row):
-                found[name] = cells.cell(row)
+    for pair in columns:
+        cells = <Cells?> pair[1]
+        if not 0 <= row < cells.c.rows:
+            raise IndexError(f"row {row} of {cells.c.rows}")
+        if there(&cells.c, row):
+            PyDict_SetItem(found, pair[0], cells.cell(row))
     return found

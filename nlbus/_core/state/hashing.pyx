@@ -8,6 +8,9 @@ cimport numpy as np
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from nlbus._core.columns.cells cimport cell
+from nlbus._core.columns.store cimport Store
+
 import os
 
 import numpy as np
@@ -26,6 +29,7 @@ cdef extern from *:
 
 cdef enum:
     KEYS = 256                    # columns beyond share keys
+    REMEMBERED = 4096             # encoded values per column
 
 cdef uint64_t keys[2 * KEYS]
 
@@ -72,13 +76,46 @@ cdef inline uint64_t of_bytes(uint64_t h, const uint8_t *at, int64_t size, uint6
     return h
 
 
-def hash_start(int salt):
-    """The hash of a row in which nothing was mixed."""
-    return keys[(salt * 7 + 3) % KEYS]
+def hash_key(tuple values not None, list parts not None, nsid):
+    """The hashes of the slot and the key with these values; None if one of them cannot be a value of its column.
+
+    parts: in the order of hashing, (bytes of values that were met before, encoder of others, column, whether it
+    is fixed, whether it is of the slot, number of its value). nsid: (column, bytes), or None.
+    """
+    cdef uint64_t slot = keys[start_of(0)], key = keys[start_of(1)]
+    cdef Py_ssize_t i
+    cdef bint fixed, in_slot
+    cdef int column
+    cdef dict known
+    cdef tuple part
+    if nsid is not None:
+        column = nsid[0]
+        slot = cell_mixed(slot, nsid[1], column, True)
+        key = cell_mixed(key, nsid[1], column, True)
+    for i in range(len(values)):
+        part = <tuple?> parts[i]
+        value = values[part[5]]
+        if value is None:
+            continue
+        known = <dict?> part[0]
+        raw = known.get(value)
+        if raw is None:
+            raw = part[1](value)
+            if len(known) < REMEMBERED:
+                known[value] = raw
+        column, fixed, in_slot = part[2], part[3], part[4]
+        key = cell_mixed(key, <bytes?> raw, column, fixed)
+        if in_slot:
+            slot = cell_mixed(slot, <bytes> raw, column, fixed)
+    return slot, key
 
 
-def hash_cell(uint64_t h, bytes cell not None, int column, bint fixed):
-    """Mix one cell into one hash, as mix_fixed and mix_spans do."""
+cdef inline int start_of(int salt) noexcept:
+    return (salt * 7 + 3) % KEYS
+
+
+cdef uint64_t cell_mixed(uint64_t h, bytes cell, int column, bint fixed):
+    """One cell mixed into one hash, as mix_fixed and mix_spans do."""
     cdef Py_ssize_t size = len(cell)
     cdef const uint8_t *at = cell
     cdef uint64_t key = keys[column % KEYS]
@@ -92,52 +129,96 @@ def hash_cell(uint64_t h, bytes cell not None, int column, bint fixed):
     return of_bytes(h, at, size, key)
 
 
+def mix_store(uint64_t[::1] into not None, Store store not None, const int32_t[:, ::1] columns not None):
+    """Mix in columns of a decoder's store: rows of (cell, column). Returns those left out: lists of any length."""
+    cdef Py_ssize_t i, rows = store.rows
+    cdef cell *c
+    cdef uint64_t *h = &into[0] if into.shape[0] else NULL
+    cdef uint64_t key
+    left = []
+    if into.shape[0] != rows:
+        raise ValueError("columns of different lengths")
+    for i in range(columns.shape[0]):
+        if not 0 <= columns[i, 0] < store.plan.cells:
+            raise IndexError(f"cell {columns[i, 0]} of {store.plan.cells}")
+        c = &store.cells[columns[i, 0]]
+        if c.data == NULL and c.offsets == NULL:
+            continue
+        if c.list:
+            left.append(i)
+            continue
+        key = keys[columns[i, 1] % KEYS]
+        with nogil:
+            if c.width:
+                fixed_mixed(h, rows, c.data, c.width, c.valid, key)
+            else:
+                spans_mixed(h, rows, c.data, c.used, c.offsets, 1, c.valid, key)
+    return left
+
+
 def hashes(Py_ssize_t rows, int salt):
     """A new hash per row. Different salts make independent hashes."""
     found = np.empty(rows, np.uint64)
-    found.fill(keys[(salt * 7 + 3) % KEYS])
+    found.fill(keys[start_of(salt)])
     return found
+
+
+cdef void fixed_mixed(uint64_t *h, Py_ssize_t rows, const uint8_t *at, Py_ssize_t width, const uint8_t *there,
+                      uint64_t key) noexcept nogil:
+    cdef Py_ssize_t row
+    cdef uint64_t word, other
+    cdef uint32_t u32
+    for row in range(rows):
+        if there != NULL and not there[row]:
+            continue
+        if width == 4:
+            memcpy(&u32, at + 4 * row, 4)
+            h[row] = mixed(h[row], u32, key)
+        elif width == 1:
+            h[row] = mixed(h[row], at[row], key)
+        elif width == 16:
+            memcpy(&word, at + 16 * row, 8)
+            memcpy(&other, at + 16 * row + 8, 8)
+            h[row] = mixed(mixed(h[row], word, key), other, key)
+        elif width <= 8:
+            h[row] = mixed(h[row], word_of(at + width * row, width), key)
+        else:
+            h[row] = of_bytes(h[row], at + width * row, width, key)
+
+
+cdef void spans_mixed(uint64_t *h, Py_ssize_t rows, const uint8_t *at, int64_t size, const int32_t *offsets,
+                      Py_ssize_t width, const uint8_t *there, uint64_t key) noexcept nogil:
+    cdef Py_ssize_t row
+    cdef int64_t begin, end, last = size // width
+    for row in range(rows):
+        if there != NULL and not there[row]:
+            continue
+        begin, end = offsets[row], offsets[row + 1]
+        if begin < 0 or end < begin or end > last:
+            begin = end = 0
+        h[row] = of_bytes(h[row], at + begin * width, (end - begin) * width, key)
 
 
 def mix_fixed(uint64_t[::1] into not None, const uint8_t[::1] data not None, Py_ssize_t width,
               const uint8_t[::1] valid, int column):
     """Mix in a column of values of `width` bytes. valid: a byte per row; None: every row has a value."""
-    cdef Py_ssize_t rows = into.shape[0], row
-    cdef const uint8_t *at = &data[0] if data.shape[0] else NULL
-    cdef uint64_t key = keys[column % KEYS]
-    cdef uint64_t *h = &into[0] if rows else NULL
+    cdef Py_ssize_t rows = into.shape[0]
     cdef const uint8_t *there = &valid[0] if valid is not None and rows else NULL
-    cdef uint64_t word, other
     if data.shape[0] != rows * width or (valid is not None and valid.shape[0] != rows):
         raise ValueError("columns of different lengths")
-    with nogil:
-        for row in range(rows):
-            if there != NULL and not there[row]:
-                continue
-            if width == 16:
-                memcpy(&word, at + 16 * row, 8)
-                memcpy(&other, at + 16 * row + 8, 8)
-                h[row] = mixed(mixed(h[row], word, key), other, key)
-            elif width <= 8:
-                h[row] = mixed(h[row], word_of(at + width * row, width), key)
-            else:
-                h[row] = of_bytes(h[row], at + width * row, width, key)
+    if rows:
+        with nogil:
+            fixed_mixed(&into[0], rows, &data[0], width, there, keys[column % KEYS])
 
 
 def mix_spans(uint64_t[::1] into not None, const uint8_t[::1] data not None, const int32_t[::1] offsets not None,
               Py_ssize_t width, const uint8_t[::1] valid, int column):
     """Mix in a column of any length: row i is the `width`-byte items offsets[i] to offsets[i + 1] of data."""
-    cdef Py_ssize_t rows = into.shape[0], row
+    cdef Py_ssize_t rows = into.shape[0]
     cdef const uint8_t *at = &data[0] if data.shape[0] else NULL
-    cdef uint64_t key = keys[column % KEYS]
-    cdef int64_t begin, end, last = data.shape[0] // width
+    cdef const uint8_t *there = &valid[0] if valid is not None and rows else NULL
     if offsets.shape[0] != rows + 1 or (valid is not None and valid.shape[0] != rows):
         raise ValueError("columns of different lengths")
-    with nogil:
-        for row in range(rows):
-            if valid is not None and not valid[row]:
-                continue
-            begin, end = offsets[row], offsets[row + 1]
-            if begin < 0 or end < begin or end > last:
-                begin = end = 0
-            into[row] = of_bytes(into[row], at + begin * width, (end - begin) * width, key)
+    if rows:
+        with nogil:
+            spans_mixed(&into[0], rows, at, data.shape[0], &offsets[0], width, there, keys[column % KEYS])

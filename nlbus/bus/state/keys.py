@@ -6,23 +6,32 @@ import sys
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from socket import AF_INET, AF_INET6, inet_pton
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from nlbus._core.state.hashing import hash_cell, hash_start, hashes, mix_fixed, mix_spans
+from nlbus._core.state.hashing import hash_key, hashes, mix_fixed, mix_spans, mix_store
 from nlbus.schema.types import Column, Values
+from nlbus.table.decoded import DecodedRows
 from nlbus.table.values import MAPPED
 
 if TYPE_CHECKING:
-    from nlbus._core.state.hashing import Bytes, Hashes
+    from nlbus._core.state.hashing import Bytes, Hashes, Part
     from nlbus.schema.schema import AnySchema
     from nlbus.table.chunks import Chunk
 
 Key = Any  # the value of the one key column, or a tuple of all; of another namespace: (nsid, that)
 SLOT, KEY, CONTENT = range(3)
 NSID = "nl_nsid"
-REMEMBERED = 4096  # encoded values per column
+
+
+class Stored(NamedTuple):
+    """Which columns of a decoder's store are hashed: (cell, column) each, the others, the former again."""
+
+    pairs: npt.NDArray[np.int32]
+    others: list[int]
+    ready: list[int]
 
 
 class Keys:
@@ -33,23 +42,43 @@ class Keys:
         self._columns = columns
         self._places = {column.name: i for i, column in enumerate(columns)}
         self.names = tuple(schema.key)
-        self._slot = [self._places[name] for name in (NSID, *(manners.slot or schema.key))]
         self._masks = {self._places[name]: mask for name, mask in manners.masks.items()}
-        beside = [column.name for column in columns if _matches(column.name, manners.beside)]
-        self._key = [self._places[name] for name in (NSID, *schema.key, *beside)]
-        apart = {*self._key} - {*self._masks}
-        self._content = [
-            i
-            for i, column in enumerate(columns)
-            if i not in apart
-            and not column.name.startswith("nl_")
-            and not _matches(column.name, manners.volatile)
-        ]
         self._unless = {self._places[name]: self._places[other] for name, other in manners.unless.items()}
+        self._slot = self._ordered(NSID, *(manners.slot or schema.key))
+        beside = [column.name for column in columns if _matches(column.name, manners.beside)]
+        self._key = self._ordered(NSID, *schema.key, *beside)
+        apart = {*self._key} - {*self._masks}
+        self._content = self._ordered(
+            *(
+                column.name
+                for i, column in enumerate(columns)
+                if i not in apart
+                and not column.name.startswith("nl_")
+                and not _matches(column.name, manners.volatile)
+            )
+        )
         # A slot whose key has no more columns: all rows of a chain have the key.
         self.exact = not manners.beside and (not manners.slot or len(manners.slot) == len(schema.key))
-        self._encoders = [_encoder(columns[self._places[name]]) for name in self.names]
-        self._known: list[dict[Any, bytes | None]] = [{} for _ in self.names]
+        slot = {*self._slot}
+        self._parts: list[Part] = []
+        for i in self._ordered(*self.names):
+            column = columns[i]
+            number = self.names.index(column.name)
+            self._parts.append(({}, _encoder(column), i, column.storage == "fixed", i in slot, number))
+        self._stored: dict[int, Stored] = {}
+
+    def _ordered(self, *names: str) -> list[int]:
+        """The places of columns in the order in which they are hashed, whoever stores them.
+
+        The namespace, what a decoder's store has ready, what must be looked at row by row, and lists.
+        """
+
+        def rank(i: int) -> int:
+            if self._columns[i].list:
+                return 3
+            return 2 if i in self._masks or i in self._unless else int(i != self._places[NSID])
+
+        return sorted((self._places[name] for name in names), key=rank)
 
     # -- of chunks ------------------------------------------------------------------------------------
 
@@ -70,6 +99,14 @@ class Keys:
 
     def _of(self, chunk: Chunk, places: list[int], salt: int, names: dict[int, int] | None = None) -> Hashes:
         found = hashes(len(chunk), salt)
+        nsid = self._places[NSID]
+        if nsid in places:
+            places = [i for i in places if i != nsid]
+            if not chunk.absent(nsid):
+                values = chunk.values(nsid)
+                _mix(found, values, values.valid, nsid)
+        if isinstance(chunk, DecodedRows) and names is None:
+            places = self._of_store(found, chunk, places, salt)
         for i in places:
             if not chunk.absent(i):
                 values = chunk.values(i)
@@ -86,53 +123,37 @@ class Keys:
                 _mix(found, values, valid, (names or {}).get(i, i))
         return found
 
+    def _of_store(self, into: Hashes, chunk: DecodedRows, places: list[int], salt: int) -> list[int]:
+        """Mix in what the decoder has ready; returns the columns that are left."""
+        known = self._stored.get(salt)
+        if known is None:
+            ready = [
+                i for i in places if chunk.cells[i] >= 0 and i not in self._masks and i not in self._unless
+            ]
+            pairs = np.array([(chunk.cells[i], i) for i in ready], np.int32).reshape(len(ready), 2)
+            known = self._stored[salt] = Stored(pairs, [i for i in places if i not in ready], ready)
+        left = mix_store(into, chunk.store, known.pairs)
+        return [*known.others, *(known.ready[i] for i in left)] if left else known.others
+
     # -- of Python's values ------------------------------------------------------------------------------
 
-    def slot_of(self, key: Key) -> int | None:
-        """The hash of the slot that a key lies in; None for what cannot be a key."""
-        return self._hash(key, self._slot, SLOT)
-
-    def key_of(self, key: Key) -> int | None:
-        """The hash of a key, where the schema's key is all that tells rows apart."""
-        return self._hash(key, self._key, KEY)
-
-    def _hash(self, key: Key, places: list[int], salt: int) -> int | None:
-        parts = self._parts(key)
-        if parts is None:
+    def of(self, key: Key) -> tuple[int, int] | None:
+        """The hashes of a key's slot and of the key, as far as it goes; None for what cannot be a key."""
+        nsid = None
+        pair = isinstance(key, tuple) and len(key) == 2 and type(key[0]) is int
+        if pair and (len(self.names) != 2 or isinstance(key[1], tuple)):
+            nsid, key = key
+        if len(self.names) == 1:
+            key = (key,)
+        if not isinstance(key, tuple) or len(key) != len(self.names):
             return None
-        nsid, values = parts
-        state = hash_start(salt)
-        if nsid is not None:
-            state = hash_cell(state, nsid.to_bytes(4, sys.byteorder, signed=True), self._places[NSID], True)
         try:
-            for number, (name, value) in enumerate(zip(self.names, values, strict=True)):
-                i = self._places[name]
-                if value is None or i not in places:
-                    continue
-                known = self._known[number]
-                raw = known.get(value)
-                if raw is None:
-                    raw = self._encoders[number](value)
-                    if len(known) < REMEMBERED:
-                        known[value] = raw
-                state = hash_cell(state, raw, i, self._columns[i].storage == "fixed")
+            where = None
+            if nsid is not None:
+                where = self._places[NSID], nsid.to_bytes(4, sys.byteorder, signed=True)
+            return hash_key(key, self._parts, where)
         except (ValueError, TypeError, OverflowError, KeyError, AttributeError, OSError):
             return None
-        return state
-
-    def _parts(self, key: Key) -> tuple[int | None, tuple[Any, ...]] | None:
-        nsid = None
-        if len(self.names) == 1:
-            if isinstance(key, tuple):
-                if len(key) != 2 or not isinstance(key[0], int):
-                    return None
-                nsid, key = key
-            return nsid, (key,)
-        if isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], tuple):
-            nsid, key = key
-            if not isinstance(nsid, int):
-                return None
-        return (nsid, key) if isinstance(key, tuple) and len(key) == len(self.names) else None
 
     def key(self, row: dict[str, Any]) -> Key:
         """The key of a row, as `state["link"]` has it."""
@@ -213,6 +234,8 @@ def _address(value: Any) -> bytes:
 
 def _lladdr(value: Any) -> bytes:
     text = str(value)
+    if not text:
+        return b""
     if "." in text:
         return inet_pton(AF_INET, text)
     if text.count(":") == len(text) // 3 and all(len(part) == 2 for part in text.split(":")):

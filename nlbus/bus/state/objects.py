@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 NEW, CHANGE, DEL = OPS
 NAMES = {name: number for number, name in OPS.items()}
 TIER = 16  # chunks of about one size that are joined
-JOINED_ROWS = 1 << 16  # larger chunks stay as they are
+JOINED_ROWS = 4096  # larger chunks stay as they are
 CELLS_KEPT = 64  # chunks of which rows were made last
 SPARE = 1024  # rows that may be dead before anybody cares
 
@@ -75,8 +77,8 @@ class Objects:
         """Forget all rows."""
         self.index = Index()
         self._chunks: list[Chunk] = []
-        self._starts = np.empty(0, np.int64)
-        self._cells: dict[int, list[Cells | None]] = {}
+        self._firsts: list[int] = []  # number of each chunk's first row
+        self._cells: dict[int, list[tuple[str, Cells]]] = {}
         self._table: Table | None = None
 
     def __len__(self) -> int:
@@ -139,8 +141,6 @@ class Objects:
         found = {}
         for each in self._partial:
             marks = np.isin(ops, [NAMES[op] for op in each.ops])
-            if each.only:
-                marks &= self._are(chunk, each.only)
             if each.lacks and not chunk.absent(i := self._names[each.lacks]):
                 valid = chunk.values(i).valid
                 marks &= False if valid is None else ~valid
@@ -168,7 +168,7 @@ class Objects:
         old = self.index.find(slots, keys)
         known = np.flatnonzero(old >= 0)
         if len(known):
-            below = gathered_rows(self._chunks, self._starts, old[known], self.columns)
+            below = gathered_rows(self._chunks, np.array(self._firsts), old[known], self.columns)
             above = chunk if len(known) == len(chunk) else rows_of(chunk, known, self.columns)
 
             def keeps(column: Column) -> Mask | None:
@@ -202,7 +202,7 @@ class Objects:
     # -- rows -------------------------------------------------------------------------------------------
 
     def _append(self, chunk: Chunk) -> None:
-        self._starts = np.append(self._starts, self.index.rows - len(chunk))
+        self._firsts.append(self.index.rows - len(chunk))
         self._chunks.append(chunk)
         self._table = None
 
@@ -213,14 +213,14 @@ class Objects:
 
     def gather(self, rows: Numbers) -> Chunk:
         """A copy of rows by number, dead ones too."""
-        return gathered_rows(self._chunks, self._starts, rows, self.columns)
+        return gathered_rows(self._chunks, np.array(self._firsts), rows, self.columns)
 
     def tidy(self) -> None:
         """Join small chunks; drop dead rows where they are most. Numbers change only by the latter."""
         while len(self._chunks) >= TIER and self._alike(self._chunks[-TIER:]):
             tail = self._chunks[-TIER:]
             del self._chunks[-TIER:]
-            self._starts = self._starts[: -(TIER - 1)]
+            del self._firsts[1 - TIER :]
             self._chunks.append(stored(Joined(tail), self.columns, sum(map(len, tail))))
             self._cells.clear()
 
@@ -236,7 +236,7 @@ class Objects:
             return
         marks = self.index.marks()
         chunks = []
-        for start, chunk in zip(self._starts.tolist(), self._chunks, strict=True):
+        for start, chunk in zip(self._firsts, self._chunks, strict=True):
             live = marks[start : start + len(chunk)]
             if live.any():
                 chunks.append(kept(chunk, live, self.columns))
@@ -245,7 +245,7 @@ class Objects:
             chunks = [stored(Joined(chunks), self.columns, sum(map(len, chunks)))]
         self.index.renumber()
         self._chunks = chunks
-        self._starts = np.cumsum([0, *map(len, chunks)], dtype=np.int64)[:-1]
+        self._firsts = [0, *accumulate(map(len, chunks))][:-1]
         self._cells.clear()
         self._table = None
 
@@ -255,20 +255,25 @@ class Objects:
             marks = self.index.marks()
             chunks = [
                 kept(chunk, marks[start : start + len(chunk)], self.columns)
-                for start, chunk in zip(self._starts.tolist(), self._chunks, strict=True)
+                for start, chunk in zip(self._firsts, self._chunks, strict=True)
             ]
             self._table = Table(self.columns, chunks)
         return self._table
 
     def row(self, number: int) -> dict[str, Any]:
         """A row as a dict, without missing values."""
-        at = int(np.searchsorted(self._starts, number, side="right")) - 1
+        at = bisect_right(self._firsts, number) - 1
         cells = self._cells.get(at)
         if cells is None:
             if len(self._cells) >= CELLS_KEPT:
                 self._cells.clear()
-            cells = self._cells[at] = chunk_cells(self.columns, self._chunks[at])
-        return row_at(self._names, cells, number - int(self._starts[at]))
+            found = chunk_cells(self.columns, self._chunks[at])
+            cells = self._cells[at] = [
+                (column.name, each)
+                for column, each in zip(self.columns, found, strict=True)
+                if each is not None
+            ]
+        return row_at(cells, number - self._firsts[at])
 
     def numbers(self) -> Numbers:
         """The numbers of all rows, in order."""
@@ -276,15 +281,15 @@ class Objects:
 
     def find(self, key: object) -> int | None:
         """The number of the row with this key."""
-        slot = self.keys.slot_of(key)
-        if slot is None:
+        found = self.keys.of(key)
+        if found is None:
             return None
-        if self.keys.exact:
-            found = self.keys.key_of(key)
-            assert found is not None
-            number = self.index.one(slot, found)
-            return None if number < 0 else number
-        for number in self.index.chain(slot):
+        slot, whole = found
+        number = self.index.one(slot, whole)
+        if number >= 0:
+            return number
+        # Where more columns than the key tell rows apart, the key alone does not make the whole hash.
+        for number in () if self.keys.exact else self.index.chain(slot):
             if self.keys.key(self.row(number)) == key:
                 return number
         return None

@@ -119,6 +119,7 @@ class State(Mapping[str, StateTable]):
         if batch.complete:
             for name, chunks in self._arriving.items():
                 self._objects[name].clear()
+                self._objects[name].index.reserve(sum(map(len, chunks)))
                 for chunk in chunks:
                     self._objects[name].apply(chunk, snapshot=True)
             self._arriving, self.complete = None, True

@@ -23,6 +23,7 @@ WINGS = """
     _core.receive
     _core.send
     _core.columns
+    _core.state
     _core.capture
     kernel
     schema
