@@ -71,8 +71,11 @@ class Membership:
         self._now(self.groups | {group})
         self.narrow(self._tables)
 
-    def leave(self, group: int) -> None:
-        """Leave one group. OSError, KernelError."""
+    def leave(self, group: int, *, listen: bool = False) -> None:
+        """Leave one group; listen: but hear it still, for ourselves. OSError, KernelError."""
+        if listen:
+            self._now(self.groups - {group})
+            return
         if self._source.handshake:
             self._request_leave(self._source.handshake, group)
         if self._source.membership:

@@ -120,8 +120,7 @@ class Subscriber(Feed):
             snapshot, self._query, tables is not None, members, netns, all_nsid, repair is True
         )
         self._tracker = Tracker.wanted(repair, self._snapshots, self._source, audit)
-        hints = Groups() if self._tracker is None else self._tracker.groups - members
-        self._hints = hints  # groups that are heard, but not for the user
+        hints = Groups() if self._tracker is None else self._tracker.groups - members  # not for the user
         values = option_values(self._source, options)
         self._facts = bool(values.get("facts")) or self._query.asks_facts
         max_memory = whole(max_memory, "max_memory", 0, sys.maxsize)
@@ -296,7 +295,7 @@ class Subscriber(Feed):
             self._inbox.put_first([batch])
             self._receiver.signal()
             raise
-        return batch.select(self.groups) if self._hints and batch.origin == "live" else batch
+        return batch.select(self.groups) if tracker.groups - self.groups and batch.origin == "live" else batch
 
     def _resync(self) -> None:
         """After a loss: first what is queued now, which is older than the snapshot, then the snapshot."""
@@ -373,7 +372,8 @@ class Subscriber(Feed):
         with self._paused():
             try:
                 for group in groups:
-                    self._membership.join(group) if join else self._membership.leave(group)
+                    needed = self._tracker is not None and group in self._tracker.groups
+                    self._membership.join(group) if join else self._membership.leave(group, listen=needed)
             except NlbusError:
                 raise
             except OSError as error:

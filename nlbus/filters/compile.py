@@ -61,6 +61,7 @@ def _rule(op: Op) -> Node:
             _equal(TYPE, 2, op.type),
             *(test if wanted else negated(test) for wanted, test in flags),
             *([_equal(SEQ, 4, op.seq)] if op.seq else ()),
+            *([_equal(Place((), HEADER + op.has[0]), 4, op.has[1])] if op.has else ()),
         ]
     )
 

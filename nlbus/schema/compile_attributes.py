@@ -174,7 +174,19 @@ class _Builder:
             map=np.array(map_, np.int32),
             cases=_array([(text, len(text), level) for text, level in self.cases], CASE),
             rules=_array(
-                [(op.type, op.mask, op.value, HAPPENED[op.op], op.group, op.seq) for op in schema.ops], RULE
+                [
+                    (
+                        op.type,
+                        op.mask,
+                        op.value,
+                        HAPPENED[op.op],
+                        op.group,
+                        op.seq,
+                        *(op.has or (NOWHERE, 0)),
+                    )
+                    for op in schema.ops
+                ],
+                RULE,
             ),
             specs=_array([_spec(column) for column in columns], SPEC),
             lists=np.array(self.lists, np.int32),

@@ -113,7 +113,8 @@ def ignored(prefix: str, **numbers: int) -> tuple[Struct, ...]:
 class Op:
     """The event that a message reports, by its type and (flags & mask == value).
 
-    group, seq: only messages of this multicast group; only answers to the request with this number.
+    group, seq: only messages of this multicast group; only answers to the request with this number. has:
+    (offset, value): only if the payload has this u32 there.
     """
 
     type: int
@@ -122,6 +123,7 @@ class Op:
     value: int = 0
     group: int = 0
     seq: int = 0
+    has: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

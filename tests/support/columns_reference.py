@@ -77,6 +77,10 @@ def happened(schema: Schema, kind: int, flags: int, payload: bytes) -> Literal["
     group, seq = way(schema)
     for op in schema.ops:
         if op.type == kind and flags & op.mask == op.value and op.group in (0, group) and op.seq in (0, seq):
+            if op.has is not None:
+                at, value = op.has
+                if payload[at : at + 4] != value.to_bytes(4, sys.byteorder):
+                    continue
             return op.op
     return None
 

@@ -83,6 +83,9 @@ def any_schema(rng: Random) -> Schema:
             rng.choice(FLAGS) & mask,
             group=rng.choice((0, 0, 0, 1, 2)),
             seq=rng.choice((0, 0, 0, 7)),
+            has=(rng.randint(0, size - 4), rng.choice((0, 1, 2)))
+            if selector is None and size >= 4 and rng.random() < 0.3
+            else None,
         )
         for mask in rng.choices((0, 0, 0x100, 0x101), k=rng.randint(1, 4))
     ]
@@ -176,6 +179,8 @@ def fitting(rng: Random, schema: Schema, *, orderly: bool = False) -> Message:
     op = rng.choice([op for op in schema.ops if op.group in (0, group) and op.seq in (0, seq)])
     flags = op.value | (rng.choice(FLAGS) & ~op.mask)
     payload = bytearray(_struct(rng, schema.header, orderly))
+    if op.has is not None:
+        payload[op.has[0] : op.has[0] + 4] = _native(op.has[1], 4)
     if schema.selector:
         at, size, value = schema.selector
         if orderly or rng.random() < 0.9:

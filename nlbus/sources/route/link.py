@@ -7,8 +7,22 @@ The same messages have other facts with family bridge (`brport`: ports of bridge
 import struct
 from dataclasses import replace
 
+from nlbus.kernel.constants import MessageFlag
 from nlbus.schema.manners import Doubt, Manners, Partial
-from nlbus.schema.schema import Attr, Dump, Entry, Filter, Lean, List, Nest, Schema, Select, Struct, ignored
+from nlbus.schema.schema import (
+    Attr,
+    Dump,
+    Entry,
+    Filter,
+    Lean,
+    List,
+    Nest,
+    Op,
+    Schema,
+    Select,
+    Struct,
+    ignored,
+)
 from nlbus.schema.types import BYTES, LLADDR, S32, TEXT, U8, U16, U32, U64, UINT, Field, fixed, pad
 from nlbus.sources.route.linkinfo import BRIDGE_PORT, KINDS, PORT_KINDS
 from nlbus.sources.route.names import (
@@ -62,6 +76,7 @@ STATS64 = (
     Field("rx_nohandler", U64, "packets"),  # since 4.6
     Field("rx_otherhost_dropped", U64, "packets"),  # since 5.19
 )
+CHANGE_AT, EVERY_BIT = 12, 0xFFFF_FFFF  # ifi_change: the kernel sets every bit of it for a new link only
 OLDEST_STATS64 = 23 * 8
 IFLA_EXT_MASK = 29
 SKIP_STATS, MRP = 1 << 3, 1 << 4  # RTEXT_FILTER_*
@@ -102,7 +117,12 @@ LINK = Schema(
     },
     name="link",
     about="network interfaces",
-    ops=ops(NEW_LINK),
+    ops=(
+        Op(NEW_LINK, "new", MessageFlag.MULTI, MessageFlag.MULTI),  # of a dump
+        Op(NEW_LINK, "new", has=(CHANGE_AT, EVERY_BIT)),
+        Op(NEW_LINK, "change"),
+        Op(NEW_LINK + 1, "del"),
+    ),
     selector=(0, 1, 0),  # AF_UNSPEC
     key=("ifindex",),
     manners=Manners(

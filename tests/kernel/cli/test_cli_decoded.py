@@ -166,7 +166,7 @@ def test_replay_decodes_the_same_as_listen(listen: Start, tmp_path: Path) -> Non
     for record in (live, again):
         del record["time"], record["time_ns"]
     assert again == live
-    assert without_time(nlbus("replay", file).stdout).startswith("new link 1: lo <up,loopback,")
+    assert without_time(nlbus("replay", file).stdout).startswith("change link 1: lo <up,loopback,")
     assert without_time(nlbus("replay", file, "--raw").stdout).startswith("route link RTM_NEWLINK ")
     assert nlbus("replay", file, "--where", "mtu < 100").stdout == ""
     refused = CliRunner().invoke(commands, ["replay", file, "--table", "lnk"])
