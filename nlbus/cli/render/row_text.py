@@ -12,10 +12,11 @@ import click
 import numpy as np
 
 from nlbus._text import escape_value
-from nlbus.cli.render import conntrack_text, packet_text, records, route_text
-from nlbus.cli.render.conntrack_text import EVENTS
+from nlbus.cli.render import records
 from nlbus.cli.render.holes import VARIABLES, WORD, Hole, actual
 from nlbus.cli.render.interface_names import InterfaceNames
+from nlbus.cli.render.words import conntrack, packet, route, sockets
+from nlbus.cli.render.words.conntrack import EVENTS
 from nlbus.schema.types import NL_COLUMNS, Column
 from nlbus.sources import Source
 from nlbus.table.describe import schema
@@ -29,13 +30,14 @@ BYTES_CAP = 24  # of a value in a line
 ITEMS_CAP = 16  # of a list
 
 ONLY: Mapping[str, Mapping[str, Iterable[str]]] = {
-    "route": route_text.ONLY,
+    "route": route.ONLY,
     "uevent": {"uevent": ("action", "devpath", "env")},
-    "packet": packet_text.ONLY,
+    "packet": packet.ONLY,
+    "sock_diag": sockets.ONLY,
 }
 # Columns that a line omits unless all columns are selected.
 HIDDEN: Mapping[str, Iterable[str]] = {
-    "route": route_text.HIDDEN,
+    "route": route.HIDDEN,
     "proc": ("seq", "cpu", "timestamp_ns"),
 }
 COLOURS = {"new": "green", "change": "yellow", "del": "red"}
@@ -181,15 +183,16 @@ def _uevent(row: Row, _: InterfaceNames) -> Iterator[str]:
 
 def _connection(row: Row, _: InterfaceNames) -> Iterator[str]:
     """The line of conntrack(8), instead of the columns."""
-    yield conntrack_text.classic_line(defaultdict(lambda: None, row))
+    yield conntrack.classic_line(defaultdict(lambda: None, row))
     row.clear()
 
 
 WORDS: Mapping[str, Mapping[str, Words]] = {
-    "route": route_text.WORDS,
+    "route": route.WORDS,
     "uevent": {"uevent": _uevent},
-    "packet": packet_text.WORDS,
+    "packet": packet.WORDS,
     "conntrack": {"conntrack": _connection},
+    "sock_diag": sockets.WORDS,
 }
 
 

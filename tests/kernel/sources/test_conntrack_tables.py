@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from nlbus import Subscriber, Table, snapshot
-from nlbus.cli.render.conntrack_text import classic_line, event_line
+from nlbus.cli.render.words.conntrack import classic_line, event_line
 from tests.support.sockets import drain, ip, run, wait_until
 
 Subscribe = Callable[..., Subscriber]

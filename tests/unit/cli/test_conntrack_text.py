@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nlbus.cli.render.conntrack_text import classic_line, event_line
+from nlbus.cli.render.words.conntrack import classic_line, event_line
 from nlbus.sources import find
 from nlbus.table.decoded import decoder
 

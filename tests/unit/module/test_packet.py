@@ -19,9 +19,9 @@ from nlbus import Batch, KernelError, SchemaError, Subscriber, field, packet
 from nlbus.cli.actions.packet import as_words
 from nlbus.cli.main import commands
 from nlbus.cli.render.interface_names import InterfaceNames
-from nlbus.cli.render.packet_text import WORDS
 from nlbus.cli.render.view import View
 from nlbus.cli.render.view_options import ViewOptions
+from nlbus.cli.render.words.packet import WORDS
 from nlbus.errors import UnknownColumn
 from nlbus.kernel.requests import Reply
 from nlbus.packet import Packet, Rule

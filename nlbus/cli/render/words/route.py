@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from nlbus.cli.render.encap_text import encapsulation
 from nlbus.cli.render.holes import Hole, actual
 from nlbus.cli.render.interface_names import InterfaceNames
+from nlbus.cli.render.words.encap import encapsulation
 
 Row = dict[str, Any]
 

@@ -1,0 +1,1 @@
+"""Words of rows: a line of text per row, as people know it from the tools of each source."""
