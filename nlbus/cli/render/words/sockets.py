@@ -9,8 +9,8 @@ from nlbus.cli.render.interface_names import InterfaceNames
 Row = dict[str, Any]
 
 INET = (
-    "family", "state", "rqueue", "wqueue", "src", "sport", "dst", "dport", "ifindex", "uid", "inode", "cookie",
-    "cong", "tcpi_rtt", "tcpi_rto", "tcpi_snd_cwnd", "mem_drops",
+    "family", "state", "rqueue", "wqueue", "src", "sport", "dst", "dport", "ifindex", "uid", "inode",
+    "cookie", "cong", "tcpi_rtt", "tcpi_rto", "tcpi_snd_cwnd", "mem_drops",
 )  # fmt: skip
 # The columns that a line is made of; -v shows the others.
 ONLY: Mapping[str, Iterable[str]] = {
