@@ -291,10 +291,14 @@ class Subscriber(Feed):
         """The batch as far as it is for the user, after the State has it."""
         try:
             tracker.follow(batch)
-        except BaseException:
+        except (MemoryError, KeyboardInterrupt):
             self._inbox.put_first([batch])
             self._receiver.signal()
             raise
+        except Exception:
+            # The user gets the batch; the state is made true by a dump.
+            log.exception("%s: the state cannot take a batch and is compared anew", self._source.name)
+            tracker.lost()
         return batch.select(self.groups) if tracker.groups - self.groups and batch.origin == "live" else batch
 
     def _resync(self) -> None:
