@@ -93,6 +93,13 @@ SECTIONS: tuple[Section, ...] = (
         named=True,
     ),
     section(
+        "sections.state",
+        "a State of routes: from a snapshot, by changes, by key, in memory; pyroute2's NDB",
+        quick=(3, 10),
+        full=(15, 90),
+        named=True,
+    ),
+    section(
         "sections.frames",
         "a query of polars and DuckDB, scanned, or of all rows",
         quick=(3, 1),

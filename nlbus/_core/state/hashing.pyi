@@ -6,22 +6,22 @@ import numpy.typing as npt
 
 from nlbus._core.columns.store import Store
 
-Hashes = npt.NDArray[np.uint64]
-Bytes = npt.NDArray[np.uint8]
+_Hashes = npt.NDArray[np.uint64]
+_Bytes = npt.NDArray[np.uint8]
+_Part = tuple[dict[Any, bytes], Callable[[Any], bytes], int, bool, bool, int]
 
-Part = tuple[dict[Any, bytes], Callable[[Any], bytes], int, bool, bool, int]
-
+def address_cell(value: object) -> bytes: ...
 def hash_key(
-    values: tuple[Any, ...], parts: list[Part], nsid: tuple[int, bytes] | None
+    values: tuple[Any, ...], parts: list[_Part], nsid: tuple[int, bytes] | None
 ) -> tuple[int, int]: ...
-def mix_store(into: Hashes, store: Store, columns: npt.NDArray[np.int32]) -> list[int]: ...
-def hashes(rows: int, salt: int) -> Hashes: ...
-def mix_fixed(into: Hashes, data: Bytes, width: int, valid: Bytes | None, column: int) -> None: ...
+def mix_store(into: _Hashes, store: Store, columns: npt.NDArray[np.int32]) -> list[int]: ...
+def hashes(rows: int, salt: int) -> _Hashes: ...
+def mix_fixed(into: _Hashes, data: _Bytes, width: int, valid: _Bytes | None, column: int) -> None: ...
 def mix_spans(
-    into: Hashes,
-    data: Bytes,
+    into: _Hashes,
+    data: _Bytes,
     offsets: npt.NDArray[np.int32],
     width: int,
-    valid: Bytes | None,
+    valid: _Bytes | None,
     column: int,
 ) -> None: ...

@@ -6,7 +6,7 @@ value contributes nothing; columns have keys of their own, so that a value count
 
 cimport numpy as np
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset, strchr, strlen
 
 from nlbus._core.columns.cells cimport cell
 from nlbus._core.columns.store cimport Store
@@ -26,6 +26,13 @@ cdef extern from *:
     }
     """
     uint64_t folded "nlbus_folded"(uint64_t a, uint64_t b) noexcept nogil
+
+cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+
+cdef extern from "arpa/inet.h":
+    int AF_INET, AF_INET6
+    int inet_pton(int family, const char *text, void *into) noexcept nogil
 
 cdef enum:
     KEYS = 256                    # columns beyond share keys
@@ -74,6 +81,24 @@ cdef inline uint64_t of_bytes(uint64_t h, const uint8_t *at, int64_t size, uint6
     if size:
         h = mixed(h, load_tail(at, size), key)
     return h
+
+
+def address_cell(value):
+    """The 16 bytes of an address, IPv4 mapped into IPv6, from anything whose text it is. ValueError."""
+    cdef Py_ssize_t size
+    cdef uint8_t into[16]
+    cdef bint known
+    text = str(value)
+    cdef const char *at = PyUnicode_AsUTF8AndSize(text, &size)
+    if strchr(at, b":") != NULL:
+        known = inet_pton(AF_INET6, at, into) == 1
+    else:
+        memset(into, 0, 10)
+        memset(into + 10, 0xFF, 2)
+        known = inet_pton(AF_INET, at, into + 12) == 1
+    if not known or <Py_ssize_t> strlen(at) != size:
+        raise ValueError(f"no address: {text!r}")
+    return (<const char *> into)[:16]
 
 
 def hash_key(tuple values not None, list parts not None, nsid):

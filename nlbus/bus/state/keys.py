@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nlbus._core.state.hashing import hash_key, hashes, mix_fixed, mix_spans, mix_store
+from nlbus._core.state.hashing import address_cell, hash_key, hashes, mix_fixed, mix_spans, mix_store
 from nlbus.schema.types import Column, Values
 from nlbus.table.decoded import DecodedRows
-from nlbus.table.values import MAPPED
 
 if TYPE_CHECKING:
-    from nlbus._core.state.hashing import Bytes, Hashes, Part
     from nlbus.schema.schema import AnySchema
     from nlbus.table.chunks import Chunk
 
+Hashes = npt.NDArray[np.uint64]
+Part = tuple[dict[Any, bytes], Callable[[Any], bytes], int, bool, bool, int]  # see hash_key
 Key = Any  # the value of the one key column, or a tuple of all; of another namespace: (nsid, that)
 SLOT, KEY, CONTENT = range(3)
 NSID = "nl_nsid"
@@ -197,7 +197,7 @@ def _mix(into: Hashes, values: Values, valid: np.ndarray[Any, Any] | None, colum
     mix_spans(into, _raw(items.values), items.offsets[offsets].astype(np.int32), 1, there, column)
 
 
-def _raw(array: np.ndarray[Any, Any]) -> Bytes:
+def _raw(array: np.ndarray[Any, Any]) -> npt.NDArray[np.uint8]:
     return np.frombuffer(np.ascontiguousarray(array), np.uint8) if array.size else np.empty(0, np.uint8)
 
 
@@ -206,7 +206,7 @@ def _encoder(column: Column) -> Callable[[Any], bytes]:
     if column.storage == "text":
         return lambda value: value.encode(errors="surrogateescape")
     if column.display == "address":
-        return _address
+        return address_cell
     if column.display in ("lladdr", "mac"):
         return _lladdr
     if column.storage == "bytes":
@@ -225,11 +225,6 @@ def _encoder(column: Column) -> Callable[[Any], bytes]:
         return int(value).to_bytes(size, sys.byteorder, signed=signed)
 
     return encode
-
-
-def _address(value: Any) -> bytes:
-    text = str(value)
-    return inet_pton(AF_INET6, text) if ":" in text else MAPPED + inet_pton(AF_INET, text)
 
 
 def _lladdr(value: Any) -> bytes:
