@@ -309,7 +309,7 @@ CONNTRACK = Source(
             groups=("new", "update", "destroy"),
             manners=Manners(
                 partial=(Partial(ops=("change",)),),
-                volatile=("timeout", "orig_packets", "orig_bytes", "reply_packets", "reply_bytes"),
+                volatile=("timeout", "use", "orig_packets", "orig_bytes", "reply_packets", "reply_bytes"),
                 unheard="the end of an entry that is older than the first listener",
             ),
             dump=Dump(

@@ -1,5 +1,7 @@
 """addr: the addresses of links; multicast, anycast: the groups that a link has joined."""
 
+from dataclasses import replace
+
 from nlbus.schema.manners import Doubt, Manners
 from nlbus.schema.schema import Attr, Dump, Filter, Op, Schema, Struct, ignored
 from nlbus.schema.types import ADDRESS, S32, TEXT, U8, U32, Field
@@ -83,7 +85,13 @@ MULTICAST = Schema(
     about="multicast groups that network interfaces have joined",
     ops=(*ops(56), Op(58, "new")),  # RTM_NEWMULTICAST; rows of a dump have the type of the request
     key=("ifindex", "family", "multicast"),
-    manners=UNTOLD,
+    manners=replace(
+        UNTOLD,
+        doubts=(
+            *UNTOLD.doubts,
+            Doubt(of="multicast", ops=("new",), why="a message says scope universe where a dump says site"),
+        ),
+    ),
     groups=("ipv4_mcaddr", "ipv6_mcaddr"),
     dump=Dump(58, (b"\x02" + bytes(7), b"\x0a" + bytes(7))),  # of IPv4 since Linux 6.15
     header=HEADER,

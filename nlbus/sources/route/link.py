@@ -131,7 +131,7 @@ LINK = Schema(
             Partial(lacks="mtu"),
             Partial(lacks="af_spec_inet_conf", keeps=("af_spec_*",)),
         ),
-        silent=("ifalias", "prop_list_*", "group"),
+        silent=("ifalias", "prop_list_*", "group", "af_spec_*_conf"),  # settings by sysctl
         volatile=("change", "event", "stats64_*", "af_spec_inet6_stats*", "af_spec_inet6_cacheinfo_*"),
         doubts=(Doubt(of="link", why="links above and below change with a link, and tell it late or not"),),
     ),

@@ -37,6 +37,7 @@ NEIGH = Schema(
                 of="link", match={"ifindex": "ifindex"}, why="proxies go with their link, without a message"
             ),
         ),
+        unheard="neighbours that the kernel makes itself when it sends to a multicast or broadcast address",
     ),
     dump=Dump(
         30,
@@ -102,7 +103,10 @@ FDB = replace(
         volatile=("cacheinfo_*", "probes"),
         doubts=(
             Doubt(of="link", why="entries come and go with their link, and with its addresses"),
+            Doubt(of="addr", why="a device's own list holds the groups of its addresses, without a message"),
+            Doubt(of="multicast", why="and those that sockets join"),
             Doubt(of="fdb", ops=("del",), why="the kernel deletes one of several, and names the bridge"),
         ),
+        unheard="multicast addresses of a device's own list, as of `ip maddr add`",
     ),
 )
