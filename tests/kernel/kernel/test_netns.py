@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import nlbus
-from nlbus import KernelError, PermissionDenied, SchemaError, Subscriber
+from nlbus import KernelError, PermissionDenied, SchemaError, State, Subscriber
 from nlbus.kernel import netns as netns_module
 from nlbus.kernel.netns import inside
 from tests.support.sockets import NOBODY, Child, drain, here, ip
@@ -114,6 +114,42 @@ def test_all_nsid_receives_from_all_namespaces_with_an_id(
     assert {int(n) for batch in batches for n in batch.messages["nsid"]} == {0}
     ip("link set lo up")
     assert set(sub.recv(1).messages["nsid"].tolist()) == {-1}, "the own namespace has no id"
+
+
+def test_a_state_of_all_namespaces_has_the_namespace_in_its_keys(
+    subscribe: Subscribe, others: Callable[[], str]
+) -> None:
+    try:
+        sub = subscribe("route", tables=["link", "addr"], all_nsid=True)
+    except PermissionDenied as error:
+        pytest.skip(str(error))
+    other = others()
+    state = State("route", "link", "addr")
+
+    def drained() -> None:
+        for batch in drain(sub, 0.1):
+            state.apply(batch)
+
+    ip(f"link add v0 type veth peer name v1 netns {other.split('/')[2]}")  # which assigns an id
+    ip("link add d0 index 77 type veth peer name p0")
+    ip("addr add 10.1.2.3/24 dev d0")
+    drained()
+    inside(other, lambda: ip("link add d1 index 77 type veth peer name p1", "addr add 10.1.2.3/24 dev d1"))
+    drained()
+    links, addrs = state["link"], state["addr"]
+    assert links[77]["ifname"] == "d0"
+    assert links[0, 77]["ifname"] == "d1"
+    assert {77, (0, 77)} <= {*links}
+    assert (1, 77) not in links
+    ours = next(key for key, row in addrs.items() if row["ifindex"] == 77 and "nl_nsid" not in row)
+    theirs = (0, ours)
+    assert addrs[theirs]["nl_nsid"] == 0
+    inside(other, lambda: ip("link del d1"))
+    drained()
+    assert (0, 77) not in links
+    assert theirs not in addrs
+    assert links[77]["ifname"] == "d0"
+    assert ours in addrs
 
 
 @pytest.mark.parametrize(
