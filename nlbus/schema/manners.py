@@ -30,14 +30,13 @@ class Doubt:
 
     having: only of events with a value in this column. match: our columns to a column of the event's row,
     which has the same value in the rows in question; several of our columns: in any of these. Empty: all
-    rows. gone: no doubt is left, these rows are gone.
+    rows.
     """
 
     of: str
     having: str = ""
     match: Mapping[str | tuple[str, ...], str] = field(default_factory=dict)
     ops: Sequence[Op] = ("new", "change", "del")
-    gone: bool = False
     why: str = ""  # a sentence for the docs
 
 

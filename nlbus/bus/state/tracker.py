@@ -64,8 +64,7 @@ class Tracker:
         self._raised: dict[str, list[tuple[str, Doubt]]] = {}  # by the table of the event
         for name in snapshots.tables:
             for doubt in self._query.schema(name).manners.doubts:
-                if not doubt.gone:
-                    self._raised.setdefault(doubt.of, []).append((name, doubt))
+                self._raised.setdefault(doubt.of, []).append((name, doubt))
         others = [name for name in self._raised if name not in self.state]
         self._hints = Query(source, others) if others else None
         self._hinted: dict[str, Objects] = {}
