@@ -132,7 +132,16 @@ LINK = Schema(
             Partial(lacks="af_spec_inet_conf", keeps=("af_spec_*",)),
         ),
         silent=("ifalias", "prop_list_*", "group", "af_spec_*_conf"),  # settings by sysctl
-        volatile=("change", "event", "stats64_*", "af_spec_inet6_stats*", "af_spec_inet6_cacheinfo_*"),
+        volatile=(
+            "change",
+            "event",
+            "stats64_*",
+            "af_spec_inet6_stats*",
+            "af_spec_inet6_cacheinfo_*",
+            "linkinfo_*_timer",
+            "linkinfo_bridge_fdb_n_learned",  # by traffic, as the next
+            "linkinfo_bridge_port_mcast_n_groups",
+        ),
         doubts=(Doubt(of="link", why="links above and below change with a link, and tell it late or not"),),
     ),
     groups=("link",),
@@ -262,7 +271,7 @@ BRPORT = Schema(
     key=("ifindex",),
     manners=Manners(
         partial=(Partial(lacks="protinfo_state"),),
-        volatile=("change", "protinfo_*_timer"),
+        volatile=("change", "protinfo_*_timer", "protinfo_mcast_n_groups"),
         doubts=(Doubt(of="link", why="the state of a port changes after its link, and with other ports"),),
     ),
     groups=("link",),

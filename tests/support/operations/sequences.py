@@ -87,7 +87,7 @@ def sequence(seed: int) -> Churn:
     operations: list[Operation] = []
     if subject in ("bridges", "multicast") and rng.random() < 0.9:
         operations += [
-            Operation("link bridge", "ip", f"link add br0 type bridge vlan_filtering {rng.randint(0, 1)}"),
+            Operation("link bridge", "ip", "link add br0 type bridge"),
             Operation("bridge up", "ip", "link set br0 up"),
             Operation("link vxlan", "ip", "link add vx0 type vxlan id 1 dstport 4789 local 10.0.0.1"),
             *(

@@ -118,7 +118,7 @@ class Trial:
 
     def _burst(self, tool: str, operations: list[Operation]) -> None:
         with (self.other if tool == "ip-other" else self.home).inside():
-            if tool in ("ip", "ip-other", "bridge", "tc"):
+            if tool in ("ip", "ip -6", "ip-other", "bridge", "tc"):
                 self._batch(tool.partition("-")[0], operations)
                 return
             for operation in operations:
@@ -132,7 +132,7 @@ class Trial:
         text = "".join(f"{operation.line}\n" for operation in operations)
         text = text.replace("OTHER", self.other.path).replace("HOME", self.home.path)
         run = subprocess.run(
-            [tool, "-force", "-batch", "-"],
+            [*tool.split(), "-force", "-batch", "-"],
             input=text,
             capture_output=True,
             text=True,
