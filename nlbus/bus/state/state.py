@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakMethod
 
-from nlbus.bus.changes import Changes
 from nlbus.bus.snapshot import Snapshots
+from nlbus.bus.state.changes import Changes
 from nlbus.bus.state.difference import difference
 from nlbus.bus.state.objects import Applied, Objects
 from nlbus.bus.state.scopes import WHOLE

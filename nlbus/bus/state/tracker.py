@@ -15,8 +15,8 @@ from weakref import WeakMethod
 
 import numpy as np
 
-from nlbus.bus.changes import Changes
 from nlbus.bus.state.alarm import Alarm
+from nlbus.bus.state.changes import Changes
 from nlbus.bus.state.difference import difference
 from nlbus.bus.state.doubts import Doubts
 from nlbus.bus.state.objects import NAMES, Objects

@@ -296,7 +296,7 @@ def test_a_batch_that_could_not_be_made_is_returned_by_the_next_recv(
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr("nlbus.bus.subscriber.Batch", fail)
+        patched.setattr("nlbus.bus.reception.Batch", fail)
         with pytest.raises(error):
             sub.recv(1)
     assert select.select([sub], [], [], 0)[0] == [sub]
