@@ -14,8 +14,8 @@ import pytest
 
 import nlbus
 from nlbus import AsyncSubscriber, Batch, SchemaError, State, Subscriber, field
-from nlbus.bus.state.changes import Changes
 from nlbus.bus.snapshot import Snapshots
+from nlbus.bus.state.changes import Changes
 from nlbus.errors import kernel_error
 from tests.support.sockets import drain, ip
 
