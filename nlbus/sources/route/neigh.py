@@ -37,7 +37,8 @@ NEIGH = Schema(
                 of="link", match={"ifindex": "ifindex"}, why="proxies go with their link, without a message"
             ),
         ),
-        unheard="neighbours that the kernel makes itself when it sends to a multicast or broadcast address",
+        unheard="proxies that come or go alone; neighbours that the kernel makes itself when it sends to a "
+        "multicast or broadcast address",
     ),
     dump=Dump(
         30,

@@ -15,7 +15,7 @@ Cells = tuple[tuple[str, str], ...]
 
 # What `unheard` of their manners says: no event is a hint. An audit finds them.
 UNHEARD: Mapping[str, Callable[[Row], bool]] = {
-    "neigh": lambda row: row.get("type") != "unicast",
+    "neigh": lambda row: row.get("type") != "unicast" or "proxy" in row["flags"],
     "fdb": lambda row: "self" in row["flags"] and str(row.get("lladdr")).startswith(("33:33", "01:")),
 }
 
