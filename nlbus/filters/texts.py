@@ -68,7 +68,7 @@ def _may(envelope: Envelope, action: str, tree: Tree, truth: bool, budget: Budge
 def _values(sign: str, argument: object) -> list[str]:
     """The texts that a test compares with as a whole; none for other tests."""
     if sign == "in" and isinstance(argument, list):
-        return argument
+        return argument if all(isinstance(value, str) for value in argument) else []
     plain = isinstance(argument, str) and (sign != "matches" or not GLOB.intersection(argument))
     return [argument] if plain and isinstance(argument, str) and sign in ("==", "!=", "matches") else []
 

@@ -6,8 +6,11 @@ import ctypes
 import os
 import socket
 import struct
+from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nlbus import Batch, field
 from nlbus.filters.sources import Narrowing
@@ -16,6 +19,7 @@ from nlbus.sources import find
 from nlbus.table.conditions import parse
 from nlbus.table.query import Query
 from tests.support.bpf import passes
+from tests.support.conditions import any_condition
 
 UEVENT = find("uevent")
 SO_GET_FILTER = 26
@@ -65,6 +69,17 @@ def test_only_what_cannot_match_is_dropped(condition: str, most: int) -> None:
     passed = [each for each in DATAGRAMS if not programs or passes(decoded(programs[0]), each)]
     assert wanted <= {*passed}
     assert len(passed) <= most
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1).map(Random))
+def test_any_condition_passes_what_it_selects(rng: Random) -> None:
+    batch = Batch.from_datagrams("uevent", DATAGRAMS)
+    names = ("action", "subsystem", "devtype", "major", "devpath")
+    where = any_condition(rng, batch.table("uevent").select(names))
+    wanted = {batch.payload(i) for i in Query(UEVENT, None, where).table(batch, "uevent")["nl_row"].tolist()}
+    for program in Narrowing(UEVENT, {"uevent": [where]}, others=False):
+        assert wanted <= {each for each in DATAGRAMS if passes(decoded(program), each)}, where
 
 
 def decoded(program: bytes) -> list[tuple[int, int, int, int]]:
