@@ -8,7 +8,7 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple, cast
@@ -18,8 +18,10 @@ import pytest
 
 from nlbus import Batch, Expression, Publisher, Subscriber, Table
 from nlbus.filters import HEADS
+from nlbus.filters.heads import BUS, GENERIC, MESSAGES
 from nlbus.filters.sources import Narrowing
 from nlbus.schema.schema import Schema
+from nlbus.schema.types import Column
 from nlbus.sources import SOURCES, find
 from nlbus.table.decoded import decoder
 from nlbus.table.heads import Heads
@@ -197,10 +199,17 @@ class Headers(Heads):
 
     def __init__(self, source: str, batch: Batch | None) -> None:
         super().__init__(find(source), batch)
+        self._bus = source == "bus"
         self._count = 0 if batch is None else len(batch.index)
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """Those that a filter can read: conditions on others leave nothing to the kernel."""
+        read = BUS if self._bus else MESSAGES | GENERIC
+        return [column for column in super().columns if column.name in read]
 
 
 def headers(source: str, batch: Batch | None) -> Table:
