@@ -25,7 +25,7 @@ from nlbus.schema.types import Column
 from nlbus.sources import SOURCES, find
 from nlbus.table.decoded import decoder
 from nlbus.table.heads import Heads
-from tests.support.conditions import any_condition
+from tests.support.conditions import any_condition, any_test
 from tests.support.decoding import batch_of, decode
 from tests.support.schemas import fitting
 from tests.support.sockets import ip
@@ -259,7 +259,9 @@ def test_messages_are_those_whose_headers_numpy_selects(
     make()
     rng = Random(source)
     rows = max(([*whole.batches(timeout=0.3)]), key=len)
-    conditions = [any_condition(rng, headers(source, rows)) for _ in range(2 * CONDITIONS)]
+    heads = headers(source, rows)
+    conditions = [any_condition(rng, heads) for _ in range(CONDITIONS)]
+    conditions += [any_test(rng, heads, column) for column in heads.columns for _ in range(4)]
     narrow = [*map(opened, conditions)]
     make()
     every = [*whole.batches(timeout=0.3)]
