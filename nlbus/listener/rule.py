@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from operator import and_
+from operator import and_, or_
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from nlbus._text import is_bytes
 from nlbus.bus.options import buffer_sizes, option_values, trusted
 from nlbus.errors import SchemaError, UnknownColumn
-from nlbus.filters import Wanted
+from nlbus.filters import HEADS, Wanted
 from nlbus.kernel.arguments import seconds
 from nlbus.kernel.groups import Groups
 from nlbus.kernel.interfaces import LiveInterfaces
@@ -62,11 +62,11 @@ class Rule:
 
     groups, netns and settings (options, trust, buffer_events): as for a Subscriber. tables: only events of
     these tables; None: of the tables that have every column that `match` and `where` use. match: globs by
-    key. where: an expression over columns. debounce: seconds of quiet before the last event of a key is
-    handled; at most ten times as long after the first. initial: current objects are delivered first. repair:
-    also what the kernel changes without a message, and after a loss the differences; None: as `initial`, if
-    all tables have keys; False: with `initial`, all objects come again after a loss. SchemaError,
-    UnknownColumn, UnknownSource, KernelError.
+    key. where: an expression over columns, or over the headers of messages where the source has no tables.
+    debounce: seconds of quiet before the last event of a key is handled; at most ten times as long after the
+    first. initial: current objects are delivered first. repair: also what the kernel changes without a
+    message, and after a loss the differences; None: as `initial`, if all tables have keys; False: with
+    `initial`, all objects come again after a loss. SchemaError, UnknownColumn, UnknownSource, KernelError.
     """
 
     source: str
@@ -86,6 +86,7 @@ class Rule:
     def __post_init__(self) -> None:
         self.counts = dict.fromkeys(("matched", "handled", "failed", "timeouts", "merged", "dropped"), 0)
         self.lost = 0  # events and datagrams since the last event of this rule
+        self._heads: Query | None = None  # `where` on the headers of messages, of a source without tables
         seconds(self.debounce, "debounce", MAX_DEBOUNCE)
         self.resolved_source: Source = inside(self.netns, lambda: find(self.source))
         self._check_settings()
@@ -100,7 +101,9 @@ class Rule:
         if self._asks_facts():
             options = {**(self.settings.get("options") or {}), "facts": 1}
             self.settings = {**self.settings, "options": options}
-        self.joined_groups = self._groups_to_join(bool(names) or self.where is not None)
+        self.joined_groups = self._groups_to_join(
+            bool(names) or (self.where is not None and bool(self.table_names))
+        )
         self.snapshot = self._dumpable(bool(names)) if self.initial or self.repair else []
         self._origins = {"live"} | ({"snapshot"} if self.initial else set())
         if self.snapshot:
@@ -129,8 +132,10 @@ class Rule:
         """The names of the tables to decode."""
         source = self.resolved_source
         if self.topics or not source.schemas:
-            if names or self.where is not None:
+            if names or (self.topics and self.where is not None):
                 Query(source, names or None).schema(names[0] if names else "")  # always raises
+            if self.where is not None:
+                self._heads = Query(source, where=self.where)  # raises for columns that headers lack
             known = {name for topic in self.topics for name in topic.dtype.names or ()} | {
                 *MESSAGE_KEYS,
                 *EVENT_KEYS,
@@ -236,7 +241,7 @@ class Rule:
         """The matching events of a batch, each with its message's row, in message order."""
         if batch.origin not in self._origins:
             return []
-        source, found = self.resolved_source, list[Event]()
+        found = list[Event]()
         if self.table_names:
             events = table_events(self._query, batch, self.preselect)
             if not self.topics:  # they are in order
@@ -247,17 +252,31 @@ class Rule:
             rows = batch.table(topic).iter_rows(absent=False)
             found += ({"nl_table": topic.name} | row | {"nl_group": str(row["nl_group"])} for row in rows)
         if not self.table_names and not self.topics:
-            found += message_events(source, batch, self.joined_groups)
+            found += self._messages(batch)
         matching = {event.pop("nl_row"): event for event in found if self.matches(event)}
         return sorted(matching.items())
+
+    def _messages(self, batch: Batch) -> Iterator[Event]:
+        """The messages of a source without tables, or events of the bus, whose headers `where` selects."""
+        events = message_events(self.resolved_source, batch, self.joined_groups)
+        if self._heads is None:
+            return events
+        marks = self._heads.heads(batch)
+        if batch.on_bus:  # a header for several events
+            marks = np.repeat(marks, batch.index["count"])
+        return (event for event in events if marks[event["nl_row"]])
 
     def __str__(self) -> str:
         return self.name or str(self.handler)
 
 
 def wanted_rows(rules: Iterable[Rule]) -> Wanted | None:
-    """The rows that a rule may match, for Subscriber.narrow; None: one matches messages without a table."""
+    """The rows, or headers, that a rule may match, for Subscriber.narrow; None: any message."""
     rows: dict[str, list[Expression | None]] = {}
+    rules = list(rules)
+    heads = [rule.where for rule in rules if rule.where is not None and not rule.table_names]
+    if heads and len(heads) == len(rules):
+        return {HEADS: [reduce(or_, heads)]}
     for rule in rules:
         if not rule.table_names or rule.topics:
             return None
