@@ -12,7 +12,7 @@ from nlbus.kernel.interfaces import OURS, Interfaces
 from nlbus.schema.schema import AnySchema, RecordSchema, Schema
 from nlbus.schema.topic import Topic
 from nlbus.schema.types import Column
-from nlbus.schema.words import meant, suggestions
+from nlbus.schema.words import meant, suggestions, unknown_column
 from nlbus.sources import Source, did_you_mean
 from nlbus.table.decoded import decoder
 from nlbus.table.event_table import record_columns, record_table, topic_columns, topic_table
@@ -269,11 +269,15 @@ def _columns(schema: AnySchema, wanted: frozenset[str] | None) -> tuple[Column, 
     if isinstance(schema, RecordSchema):
         return record_columns(schema, wanted)
     names = facts_names(schema)
-    found = decoder(schema, None if wanted is None else wanted - names).columns
     if not names:
-        return found
+        return decoder(schema, wanted).columns
     assert isinstance(schema, Schema)
     assert schema.facts is not None
+    if wanted is not None:
+        every = (*decoder(schema, None).columns, *schema.facts.columns)
+        for name in sorted(wanted.difference(column.name for column in every)):
+            raise unknown_column(name, every, schema.name)
+    found = decoder(schema, None if wanted is None else wanted - names).columns
     return (*found, *(each for each in schema.facts.columns if wanted is None or each.name in wanted))
 
 

@@ -73,7 +73,7 @@ def measure(plan: Scale, progress: Progress) -> Iterator[Measurement | Missing]:
             yield _memory("nlbus", about, _run(script)[-1] - bare[script], routes)
         made.remove()
     if importlib.util.find_spec("pyroute2") is None:
-        yield Missing(SECTION, NDB, "pip install 'nlbus[bench]'")
+        yield Missing(SECTION, NDB, "pip install pyroute2")
         return
     progress(f"{SECTION}: NDB")
     without, empty = _run(THEIRS)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakMethod
 
+from nlbus._text import html_table, html_text
 from nlbus.bus.snapshot import Snapshots
 from nlbus.bus.state.changes import Changes
 from nlbus.bus.state.difference import difference
@@ -196,4 +197,13 @@ class State(Mapping[str, StateTable]):
         return f"<State of {self._query.source.name}: {counts}>"
 
     def _repr_html_(self) -> str:
-        return "".join(f"<h4>{name}</h4>{rows._repr_html_()}" for name, rows in self._tables.items())
+        rows = [
+            (name, str(len(objects)), ", ".join(objects.keys.names))
+            for name, objects in self._objects.items()
+        ]
+        known = "" if self.complete else ", no snapshot yet"
+        about = html_text(f"State of {self._query.source.name}{known}")
+        return f"<div>{about}{html_table(('table', 'rows', 'key'), rows)}</div>"
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [*self._tables]

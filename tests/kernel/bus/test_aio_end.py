@@ -285,7 +285,7 @@ def test_trio_without_anyio_gets_an_error_that_names_the_package(
     trio = pytest.importorskip("trio", reason="trio is not installed")
     for name in ("anyio", "anyio.lowlevel"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(MissingExtra, match=r"pip install 'nlbus\[anyio\]'"):
+    with pytest.raises(MissingExtra, match="pip install anyio"):
         trio.run(async_sub.recv, 0)
 
 

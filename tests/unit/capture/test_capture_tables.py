@@ -70,7 +70,7 @@ def test_all_readers_read_the_rows_back(suffix: str, tmp_path: Path) -> None:
     if suffix == "parquet":
         query = "select ifindex, operstate, nl_op, epoch_ns(nl_time) from read_parquet(?) order by ifindex"
         assert duckdb.execute(query, [str(path)]).fetchall() == [
-            (i, "up", "new", i * SECOND) for i in (1, 2, 3)
+            (i, "up", "change", i * SECOND) for i in (1, 2, 3)
         ]
 
 

@@ -90,7 +90,7 @@ def test_a_link_is_a_line() -> None:
     state = attribute(16, b"\6")
     (line,) = shown("route", link(3, "v5", 1400, hardware, state, VLAN, attribute(10, b"\3\0\0\0")))
     assert line == (
-        "new link 3: v5 <up,broadcast> mtu 1400 master v5 state up kind vlan id 5 "
+        "change link 3: v5 <up,broadcast> mtu 1400 master v5 state up kind vlan id 5 "
         "link/ether 02:00:00:00:00:01"
     )
 
@@ -215,8 +215,8 @@ def test_all_columns_can_be_printed() -> None:
 
 
 def test_chosen_columns_are_printed_by_name() -> None:
-    assert shown("route", link(), columns=["mtu", "ifname"]) == ["new link mtu=1500 ifname=va"]
-    assert shown("route", link(), columns=["ifname", "nl_group"]) == ["new link ifname=va nl_group=1"]
+    assert shown("route", link(), columns=["mtu", "ifname"]) == ["change link mtu=1500 ifname=va"]
+    assert shown("route", link(), columns=["ifname", "nl_group"]) == ["change link ifname=va nl_group=1"]
 
 
 def test_a_process_event_is_a_line() -> None:
@@ -264,7 +264,7 @@ def test_json_has_all_columns_with_values() -> None:
         "groups": [1],
         "group_names": ["link"],
         "nl_table": "link",
-        "nl_op": "new",
+        "nl_op": "change",
         "type": "ether",
         "ifindex": 3,
         "flags": ["up", "broadcast"],
@@ -276,7 +276,12 @@ def test_json_has_all_columns_with_values() -> None:
 
 def test_json_has_only_chosen_columns() -> None:
     (found,) = map(json.loads, shown("route", link(), output="json", columns=["mtu"], where="ifname == va"))
-    assert (found["mtu"], found["nl_op"], "ifname" in found, "type" in found) == (1500, "new", False, False)
+    assert (found["mtu"], found["nl_op"], "ifname" in found, "type" in found) == (
+        1500,
+        "change",
+        False,
+        False,
+    )
 
 
 def test_json_of_a_uevent_has_its_variables_by_name() -> None:

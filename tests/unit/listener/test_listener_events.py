@@ -92,8 +92,10 @@ def test_events_of_sources_without_tables_have_the_payload() -> None:
     batch = Batch.from_datagrams("raw:usersock", [data], group=5)
     found = [event for _, event in rule("raw:usersock", groups=5, match={"payload": "hel*"}).events(batch)]
     assert [(event["type"], event["payload"]) for event in found] == [(0x20, b"hello")]
+    found = [event for _, event in rule("raw:usersock", groups=5, where=field("type") == 0x21).events(batch)]
+    assert [event["payload"] for event in found] == [b"x"]
     with pytest.raises(SchemaError, match="has no tables"):
-        rule("raw:usersock", groups=5, where=field("type") == 1)
+        rule("raw:usersock", groups=5, tables=["any"], where=field("type") == 1)
 
 
 def test_events_of_the_bus_and_its_topics_are_dicts() -> None:
