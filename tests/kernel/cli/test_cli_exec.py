@@ -133,7 +133,7 @@ def test_exit_codes_are_reported_and_no_process_is_left(listen: Start, script: C
     here = listen("route", "-t", "link", "--where", "ifname == lo", "-x", path)
     assert here.process.stderr is not None
     ip("link set lo up")
-    assert here.process.stderr.readline() == f"nlbus: {path}: exit code 3 (link new ifname lo)\n"
+    assert here.process.stderr.readline() == f"nlbus: {path}: exit code 3 (link change ifname lo)\n"
     code, _, err = here.end(signal.SIGTERM)
     assert code == 0
     assert "1 failed" in err

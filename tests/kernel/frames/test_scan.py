@@ -153,9 +153,10 @@ def test_captures_and_recordings(engine: Any, subscribe: Subscribe, tmp_path: Pa
             ip(f"link set lo mtu {2000 + n}")
         nlbus.record(tmp_path / name, sub, seconds=0.3)
         lazy = scan(tmp_path / name, "link").filter(pl.col("mtu") > 2001, pl.col("ifname") == "lo")
-        assert lazy.select("nl_op", "mtu").collect(engine=engine).rows() == [("new", 2002), ("new", 2003)], (
-            name
-        )
+        assert lazy.select("nl_op", "mtu").collect(engine=engine).rows() == [
+            ("change", 2002),
+            ("change", 2003),
+        ], name
         assert scan(str(tmp_path / name), "link").select(pl.len()).collect(engine=engine).item() == 4
         assert scan(tmp_path / name, "link").head(3).collect(engine=engine).height == 3
 
