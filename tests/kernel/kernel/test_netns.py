@@ -70,8 +70,8 @@ def test_a_namespace_may_be_a_name(subscribe: Subscribe) -> None:
 
 def threads() -> set[threading.Thread]:
     """The other threads of Python, without those of libraries that have called it."""
-    strangers = (threading._DummyThread, threading._MainThread)
-    return {thread for thread in threading.enumerate() if not isinstance(thread, strangers)}
+    ours = {thread for thread in threading.enumerate() if not isinstance(thread, threading._DummyThread)}
+    return ours - {threading.main_thread()}
 
 
 def test_many_namespaces_on_one_thread(subscribe: Subscribe, others: Callable[[], str]) -> None:
