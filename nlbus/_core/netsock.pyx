@@ -6,8 +6,9 @@ from libc.string cimport memset
 
 from nlbus._abi.netlink cimport sockaddr_nl
 from nlbus._abi.socket cimport (
-    AF_NETLINK, BPF_K, BPF_RET, CLONE_NEWNET, SO_ATTACH_FILTER, SO_DETACH_FILTER, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET, bind,
-    getsockname, pthread_atfork, setns, setsockopt, sock_filter, sock_fprog, sockaddr, socket,
+    AF_NETLINK, BPF_K, BPF_RET, CLONE_NEWNET, SO_ATTACH_FILTER, SO_DETACH_FILTER, SOCK_CLOEXEC, SOCK_RAW,
+    SOL_SOCKET, bind, getsockname, pthread_atfork, setns, setsockopt, sock_filter, sock_fprog, sockaddr,
+    socket,
 )
 
 cdef unsigned int fork_count = 0
@@ -73,8 +74,10 @@ cdef int drop_all(int fd) noexcept nogil:
 
 
 cdef int attach_filter(int fd, bytes program) except -1:
-    """Filter what the socket receives, from the next datagram on: an array of struct sock_filter; b"": nothing
-    is filtered. OSError."""
+    """Filter what the socket receives, from the next datagram on: by an array of struct sock_filter, or b"".
+
+    OSError.
+    """
     cdef sock_fprog given
     cdef int nothing = 0
     if not program:

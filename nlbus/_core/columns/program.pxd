@@ -121,7 +121,8 @@ cdef inline int fits(Program self, const message *m, const uint8_t *payload, bin
     cdef int i
     for i in range(self.rule_count):
         if m.type == self.rules[i].type and m.flags & self.rules[i].mask == self.rules[i].value:
-            if narrow and ((self.rules[i].group and m.group != self.rules[i].group)
+            if narrow and (
+                    (self.rules[i].group and m.group != self.rules[i].group)
                     or (self.rules[i].seq and m.seq != self.rules[i].seq)):
                 continue
             if (self.rules[i].at >= 0

@@ -5,8 +5,8 @@ number of datagrams that the kernel dropped. Every gap explains drops: each miss
 for each of our groups that it went to, and so was each missing copy of a datagram that did arrive. Drops that
 nothing explains are `open`: losses that no later datagram has revealed yet.
 
-A socket filter may drop some datagrams of a stream and pass others. Such gaps are no losses (`gappy`): they are
-counted as `filtered`, and the drops of the socket are the losses.
+A socket filter may drop some datagrams of a stream and pass others. Such gaps are no losses (`gappy`): they
+are counted as `filtered`, and the drops of the socket are the losses.
 
 `explained` must never be too large, or a loss would go unseen. So copies count only for groups that we surely
 belonged to since the stream's newest datagram. Copies of that datagram itself do not count if we may have

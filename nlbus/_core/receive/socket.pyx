@@ -214,8 +214,10 @@ cdef class Socket:
         return 0
 
     def filter(self, filters):
-        """Filter from the next datagram on: by the first of these programs that the kernel takes, each an array
-        of struct sock_filter; by none if it takes none. `filtered` is the number of that one, -1: none."""
+        """Filter from the next datagram on, by the first of these programs that the kernel takes, if any.
+
+        Each is an array of struct sock_filter. `filtered` is the number of that one, -1: none.
+        """
         cdef int number
         for number, program in enumerate(filters):
             try:

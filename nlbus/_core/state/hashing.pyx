@@ -1,11 +1,11 @@
 """Hashes of rows, column by column: equal cells make equal hashes, wherever they are stored.
 
-The hash is keyed by random numbers of this process, so that nobody can choose keys that collide. A cell without a
-value contributes nothing; columns have keys of their own, so that a value counts for its column.
+The hash is keyed by random numbers of this process, so that nobody can choose keys that collide. A cell
+without a value contributes nothing; columns have keys of their own, so that a value counts for its column.
 """
 
 cimport numpy as np
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strchr, strlen
 
 from nlbus._core.columns.cells cimport cell
@@ -102,10 +102,10 @@ def address_cell(value):
 
 
 def hash_key(tuple values not None, list parts not None, nsid):
-    """The hashes of the slot and the key with these values; None if one of them cannot be a value of its column.
+    """The hashes of the slot and the key with these values; None if one is no value of its column.
 
-    parts: in the order of hashing, (bytes of values that were met before, encoder of others, column, whether it
-    is fixed, whether it is of the slot, number of its value). nsid: (column, bytes), or None.
+    parts: in the order of hashing, (bytes of values that were met before, encoder of others, column, whether
+    it is fixed, whether it is of the slot, number of its value). nsid: (column, bytes), or None.
     """
     cdef uint64_t slot = keys[start_of(0)], key = keys[start_of(1)]
     cdef Py_ssize_t i
@@ -139,10 +139,10 @@ cdef inline int start_of(int salt) noexcept:
     return (salt * 7 + 3) % KEYS
 
 
-cdef uint64_t cell_mixed(uint64_t h, bytes cell, int column, bint fixed):
+cdef uint64_t cell_mixed(uint64_t h, bytes value, int column, bint fixed):
     """One cell mixed into one hash, as mix_fixed and mix_spans do."""
-    cdef Py_ssize_t size = len(cell)
-    cdef const uint8_t *at = cell
+    cdef Py_ssize_t size = len(value)
+    cdef const uint8_t *at = value
     cdef uint64_t key = keys[column % KEYS]
     cdef uint64_t word, other
     if fixed and size == 16:
@@ -155,7 +155,7 @@ cdef uint64_t cell_mixed(uint64_t h, bytes cell, int column, bint fixed):
 
 
 def mix_store(uint64_t[::1] into not None, Store store not None, const int32_t[:, ::1] columns not None):
-    """Mix in columns of a decoder's store: rows of (cell, column). Returns those left out: lists of any length."""
+    """Mix in columns of a decoder's store: rows of (cell, column). Returns those left out: lists."""
     cdef Py_ssize_t i, rows = store.rows
     cdef cell *c
     cdef uint64_t *h = &into[0] if into.shape[0] else NULL
@@ -236,8 +236,8 @@ def mix_fixed(uint64_t[::1] into not None, const uint8_t[::1] data not None, Py_
             fixed_mixed(&into[0], rows, &data[0], width, there, keys[column % KEYS])
 
 
-def mix_spans(uint64_t[::1] into not None, const uint8_t[::1] data not None, const int32_t[::1] offsets not None,
-              Py_ssize_t width, const uint8_t[::1] valid, int column):
+def mix_spans(uint64_t[::1] into not None, const uint8_t[::1] data not None,
+              const int32_t[::1] offsets not None, Py_ssize_t width, const uint8_t[::1] valid, int column):
     """Mix in a column of any length: row i is the `width`-byte items offsets[i] to offsets[i + 1] of data."""
     cdef Py_ssize_t rows = into.shape[0]
     cdef const uint8_t *at = &data[0] if data.shape[0] else NULL

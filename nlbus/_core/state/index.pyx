@@ -1,8 +1,8 @@
 """An index of rows by the hash of their key, in which rows of one slot form a chain.
 
-Rows have numbers in the order in which they were added; a number is never used again until `renumber`. A slot is what
-one message may replace as a whole: all routes to a prefix, say. Where a table has no such thing, slot and key are the
-same. Keys are told apart by 128 bits of keyed hashes.
+Rows have numbers in the order in which they were added; a number is never used again until `renumber`. A slot
+is what one message may replace as a whole: all routes to a prefix, say. Where a table has no such thing, slot
+and key are the same. Keys are told apart by 128 bits of keyed hashes.
 """
 
 cimport cython
@@ -171,9 +171,9 @@ cdef class Index:
               const uint8_t[::1] merging, bint replaces):
         """Add a row per event, and apply the events in order. Returns (before, marks), both per event.
 
-        ops: 0 new, 1 change, 2 del. merging: marks events that may mean other rows of their slot, too; None: no
-        event does. replaces: a change replaces what its slot has. before: the row that was replaced or removed, -1
-        for none. marks: UNCERTAIN_MARK, SAME_MARK.
+        ops: 0 new, 1 change, 2 del. merging: marks events that may mean other rows of their slot, too; None:
+        no event does. replaces: a change replaces what its slot has. before: the row that was replaced or
+        removed, -1 for none. marks: UNCERTAIN_MARK, SAME_MARK.
         """
         cdef Py_ssize_t count = ops.shape[0], i
         cdef uint32_t row, old, others
