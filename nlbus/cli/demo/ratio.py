@@ -15,6 +15,7 @@ ROUNDS = 21
 GROUP = 9
 A_DATAGRAM = 505  # events of 64 bytes that fill a datagram
 PER_TURN = 256  # datagrams
+NOISY = 0.15  # a spread of C against itself beyond which a ratio says little
 
 
 def show() -> None:
@@ -57,3 +58,7 @@ def _report(pairs: Pairs, events: int) -> None:
         + f" (median of {ROUNDS} paired rounds, batch.records() included; C differs from itself by "
         f"{pairs.spread:.1%} in 68 % of them)."
     )
+    if pairs.spread > NOISY:
+        click.echo(
+            "This machine is too noisy for that ratio now: other programs keep its cores busy. Try again."
+        )
