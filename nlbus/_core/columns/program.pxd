@@ -103,7 +103,7 @@ cdef class Program(Plan):
     cdef int numbers              # items of map
     cdef int op_count
     cdef int rule_count
-    cdef bint narrow              # a rule names a group, or the number of a request
+    cdef bint narrow              # a rule names a group, the number of a request, or a part of the payload
     cdef int field_first
     cdef int field_count
     cdef int text_count           # of those, the last: they fill cells of any length
@@ -123,11 +123,10 @@ cdef inline int fits(Program self, const message *m, const uint8_t *payload, bin
         if m.type == self.rules[i].type and m.flags & self.rules[i].mask == self.rules[i].value:
             if narrow and (
                     (self.rules[i].group and m.group != self.rules[i].group)
-                    or (self.rules[i].seq and m.seq != self.rules[i].seq)):
-                continue
-            if (self.rules[i].at >= 0
-                    and (m.length < <uint32_t> self.rules[i].at + 4
-                         or load(payload + self.rules[i].at, 4) != self.rules[i].wanted)):
+                    or (self.rules[i].seq and m.seq != self.rules[i].seq)
+                    or (self.rules[i].at >= 0
+                        and (m.length < <uint32_t> self.rules[i].at + 4
+                             or load(payload + self.rules[i].at, 4) != self.rules[i].wanted))):
                 continue
             if (self.select_size and m.length >= <uint32_t> (self.select_at + self.select_size)
                     and (load(payload + self.select_at, self.select_size) == self.select_value)

@@ -71,7 +71,7 @@ cdef class Program(Plan):
         self.numbers = len(map)
         self.op_count = len(ops)
         self.rule_count = len(rules)
-        self.narrow = bool(rules["group"].any() or rules["seq"].any())
+        self.narrow = bool(rules["group"].any() or rules["seq"].any() or (rules["at"] >= 0).any())
         self.field_first, self.field_count, self.text_count = fields
         self.header = header
         self.root = root

@@ -46,7 +46,8 @@ cdef inline int buffer_room(buffer *b, size_t more) noexcept nogil:
 cdef inline int put(buffer *b, const void *at, size_t size) noexcept nogil:
     if buffer_room(b, size) < 0:
         return -1
-    memcpy(b.at + b.used, at, size)
+    if size:  # nothing may have no address
+        memcpy(b.at + b.used, at, size)
     b.used += size
     return 0
 

@@ -236,7 +236,8 @@ cdef class Style:
         if quote:
             b.at[b.used] = quote
             b.used += 1
-        memcpy(b.at + b.used, at, length)
+        if length:
+            memcpy(b.at + b.used, at, length)
         b.used += length
         if quote:
             b.at[b.used] = quote
