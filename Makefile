@@ -9,7 +9,7 @@ ASAN := build/asan
 FUZZ := build/fuzz
 SECONDS ?= 600
 TARGET ?= all
-STARTERS := bench cli demo examples instructions packaging pytest_plugin doc_examples recipes
+STARTERS := bench cli demo examples instructions man packaging pytest_plugin doc_examples recipes
 
 # An ordinary user gets a user namespace, in which tests may make network namespaces, and one to come back to.
 # Where that is forbidden, they skip and say so.
