@@ -68,10 +68,17 @@ def test_each_reader_ends_after_the_seconds(subscribe: Subscribe, reader: str) -
 def test_each_reader_ends_when_the_subscriber_closes(subscribe: Subscribe, reader: str) -> None:
     sub = subscribe("route", tables=["link"])
     links(2)
-    timer = threading.Timer(0.3, sub.close)
-    timer.start()
+
+    def close_when_read() -> None:
+        while sub.stats()["delivered"] < 2:  # a reader may take long to begin
+            time.sleep(0.02)
+        time.sleep(0.1)
+        sub.close()
+
+    closing = threading.Thread(target=close_when_read)
+    closing.start()
     assert READERS[reader](sub) == 2
-    timer.join()
+    closing.join()
 
 
 def test_rows_come_while_others_are_awaited(subscribe: Subscribe) -> None:
