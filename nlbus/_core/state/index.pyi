@@ -7,9 +7,6 @@ _Bytes = npt.NDArray[np.uint8]
 _Hashes = npt.NDArray[np.uint64]
 _Rows = npt.NDArray[np.int64]
 
-UNCERTAIN_MARK: int
-SAME_MARK: int
-
 @final
 class Index:
     rows: int
@@ -26,7 +23,7 @@ class Index:
         contents: _Hashes,
         merging: _Bytes | None,
         replaces: bool,
-    ) -> tuple[_Rows, _Bytes]: ...
+    ) -> npt.NDArray[np.bool_]: ...
     def find(self, slots: _Hashes, keys: _Hashes) -> _Rows: ...
     def one(self, slot: int, key: int) -> int: ...
     def chain(self, slot: int) -> list[int]: ...

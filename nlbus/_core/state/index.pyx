@@ -28,11 +28,6 @@ cdef enum:
     FIRST_ROOM = 64
     MOST = 0xFFFF_FF00            # rows
 
-# What became of an event.
-cdef enum:
-    UNCERTAIN = 1                 # nothing was done, or perhaps too little: look at what there is
-    SAME = 2                      # the row that was replaced had the same content
-
 
 cdef struct entry:                # of a row
     uint64_t slot
@@ -40,10 +35,6 @@ cdef struct entry:                # of a row
     uint64_t content
     uint32_t next                 # row of the same slot
     uint32_t live
-
-
-UNCERTAIN_MARK = UNCERTAIN
-SAME_MARK = SAME
 
 
 @cython.final
@@ -169,18 +160,16 @@ cdef class Index:
     def apply(self, const uint8_t[::1] ops not None, const uint64_t[::1] slots not None,
               const uint64_t[::1] keys not None, const uint64_t[::1] contents not None,
               const uint8_t[::1] merging, bint replaces):
-        """Add a row per event, and apply the events in order. Returns (before, marks), both per event.
+        """Add a row per event, and apply the events in order. Returns bools, one per event.
 
         ops: 0 new, 1 change, 2 del. merging: marks events that may mean other rows of their slot, too; None:
-        no event does. replaces: a change replaces what its slot has. before: the row that was replaced or
-        removed, -1 for none. marks: UNCERTAIN_MARK, SAME_MARK.
+        no event does. replaces: a change replaces what its slot has. True: nothing was done, or perhaps too
+        little.
         """
         cdef Py_ssize_t count = ops.shape[0], i
         cdef uint32_t row, old, others
-        before = np.empty(count, np.int64)
-        marks = np.zeros(count, np.uint8)
-        cdef int64_t[::1] removed = before
-        cdef uint8_t[::1] mark = marks
+        uncertain = np.zeros(count, np.bool_)
+        cdef uint8_t[::1] mark = uncertain.view(np.uint8)
         if not (slots.shape[0] == keys.shape[0] == contents.shape[0] == count) or (
                 merging is not None and merging.shape[0] != count):
             raise ValueError("columns of different lengths")
@@ -200,27 +189,23 @@ cdef class Index:
                 if ops[i] == DEL:
                     if old == NOBODY:
                         self.only(slots[i], &others)
-                        mark[i] = UNCERTAIN if others else 0
+                        mark[i] = others > 0
                 elif old == NOBODY:
                     if replaces and ops[i] == CHANGE:
                         old = self.only(slots[i], &others)
                         if others > 1:
-                            mark[i] = UNCERTAIN
+                            mark[i] = True
                             old = NOBODY
                     elif merging is not None and merging[i]:
                         self.only(slots[i], &others)
-                        mark[i] = UNCERTAIN if others else 0
-                elif self.entries[old].content == contents[i]:
-                    mark[i] = SAME
-                removed[i] = -1
+                        mark[i] = others > 0
                 if old != NOBODY:
-                    removed[i] = old
                     self.unlink(old)
                 if ops[i] != DEL:
                     self.entries[row].live = 1
                     self.live += 1
                     self.link(row)
-        return before, marks
+        return uncertain
 
     def find(self, const uint64_t[::1] slots not None, const uint64_t[::1] keys not None):
         """The row of each key, -1 for none."""

@@ -39,7 +39,7 @@ def difference(objects: Objects, dump: Iterable[Chunk], scope: Scope, origin: in
             rows = np.flatnonzero(~same)
             ops = np.where(known[rows], CHANGE, NEW).astype(np.uint8)
             changed = told(rows_of(chunk, rows, objects.columns), objects.columns, ops, origin)
-            objects.put(changed)
+            objects.apply(changed, snapshot=True)
             changes.append(changed)
     gone = np.flatnonzero(missing)
     if len(gone):

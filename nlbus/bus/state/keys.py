@@ -45,7 +45,7 @@ class Keys:
         self._masks = {self._places[name]: mask for name, mask in manners.masks.items()}
         self._unless = {self._places[name]: self._places[other] for name, other in manners.unless.items()}
         self._slot = self._ordered(NSID, *(manners.slot or schema.key))
-        beside = [column.name for column in columns if _matches(column.name, manners.beside)]
+        beside = [column.name for column in columns if matches(column.name, manners.beside)]
         self._key = self._ordered(NSID, *schema.key, *beside)
         apart = {*self._key} - {*self._masks}
         self._content = self._ordered(
@@ -54,7 +54,7 @@ class Keys:
                 for i, column in enumerate(columns)
                 if i not in apart
                 and not column.name.startswith("nl_")
-                and not _matches(column.name, manners.volatile)
+                and not matches(column.name, manners.volatile)
             )
         )
         # A slot whose key has no more columns: all rows of a chain have the key.
@@ -84,11 +84,11 @@ class Keys:
 
     def hashes(self, chunk: Chunk) -> tuple[Hashes, Hashes, Hashes]:
         """The hashes of each row's slot, key, and content."""
-        return self._of(chunk, self._slot, SLOT), self._of(chunk, self._key, KEY), self.contents(chunk)
+        return *self.places(chunk), self._of(chunk, self._content, CONTENT)
 
-    def contents(self, chunk: Chunk) -> Hashes:
-        """The hash of each row's columns but the key and those that change by themselves."""
-        return self._of(chunk, self._content, CONTENT)
+    def places(self, chunk: Chunk) -> tuple[Hashes, Hashes]:
+        """The hashes of each row's slot and key."""
+        return self._of(chunk, self._slot, SLOT), self._of(chunk, self._key, KEY)
 
     def former(self, chunk: Chunk, moved: int) -> tuple[Hashes, Hashes]:
         """The hashes of slots and keys with the values of column `moved` instead of the key's first."""
@@ -165,7 +165,8 @@ class Keys:
         return (row[NSID], key) if NSID in row else key
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether one of these names, which may have wildcards, is this one."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 

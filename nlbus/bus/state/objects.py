@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from nlbus._core.render.rows import row_at
-from nlbus._core.state.index import SAME_MARK, UNCERTAIN_MARK, Index
+from nlbus._core.state.index import Index
 from nlbus.bus.state.gather import Numbers, gathered_rows, overlaid, rows_of
-from nlbus.bus.state.keys import Keys
+from nlbus.bus.state.keys import Keys, matches
 from nlbus.schema.types import OPS, Column
 from nlbus.table.chunks import Chunk, Joined, Mask, kept, stored
 from nlbus.table.table import Table
@@ -35,17 +34,14 @@ SPARE = 1024  # rows that may be dead before anybody cares
 
 
 class Applied(NamedTuple):
-    """What a table's events did: per row of `chunk`, the row that was replaced (-1: none), and marks."""
+    """Events as they were applied, and marks of those after which their slot may be another than we have."""
 
-    first: int  # number of the first row
     chunk: Chunk
-    before: Numbers
     uncertain: Mask
-    same: Mask
 
 
 class Objects:
-    """Rows by key. Rows have numbers, in the order in which they came; `tidy` numbers them anew."""
+    """Rows by key. Rows have numbers, in the order in which they came; `compact` numbers them anew."""
 
     def __init__(self, schema: AnySchema, columns: tuple[Column, ...]) -> None:
         self.schema = schema
@@ -103,13 +99,12 @@ class Objects:
 
     def _apply(self, chunk: Chunk, ops: npt.NDArray[np.uint8]) -> Applied:
         slots, keys, contents = self.keys.hashes(chunk)
-        first = self.index.rows
-        before, marks = self.index.apply(
+        uncertain = self.index.apply(
             ops, slots, keys, contents, self._merging(chunk), bool(self.schema.manners.slot)
         )
         self._append(chunk)
-        self.tidy()
-        return Applied(first, chunk, before, (marks & UNCERTAIN_MARK) != 0, (marks & SAME_MARK) != 0)
+        self._tidy()
+        return Applied(chunk, uncertain)
 
     def _merging(self, chunk: Chunk) -> npt.NDArray[np.uint8] | None:
         merging = self.schema.manners.merging
@@ -127,13 +122,6 @@ class Objects:
                 marks &= values.valid
         return marks
 
-    def put(self, chunk: Chunk) -> None:
-        """Add rows as they are, in place of those with the same keys."""
-        slots, keys, contents = self.keys.hashes(chunk)
-        self.index.apply(np.zeros(len(chunk), np.uint8), slots, keys, contents, None, False)
-        self._append(chunk)
-        self.tidy()
-
     # -- messages with a part of a row -----------------------------------------------------------------
 
     def _partial_rows(self, chunk: Chunk, ops: npt.NDArray[np.uint8]) -> dict[Partial, Mask]:
@@ -141,16 +129,15 @@ class Objects:
         found = {}
         for each in self._partial:
             marks = np.isin(ops, [NAMES[op] for op in each.ops])
-            if each.lacks and not chunk.absent(i := self._names[each.lacks]):
-                valid = chunk.values(i).valid
-                marks &= False if valid is None else ~valid
+            if each.lacks:
+                marks &= ~self.has(chunk, each.lacks)
             if marks.any():
                 found[each] = marks
         return found
 
     def _rounds(self, chunk: Chunk) -> Iterator[tuple[Chunk, Numbers]]:
         """The chunk in parts in which a key occurs once, in order."""
-        _, keys, _ = self.keys.hashes(chunk)
+        _, keys = self.keys.places(chunk)
         order = np.argsort(keys, kind="stable")
         again = np.zeros(len(keys), np.int64)
         same = keys[order][1:] == keys[order][:-1]
@@ -164,7 +151,7 @@ class Objects:
 
     def _overlay(self, chunk: Chunk, ops: npt.NDArray[np.uint8], partly: Mapping[Partial, Mask]) -> Applied:
         """Apply events with unique keys: what a partial one does not carry stays."""
-        slots, keys, _ = self.keys.hashes(chunk)
+        slots, keys = self.keys.places(chunk)
         old = self.index.find(slots, keys)
         known = np.flatnonzero(old >= 0)
         if len(known):
@@ -172,11 +159,7 @@ class Objects:
             above = chunk if len(known) == len(chunk) else rows_of(chunk, known, self.columns)
 
             def keeps(column: Column) -> Mask | None:
-                marks = [
-                    rows[known]
-                    for each, rows in partly.items()
-                    if any(fnmatchcase(column.name, pattern) for pattern in each.keeps)
-                ]
+                marks = [rows[known] for each, rows in partly.items() if matches(column.name, each.keeps)]
                 return np.logical_or.reduce(marks) if marks and not column.name.startswith("nl_") else None
 
             merged: Chunk = overlaid(below, above, self.columns, keeps)
@@ -215,8 +198,8 @@ class Objects:
         """A copy of rows by number, dead ones too."""
         return gathered_rows(self._chunks, np.array(self._firsts), rows, self.columns)
 
-    def tidy(self) -> None:
-        """Join small chunks; drop dead rows where they are most. Numbers change only by the latter."""
+    def _tidy(self) -> None:
+        """Join small chunks."""
         while len(self._chunks) >= TIER and self._alike(self._chunks[-TIER:]):
             tail = self._chunks[-TIER:]
             del self._chunks[-TIER:]

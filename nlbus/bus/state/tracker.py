@@ -190,7 +190,7 @@ class Tracker:
         """Make the State what the kernel had, and return the differences."""
         found: dict[str, list[Chunk]] = {}
         for name, scope, batches in dumped.tables:
-            chunks = [chunk for batch in batches for chunk in self._decoded(batch, name)]
+            chunks = [chunk for batch in batches for chunk in self.state.decoded(batch, name)]
             changed = difference(self.state.objects(name), chunks, scope, dumped.origin_code)
             if changed:
                 found.setdefault(name, []).extend(changed)
@@ -199,6 +199,3 @@ class Tracker:
         changes.complete = dumped.complete
         self.state.settled(found)
         return changes
-
-    def _decoded(self, batch: Batch, name: str) -> tuple[Chunk, ...]:
-        return self.state.decoded(batch, name)
