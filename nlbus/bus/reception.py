@@ -155,6 +155,8 @@ class Reception(Feed):
         try:
             tracker.follow(batch)
         except (MemoryError, KeyboardInterrupt):
+            if not tracker.state.complete:
+                tracker.lost()
             self._inbox.put_first([batch])
             self._receiver.signal()
             raise

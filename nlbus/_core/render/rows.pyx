@@ -21,7 +21,7 @@ cdef class Rows:
     cdef dict first
     cdef dict like                # a dict with the keys of the row before
     cdef bytearray marks          # which columns had a value in it
-    cdef Py_ssize_t row
+    cdef Py_ssize_t next_row
     cdef Py_ssize_t count
     cdef bint absent
 
@@ -47,15 +47,23 @@ cdef class Rows:
         return self
 
     def __next__(self):
-        cdef Py_ssize_t row = self.row
+        if self.next_row >= self.count:
+            raise StopIteration
+        self.next_row += 1
+        return self.made(self.next_row - 1)
+
+    def row(self, Py_ssize_t number):
+        """The row with this number, wherever the iteration is. IndexError."""
+        if not 0 <= number < self.count:
+            raise IndexError(f"row {number} of {self.count}")
+        return self.made(number)
+
+    cdef dict made(self, Py_ssize_t row):
         cdef Py_ssize_t i
         cdef uint8_t *marks = self.marks
         cdef bint known = self.like is not None
         cdef bint has
         cdef Cells cells
-        if row >= self.count:
-            raise StopIteration
-        self.row += 1
         # To copy a dict and replace its values takes half as long as to fill an empty one.
         if not self.absent or not known:
             for i in range(len(self.columns)):
@@ -92,18 +100,4 @@ def key_of(dict row not None, tuple names not None):
             value = tuple(<list> value)
         Py_INCREF(value)
         PyTuple_SET_ITEM(found, i, value)
-    return found
-
-
-def row_at(list columns not None, Py_ssize_t row):
-    """One row as a dict, without missing values: columns are (name, Cells). IndexError."""
-    cdef Cells cells
-    cdef tuple pair
-    found = {}
-    for pair in columns:
-        cells = <Cells?> pair[1]
-        if not 0 <= row < cells.c.rows:
-            raise IndexError(f"row {row} of {cells.c.rows}")
-        if there(&cells.c, row):
-            PyDict_SetItem(found, pair[0], cells.cell(row))
     return found

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -8,11 +8,16 @@ from nlbus._core.columns.store import Store
 
 _Hashes = npt.NDArray[np.uint64]
 _Bytes = npt.NDArray[np.uint8]
-_Part = tuple[dict[Any, bytes], Callable[[Any], bytes], int, bool, bool, int]
 
 def address_cell(value: object) -> bytes: ...
+@final
+class KeyColumn:
+    def __new__(
+        cls, encode: Callable[[Any], bytes], column: int, number: int, *, fixed: bool, in_slot: bool
+    ) -> Self: ...
+
 def hash_key(
-    values: tuple[Any, ...], parts: list[_Part], nsid: tuple[int, bytes] | None
+    values: tuple[Any, ...], columns: tuple[KeyColumn, ...], nsid: tuple[int, bytes] | None
 ) -> tuple[int, int]: ...
 def mix_store(into: _Hashes, store: Store, columns: npt.NDArray[np.int32]) -> list[int]: ...
 def hashes(rows: int, salt: int) -> _Hashes: ...

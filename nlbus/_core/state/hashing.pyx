@@ -4,7 +4,10 @@ The hash is keyed by random numbers of this process, so that nobody can choose k
 without a value contributes nothing; columns have keys of their own, so that a value counts for its column.
 """
 
+cimport cython
 cimport numpy as np
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.ref cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strchr, strlen
 
@@ -101,37 +104,56 @@ def address_cell(value):
     return (<const char *> into)[:16]
 
 
-def hash_key(tuple values not None, list parts not None, nsid):
-    """The hashes of the slot and the key with these values; None if one is no value of its column.
+@cython.final
+cdef class KeyColumn:
+    """A column of a key, whose values come from Python.
 
-    parts: in the order of hashing, (bytes of values that were met before, encoder of others, column, whether
-    it is fixed, whether it is of the slot, number of its value). nsid: (column, bytes), or None.
+    encode: the bytes of a value's cell. number: of its value in the key. in_slot: whether it is of the slot.
+    """
+    cdef dict known                   # bytes of values that were met before
+    cdef object encode
+    cdef int column
+    cdef Py_ssize_t number
+    cdef bint fixed
+    cdef bint in_slot
+
+    def __cinit__(self, encode, int column, Py_ssize_t number, *, bint fixed, bint in_slot):
+        self.known = {}
+        self.encode = encode
+        self.column = column
+        self.number = number
+        self.fixed = fixed
+        self.in_slot = in_slot
+
+
+def hash_key(tuple values not None, tuple columns not None, nsid):
+    """The hashes of the slot and the key with these values.
+
+    columns: KeyColumns in the order of hashing. nsid: (column, bytes), or None. Raises what the encoders
+    raise of a value that is none of its column.
     """
     cdef uint64_t slot = keys[start_of(0)], key = keys[start_of(1)]
-    cdef Py_ssize_t i
-    cdef bint fixed, in_slot
-    cdef int column
-    cdef dict known
-    cdef tuple part
+    cdef KeyColumn column
+    cdef PyObject *at
     if nsid is not None:
-        column = nsid[0]
-        slot = cell_mixed(slot, nsid[1], column, True)
-        key = cell_mixed(key, nsid[1], column, True)
-    for i in range(len(values)):
-        part = <tuple?> parts[i]
-        value = values[part[5]]
+        slot = cell_mixed(slot, nsid[1], nsid[0], True)
+        key = cell_mixed(key, nsid[1], nsid[0], True)
+    for column in columns:
+        if not 0 <= column.number < len(values):
+            raise IndexError(f"value {column.number} of {len(values)}")
+        value = values[column.number]
         if value is None:
             continue
-        known = <dict?> part[0]
-        raw = known.get(value)
-        if raw is None:
-            raw = part[1](value)
-            if len(known) < REMEMBERED:
-                known[value] = raw
-        column, fixed, in_slot = part[2], part[3], part[4]
-        key = cell_mixed(key, <bytes?> raw, column, fixed)
-        if in_slot:
-            slot = cell_mixed(slot, <bytes> raw, column, fixed)
+        at = PyDict_GetItemWithError(column.known, value)
+        if at != NULL:
+            raw = <bytes> at
+        else:
+            raw = <bytes?> column.encode(value)
+            if len(column.known) < REMEMBERED:
+                column.known[value] = raw
+        key = cell_mixed(key, raw, column.column, column.fixed)
+        if column.in_slot:
+            slot = cell_mixed(slot, raw, column.column, column.fixed)
     return slot, key
 
 

@@ -266,18 +266,34 @@ cdef class Index:
             into[i] = self.entries[rows[i]].content
         return found
 
-    def renumber(self):
-        """Number the live rows anew, in the same order, from 0."""
+    def renumber(self, const uint8_t[::1] kept not None):
+        """Number the marked rows anew, in the same order, from 0, and forget the others, which must be dead.
+
+        ValueError.
+        """
         cdef Py_ssize_t row, to = 0
         cdef void *smaller
+        if kept.shape[0] != self.rows:
+            raise ValueError(f"marks of {kept.shape[0]} rows, not {self.rows}")
         for row in range(self.rows):
-            if self.entries[row].live:
-                if to != row:
-                    self.entries[to] = self.entries[row]
-                to += 1
-        self.rows = to
+            if self.entries[row].live and not kept[row]:
+                raise ValueError(f"row {row} is live")
+        with nogil:
+            for row in range(self.rows):
+                if kept[row]:
+                    if to != row:
+                        self.entries[to] = self.entries[row]
+                    to += 1
+            self.rows = to
+            self.taken = 0
+            memset(self.heads, 0xFF, self.places * sizeof(uint32_t))
+            for row in range(self.rows):
+                if self.entries[row].live:
+                    self.link(<uint32_t> row)
+        # Memory that cannot be had for less is kept: the old one does.
         smaller = realloc(self.entries, max(to + to // 8, FIRST_ROOM) * sizeof(entry))
         if smaller != NULL:
             self.entries = <entry *> smaller
             self.room = max(to + to // 8, FIRST_ROOM)
-        self.resize(to)
+        if self.places > 8 * <uint64_t> max(self.live, FIRST_ROOM):
+            self.resize(self.live)

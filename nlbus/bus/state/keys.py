@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nlbus._core.state.hashing import address_cell, hash_key, hashes, mix_fixed, mix_spans, mix_store
+from nlbus._core.state.hashing import (
+    KeyColumn,
+    address_cell,
+    hash_key,
+    hashes,
+    mix_fixed,
+    mix_spans,
+    mix_store,
+)
 from nlbus.schema.types import Column, Values
 from nlbus.table.decoded import DecodedRows
 
@@ -20,7 +28,6 @@ if TYPE_CHECKING:
     from nlbus.table.chunks import Chunk
 
 Hashes = npt.NDArray[np.uint64]
-Part = tuple[dict[Any, bytes], Callable[[Any], bytes], int, bool, bool, int]  # see hash_key
 Key = Any  # the value of the one key column, or a tuple of all; of another namespace: (nsid, that)
 SLOT, KEY, CONTENT = range(3)
 NSID = "nl_nsid"
@@ -60,11 +67,14 @@ class Keys:
         # A slot whose key has no more columns: all rows of a chain have the key.
         self.exact = not manners.beside and (not manners.slot or len(manners.slot) == len(schema.key))
         slot = {*self._slot}
-        self._parts: list[Part] = []
-        for i in self._ordered(*self.names):
-            column = columns[i]
-            number = self.names.index(column.name)
-            self._parts.append(({}, _encoder(column), i, column.storage == "fixed", i in slot, number))
+        self._parts = tuple(
+            KeyColumn(
+                _encoder(columns[i]), i, self.names.index(columns[i].name),
+                fixed=columns[i].storage == "fixed", in_slot=i in slot,
+            )
+            for i in self._ordered(*self.names)
+        )  # fmt: skip
+        self._wide = len(self.names) > 2  # a pair is (nsid, key) then
         self._stored: dict[int, Stored] = {}
 
     def _ordered(self, *names: str) -> list[int]:
@@ -140,13 +150,14 @@ class Keys:
     def of(self, key: Key) -> tuple[int, int] | None:
         """The hashes of a key's slot and of the key, as far as it goes; None for what cannot be a key."""
         nsid = None
-        pair = isinstance(key, tuple) and len(key) == 2 and type(key[0]) is int
-        if pair and (len(self.names) != 2 or isinstance(key[1], tuple)):
-            nsid, key = key
-        if len(self.names) == 1:
-            key = (key,)
-        if not isinstance(key, tuple) or len(key) != len(self.names):
-            return None
+        if not (self._wide and type(key) is tuple and len(key) == len(self.names)):
+            pair = isinstance(key, tuple) and len(key) == 2 and type(key[0]) is int
+            if pair and (len(self.names) != 2 or isinstance(key[1], tuple)):
+                nsid, key = key
+            if len(self.names) == 1:
+                key = (key,)
+            if not isinstance(key, tuple) or len(key) != len(self.names):
+                return None
         try:
             where = None
             if nsid is not None:

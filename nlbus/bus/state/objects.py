@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nlbus._core.render.rows import row_at
+from nlbus._core.render.rows import Rows
 from nlbus._core.state.index import Index
 from nlbus.bus.state.gather import Numbers, gathered_rows, overlaid, rows_of
 from nlbus.bus.state.keys import Keys, matches
 from nlbus.schema.types import OPS, Column
-from nlbus.table.chunks import Chunk, Joined, Mask, kept, stored
+from nlbus.table.chunks import Chunk, Joined, Mask, Stored, kept, stored
 from nlbus.table.table import Table
 from nlbus.table.values import chunk_cells
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from nlbus._core.render.cells import Cells
     from nlbus.schema.manners import Partial
     from nlbus.schema.schema import AnySchema
 
@@ -29,8 +28,9 @@ NEW, CHANGE, DEL = OPS
 NAMES = {name: number for number, name in OPS.items()}
 TIER = 16  # chunks of about one size that are joined
 JOINED_ROWS = 4096  # larger chunks stay as they are
-CELLS_KEPT = 64  # chunks of which rows were made last
-SPARE = 1024  # rows that may be dead before anybody cares
+ROWS_KEPT = 64  # chunks of which rows were made last
+SPARE = 1024  # rows that may be dead before anybody cares, and ...
+DEAR = 4  # ... a quarter of the live ones
 
 
 class Applied(NamedTuple):
@@ -74,7 +74,7 @@ class Objects:
         self.index = Index()
         self._chunks: list[Chunk] = []
         self._firsts: list[int] = []  # number of each chunk's first row
-        self._cells: dict[int, list[tuple[str, Cells]]] = {}
+        self._rows: dict[int, Rows] = {}  # of chunks, by their place
         self._table: Table | None = None
 
     def __len__(self) -> int:
@@ -205,7 +205,7 @@ class Objects:
             del self._chunks[-TIER:]
             del self._firsts[1 - TIER :]
             self._chunks.append(stored(Joined(tail), self.columns, sum(map(len, tail))))
-            self._cells.clear()
+            self._rows.clear()
 
     @staticmethod
     def _alike(chunks: list[Chunk]) -> bool:
@@ -214,23 +214,38 @@ class Objects:
         return sum(sizes) <= JOINED_ROWS and max(sizes) <= TIER * min(sizes)
 
     def compact(self) -> None:
-        """Drop dead rows if they are most; numbers change."""
-        if self.index.rows - self.index.live <= self.index.live + SPARE:
+        """Drop dead rows if they are many; numbers change. An error, or Ctrl-C, amid it leaves no row."""
+        if DEAR * (self.index.rows - self.index.live) <= self.index.live + SPARE:
             return
         marks = self.index.marks()
-        chunks = []
-        for start, chunk in zip(self._firsts, self._chunks, strict=True):
-            live = marks[start : start + len(chunk)]
-            if live.any():
-                chunks.append(kept(chunk, live, self.columns))
-        small = [chunk for chunk in chunks if len(chunk) < JOINED_ROWS]
-        if len(small) == len(chunks) and len(chunks) > 1:
-            chunks = [stored(Joined(chunks), self.columns, sum(map(len, chunks)))]
-        self.index.renumber()
-        self._chunks = chunks
-        self._firsts = [0, *accumulate(map(len, chunks))][:-1]
-        self._cells.clear()
+        stays = np.ones(len(marks), np.bool_)
         self._table = None
+        self._rows.clear()
+        try:
+            # One after the other, so that the old and the new rows are not all in memory at a time.
+            for i, start in enumerate(self._firsts):
+                live = marks[start : start + len(self._chunks[i])]
+                if not live.all():
+                    some = live.any()
+                    self._chunks[i] = (
+                        kept(self._chunks[i], live, self.columns) if some else Stored(0, self.columns)
+                    )
+                    stays[start : start + len(live)] = live
+            self.index.renumber(stays.view(np.uint8))
+            self._join([chunk for chunk in self._chunks if len(chunk)])
+        except BaseException:
+            self.clear()
+            raise
+
+    def _join(self, chunks: list[Chunk]) -> None:
+        """Hold these chunks, neighbours joined that are small."""
+        held: list[Chunk] = []
+        for _, group in groupby(zip(chunks, _parts([*map(len, chunks)]), strict=True), lambda pair: pair[1]):
+            together = [chunk for chunk, _ in group]
+            rows = sum(map(len, together))
+            held.append(together[0] if len(together) == 1 else stored(Joined(together), self.columns, rows))
+        self._chunks = held
+        self._firsts = [0, *accumulate(map(len, held))][:-1]
 
     def table(self) -> Table:
         """The rows as a Table, in the order in which they last changed."""
@@ -246,17 +261,14 @@ class Objects:
     def row(self, number: int) -> dict[str, Any]:
         """A row as a dict, without missing values."""
         at = bisect_right(self._firsts, number) - 1
-        cells = self._cells.get(at)
-        if cells is None:
-            if len(self._cells) >= CELLS_KEPT:
-                self._cells.clear()
-            found = chunk_cells(self.columns, self._chunks[at])
-            cells = self._cells[at] = [
-                (column.name, each)
-                for column, each in zip(self.columns, found, strict=True)
-                if each is not None
-            ]
-        return row_at(cells, number - self._firsts[at])
+        rows = self._rows.get(at)
+        if rows is None:
+            if len(self._rows) >= ROWS_KEPT:
+                self._rows.clear()
+            chunk = self._chunks[at]
+            rows = Rows(self._names, chunk_cells(self.columns, chunk), len(chunk), False, {})  # noqa: FBT003
+            self._rows[at] = rows
+        return rows.row(number - self._firsts[at])
 
     def numbers(self) -> Numbers:
         """The numbers of all rows, in order."""
@@ -276,3 +288,13 @@ class Objects:
             if self.keys.key(self.row(number)) == key:
                 return number
         return None
+
+
+def _parts(sizes: list[int]) -> Iterator[int]:
+    """For each of these sizes the number of its part; a part has at most JOINED_ROWS, or is one larger size."""
+    part = total = 0
+    for size in sizes:
+        total += size
+        if total > JOINED_ROWS:
+            part, total = part + 1, size
+        yield part

@@ -94,8 +94,10 @@ class State(Mapping[str, StateTable]):
             self._arrive(batch)
             return {}
         self.position += 1
+        complete, self.complete = self.complete, False  # unless this ends well
         for objects in self._objects.values():
             objects.compact()
+        self.complete = complete
         done = {}
         for name in self._query.present(batch):
             chunks = self.decoded(batch, name)
