@@ -122,7 +122,12 @@ class Reception(Feed):
         batch, covered = self._inbox.take()
         if isinstance(batch, Dumped):
             assert self._tracker is not None
-            changes = self._tracker.settle(batch)
+            try:
+                changes = self._tracker.settle(batch)
+            except BaseException:
+                self._tracker.lost()  # what it found is gone: look again
+                self._receiver.signal()
+                raise
             return changes if changes or changes.complete else None
         return self._deliver(batch, covered)
 

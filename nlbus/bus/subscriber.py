@@ -300,17 +300,22 @@ class Subscriber(Reception):
         instance, groups (a mask), delivered, lost, next_seq, next_dgram, time_ns and transport of each.
         filtered (bus): events in gaps that where= made in the kernel, or that were lost meanwhile.
         evicted: streams that were forgotten, of strangers first, for there are at most 16,384; one that comes
-        again begins anew. ClosedError.
+        again begins anew. repairs, repaired: dumps of what was in doubt (snapshot=True), and rows that
+        differed. ClosedError.
         """
         with self._paused():
             self._receiver.check()
             waiting = self._inbox.messages + (0 if self._held is None else len(self._held))
-            return figures(self._receiver, self._source, waiting + self._inbox.answers)
+            found = figures(self._receiver, self._source, waiting + self._inbox.answers)
+            tracker = self._tracker
+            found["repairs"], found["repaired"] = (tracker.repairs, tracker.repaired) if tracker else (0, 0)
+            return found
 
     def explain(self) -> str:
         """The opened sockets and what the kernel granted, in words."""
         self._receiver.check()
-        return explanation(self._receiver, self._opener, self.groups)
+        known = explanation(self._receiver, self._opener, self.groups)
+        return known if self._tracker is None else f"{known}\n{self._tracker.explain()}"
 
     def __repr__(self) -> str:
         names = ", ".join(group_names(self._source, self.groups))

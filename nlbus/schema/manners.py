@@ -49,7 +49,8 @@ class Manners:
     only in rows without this other column. merging: in rows of this kind, column to number, a message may
     also mean other rows of its slot. partial: see there. silent: columns that change without a message.
     volatile: columns that change by themselves, as counters and ages do. moves: the column with the former
-    value of the key. unheard: why a dump may have rows of which no message came.
+    value of the key. ends: the column with the number of the network namespace that a del ends. unheard: why
+    a dump may have rows of which no message came.
     """
 
     slot: Sequence[str] = ()
@@ -61,6 +62,7 @@ class Manners:
     silent: Sequence[str] = ()
     volatile: Sequence[str] = ()
     moves: str = ""
+    ends: str = ""
     doubts: Sequence[Doubt] = ()
     unheard: str = ""
 

@@ -10,6 +10,7 @@ _Hashes = npt.NDArray[np.uint64]
 _Bytes = npt.NDArray[np.uint8]
 
 def address_cell(value: object) -> bytes: ...
+
 @final
 class KeyColumn:
     def __new__(

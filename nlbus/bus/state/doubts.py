@@ -76,6 +76,11 @@ class Doubts:
         return min((each for each in times if each is not None), default=None)
 
     @property
+    def tables(self) -> list[str]:
+        """The tables with rows in doubt."""
+        return sorted({*self._first.scopes, *self._second.scopes})
+
+    @property
     def due(self) -> bool:
         """Whether it is time to dump what is doubtful."""
         at = self.next

@@ -266,7 +266,7 @@ class Objects:
             if len(self._rows) >= ROWS_KEPT:
                 self._rows.clear()
             chunk = self._chunks[at]
-            rows = Rows(self._names, chunk_cells(self.columns, chunk), len(chunk), False, {})  # noqa: FBT003
+            rows = Rows([*self._names], chunk_cells(self.columns, chunk), len(chunk), False, {})
             self._rows[at] = rows
         return rows.row(number - self._firsts[at])
 
@@ -291,7 +291,7 @@ class Objects:
 
 
 def _parts(sizes: list[int]) -> Iterator[int]:
-    """For each of these sizes the number of its part; a part has at most JOINED_ROWS, or is one larger size."""
+    """The number of each size's part: parts have at most JOINED_ROWS, or are one larger size."""
     part = total = 0
     for size in sizes:
         total += size

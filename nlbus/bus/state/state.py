@@ -11,6 +11,7 @@ from nlbus._text import html_table, html_text
 from nlbus.bus.snapshot import Snapshots
 from nlbus.bus.state.changes import Changes
 from nlbus.bus.state.difference import difference
+from nlbus.bus.state.namespaces import Ends, leave
 from nlbus.bus.state.objects import Applied, Objects
 from nlbus.bus.state.scopes import WHOLE
 from nlbus.bus.state.view import StateTable
@@ -44,7 +45,8 @@ class State(Mapping[str, StateTable]):
 
     `state["route"]` is a mapping of rows by key and a table, see StateTable. A key is the value of the
     table's one key column (see `nlbus.schema`), or a tuple of them all; where the feed hears other namespaces
-    (all_nsid=True), those of another are (nsid, key). Rows are as those of `Table.iter_rows(absent=False)`.
+    (all_nsid=True), those of another are (nsid, key); they go when it ends, if the group "nsid" of route is
+    among those that are heard. Rows are as those of `Table.iter_rows(absent=False)`.
 
     The kernel does not announce everything. A Subscriber(snapshot=True) asks for what it left out and
     delivers the difference as batches of origin "repair"; docs/state.md says what remains unheard without
@@ -71,6 +73,7 @@ class State(Mapping[str, StateTable]):
             )
         self._objects = {name: Objects(schema, query.empty(name).columns) for name, schema in schemas.items()}
         self._tables = {name: StateTable(objects) for name, objects in self._objects.items()}
+        self._ends = Ends(query.source)
         self._arriving: dict[str, list[Chunk]] | None = None  # a snapshot
         self._history: deque[_Change] = deque()
         self._remembered = 0  # rows in it
@@ -98,14 +101,17 @@ class State(Mapping[str, StateTable]):
         for objects in self._objects.values():
             objects.compact()
         self.complete = complete
-        done = {}
-        for name in self._query.present(batch):
-            chunks = self.decoded(batch, name)
-            found = [each for chunk in chunks for each in self._objects[name].apply(chunk)]
-            if found:
-                done[name] = found
+        done: dict[str, list[Applied]] = {}
+        for part, ended in self._ends.parts(batch) if batch.made is None else [(batch, [])]:
+            for name in self._query.present(part):
+                chunks = self.decoded(part, name)
+                found = [each for chunk in chunks for each in self._objects[name].apply(chunk)]
                 for each in found:
+                    done.setdefault(name, []).append(each)
                     self._remember(name, each.chunk)
+            for nsid in ended:
+                for objects in self._objects.values():
+                    leave(objects, nsid)
         if isinstance(batch, Changes) and batch.complete:
             self.complete = True
         return done

@@ -74,6 +74,7 @@ class Tracker:
         self.groups = Groups() if self._hints is None else resolve_groups(source, self._hints.groups)
         self._doubts = Doubts(audit)
         self._audited = self._lost = False  # somebody asked for it; messages were lost
+        self.repairs = self.repaired = 0  # dumps of what was in doubt, and rows that differed
         self._alarm = Alarm(self._ring)
         self._arm()
 
@@ -198,4 +199,15 @@ class Tracker:
         changes = Changes(self._snapshots.query, made, dumped.origin_code)
         changes.complete = dumped.complete
         self.state.settled(found)
+        self.repairs += 1
+        self.repaired += len(changes)
         return changes
+
+    def explain(self) -> str:
+        """What was repaired, and what is in doubt now, in words."""
+        doubtful = self._doubts.tables
+        now = f"; in doubt now: {', '.join(doubtful)}" if doubtful else ""
+        return (
+            f"keeps the state of {', '.join(self.state)}: {self.repairs} dumps of what was in doubt found "
+            f"{self.repaired} rows that differed{now}"
+        )

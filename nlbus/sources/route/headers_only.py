@@ -115,6 +115,7 @@ NSID = Schema(
     ops=ops(88),  # RTM_NEWNSID
     key=("nsid",),
     groups=("nsid",),
+    manners=Manners(ends="nsid"),
     dump=Dump(90, (bytes(4),)),
     header=(FAMILY,),  # struct rtgenmsg
     prefix="NETNSA_",

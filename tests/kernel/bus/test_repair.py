@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import select
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from nlbus import AsyncSubscriber, Batch, SchemaError, State, Subscriber, field
 from nlbus.bus.snapshot import Snapshots
 from nlbus.bus.state.changes import Changes
 from nlbus.errors import kernel_error
+from nlbus.kernel.groups import Groups
+from nlbus.sources import find
+from nlbus.table.query import Query
 from tests.support.sockets import drain, ip
 
 Subscribe = Callable[..., Subscriber]
@@ -267,3 +271,28 @@ def test_second_looks_come_while_hints_go_on(wires: None, subscribe: Subscribe) 
     finally:
         stop.set()
         thread.join()
+
+
+def test_the_last_look_waits_for_what_the_kernel_is_doing(subscribe: Subscribe) -> None:
+    links = 300
+    batch = "\n".join(f"link add d{i} group 7 type bridge" for i in range(links))
+    subprocess.run(["ip", "-batch", "-"], input=batch, text=True, check=True)
+    sub = subscribe("route", tables=["link"], snapshot=False)
+    snapshots = Snapshots(Query(find("route"), ["link"]), ["link"], Groups(), None)
+    with subprocess.Popen(["ip", "link", "del", "group", "7"]):
+        gone = len(sub.recv(5).table("link"))
+        snapshots.barrier()
+        gone += sum(len(batch.table("link")) for batch in drain(sub, 0))
+    assert gone == links
+
+
+def test_repairs_are_counted(wires: None, subscribe: Subscribe) -> None:
+    sub = subscribe("route", tables=["route"], snapshot=True)
+    drain(sub, QUIET)
+    before = sub.stats()
+    ip("link set va down")
+    found = of(drain(sub, QUIET), "repair")
+    after = sub.stats()
+    assert after["repairs"] > before["repairs"]
+    assert after["repaired"] - before["repaired"] == sum(map(len, found)) > 0
+    assert f"found {after['repaired']} rows that differed" in sub.explain()
