@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from nlbus.filters.nodes import Path, Place
-from nlbus.schema.compile_attributes import entry_column, joined
-from nlbus.schema.schema import Attr, Elements, Entry, List, Nest, Schema, Select, Struct
+from nlbus.schema.columns import entry_column, joined, names_of
+from nlbus.schema.schema import Attr, Entry, Nest, Schema, Struct
 from nlbus.schema.types import Field, Type
 
 HEADER = 16  # bytes of a struct nlmsghdr
@@ -71,14 +71,5 @@ def _entries(
             yield from _fields(name, entry.fields, place, entry.min_size or _size(entry.fields))
         elif isinstance(entry, Nest):
             yield from _entries(name, entry.prefix, entry.entries, inner, start)
-        elif isinstance(entry, Select):
-            for text, (prefix_inner, cases) in entry.cases.items():
-                for column, _ in _entries(joined(lead, text), prefix_inner, cases, inner, start):
-                    yield column, Spot(place, None)
-        elif isinstance(entry, List):
-            yield name, Spot(place, None)
         else:
-            names = [joined(name, field.name) for field in entry.fields if field.name]
-            if isinstance(entry, Elements):
-                names += [entry_column(name, entry.prefix, each) for each in entry.entries]
-            yield from ((each, Spot(place, None)) for each in names)
+            yield from ((column, Spot(place, None)) for column in names_of(name, entry))

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from nlbus._core.columns.program import CASE, FLAGS, KINDS, LEVEL, OP, RULE, Program
+from nlbus._core.columns.program import CASE, FLAGS, KINDS, LEVEL, OP, RULE, SELECTORS, Program
 from nlbus._core.columns.store import SPEC
 from nlbus.errors import SchemaError
-from nlbus.schema.schema import Attr, Elements, Entry, List, Nest, Schema, Select, Struct, Structs
-from nlbus.schema.types import NL_COLUMNS, OPS, U16, Column, Field, Type
-from nlbus.schema.words import unknown_column, with_words
+from nlbus.schema.columns import (
+    FAMILY,
+    columns_of,
+    entry_column,
+    joined,
+    lists_of_nests,
+    names_of,
+    numbers_of,
+)
+from nlbus.schema.schema import (
+    Attr,
+    Elements,
+    Entry,
+    List,
+    Nest,
+    Nests,
+    Numbered,
+    Schema,
+    Select,
+    Struct,
+    Structs,
+)
+from nlbus.schema.types import NL_COLUMNS, OPS, Column, Field, Type
+from nlbus.schema.words import unknown_column
 
 # The decoder has a fast path for these: the width does not change, hence the sign does not matter.
 PLAIN = {
@@ -23,8 +43,6 @@ PLAIN = {
     ("SINT_BE", 4): "PLAIN_BE_4", ("ADDRESS", 4): "PLAIN_ADDRESS",
 }  # fmt: skip
 NOWHERE = -1
-CASE_TEXT = CASE["text"].itemsize
-FAMILY: Final = "family"  # the header's field
 HAPPENED = {name: number for number, name in OPS.items()}
 
 
@@ -47,15 +65,16 @@ def compiled(schema: Schema, wanted: frozenset[str] | None = None) -> Compiled:
 class _Builder:
     def __init__(self, schema: Schema, wanted: Collection[str] | None) -> None:
         self.schema = schema
-        self.columns: dict[str, Column] = {}
+        self.columns = columns_of(schema)
         self.ops: list[dict[str, int]] = []
         self.levels: list[dict[int, int]] = []
-        self.cases: list[tuple[bytes, int]] = []
+        self.level_selectors: list[dict[str, int]] = []  # the first one of a level, and how many it has
+        self.cases: list[tuple[bytes | int, ...]] = []
         self.lists: list[int] = []
+        self.scopes: list[dict[str, int]] = []  # the selectors around an entry, from the outermost nest
+        self.selector = self.selectors = 0  # the next one, and how many there are
+        self.anchor = NOWHERE  # in a list of nests: the cell that has every item
         self.has_family = any(field.name == FAMILY for field in schema.header)
-        self._fields("", schema.header, header=True)
-        self._entries("", schema.prefix, schema.entries)
-        self.columns = {column.name: column for column in with_words(self.columns.values(), schema.words)}
         nl = {column.name for column in NL_COLUMNS}
         unknown = sorted(set(wanted or ()) - set(self.columns) - nl)
         if unknown:
@@ -64,93 +83,10 @@ class _Builder:
         cells = list(self.wanted)
         if FAMILY not in cells and any(self.columns[name].family == FAMILY for name in cells):
             cells.append(FAMILY)
+        for lists in lists_of_nests("", schema.prefix, schema.entries):
+            if lists and lists[0] not in cells and not set(lists).isdisjoint(cells):
+                cells.append(lists[0])  # it has every item
         self.cell = {name: number for number, name in enumerate(cells)}
-
-    # -- the columns --------------------------------------------------------------------------------
-
-    def _fields(
-        self, lead: str, fields: Sequence[Field], *, header: bool = False, listed: bool = False
-    ) -> None:
-        for field in fields:
-            if field.absent is not None and "INT" not in field.type.kind:
-                raise self._wrong(f"{field.name} is no integer, so no value of it can mean absence")
-            if field.name:
-                always = header and field.absent is None
-                name = joined(lead, field.name)
-                self._column(
-                    name, field, field.type, nullable=not always, listed=listed, attribute=field.name
-                )
-
-    def _entries(self, lead: str, prefix: str, entries: Sequence[Entry], *, listed: bool = False) -> None:
-        for entry in entries:
-            name = entry_column(lead, prefix, entry)
-            if isinstance(entry, Attr):
-                if entry.selects and entry.type.kind != "TEXT":
-                    raise self._wrong(f"{entry.kernel} selects, but is no text")
-                self._column(name, entry, entry.type, listed=listed, attribute=entry.kernel)
-            elif isinstance(entry, List):
-                if not entry.repeated and not entry.type.size:
-                    raise self._wrong(f"{entry.kernel} is an array of items without a size")
-                self._column(name, entry, entry.type, listed=True, attribute=entry.kernel)
-            elif isinstance(entry, Struct):
-                if entry.min_size and any(field.type.by for field in entry.fields):
-                    raise self._wrong(f"{entry.kernel} may be shorter, and lack the family of an address")
-                self._fields(name, entry.fields)
-            elif isinstance(entry, Structs):
-                if not sum(field.type.size for field in entry.fields):
-                    raise self._wrong(f"{entry.kernel} has structs without a size")
-                self._fields(name, entry.fields, listed=True)
-            elif isinstance(entry, Nest):
-                self._entries(name, entry.prefix, entry.entries)
-            elif isinstance(entry, Elements):
-                if not entry.fields or entry.fields[0].type is not U16:
-                    raise self._wrong(
-                        f"{entry.kernel} has structs that do not begin with a u16, their length"
-                    )
-                self._fields(name, entry.fields, listed=True)
-                self._entries(name, entry.prefix, entry.entries, listed=True)
-            else:
-                for text, (inner, cases) in entry.cases.items():
-                    if not 0 < len(text.encode()) <= CASE_TEXT:
-                        raise self._wrong(f"{entry.kernel} has a case of 0 or more than {CASE_TEXT} bytes")
-                    self._entries(joined(lead, text), inner, cases)
-
-    def _wrong(self, what: str) -> SchemaError:
-        return SchemaError(f"table {self.schema.name}: {what}")
-
-    def _column(
-        self, name: str, of: Any, type: Type, *, nullable: bool = True, listed: bool, attribute: str
-    ) -> None:
-        column = Column(
-            name=name,
-            dtype=type.dtype,
-            type=type.name,
-            storage=type.storage,
-            list=listed,
-            unit=of.unit,
-            enum=of.enum,
-            flags=getattr(of, "flags", None),
-            nullable=nullable,
-            attribute=attribute,
-            display=of.display or type.display,
-            family=type.family or (FAMILY if type.kind == "ADDRESS" and self.has_family else ""),
-        )
-        before = self.columns.get(name)
-        if before is not None:
-            if _kind(before) != _kind(column):
-                raise self._wrong(f"column {name} has two types")
-            wider = max(before.dtype, column.dtype, key=lambda dtype: dtype.itemsize)
-            column = replace(
-                column,
-                dtype=wider,
-                nullable=before.nullable and nullable,
-                unit=column.unit or before.unit,
-                enum=column.enum or before.enum,
-                flags=column.flags or before.flags,
-                display=column.display or before.display,
-                family=column.family if column.family == before.family else "",
-            )
-        self.columns[name] = column
 
     # -- the program --------------------------------------------------------------------------------
 
@@ -172,7 +108,7 @@ class _Builder:
             ops=_array([tuple(op.values()) for op in self.ops], OP),
             levels=_array(levels, LEVEL),
             map=np.array(map_, np.int32),
-            cases=_array([(text, len(text), level) for text, level in self.cases], CASE),
+            cases=_array(self.cases, CASE),
             rules=_array(
                 [
                     (
@@ -191,10 +127,11 @@ class _Builder:
             specs=_array([_spec(column) for column in columns], SPEC),
             lists=np.array(self.lists, np.int32),
             fields=(first, len(fields), len(texts)),
-            header=sum(field.type.size for field in schema.header),
+            header=_size(schema.header),
             root=root,
             selector=schema.selector or schema.unless or (0, 0, 0),
             others=schema.selector is None and schema.unless is not None,
+            selectors=self.selectors,
         )
         return Compiled(
             schema,
@@ -221,7 +158,7 @@ class _Builder:
                         "flags": FLAGS["MAY_LACK"],
                         "absent": field.absent & (1 << 8 * field.type.size) - 1,
                     }
-                ops.append(op)
+                ops.append(self._of_item(op))
             at += field.type.size
         return ops
 
@@ -237,52 +174,128 @@ class _Builder:
     def _level(self, lead: str, prefix: str, entries: Sequence[Entry]) -> int:
         number = len(self.levels)
         self.levels.append({})
+        chosen = [entry.kernel for entry in entries if isinstance(entry, Attr) and entry.selects]
+        reserved = {kernel: self.selector + i for i, kernel in enumerate(chosen)}
+        self.scopes.append({})
+        self.level_selectors.append({"selector": self.selector, "selectors": len(chosen)})
+        self.selector += len(chosen)
+        self.selectors = max(self.selectors, self.selector)
+        if self.selectors > SELECTORS:
+            raise self._wrong(f"{chosen[0]} is one selector more than the {SELECTORS} there may be")
         for entry in entries:
+            if entry.kernel in reserved:
+                self.scopes[-1][entry.kernel] = reserved[entry.kernel]
             op = self._entry(lead, prefix, entry)
             self.levels[number][entry.number] = len(self.ops)
             self.ops.append(op)
+        self.scopes.pop()
         return number
 
     def _entry(self, lead: str, prefix: str, entry: Entry) -> dict[str, int]:
         name = entry_column(lead, prefix, entry)
         cell = self.cell.get(name, NOWHERE)
         if isinstance(entry, Attr):
-            if cell < 0 and not entry.selects:
-                return _op("SKIP")
-            kind = _fastest(entry.type, self.columns[name]) if cell >= 0 else entry.type.kind
-            flags = FLAGS["SELECTS"] if entry.selects else 0
-            return _op(kind, size=entry.type.size, count=entry.type.longest, cell=cell, flags=flags)
+            return self._attr(entry, name, cell)
         if isinstance(entry, List):
             if cell < 0:
                 return _op("SKIP")
             if entry.repeated:
                 return self._item(entry, cell) | {"flags": FLAGS["APPEND"]}
-            return _op("LIST", cell=cell, first=self._add([self._item(entry, cell)]))
+            flags = FLAGS["INDEXED"] if entry.indexed else 0
+            return _op("LIST", cell=cell, first=self._add([self._item(entry, cell)]), flags=flags)
         if isinstance(entry, Struct):
             ops = self._field_ops(name, entry.fields)
-            whole = sum(field.type.size for field in entry.fields)
             return (
-                _op("STRUCT", size=entry.min_size or whole, first=self._add(ops), count=len(ops))
+                _op(
+                    "STRUCT", size=entry.min_size or _size(entry.fields), first=self._add(ops), count=len(ops)
+                )
                 if ops
                 else _op("SKIP")
             )
         if isinstance(entry, Nest):
-            return _op("NEST", level=self._level(name, entry.prefix, entry.entries))
+            level = self._level(name, entry.prefix, entry.entries)
+            return _op("NEST", level=level, **self.level_selectors[level])
         if isinstance(entry, Elements | Structs):
             return self._side_by_side(name, entry)
-        levels = [
-            (text.encode(), self._level(joined(lead, text), inner, cases))
-            for text, (inner, cases) in entry.cases.items()
-        ]
-        self.cases += levels
-        return _op("SELECT", first=len(self.cases) - len(levels), count=len(levels))
+        if isinstance(entry, Nests):
+            return self._nests(name, entry)
+        if isinstance(entry, Numbered):
+            first = self._numbers(name, entry)
+            level = self._level(name, entry.prefix, entry.entries)
+            numbers = {"first": first, "count": len(entry.numbers)}
+            return _op("NUMBERED", level=level, **numbers, **self.level_selectors[level])
+        return self._select(name, entry)
+
+    def _attr(self, entry: Attr, name: str, cell: int) -> dict[str, int]:
+        if cell < 0 and not entry.selects:
+            return _op("SKIP")
+        plain = cell >= 0 and not entry.selects
+        kind = _fastest(entry.type, self.columns[name]) if plain else entry.type.kind
+        op = _op(kind, size=entry.type.size, count=entry.type.longest, cell=cell)
+        if entry.selects:
+            op |= {"flags": FLAGS["SELECTS"], "level": self.scopes[-1][entry.kernel]}
+        return self._of_item(op)
+
+    def _select(self, name: str, entry: Select) -> dict[str, int]:
+        around = [number for scope in self.scopes for by, number in scope.items() if entry.by in ("", by)]
+        if not around:
+            raise self._wrong(
+                f"{entry.kernel} depends on {entry.by or 'a value'}, which does not come before it"
+            )
+        cases: list[tuple[bytes | int, ...]] = []
+        begin = end = self.selector
+        for text, (inner, entries) in entry.cases.items():
+            lead, value = joined(name, text), entry.values.get(text, text.encode())
+            header = entry.headers.get(text, ())
+            fields = self._field_ops(lead, header)
+            first = self._add(fields)
+            self.selector = begin  # only one case applies at a time
+            level = self._level(lead, inner, entries)
+            end = max(end, self.selector)
+            chosen = self.level_selectors[level].values()
+            cases.append((value, len(value), level, _size(header), first, len(fields), *chosen))
+        self.selector = end
+        self.cases += cases
+        return _op("SELECT", first=len(self.cases) - len(cases), count=len(cases), at=around[-1])
+
+    def _nests(self, name: str, entry: Nests) -> dict[str, int]:
+        cells = [self.cell[each] for each in dict.fromkeys(names_of(name, entry)) if each in self.cell]
+        if not cells:
+            return _op("SKIP")
+        self.anchor = cells[0]
+        first = self._numbers(name, entry)
+        level = self._level(name, entry.prefix, entry.entries)
+        self.anchor = NOWHERE
+        self.lists += cells
+        return _op(
+            "NESTS",
+            flags=FLAGS["REPEATED"] if entry.repeated else 0,
+            first=first if entry.index else NOWHERE,
+            level=level,
+            lists=len(self.lists) - len(cells),
+            list_count=len(cells),
+            **self.level_selectors[level],
+        )
+
+    def _numbers(self, name: str, entry: Nests | Numbered) -> int:
+        """The ops of the columns of nests' numbers."""
+        ops = []
+        for field in numbers_of(entry):
+            column = joined(name, field.name)
+            cell = self.cell.get(column, NOWHERE)
+            kind = _fastest(field.type, self.columns[column]) if cell >= 0 else "SKIP"
+            ops.append(self._of_item(_op(kind, size=field.type.size, cell=cell)))
+        return self._add(ops)
+
+    def _of_item(self, op: dict[str, int]) -> dict[str, int]:
+        """The op, of a value in a list of nests if we are in one."""
+        if self.anchor == NOWHERE:
+            return op
+        return op | {"flags": op["flags"] | FLAGS["ITEM"], "list_count": self.anchor}
 
     def _side_by_side(self, name: str, entry: Elements | Structs) -> dict[str, int]:
         """The op of lists that grow together, an item each per struct."""
-        names = [joined(name, field.name) for field in entry.fields if field.name]
-        if isinstance(entry, Elements):
-            names += [entry_column(name, entry.prefix, inner) for inner in entry.entries]
-        cells = [self.cell[each] for each in dict.fromkeys(names) if each in self.cell]
+        cells = [self.cell[each] for each in dict.fromkeys(names_of(name, entry)) if each in self.cell]
         if not cells:
             return _op("SKIP")
         ops = self._field_ops(name, entry.fields)
@@ -293,13 +306,16 @@ class _Builder:
         self.lists += cells
         return _op(
             kind,
-            at=sum(field.type.size for field in entry.fields),
+            at=_size(entry.fields),
             first=first,
             count=len(ops),
             level=level,
             lists=len(self.lists) - len(cells),
             list_count=len(cells),
         )
+
+    def _wrong(self, what: str) -> SchemaError:
+        return SchemaError(f"table {self.schema.name}: {what}")
 
     @staticmethod
     def _item(entry: List, cell: int) -> dict[str, int]:
@@ -321,10 +337,8 @@ def _fastest(type: Type, column: Column) -> str:
     return PLAIN.get((type.kind, type.size), type.kind) if straight else type.kind
 
 
-def _kind(column: Column) -> tuple[str, bool, str]:
-    """What entries of one column must have in common; integers may differ in width."""
-    dtype = column.dtype
-    return column.storage, column.list, dtype.str if dtype.kind == "V" else dtype.kind
+def _size(fields: Sequence[Field]) -> int:
+    return sum(field.type.size for field in fields)
 
 
 def _spec(column: Column) -> tuple[int, int, int]:
@@ -334,16 +348,3 @@ def _spec(column: Column) -> tuple[int, int, int]:
 
 def _array(rows: list[Any], dtype: np.dtype[Any]) -> Any:
     return np.array(rows, dtype) if rows else np.empty(0, dtype)
-
-
-def entry_column(lead: str, prefix: str, entry: Entry) -> str:
-    """The column of an entry; for a nest, the prefix of its columns."""
-    if isinstance(entry, Select):
-        return lead
-    own = entry.column or entry.kernel.removeprefix(prefix).lower()
-    return lead if own == "-" else joined(lead, own)
-
-
-def joined(lead: str, name: str) -> str:
-    """The name with what leads to it, if anything does."""
-    return f"{lead}_{name}" if lead else name

@@ -29,7 +29,7 @@ class Attr:
     flags: Mapping[int, str] | None = None
     display: Display = ""
     column: str = ""  # instead of the kernel's name
-    selects: bool = False  # later Selects depend on this text
+    selects: bool = False  # later Selects depend on this text, or integer
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -45,14 +45,19 @@ class Struct:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class List:
-    """A list: an attribute that is an array, or (repeated) an attribute that may come several times."""
+    """A list: an attribute that is an array, or (repeated) an attribute that may come several times.
+
+    indexed: the items are attributes within this one, whatever their numbers.
+    """
 
     kernel: str
     number: int
     type: Type
     repeated: bool = False
+    indexed: bool = False
     unit: str = ""
     enum: Mapping[int, str] | None = None
+    flags: Mapping[int, str] | None = None
     display: Display = ""
     column: str = ""
 
@@ -91,17 +96,53 @@ class Structs:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Nests:
+    """A list of nests: those in this attribute, whatever their numbers, or (repeated) all of this number.
+
+    A list per column; in rows without a value for it in any item, the whole list is absent.
+    """
+
+    kernel: str
+    number: int
+    prefix: str
+    entries: Sequence[Entry]  # without lists
+    repeated: bool = False
+    index: str = ""  # the column with the items' numbers; "": none
+    column: str = ""  # prefix of the columns; "-": none
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Numbered:
+    """Attributes in nests in each other, one each, whose numbers are values: a column per number."""
+
+    kernel: str
+    number: int
+    numbers: Sequence[str]  # columns, from the outermost nest
+    prefix: str
+    entries: Sequence[Entry]
+    column: str = ""  # prefix of the columns; "-": none
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Select:
-    """A nest whose attributes depend on an earlier text, the last Attr that `selects`."""
+    """A nest whose attributes depend on an earlier value: of the last Attr that `selects`, or of `by`.
+
+    values: the bytes that mean a case, where they are not its text. headers: the structs that the attributes
+    of a case follow.
+    """
 
     kernel: str
     number: int
     cases: Mapping[
         str, tuple[str, Sequence[Entry]]
     ]  # text to (prefix, entries); the text begins the column names
+    column: str = ""  # prefix of the columns, before the text; "": none
+    by: str = ""  # kernel name of the Attr, beside this nest or around it
+    values: Mapping[str, bytes] = field(default_factory=dict)
+    headers: Mapping[str, Sequence[Field]] = field(default_factory=dict)
 
 
-Entry = Attr | Struct | List | Nest | Elements | Structs | Select
+Entry = Attr | Struct | List | Nest | Elements | Structs | Nests | Numbered | Select
 
 
 def ignored(prefix: str, **numbers: int) -> tuple[Struct, ...]:
@@ -278,7 +319,7 @@ def walk(entries: Sequence[Entry]) -> Iterator[Entry]:
     """Yield all entries, each before the entries in it."""
     for entry in entries:
         yield entry
-        if isinstance(entry, Nest | Elements):
+        if isinstance(entry, Nest | Elements | Nests | Numbered):
             yield from walk(entry.entries)
         elif isinstance(entry, Select):
             for _, inner in entry.cases.values():

@@ -44,6 +44,7 @@ S8, S16, S32, S64 = (_integer(f"s{8 * n}", n, signed=True) for n in (1, 2, 4, 8)
 BE16, BE32, BE64 = (_integer(f"be{8 * n}", n, swap=True) for n in (2, 4, 8))
 SBE32 = _integer("sbe32", 4, signed=True, swap=True)
 UINT = Type("uint", "VARINT", 4, np.dtype("u8"))  # 4 or 8 bytes, by the kernel's choice
+SINT = Type("sint", "VARSINT", 4, np.dtype("i8"))
 FLAG = Type("flag", "FLAG", 0, np.dtype("?"))  # its presence is its value
 TEXT = Type("string", "TEXT", 0, storage="text")  # ends at its first NUL
 BYTES = Type("binary", "BYTES", 0, storage="bytes")

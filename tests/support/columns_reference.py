@@ -11,7 +11,19 @@ from ipaddress import IPv6Address, ip_address
 from socket import AF_INET, AF_INET6
 from typing import Any, Literal
 
-from nlbus.schema.schema import Attr, Elements, Entry, List, Nest, Schema, Select, Struct, Structs
+from nlbus.schema.schema import (
+    Attr,
+    Elements,
+    Entry,
+    List,
+    Nest,
+    Nests,
+    Numbered,
+    Schema,
+    Select,
+    Struct,
+    Structs,
+)
 from nlbus.schema.types import Column, Field, Type
 
 NUMBER = 0x3FFF  # of nla_type, without its flags
@@ -97,7 +109,9 @@ class Message:
         self.row = row
         self.damaged = False
         self.unknown = 0
-        self.text: str | None = None  # the newest selector
+        # Of each nest that we are in: the attributes that select, and their values.
+        self.selected: list[dict[str, bytes | None]] = []
+        self.items: dict[str, int] = {}  # of the list of nests that we are in, and all columns in it
 
     def fields(self, lead: str, fields: Sequence[Field], data: bytes, *, listed: bool = False) -> None:
         at = 0
@@ -113,15 +127,27 @@ class Message:
         self, lead: str, prefix: str, entries: Sequence[Entry], data: bytes, *, listed: bool = False
     ) -> None:
         known = {entry.number: entry for entry in entries}
+        selecting = [entry.kernel for entry in entries if isinstance(entry, Attr) and entry.selects]
+        self.selected.append(dict.fromkeys(selecting))
+        for number, payload in self.each(data):
+            entry = known.get(number)
+            if entry is None:
+                self.unknown += 1
+            elif isinstance(entry, Select):
+                before = [each.kernel for each in entries[: entries.index(entry)] if each.kernel in selecting]
+                by = entry.by or before[-1]
+                self.select(name_of(lead, prefix, entry), entry, by, payload, listed)
+            else:
+                self.entry(name_of(lead, prefix, entry), entry, payload, listed)
+        self.selected.pop()
+
+    def each(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """The attributes: number and payload."""
         while len(data) >= 4:
             length, number = struct.unpack_from("=HH", data)
             if not 4 <= length <= len(data):
                 break
-            entry = known.get(number & NUMBER)
-            if entry is None:
-                self.unknown += 1
-            else:
-                self.entry(name_of(lead, prefix, entry), entry, data[4:length], listed)
+            yield number & NUMBER, data[4:length]
             data = data[aligned(length) :]
         if data:
             self.damaged = True
@@ -132,27 +158,72 @@ class Message:
             if value is not BAD:
                 self.set(name, value, listed)
                 if entry.selects:
-                    self.text = value
+                    size = entry.type.size
+                    self.selected[-1][entry.kernel] = data[:size] if size else data.split(b"\0")[0]
         elif isinstance(entry, Struct):
             if any(each.name for each in entry.fields):
                 self.damaged |= len(data) < (entry.min_size or size_of(entry.fields))
                 if len(data) >= (entry.min_size or size_of(entry.fields)):
-                    self.fields(name, entry.fields, data)
+                    self.fields(name, entry.fields, data, listed=listed)
         elif isinstance(entry, List):
             self.list(name, entry, data)
         elif isinstance(entry, Nest):
-            self.attributes(name, entry.prefix, entry.entries, data)
+            self.attributes(name, entry.prefix, entry.entries, data, listed=listed)
         elif isinstance(entry, Elements):
             self.elements(name, entry, data)
         elif isinstance(entry, Structs):
             self.structs(name, entry, data)
-        elif self.text in entry.cases:
-            prefix, entries = entry.cases[self.text]
-            self.attributes(joined(name, self.text), prefix, entries, data)
+        elif isinstance(entry, Nests):
+            items = [(0, data)] if entry.repeated else self.each(data)
+            for number, payload in items:
+                self.nest(name, entry, number, payload)
+        else:
+            assert isinstance(entry, Numbered)
+            self.numbered(name, entry, data, listed)
+
+    def nest(self, name: str, entry: Nests, number: int, data: bytes) -> None:
+        columns = list(dict.fromkeys(columns_within(name, entry)))
+        if not columns:
+            return
+        for column in columns:
+            if self.row[column] is not None:
+                self.row[column].append(None)
+        count = self.items.get(name, 0) + 1
+        for column in columns:
+            self.items[column] = count
+        self.items[name] = count
+        if self.row[columns[0]] is None:
+            self.row[columns[0]] = [None]
+        if entry.index:
+            self.set(joined(name, entry.index), number, True)
+        self.attributes(name, entry.prefix, entry.entries, data, listed=True)
+
+    def numbered(self, name: str, entry: Numbered, data: bytes, listed: bool) -> None:
+        for column in entry.numbers:
+            nests = self.each(data)
+            first = next(nests, None)
+            if first is None:
+                self.damaged = True
+                return
+            self.unknown += next(nests, None) is not None
+            self.set(joined(name, column), first[0], listed)
+            data = first[1]
+        self.attributes(name, entry.prefix, entry.entries, data, listed=listed)
+
+    def select(self, name: str, entry: Select, by: str, data: bytes, listed: bool) -> None:
+        around = [level[by] for level in self.selected if by in level]
+        for text, (prefix, entries) in entry.cases.items():
+            if around[-1] == entry.values.get(text, text.encode()):
+                header = entry.headers.get(text, ())
+                self.fields(joined(name, text), header, data, listed=listed)
+                rest = data[aligned(size_of(header)) :]
+                self.attributes(joined(name, text), prefix, entries, rest, listed=listed)
 
     def list(self, name: str, entry: List, data: bytes) -> None:
         size = entry.type.size
-        if not entry.repeated:
+        if entry.indexed:
+            self.row[name] = [self.item(entry.type, payload) for _, payload in self.each(data)]
+        elif not entry.repeated:
             items = range(0, len(data) - size + 1, size)
             self.row[name] = [self.item(entry.type, data[at : at + size]) for at in items]
         elif len(data) < size:
@@ -199,6 +270,8 @@ class Message:
         return None if value is BAD else value
 
     def set(self, column: str, value: Any, listed: bool) -> None:
+        if listed and self.row[column] is None:  # the first value in a list of nests
+            self.row[column] = [None] * self.items[column]
         if listed:
             self.row[column][-1] = value
         else:
@@ -216,8 +289,9 @@ def value_of(type: Type, data: bytes) -> Any:
     if kind in ("UINT", "SINT", "UINT_BE", "SINT_BE"):
         order: Literal["little", "big"] = "big" if kind.endswith("_BE") else sys.byteorder
         return int.from_bytes(data[: type.size], order, signed=kind.startswith("SINT"))
-    if kind == "VARINT":
-        return int.from_bytes(data, sys.byteorder) if len(data) in (4, 8) else BAD
+    if kind in ("VARINT", "VARSINT"):
+        signed = kind == "VARSINT"
+        return int.from_bytes(data, sys.byteorder, signed=signed) if len(data) in (4, 8) else BAD
     if kind == "FLAG":
         return True
     if kind == "LABEL":
@@ -264,24 +338,29 @@ def columns_in(lead: str, prefix: str, entries: Sequence[Entry]) -> Iterator[str
             yield name
         elif isinstance(entry, Struct | Structs):
             yield from (joined(name, each.name) for each in entry.fields if each.name)
-        elif isinstance(entry, Nest):
-            yield from columns_in(name, entry.prefix, entry.entries)
-        elif isinstance(entry, Elements):
+        elif isinstance(entry, Nest | Elements | Nests | Numbered):
             yield from columns_within(name, entry)
         else:
             for text, (inner, cases) in entry.cases.items():
-                yield from columns_in(joined(lead, text), inner, cases)
+                lead = joined(name, text)
+                yield from (joined(lead, each.name) for each in entry.headers.get(text, ()) if each.name)
+                yield from columns_in(lead, inner, cases)
 
 
-def columns_within(name: str, entry: Elements) -> Iterator[str]:
-    yield from (joined(name, each.name) for each in entry.fields if each.name)
+def columns_within(name: str, entry: Nest | Elements | Nests | Numbered) -> Iterator[str]:
+    if isinstance(entry, Elements):
+        yield from (joined(name, each.name) for each in entry.fields if each.name)
+    elif isinstance(entry, Nests) and entry.index:
+        yield joined(name, entry.index)
+    elif isinstance(entry, Numbered):
+        yield from (joined(name, each) for each in entry.numbers)
     yield from columns_in(name, entry.prefix, entry.entries)
 
 
 def name_of(lead: str, prefix: str, entry: Entry) -> str:
     """The name of an entry's column, or the common prefix of its columns."""
     if isinstance(entry, Select):
-        return lead
+        return joined(lead, entry.column) if entry.column else lead
     own = entry.column or entry.kernel.removeprefix(prefix).lower()
     return lead if own == "-" else joined(lead, own)
 

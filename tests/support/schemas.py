@@ -8,9 +8,22 @@ import sys
 from collections.abc import Callable, Sequence
 from random import Random
 from socket import AF_INET, AF_INET6
-from typing import Any
+from typing import Any, Literal
 
-from nlbus.schema.schema import Attr, Elements, Entry, List, Nest, Op, Schema, Select, Struct, Structs
+from nlbus.schema.schema import (
+    Attr,
+    Elements,
+    Entry,
+    List,
+    Nest,
+    Nests,
+    Numbered,
+    Op,
+    Schema,
+    Select,
+    Struct,
+    Structs,
+)
 from nlbus.schema.types import (
     ADDRESS,
     BE16,
@@ -26,6 +39,7 @@ from nlbus.schema.types import (
     S32,
     S64,
     SBE32,
+    SINT,
     TEXT,
     U8,
     U16,
@@ -46,7 +60,7 @@ from tests.support.reference import attribute, pad
 Message = tuple[int, int, bytes]  # type, flags, payload
 
 INTEGERS = (U8, U16, U32, U64, S8, S16, S32, S64, BE16, BE32, BE64, SBE32)
-IN_STRUCTS = (*INTEGERS, U32, LABEL, WEIGHT, fixed(1), fixed(6), text(16), ADDRESS, UINT)
+IN_STRUCTS = (*INTEGERS, U32, LABEL, WEIGHT, fixed(1), fixed(6), text(16), ADDRESS, UINT, SINT)
 ALONE = (*IN_STRUCTS, U32, ADDRESS, VIA, FLAG, TEXT, BYTES, LABELS, LLADDR)
 IN_LISTS = (*IN_STRUCTS, U32, VIA)
 # Types whose values can share one column within a row.
@@ -133,6 +147,35 @@ def _entries(rng: Random, count: int, depth: int, *, attrs_only: bool = False) -
         entries.append(Attr("P_KIND", 20, TEXT, selects=True))
         cases = {word: ("P_", _entries(rng, 3, 3)) for word in rng.sample(WORDS, 2)}
         entries.append(Select("P_DATA", 21, cases))
+    elif not attrs_only and rng.random() < 0.2:
+        entries += _by_number(rng, ("P_", _entries(rng, 3, 3)))
+    return entries
+
+
+def _by_number(rng: Random, *cases: tuple[str, list[Any]]) -> list[Entry]:
+    """Attributes by an integer, at times behind a struct."""
+    type = rng.choice((U8, U16, BE16, U32, BE32))
+    order: Literal["little", "big"] = "big" if type.kind.endswith("_BE") else sys.byteorder
+    texts = WORDS[: len(cases)]
+    values = {text: number.to_bytes(type.size, order) for number, text in enumerate(texts)}
+    headers = {text: _fields(rng, 2) for text in texts if rng.random() < 0.7}
+    return [
+        Attr("P_NUMBER", 22, type, selects=True),
+        Select("P_BY", 23, dict(zip(texts, cases, strict=True)), "by", "P_NUMBER", values, headers),
+    ]
+
+
+def _flat(rng: Random, depth: int) -> list[Any]:
+    """Entries without lists: what an item of a list may have."""
+    entries: list[Entry] = [_attr(rng, number, shared=False) for number in range(rng.randint(0, 3))]
+    if rng.random() < 0.3:
+        entries.append(Struct("P_S", 4, _fields(rng, 2), min_size=rng.randint(0, 1)))
+    if depth < 2 and rng.random() < 0.5:
+        entries.append(Nest("P_N", 5, "P_", _flat(rng, depth + 1), rng.choice(("", "within"))))
+    if depth < 2 and rng.random() < 0.3:
+        entries.append(Numbered("P_NR", 6, ("x", "y")[: rng.randint(1, 2)], "P_", _flat(rng, depth + 1)))
+    if depth < 2 and rng.random() < 0.4:
+        entries += _by_number(rng, ("P_", _flat(rng, 2)), ("P_", _flat(rng, 2)))
     return entries
 
 
@@ -145,7 +188,7 @@ def _attr(rng: Random, number: int, *, shared: bool) -> Attr:
 
 def _entry(rng: Random, number: int, depth: int) -> Entry:
     kernel = f"P_E{number}"
-    what = rng.randint(0, 6 if depth < 3 else 4)
+    what = rng.randint(0, 9 if depth < 3 else 7)
     if what == 0:
         fields = _fields(rng, rng.randint(1, 5), absent=True)
         size = sum(field.type.size for field in fields)
@@ -159,6 +202,13 @@ def _entry(rng: Random, number: int, depth: int) -> Entry:
         return Elements(kernel, number, [first, *_fields(rng, rng.randint(0, 3))], "P_", inner)
     if what == 3:  # two attributes, one list
         return List("P_TOGETHER", number, rng.choice((U16, U32, U64)), rng.random() < 0.5)
+    if what == 5:
+        index = rng.choice(("", "index"))
+        return Nests(kernel, number, "P_", _flat(rng, 0), rng.random() < 0.5, index)
+    if what == 6:
+        return List(kernel, number, rng.choice((*IN_LISTS, TEXT, BYTES)), indexed=True)
+    if what == 7:
+        return Numbered(kernel, number, ("x", "y")[: rng.randint(1, 2)], "P_", _flat(rng, 0))
     if what == 4:
         fields = [Field("first", rng.choice(INTEGERS)), *_fields(rng, rng.randint(0, 3), absent=True)]
         fields = _with_union(rng, fields)
@@ -207,15 +257,22 @@ def _struct(rng: Random, fields: Sequence[Field], orderly: bool) -> bytes:
 def _attributes(rng: Random, entries: Sequence[Entry], orderly: bool) -> bytes:
     chosen = entries if orderly or not entries else rng.choices(entries, k=rng.randint(0, 2 * len(entries)))
     data = []
-    word = ""
+    word = text = ""
     for entry in chosen:
         number = entry.number
-        if isinstance(entry, Attr) and entry.selects:
+        if isinstance(entry, Attr) and entry.selects and entry.type is TEXT:
             word = _word(rng, entries[entries.index(entry) :])
             payload = (word + rng.choice(("", "\0", "\0junk"))).encode()
+        elif isinstance(entry, Attr) and entry.kernel == "P_NUMBER":
+            select = entries[entries.index(entry) + 1]
+            assert isinstance(select, Select)
+            text = rng.choice(list(select.cases))
+            payload = select.values[text]
         elif isinstance(entry, Select):
             known = word if word in entry.cases else "" if orderly else rng.choice(list(entry.cases))
-            payload = _attributes(rng, entry.cases[known][1], orderly) if known else b""
+            known = text if entry.by and text in entry.cases else known
+            payload = pad(_struct(rng, entry.headers.get(known, ()), orderly)) if known else b""
+            payload += _attributes(rng, entry.cases[known][1], orderly) if known else b""
         else:
             payload = _payload(rng, entry, orderly)
         if not orderly:
@@ -238,6 +295,8 @@ def _payload(rng: Random, entry: Entry, orderly: bool) -> bytes:
     if isinstance(entry, List):
         if entry.repeated:
             return _value(rng, entry.type)
+        if entry.indexed:
+            return _numbered(rng, *(_value(rng, entry.type) for _ in range(rng.randint(0, 3))))
         each = [_value(rng, entry.type)[: entry.type.size] for _ in range(rng.randint(0, 4))]
         return b"".join(value.ljust(entry.type.size, b"\0") for value in each)
     if isinstance(entry, Struct):
@@ -247,11 +306,26 @@ def _payload(rng: Random, entry: Entry, orderly: bool) -> bytes:
         return rng.choice((data, data, data + b"later", data[: rng.randint(0, len(data))]))
     if isinstance(entry, Nest):
         return _attributes(rng, entry.entries, orderly)
+    if isinstance(entry, Nests):
+        count = 1 if entry.repeated else rng.randint(0, 3)
+        items = [_attributes(rng, entry.entries, orderly) for _ in range(count)]
+        return items[0] if entry.repeated else _numbered(rng, *items)
+    if isinstance(entry, Numbered):
+        payload = _attributes(rng, entry.entries, orderly)
+        for _ in entry.numbers:
+            payload = _numbered(rng, payload)
+            payload += b"" if orderly or rng.random() < 0.8 else attribute(3, b"more")
+        return payload
     if isinstance(entry, Structs):
         whole = b"".join(_struct(rng, entry.fields, orderly) for _ in range(rng.randint(0, 3)))
         return whole if orderly or rng.random() < 0.8 else whole + b"rest"[: rng.randint(1, 4)]
     assert isinstance(entry, Elements)
     return b"".join(_element(rng, entry, orderly) for _ in range(rng.randint(0, 3)))
+
+
+def _numbered(rng: Random, *payloads: bytes) -> bytes:
+    """Attributes of any number."""
+    return b"".join(attribute(rng.choice((0, 1, 2, 7, 0x3FFF)), payload) for payload in payloads)
 
 
 def _element(rng: Random, entry: Elements, orderly: bool) -> bytes:
@@ -260,7 +334,7 @@ def _element(rng: Random, entry: Elements, orderly: bool) -> bytes:
 
 
 def _value(rng: Random, type: Type) -> bytes:
-    if type.kind == "VARINT":
+    if type.kind in ("VARINT", "VARSINT"):
         return rng.randbytes(rng.choice((4, 8)))
     if type.kind == "ADDRESS":
         return rng.randbytes(rng.choice((4, 16) if type.size == 4 else (16,)))

@@ -1,9 +1,9 @@
 """The column decoder: messages to columns, by tables that a schema was compiled to."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
 from nlbus._core.columns.records cimport Selection
-from nlbus._core.columns.program cimport Program, op, slot
+from nlbus._core.columns.program cimport MAX_SELECTORS, Program, op, slot
 from nlbus._core.columns.shape cimport shape
 from nlbus._core.columns.store cimport Store
 
@@ -14,6 +14,11 @@ cdef enum:
     PATIENCE = 16                 # messages of no known shape, until only one in so many is learnt
 
 
+cdef struct selected:             # what an attribute that SELECTS had
+    const uint8_t *at
+    size_t length
+
+
 cdef class Decoded(Store):
     cdef Program program
     cdef slot *slots              # as the program's map, then as its ops
@@ -22,8 +27,7 @@ cdef class Decoded(Store):
     cdef int latest               # number of a shape
     cdef shape *learnt
     cdef uint32_t missed          # messages of no known shape, one after the other
-    cdef const uint8_t *selector  # the last text that SELECTS
-    cdef size_t selector_length
+    cdef selected selectors[MAX_SELECTORS]
 
     cdef int point(self) except -1
     cdef int stretch(self, Selection rows, int64_t first, int64_t end) noexcept nogil
@@ -35,8 +39,14 @@ cdef class Decoded(Store):
     cdef int walk_and_learn(self, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int walk(self, int32_t which, const uint8_t *at, size_t length, int64_t row,
                   const uint8_t *start) noexcept nogil
+    cdef void forget(self, int first, int count, bint learning) noexcept nogil
     cdef int put(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int put_list(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int put_structs(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int put_elements(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
+    cdef int put_nests(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
+    cdef int put_nest(self, const op *o, const uint8_t *at, size_t length, uint16_t number,
+                      int64_t row) noexcept nogil
+    cdef int put_numbered(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
+    cdef int join(self, const op *o, int64_t row) noexcept nogil
     cdef int put_case(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil

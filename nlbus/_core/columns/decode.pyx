@@ -9,9 +9,9 @@ are kept, so that hardly any message must be walked.
 """
 
 cimport cython
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 from nlbus._core.block cimport Block, message
 from nlbus._core.columns.cells cimport (
@@ -21,7 +21,7 @@ from nlbus._core.columns.records cimport Selection
 from nlbus._core.columns.integers cimport extended, load, load_big
 from nlbus._core.columns.plain cimport IPV4_MAPPED, lacks, plain
 from nlbus._core.columns.program cimport *
-from nlbus._core.columns.shape cimport has_shape, learn, shape, value
+from nlbus._core.columns.shape cimport HEADS, has_shape, learn, shape, value
 from nlbus._wire.cursor cimport nla_data, nla_ok, nla_payload, nla_total_size, nla_type
 
 cdef extern from "string.h":
@@ -119,7 +119,8 @@ cdef class Decoded(Store):
             failed |= self.field(&self.program.ops[i], rows, first, end)
         for row in range(first, end):
             m = &rows.messages[self.nl_row[row]]
-            self.selector_length = 0
+            if self.program.selectors:
+                memset(self.selectors, 0, self.program.selectors * sizeof(selected))
             if self.program.text_count:
                 failed |= self.fields(texts, self.program.text_count, rows.base + m.offset, m.length, row)
             if start < m.length and self.program.root >= 0:
@@ -227,6 +228,8 @@ cdef class Decoded(Store):
             if start != NULL:
                 learn(self.learnt, s, at, at - start, size)
             if s.kind == NEST:
+                if s.op.selectors:
+                    self.forget(s.op.selector, s.op.selectors, start != NULL)
                 failed |= self.walk(s.op.level, nla_data(at), size, row, start)
             elif not plain(s, nla_data(at), size, row):
                 failed |= self.take(s, nla_data(at), size, row)
@@ -239,6 +242,14 @@ cdef class Decoded(Store):
         if length:
             self.damaged[row] = 1
         return failed
+
+    cdef void forget(self, int first, int count, bint learning) noexcept nogil:
+        """At the begin of a nest, none of its attributes selects. A nest that comes again is not learnt."""
+        cdef int i
+        for i in range(first, first + count):
+            if learning and self.selectors[i].length:
+                self.learnt.heads = HEADS + 1
+            self.selectors[i].length = 0
 
     cdef int take(self, slot *s, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
         """Whatever is not plain, or the first of its kind in this batch."""
@@ -266,13 +277,23 @@ cdef class Decoded(Store):
         if length < <size_t> o.size:
             self.damaged[row] = 1
             return 0
-        if o.flags & MAY_LACK and lacks(o, at):
-            return 0
-        if o.flags & APPEND:
-            if c.row != row:
-                cell_begin(c, row)
-            if cell_item(c) < 0:
+        if o.flags:
+            if o.flags & MAY_LACK and lacks(o, at):
+                return 0
+            if o.flags & SELECTS:
+                self.selectors[o.level].at = at
+                self.selectors[o.level].length = (
+                    strnlen(<const char *> at, length) if kind == TEXT else <size_t> o.size
+                )
+                if o.cell < 0:
+                    return 0
+            if o.flags & ITEM and c.row != row and self.join(o, row) < 0:
                 return 1
+            if o.flags & APPEND:
+                if c.row != row:
+                    cell_begin(c, row)
+                if cell_item(c) < 0:
+                    return 1
         if kind == UINT:
             cell_integer(c, row, load(at, o.size))
         elif kind == UINT_BE:
@@ -280,12 +301,7 @@ cdef class Decoded(Store):
         elif kind == SINT:
             cell_integer(c, row, extended(load(at, o.size), o.size))
         elif kind == TEXT:
-            length = strnlen(<const char *> at, length)
-            if o.flags & SELECTS:
-                self.selector = at
-                self.selector_length = length
-            if o.cell >= 0:
-                return cell_bytes(c, row, at, length) < 0
+            return cell_bytes(c, row, at, strnlen(<const char *> at, length)) < 0
         elif kind == ADDRESS or kind == PLAIN_ADDRESS or kind == VIA:
             if kind == VIA:
                 if length != (6 if load(at, 2) == AF_INET else 18 if load(at, 2) == AF_INET6 else 0):
@@ -335,6 +351,15 @@ cdef class Decoded(Store):
             return self.put_case(o, at, length, row)
         elif kind == STRUCTS:
             return self.put_structs(o, at, length, row)
+        elif kind == NESTS:
+            return self.put_nests(o, at, length, row)
+        elif kind == NUMBERED:
+            return self.put_numbered(o, at, length, row)
+        elif kind == VARSINT:
+            if length != 4 and length != 8:
+                self.damaged[row] = 1
+                return 0
+            cell_integer(c, row, extended(load(at, <int> length), <int> length))
         elif kind == LABEL:
             cell_integer(c, row, load_big(at, 4) >> 12)
         elif kind == WEIGHT:
@@ -342,11 +367,21 @@ cdef class Decoded(Store):
         return 0
 
     cdef int put_list(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
-        """An array of values of one size."""
+        """An array of values of one size, or of attributes with a value each."""
         cdef const op *item = &self.program.ops[o.first]
         cdef cell *c = &self.cells[item.cell]
+        cdef size_t size
         cdef int failed = 0
         cell_begin(c, row)
+        if o.flags & INDEXED:
+            while nla_ok(at, length) and not failed:
+                failed = cell_item(c) < 0 or self.put(item, nla_data(at), nla_payload(at), row)
+                size = min(nla_total_size(nla_payload(at)), length)
+                at += size
+                length -= size
+            if length:
+                self.damaged[row] = 1
+            return failed
         if (item.kind == UINT or item.kind == SINT) and <uint32_t> item.size == c.width:
             return cell_items(c, at, length // item.size) < 0
         while length >= <size_t> item.size and not failed:
@@ -403,12 +438,92 @@ cdef class Decoded(Store):
             self.damaged[row] = 1
         return failed
 
-    cdef int put_case(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
-        """Attributes that depend on a text that came before."""
-        cdef const case *c = self.program.cases + o.first
+    cdef int put_nests(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
+        """Nests, an item each: of an array, or this one, behind those of an earlier attribute."""
+        cdef size_t size
+        cdef int failed = 0
+        if o.flags & REPEATED:
+            return self.put_nest(o, at, length, 0, row)
+        while nla_ok(at, length) and not failed:
+            failed = self.put_nest(o, nla_data(at), nla_payload(at), nla_type(at), row)
+            size = min(nla_total_size(nla_payload(at)), length)
+            at += size
+            length -= size
+        if length:
+            self.damaged[row] = 1
+        return failed
+
+    cdef int put_nest(self, const op *o, const uint8_t *at, size_t length, uint16_t number,
+                      int64_t row) noexcept nogil:
+        """One more item of the lists that this row has so far; the first list has every item."""
+        cdef const int32_t *lists = self.program.lists + o.lists
+        cdef cell *c = &self.cells[lists[0]]
+        cdef slot *s
+        cdef int i
+        if c.row != row:
+            if self.make(lists[0]) < 0:
+                return 1
+            cell_begin(c, row)
+        for i in range(o.list_count):
+            c = &self.cells[lists[i]]
+            if c.row == row and cell_item(c) < 0:
+                return 1
+        self.forget(o.selector, o.selectors, False)
+        if o.first >= 0:
+            s = self.slots + self.program.numbers + o.first
+            if self.take(s, <const uint8_t *> &number, sizeof(number), row):
+                return 1
+        return self.walk(o.level, at, length, row, NULL)
+
+    cdef int join(self, const op *o, int64_t row) noexcept nogil:
+        """Begin a list of this row with as many absent items as the lists beside it have."""
+        cdef const cell *beside = &self.cells[o.list_count]
+        cdef cell *c = &self.cells[o.cell]
+        cell_begin(c, row)
+        for _ in range(beside.items - beside.offsets[row]):
+            if cell_item(c) < 0:
+                return -1
+        return 0
+
+    cdef int put_numbered(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
+        """Nests in each other, whose numbers are values. Only the first one of each is followed."""
+        cdef slot *s = self.slots + self.program.numbers + o.first
+        cdef uint16_t number
+        cdef size_t size
         cdef int i
         for i in range(o.count):
-            if (<size_t> c[i].length == self.selector_length
-                    and memcmp(c[i].text, self.selector, self.selector_length) == 0):
-                return self.walk(c[i].level, at, length, row, NULL)
+            if not nla_ok(at, length):
+                self.damaged[row] = 1
+                return 0
+            number = nla_type(at)
+            if not plain(s + i, <const uint8_t *> &number, sizeof(number), row):
+                if self.take(s + i, <const uint8_t *> &number, sizeof(number), row):
+                    return 1
+            size = nla_total_size(nla_payload(at))
+            if size < length:
+                if nla_ok(at + size, length - size):
+                    self.unknown += 1
+                else:
+                    self.damaged[row] = 1
+            length = nla_payload(at)
+            at = nla_data(at)
+        self.forget(o.selector, o.selectors, False)
+        return self.walk(o.level, at, length, row, NULL)
+
+    cdef int put_case(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
+        """Attributes that depend on a value that came before, at times behind a struct."""
+        cdef const selected *by = &self.selectors[o.at]
+        cdef const case *c = self.program.cases + o.first
+        cdef size_t header
+        cdef int i, failed = 0
+        for i in range(o.count):
+            if <size_t> c[i].length != by.length or memcmp(c[i].text, by.at, by.length) != 0:
+                continue
+            self.forget(c[i].selector, c[i].selectors, False)
+            if c[i].header:
+                failed = self.fields(c[i].first, c[i].count, at, length, row)
+                header = min((c[i].header + 3) & ~3, length)
+                at += header
+                length -= header
+            return failed or self.walk(c[i].level, at, length, row, NULL) if length else failed
         return 0

@@ -24,11 +24,14 @@ cdef enum kind:
     STRUCT                        # first, count: its fields
     LIST                          # first: what each item is
     ELEMENTS                      # first, count: fields; level; lists, list_count: the columns
-    SELECT                        # first, count: cases
+    SELECT                        # first, count: cases; at: the selector
     STRUCTS                       # at: bytes of each; first, count: fields; lists, list_count: the columns
     LABEL                         # of a stack of MPLS labels, an entry: its upper 20 bits
     WEIGHT                        # two bytes, the lower one first, and one more
     UNION_ADDRESS                 # 16 bytes; first, count: offset from them, and size, of the address family
+    VARSINT                       # a signed integer of 4 or 8 bytes
+    NESTS                         # level; first: of the items' numbers; lists, list_count
+    NUMBERED                      # first, count: of the numbers of nests in each other; level
     # Of slots:
     NOTHING                       # not in the schema
     FIRST                         # no value yet: its column has no memory
@@ -45,8 +48,15 @@ cdef enum kind:
 
 cdef enum op_flag:
     APPEND = 1                    # each attribute of this number is a new item
-    SELECTS = 2                   # later SELECTs go by this text
+    SELECTS = 2                   # later SELECTs go by this text or integer; level: which selector it is
     MAY_LACK = 4                  # the integer `absent` means: no value
+    ITEM = 8                      # of the last item of NESTS; list_count: the cell that has every item
+    REPEATED = 16                 # each attribute of this number is a nest
+    INDEXED = 32                  # items are attributes
+
+
+cdef enum:
+    MAX_SELECTORS = 64
 
 
 cdef struct op:                   # what to do with a field or an attribute
@@ -60,6 +70,8 @@ cdef struct op:                   # what to do with a field or an attribute
     int32_t level
     int32_t lists
     int32_t list_count
+    int32_t selector              # of a nest: the first one of its attributes that select, and their number
+    int32_t selectors
     uint64_t absent               # as many bits as `size` has
 
 
@@ -76,10 +88,15 @@ cdef struct level:                # map[first + number] is an op, or -1
     int32_t count
 
 
-cdef struct case:                 # of a SELECT: the level for a text
+cdef struct case:                 # of a SELECT: the level for a text, or for the bytes of an integer
     char text[20]
     int32_t length
     int32_t level
+    int32_t header                # bytes of the struct before the attributes
+    int32_t first                 # its fields
+    int32_t count
+    int32_t selector
+    int32_t selectors
 
 
 cdef struct rule:                 # the operation that a message's type and flags mean
@@ -113,6 +130,7 @@ cdef class Program(Plan):
     cdef int select_size
     cdef uint64_t select_value
     cdef bint select_others       # that value excludes a message
+    cdef int selectors            # values that SELECTs go by
 
 
 # The operation that the message reports; -1: of another kind, -2: of this kind, but too short.

@@ -13,6 +13,7 @@ CASE: Final[np.dtype[Any]]
 RULE: Final[np.dtype[Any]]
 KINDS: Final[dict[str, int]]  # enum kind, less those of slots
 FLAGS: Final[dict[str, int]]  # enum op_flag
+SELECTORS: Final[int]  # that a program may have
 
 @final
 class Program(Plan):
@@ -31,4 +32,5 @@ class Program(Plan):
         root: int,
         selector: tuple[int, int, int],
         others: bool,
+        selectors: int,
     ) -> Self: ...

@@ -42,6 +42,9 @@ KINDS = {
     "LABEL": LABEL,
     "WEIGHT": WEIGHT,
     "UNION_ADDRESS": UNION_ADDRESS,
+    "VARSINT": VARSINT,
+    "NESTS": NESTS,
+    "NUMBERED": NUMBERED,
     "PLAIN_1": PLAIN_1,
     "PLAIN_2": PLAIN_2,
     "PLAIN_4": PLAIN_4,
@@ -51,7 +54,15 @@ KINDS = {
     "PLAIN_BE_8": PLAIN_BE_8,
     "PLAIN_ADDRESS": PLAIN_ADDRESS,
 }
-FLAGS = {"APPEND": APPEND, "SELECTS": SELECTS, "MAY_LACK": MAY_LACK}
+FLAGS = {
+    "APPEND": APPEND,
+    "SELECTS": SELECTS,
+    "MAY_LACK": MAY_LACK,
+    "ITEM": ITEM,
+    "REPEATED": REPEATED,
+    "INDEXED": INDEXED,
+}
+SELECTORS = int(MAX_SELECTORS)
 
 
 @cython.final
@@ -59,7 +70,7 @@ cdef class Program(Plan):
     """A compiled Schema: the arrays of nlbus/schema/compile_attributes.py, kept alive. ValueError."""
 
     def __cinit__(self, *, ops, levels, map, cases, rules, specs, lists, tuple fields, int header, int root,
-                  tuple selector, bint others):
+                  tuple selector, bint others, int selectors):
         self.know(specs)
         self.kept += [ops, levels, map, cases, rules, lists]
         self.ops = <op *> address(ops, sizeof(op))
@@ -77,3 +88,6 @@ cdef class Program(Plan):
         self.root = root
         self.select_at, self.select_size, self.select_value = selector
         self.select_others = others
+        if not 0 <= selectors <= MAX_SELECTORS:
+            raise ValueError(f"{selectors} selectors, there may be {MAX_SELECTORS}")
+        self.selectors = selectors

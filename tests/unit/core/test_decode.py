@@ -10,7 +10,19 @@ import pytest
 
 from nlbus import Batch, SchemaError
 from nlbus.schema.compile_attributes import compiled
-from nlbus.schema.schema import Attr, Elements, Entry, List, Nest, Op, Schema, Select, Struct, Structs
+from nlbus.schema.schema import (
+    Attr,
+    Elements,
+    Entry,
+    List,
+    Nest,
+    Nests,
+    Op,
+    Schema,
+    Select,
+    Struct,
+    Structs,
+)
 from nlbus.schema.types import (
     ADDRESS,
     BYTES,
@@ -270,7 +282,9 @@ def test_a_message_shorter_than_its_header_has_no_row() -> None:
         (Elements("P_E", 1, (), "P_", (MTU,)),),
         (Structs("P_S", 1, ()),),
         (Elements("P_E", 1, (Field("length", U32),), "P_", (MTU,)),),
-        (Attr("P_A", 1, U32, selects=True),),
+        (Attr("P_A", 1, S32, selects=True),),
+        (Attr("P_A", 1, TEXT, selects=True), Select("P_S", 2, {"a": ("P_", (MTU,))}, by="P_B")),
+        (Nests("P_N", 1, "P_", (List("P_L", 1, U32),)),),
         (Select("P_S", 1, {"a" * 21: ("P_", (MTU,))}),),
         (Select("P_S", 1, {"": ("P_", (MTU,))}),),
         (Attr("P_A", 1, U32), Attr("P_B", 2, S32, column="a")),
