@@ -155,6 +155,8 @@ class Message:
     def entry(self, name: str, entry: Entry, data: bytes, listed: bool) -> None:
         if isinstance(entry, Attr):
             value = self.value(entry.type, data)
+            if listed and len(data) >= entry.type.size:
+                self.begin(name)
             if value is not BAD:
                 self.set(name, value, listed)
                 if entry.selects:
@@ -269,10 +271,14 @@ class Message:
         value = self.value(type, data)
         return None if value is BAD else value
 
-    def set(self, column: str, value: Any, listed: bool) -> None:
-        if listed and self.row[column] is None:  # the first value in a list of nests
+    def begin(self, column: str) -> None:
+        """The first value of this column in a list of nests."""
+        if self.row[column] is None:
             self.row[column] = [None] * self.items[column]
+
+    def set(self, column: str, value: Any, listed: bool) -> None:
         if listed:
+            self.begin(column)
             self.row[column][-1] = value
         else:
             self.row[column] = value
