@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nlbus._typing import Array, Structured
     from nlbus.schema.topic import Topic
     from nlbus.sources import Source
+    from nlbus.table.received import Wanted
     from nlbus.table.table import Table
 
 U4 = np.dtype("<u4")
@@ -128,6 +129,10 @@ class Batch(Received):
             return self._bytes(offset + j * size, size)
         start, end = np.frombuffer(self.data, U4, 2, int(row["offsets_at"]) + 4 * j).tolist()
         return self._bytes(offset + start, end - start)
+
+    def _left_out(self, wanted: Wanted) -> None:
+        if self.query.misfit is not None:
+            self.query.misfit(self, wanted)
 
     def _bytes(self, offset: int, length: int) -> bytes:
         return self.data[offset : offset + length].tobytes()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nlbus.bus.pause import Pause
     from nlbus.bus.snapshot import Snapshots
     from nlbus.bus.state.tracker import Tracker
+    from nlbus.bus.stats import Strangers
     from nlbus.sources import Source
     from nlbus.table.query import Query
 
@@ -40,7 +41,7 @@ class Reception(Feed):
     _tracker: Tracker | None
     _facts: bool  # facts about processes are read at receipt
     _unwrapped: Block | None  # received, but memory ran out
-    _look_for_strangers: float | None  # when to look next, time.monotonic(); None: never again
+    _strangers: Strangers
 
     @abstractmethod
     def _join_module(self) -> None:
@@ -75,9 +76,9 @@ class Reception(Feed):
                 block = self._receiver.receive(timeout)
             except OSError as error:
                 raise kernel_error(error.errno or 0, f"receiving from {self._source.name}") from error
+            if self._receiver.strangers != self._strangers.known:
+                self._strangers.look(self._receiver)
             if block is not None:
-                if not block.rows:
-                    self._warn_of_strangers()
                 batch = self._wrapped(block)
                 if batch is not None and (batch or batch.loss or not self._query.by_head or not block.rows):
                     return batch
@@ -89,18 +90,6 @@ class Reception(Feed):
             self._pause.wait(self._receiver, self._has_unread)
             if deadline is not None:
                 timeout = max(0.0, deadline - time.monotonic())
-
-    def _warn_of_strangers(self) -> None:
-        """Log once that senders are not believed: a bus that stays silent would be a riddle."""
-        if self._look_for_strangers is None or time.monotonic() < self._look_for_strangers:
-            return
-        self._look_for_strangers = time.monotonic() + 1.0  # counting is not free
-        if count := sum(socket.counters()["untrusted"] for socket in self._receiver.sockets):
-            self._look_for_strangers = None
-            log.warning(
-                "%s: %d datagrams of senders that are not believed were dropped: trust=(UID, ...) or "
-                "trust='any' (--trust) believes them", self._source.name, count,
-            )  # fmt: skip
 
     def _wrapped(self, block: Block) -> Batch | None:
         """The batch of a block. If memory runs out, or Ctrl-C comes between, the next recv has the block."""

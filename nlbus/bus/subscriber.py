@@ -17,7 +17,7 @@ from nlbus.bus.snapshot import Snapshots
 from nlbus.bus.sockets import Opener
 from nlbus.bus.state.state import State
 from nlbus.bus.state.tracker import Tracker
-from nlbus.bus.stats import explanation, figures, transport_name
+from nlbus.bus.stats import Strangers, explanation, figures, transport_name
 from nlbus.bus.stream import OnLoss, log
 from nlbus.bus.transport import Transport
 from nlbus.errors import NlbusError, SchemaError, kernel_error
@@ -136,8 +136,8 @@ class Subscriber(Reception):
             self._opener.narrowing = Narrowing(self._source, wanted, others=tables is None)
         self._pause = Pause()
         self._receiver = self._opener.receiver(members | hints, max_memory, self._pause.parked)
-        # When to look next, time.monotonic(); None: never again.
-        self._look_for_strangers: float | None = 0.0 if self._source.user_groups else None
+        self._strangers = Strangers(self._opener, topics)
+        self._query.misfit = self._strangers.misfit
         self._unwrapped: Block | None = None  # received, but memory ran out
         tracker = self._tracker
         self._inbox = Inbox(self._receiver, lambda: tracker is not None and tracker.due)
@@ -314,7 +314,7 @@ class Subscriber(Reception):
     def explain(self) -> str:
         """The opened sockets and what the kernel granted, in words."""
         self._receiver.check()
-        known = explanation(self._receiver, self._opener, self.groups)
+        known = explanation(self._receiver, self._opener, self.groups, self._strangers)
         return known if self._tracker is None else f"{known}\n{self._tracker.explain()}"
 
     def __repr__(self) -> str:

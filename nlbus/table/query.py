@@ -24,10 +24,11 @@ from nlbus.table.table import Table
 
 if TYPE_CHECKING:
     from nlbus.table.chunks import Mask
-    from nlbus.table.received import Received
+    from nlbus.table.received import Received, Wanted
 
 Tables = Iterable[str] | Mapping[str, Iterable[str] | None] | None
 LINK_NAMES = frozenset(("ifindex", "ifname"))
+Misfit = Callable[["Received", "Wanted"], None]
 Pick = Callable[[Table, str], "Mask"]
 
 
@@ -48,6 +49,7 @@ class Query:
     ) -> None:
         self.source = source
         self.interfaces = Interfaces() if interfaces is None else interfaces
+        self.misfit: Misfit | None = None  # is called for events that `records` of a batch leaves out
         self.learns = not self.interfaces.live  # names of interfaces, from the messages of links
         self.where = None if where is None else expression(where, "where=")
         self._schemas = {schema.name: schema for schema in source.schemas}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,16 @@ if TYPE_CHECKING:
 BUS = FRAMINGS.index("bus")
 LIVE, SNAPSHOT, RESYNC, REPAIR = ORIGINS
 U1 = np.dtype("u1")
+
+
+class Wanted(NamedTuple):
+    """The events that `records` was to return: their dtype, their type and fingerprint or None for any, and
+    their groups or 0 for any."""
+
+    dtype: np.dtype[Any]
+    type: int | None
+    fingerprint: int | None
+    groups: int
 
 
 class Received:
@@ -136,6 +146,11 @@ class Received:
         if self.on_bus:
             mask = groups.mask if groups else 0
             records, self.misfits = records_of(self.block, self.selected, dtype, type, fingerprint, mask)
+            if self.misfits:
+                self._left_out(Wanted(dtype, type, fingerprint, mask))
         else:
             records, self.misfits = payloads_of(self.block, self.selected, dtype, type, groups)
         return records
+
+    def _left_out(self, wanted: Wanted) -> None:
+        """Called when `records` has left out events of another size or schema."""

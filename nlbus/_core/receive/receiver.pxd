@@ -39,6 +39,7 @@ cdef class Receiver:
     cdef void mark(self) noexcept
     cdef bint behind(self) noexcept
     cdef bint has_losses(self) noexcept
+    cdef uint64_t known_strangers(self) noexcept
     cdef void discard(self) noexcept
     cdef int fill(self) noexcept nogil
     cdef add(self, Socket socket)

@@ -6,7 +6,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.errno cimport EAGAIN, EINTR, ENOMEM
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from nlbus._abi.netlink cimport NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK
 from nlbus._abi.socket cimport CLOCK_MONOTONIC, CLOCK_REALTIME, MSG_DONTWAIT, POLLIN, SOL_NETLINK, clock_ns
@@ -72,8 +72,8 @@ cdef class Receiver:
 
     def receive(self, timeout):
         """The next block; one without rows when `timeout` seconds (None: for ever) are up or there are only
-        losses to tell; None when `paused`, when `signal` or a signal handler that drains interrupts, or when
-        what was expected has `arrived`.
+        losses to tell; None when `paused`, when `signal` or a signal handler that drains interrupts, when
+        what was expected has `arrived`, or when a new sender is not believed (`strangers`).
 
         ClosedError, BusyError, ArenaFull, OSError.
         """
@@ -81,6 +81,7 @@ cdef class Receiver:
         cdef int64_t patience = FIRST_SLEEP
         cdef bint marked = False
         cdef int count = 0
+        cdef uint64_t known = self.known_strangers()
         cdef double seconds
         if timeout is not None:
             seconds = timeout
@@ -116,7 +117,7 @@ cdef class Receiver:
                 PyErr_CheckSignals()
                 if self.closed:
                     raise ClosedError("closed while receiving")
-                if self.paused or self.overtaken:
+                if self.paused or self.overtaken or self.known_strangers() != known:
                     return None
                 if count <= 0 and count not in (-EAGAIN, -EINTR, 0):
                     raise OSError(-count, "recvmmsg")
@@ -294,6 +295,18 @@ cdef class Receiver:
         block.time_ns = clock_ns(CLOCK_REALTIME)
         self.report(block, losses)
         return block
+
+    @property
+    def strangers(self):
+        """How many users are known that are not believed; one more if there are others."""
+        return self.known_strangers()
+
+    cdef uint64_t known_strangers(self) noexcept:
+        cdef uint64_t known = 0
+        cdef int i
+        for i in range(self.count):
+            known += self.at(i).scatter.senders.count + (self.at(i).scatter.senders.others != 0)
+        return known
 
     @property
     def expecting(self):

@@ -5,6 +5,7 @@ from posix.types cimport uid_t
 
 from nlbus._abi.netlink cimport sockaddr_nl
 from nlbus._abi.socket cimport iovec, mmsghdr
+from nlbus._core.receive.strangers cimport strangers
 from nlbus._core.receive.walk cimport datagram
 
 cdef enum:
@@ -53,6 +54,7 @@ cdef class Scatter:
     cdef uint64_t received        # datagrams
     cdef uint64_t bytes
     cdef uint64_t untrusted       # datagrams
+    cdef strangers senders        # of these
     cdef uint64_t truncated       # datagrams
 
     cdef allocate(self)
@@ -60,7 +62,7 @@ cdef class Scatter:
     cdef int receive(self, int fd, uint8_t *base) noexcept nogil
     cdef void arm(self, uint8_t *base, uint32_t count) noexcept nogil
     cdef void classify(self, uint32_t count) noexcept nogil
-    cdef bint identify(self, uint32_t slot, datagram *d) noexcept nogil
+    cdef uint32_t identify(self, uint32_t slot, datagram *d) noexcept nogil
     cdef void predict(self, uint32_t largest) noexcept nogil
     cdef size_t close_gaps(self, uint8_t *base) noexcept nogil
     cdef uint8_t *copy(self, size_t *rows_at) noexcept nogil

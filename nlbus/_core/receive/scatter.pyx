@@ -23,6 +23,9 @@ from nlbus._abi.socket cimport (
     SOL_NETLINK, SOL_SOCKET, cmsghdr, iovec, madvise, mmsghdr, munmap, recvmmsg, reserve, ucred,
 )
 from nlbus._core.block cimport BODIES_SIZE, BUS, DATAGRAM, HEAD, HEADS_SIZE, SLOTS, block_size
+from nlbus._core.receive.strangers cimport (
+    BELIEVED, DISTRUSTED, KERNELS_PLACE, strangers_note,
+)
 from nlbus._core.receive.walk cimport datagram
 from nlbus._wire.cursor cimport nlmsg_load
 
@@ -120,7 +123,7 @@ cdef class Scatter:
 
     cdef void classify(self, uint32_t count) noexcept nogil:
         """Record the datagrams, their senders, and whether they lie as predicted."""
-        cdef uint32_t i, largest = 0
+        cdef uint32_t i, reason, largest = 0
         cdef int cut
         cdef const uint8_t *end = NULL
         cdef datagram *d
@@ -142,8 +145,10 @@ cdef class Scatter:
                 largest = d.length - self.head
             cut = self.slots[i].msg_hdr.msg_flags & MSG_TRUNC
             self.truncated += cut != 0
-            if not self.identify(i, d):
+            reason = self.identify(i, d)
+            if reason != BELIEVED:
                 self.untrusted += 1
+                strangers_note(&self.senders, d.portid, d.uid, reason)
                 continue
             if cut:
                 self.cut += 1
@@ -158,8 +163,8 @@ cdef class Scatter:
             self.believed += 1
         self.predict(largest)
 
-    cdef bint identify(self, uint32_t slot, datagram *d) noexcept nogil:
-        """Find the sender as the kernel reports it (never nlmsg_pid), and whether it is believed."""
+    cdef uint32_t identify(self, uint32_t slot, datagram *d) noexcept nogil:
+        """Find the sender as the kernel reports it (never nlmsg_pid), and why it is not believed."""
         cdef sockaddr_nl *name = &self.names[slot]
         cdef cmsghdr *control = CMSG_FIRSTHDR(&self.slots[slot].msg_hdr)
         cdef nl_pktinfo info
@@ -182,20 +187,20 @@ cdef class Scatter:
                 memcpy(&d.nsid, CMSG_DATA(control), sizeof(d.nsid))
             control = CMSG_NXTHDR(&self.slots[slot].msg_hdr, control)
         if d.portid == 0:
-            return self.trust_kernel
+            return BELIEVED if self.trust_kernel else KERNELS_PLACE
         if d.group == 0:
             # A unicast has no group: only subscribers to raw messages of processes may want it.
             if self.kind == BUS or self.user_groups != UINT32_MAX:
-                return False
+                return KERNELS_PLACE
         elif d.group > 32 or not (self.user_groups >> (d.group - 1)) & 1:
-            return False
+            return KERNELS_PLACE
         if self.trust_all:
-            return True
+            return BELIEVED
         if known:
             for i in range(self.trusted):
                 if self.uids[i] == d.uid:
-                    return True
-        return False
+                    return BELIEVED
+        return DISTRUSTED
 
     cdef void expect(self, uint32_t size) noexcept nogil:
         """Prepare for datagrams of at most this size, all of which will be decoded to columns."""

@@ -17,6 +17,7 @@ from nlbus._core.receive.gauge cimport Gauge
 from nlbus._core.receive.ledger cimport OVERRUN, UNBUILT, Ledger
 from nlbus._core.netsock cimport attach_filter, bind_netlink, need_option, open_netlink, set_option
 from nlbus._core.receive.scatter cimport Scatter
+from nlbus._core.receive.strangers cimport stranger
 from nlbus._core.receive.walk cimport walk_any, walk_start
 
 from nlbus._core.block import FRAMINGS as _FRAMINGS
@@ -57,6 +58,7 @@ cdef class Socket:
         self.scatter = Scatter(self.kind, trust_kernel=trust_kernel, user_groups=user_groups,
                                trust_uids=trust_uids, nsid=all_nsid)
         self.w.stamped = stamped
+        self.w.senders = &self.scatter.senders
         self.fd = open_netlink(protocol)
         self.gauge = Gauge(self.fd, buffer_bytes, buffer_limit)
         need_option(self.fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1, "NETLINK_NO_ENOBUFS")
@@ -200,6 +202,17 @@ cdef class Socket:
             "buffer_peak": self.gauge.peak, "buffer_grown": self.gauge.grown, "lost": self.ledger.lost,
             "open": self.open_drops(), "evicted": self.ledger.evicted, "filtered": self.ledger.filtered,
         }
+
+    def strangers(self):
+        """(portid of the first sender, uid, number of the reason, datagrams) of each user that is not believed, as
+        many as are noted; and the datagrams of the others."""
+        cdef const stranger *s
+        cdef list rows = []
+        cdef uint32_t i
+        for i in range(self.scatter.senders.count):
+            s = &self.scatter.senders.rows[i]
+            rows.append((s.portid, s.uid, s.reason, s.datagrams))
+        return rows, self.scatter.senders.others
 
     cdef int change(self, uint32_t group, bint join) except -1:
         """Join or leave one group while running. OSError."""

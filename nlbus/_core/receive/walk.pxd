@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from nlbus._core.block cimport contents
 from nlbus._core.receive.ledger cimport Ledger
+from nlbus._core.receive.strangers cimport strangers
 
 
 cdef struct datagram:
@@ -29,6 +30,7 @@ cdef struct walk:
     uint64_t copies               # batches that arrived through another group before
     uint64_t unstamped            # batches without their sender's address and uid, from processes
     bint stamped                  # unstamped batches are not believed
+    strangers *senders            # who sent them; needed where `stamped`
 
 
 cdef void walk_start(walk *w, const uint8_t *base, void *rows) noexcept nogil

@@ -11,6 +11,7 @@ from nlbus._abi.netlink cimport nlmsghdr
 from nlbus._abi.nlbus cimport NLBUS_MSG_BATCH, nlbus_batch
 from nlbus._core.block cimport BUS, DATAGRAM, HEAD, message, segment
 from nlbus._core.receive.ledger cimport COPY, FRESH, Ledger, verdict
+from nlbus._core.receive.strangers cimport UNSTAMPED, strangers_note
 from nlbus._wire.bus cimport BUS_OK, bus_body, bus_parse
 from nlbus._wire.cursor cimport nlmsg_align, nlmsg_load, nlmsg_next, nlmsg_ok
 
@@ -140,6 +141,7 @@ cdef inline void take_batch(walk *w, const datagram *d, const uint8_t *batch, co
         return
     if w.stamped and d.portid and (head.origin_portid != d.portid or head.origin_uid != d.uid):
         w.unstamped += 1
+        strangers_note(w.senders, d.portid, d.uid, UNSTAMPED)
         return
     what = ledger.see(&head, d.portid, d.uid, d.group)
     if what == COPY:
