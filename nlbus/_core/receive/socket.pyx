@@ -204,8 +204,8 @@ cdef class Socket:
         }
 
     def strangers(self):
-        """(portid of the first sender, uid, number of the reason, datagrams) of each user that is not believed, as
-        many as are noted; and the datagrams of the others."""
+        """(portid of the first sender, uid, number of the reason, datagrams) of each user that is not believed,
+        as many as are noted; and the datagrams of the others."""
         cdef const stranger *s
         cdef list rows = []
         cdef uint32_t i
