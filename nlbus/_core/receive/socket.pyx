@@ -204,7 +204,7 @@ cdef class Socket:
         }
 
     def strangers(self):
-        """(portid of the first sender, uid, number of the reason, datagrams) of each user that is not believed,
+        """(portid of the first sender, uid, number of the reason, datagrams) of each user not believed,
         as many as are noted; and the datagrams of the others."""
         cdef const stranger *s
         cdef list rows = []
