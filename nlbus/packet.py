@@ -18,9 +18,10 @@ from nlbus.errors import SchemaError, kernel_error
 from nlbus.kernel.arguments import whole
 from nlbus.kernel.netns import Netns, inside
 from nlbus.kernel.requests import Reply, Requests, attribute, attributes
+from nlbus.schema.packet_headers import PROTOCOLS
 from nlbus.sources import did_you_mean, family_of
 from nlbus.sources.genl import GENLMSGHDR, NETLINK_GENERIC
-from nlbus.sources.packet import AF, HOOKS, PACKET, PROTOCOLS
+from nlbus.sources.packet import AF, HOOKS, PACKET
 from nlbus.table.event_table import record_topic
 from nlbus.table.values import MAPPED
 

@@ -8,8 +8,8 @@ from functools import cache
 
 from nlbus.filters.nodes import Path, Place
 from nlbus.schema.columns import entry_column, joined, names_of
-from nlbus.schema.schema import Attr, Entry, Nest, Schema, Struct
-from nlbus.schema.types import Field, Type
+from nlbus.schema.schema import Attr, Entry, Nest, Packet, Schema, Struct
+from nlbus.schema.types import BYTES, Field, Type
 
 HEADER = 16  # bytes of a struct nlmsghdr
 
@@ -66,10 +66,15 @@ def _entries(
         name, inner = entry_column(lead, prefix, entry), (*path, entry.number)
         place = Place(inner, 0, start)
         if isinstance(entry, Attr):
-            yield name, Spot(place, entry.type, least=entry.type.size)
+            # Only the decoder tells an empty text that is none.
+            yield name, Spot(place, entry.type if entry.type.empty else None, least=entry.type.size)
         elif isinstance(entry, Struct):
             yield from _fields(name, entry.fields, place, entry.min_size or _size(entry.fields))
         elif isinstance(entry, Nest):
             yield from _entries(name, entry.prefix, entry.entries, inner, start)
+        elif isinstance(entry, Packet):
+            *fields, payload = names_of(name, entry)
+            yield from ((column, Spot(place, None)) for column in fields)
+            yield payload, Spot(place, BYTES)
         else:
             yield from ((column, Spot(place, None)) for column in names_of(name, entry))

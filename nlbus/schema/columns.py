@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from nlbus._core.columns.program import CASE
 from nlbus.errors import SchemaError
+from nlbus.schema.packet_headers import FIELDS
 from nlbus.schema.schema import (
     Attr,
     Elements,
@@ -16,12 +17,13 @@ from nlbus.schema.schema import (
     Nest,
     Nests,
     Numbered,
+    Packet,
     Schema,
     Select,
     Struct,
     Structs,
 )
-from nlbus.schema.types import U16, Column, Field, Type
+from nlbus.schema.types import BYTES, U16, Column, Field, Type
 from nlbus.schema.words import with_words
 
 FAMILY: Final = "family"  # the header's field
@@ -58,6 +60,9 @@ def names_of(name: str, entry: Entry) -> Iterator[str]:
     if isinstance(entry, Attr | List):
         yield name
         return
+    if isinstance(entry, Packet):
+        yield from (field.name for field in FIELDS)
+        yield name
     if isinstance(entry, Struct | Structs | Elements):
         yield from (joined(name, field.name) for field in entry.fields if field.name)
     if isinstance(entry, Nests) and entry.index:
@@ -110,7 +115,7 @@ class _Columns:
     def _entries(self, lead: str, prefix: str, entries: Sequence[Entry], *, listed: bool = False) -> None:
         for entry in entries:
             name = entry_column(lead, prefix, entry)
-            if listed and isinstance(entry, List | Structs | Elements | Nests):
+            if listed and isinstance(entry, List | Structs | Elements | Nests | Packet):
                 raise self._wrong(f"{entry.kernel} is a list in a list")
             if isinstance(entry, Attr):
                 if entry.selects and entry.type.kind not in ("TEXT", "UINT", "UINT_BE"):
@@ -135,6 +140,9 @@ class _Columns:
                     )
                 self._fields(name, entry.fields, listed=True)
                 self._entries(name, entry.prefix, entry.entries, listed=True)
+            elif isinstance(entry, Packet):
+                self._fields("", FIELDS)
+                self._column(name, Field(name, BYTES), BYTES, listed=False, attribute=entry.kernel)
             elif isinstance(entry, Select):
                 self._cases(name, entry, listed=listed)
             else:

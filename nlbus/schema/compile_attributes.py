@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nlbus._core.columns.program import CASE, FLAGS, KINDS, LEVEL, OP, RULE, SELECTORS, Program
+from nlbus._core.columns.program import CASE, FLAGS, KINDS, LEVEL, OP, PACKET_FIELDS, RULE, SELECTORS, Program
 from nlbus._core.columns.store import SPEC
 from nlbus.errors import SchemaError
 from nlbus.schema.columns import (
@@ -19,6 +19,7 @@ from nlbus.schema.columns import (
     names_of,
     numbers_of,
 )
+from nlbus.schema.packet_headers import FIELDS
 from nlbus.schema.schema import (
     Attr,
     Elements,
@@ -27,6 +28,7 @@ from nlbus.schema.schema import (
     Nest,
     Nests,
     Numbered,
+    Packet,
     Schema,
     Select,
     Struct,
@@ -83,6 +85,11 @@ class _Builder:
         cells = list(self.wanted)
         if FAMILY not in cells and any(self.columns[name].family == FAMILY for name in cells):
             cells.append(FAMILY)
+        for entry in schema.entries:
+            # What the headers of a packet are read by, wanted or not.
+            if isinstance(entry, Packet):
+                needed = (entry.protocol, *(name for name, _ in entry.framed))
+                cells += [name for name in needed if name not in cells]
         for lists in lists_of_nests("", schema.prefix, schema.entries):
             if lists and lists[0] not in cells and not set(lists).isdisjoint(cells):
                 cells.append(lists[0])  # it has every item
@@ -224,7 +231,33 @@ class _Builder:
             level = self._level(name, entry.prefix, entry.entries)
             numbers = {"first": first, "count": len(entry.numbers)}
             return _op("NUMBERED", level=level, **numbers, **self.level_selectors[level])
+        if isinstance(entry, Packet):
+            return self._packet(entry, cell)
         return self._select(name, entry)
+
+    def _packet(self, entry: Packet, cell: int) -> dict[str, int]:
+        fields = [field for field in FIELDS if field.name in self.cell]
+        if not fields:
+            return _op("BYTES", cell=cell) if cell >= 0 else _op("SKIP")
+        ops = [
+            _op(
+                PLAIN.get((field.type.kind, field.type.size), "ADDRESS"),
+                at=PACKET_FIELDS[field.name],
+                cell=self.cell[field.name],
+            )
+            for field in fields
+        ]
+        (one, its), (other, others) = entry.framed
+        return _op(
+            "PACKET",
+            cell=cell,
+            first=self._add(ops),
+            count=len(ops),
+            level=self.cell[entry.protocol],
+            lists=self.cell[one],
+            list_count=self.cell[other],
+            absent=its << 8 | others,
+        )
 
     def _attr(self, entry: Attr, name: str, cell: int) -> dict[str, int]:
         if cell < 0 and not entry.selects:
@@ -234,6 +267,8 @@ class _Builder:
         op = _op(kind, size=entry.type.size, count=entry.type.longest, cell=cell)
         if entry.selects:
             op |= {"flags": FLAGS["SELECTS"], "level": self.scopes[-1][entry.kernel]}
+        if not entry.type.empty:
+            op["flags"] |= FLAGS["MAY_BE_EMPTY"]
         return self._of_item(op)
 
     def _select(self, name: str, entry: Select) -> dict[str, int]:

@@ -142,7 +142,23 @@ class Select:
     headers: Mapping[str, Sequence[Field]] = field(default_factory=dict)
 
 
-Entry = Attr | Struct | List | Nest | Elements | Structs | Nests | Numbered | Select
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Packet:
+    """A packet as copied from its network header on: a column of bytes, and columns of its headers' fields.
+
+    protocol: the column of an earlier attribute with the EtherType. The fields are those of
+    packet_headers.py; none is read where the columns of `framed`, of a byte each, have these values: another
+    header comes first.
+    """
+
+    kernel: str
+    number: int
+    protocol: str
+    framed: tuple[tuple[str, int], tuple[str, int]]
+    column: str = ""
+
+
+Entry = Attr | Struct | List | Nest | Elements | Structs | Nests | Numbered | Select | Packet
 
 
 def ignored(prefix: str, **numbers: int) -> tuple[Struct, ...]:

@@ -32,6 +32,7 @@ class Type:
     family: Family = ""
     longest: int = 0  # bytes on the wire that "BYTES" may have; 0: any number
     by: str = ""  # of "UNION_ADDRESS": the field of the same struct that has the address family
+    empty: bool = True  # of "TEXT": whether an empty one is a value
 
 
 def _integer(name: str, size: int, *, signed: bool = False, swap: bool = False) -> Type:
@@ -47,6 +48,7 @@ UINT = Type("uint", "VARINT", 4, np.dtype("u8"))  # 4 or 8 bytes, by the kernel'
 SINT = Type("sint", "VARSINT", 4, np.dtype("i8"))
 FLAG = Type("flag", "FLAG", 0, np.dtype("?"))  # its presence is its value
 TEXT = Type("string", "TEXT", 0, storage="text")  # ends at its first NUL
+NAME = Type("string", "TEXT", 0, storage="text", empty=False)  # the kernel sends an empty one for none
 BYTES = Type("binary", "BYTES", 0, storage="bytes")
 LLADDR = Type("lladdr", "BYTES", 0, storage="bytes", display="lladdr", longest=32)  # MAX_ADDR_LEN
 ADDRESS = Type("address", "ADDRESS", 4, np.dtype("V16"), display="address")  # IPv4 mapped: ::ffff:a.b.c.d
@@ -55,6 +57,9 @@ VIA = Type("via", "VIA", 6, np.dtype("V16"), display="address")  # the same, aft
 VIA6 = Type("via", "VIA", 6, np.dtype("V16"), display="address", family="inet6")  # where it is never IPv4
 LABEL = Type("label", "LABEL", 4, np.dtype("u4"))  # of MPLS, with its class, TTL and end of stack beside it
 LABELS = Type("labels", "BYTES", 4, storage="bytes", display="labels")  # a stack of them
+TIMEVAL = Type("timeval", "TIMEVAL", 16, np.dtype("i8"), display="time")  # be64 seconds, be64 microseconds
+HWADDR = Type("lladdr", "COUNTED", 4, storage="bytes", display="mac")  # be16 length, two bytes, the address
+HEADER_ADDRESS = Type("address", "HEADER", 0, np.dtype("V16"), display="address")  # in a packet's header
 WEIGHT = Type("weight", "WEIGHT", 2, np.dtype("u2"))  # less 1: its lower byte, its higher one
 
 

@@ -8,9 +8,23 @@ import struct
 from collections.abc import Mapping
 from socket import htons
 
-from nlbus.kernel.constants import MessageFlag, MessageType
+from nlbus.kernel.constants import MessageFlag
 from nlbus.kernel.groups import Groups
-from nlbus.kernel.requests import NFGENMSG, Reply, attribute, message
+from nlbus.kernel.requests import NFGENMSG, attribute
+from nlbus.schema.schema import Attr, Op, Schema
+from nlbus.schema.types import BE16, BE32, BYTES, NAME
+from nlbus.sources.netfilter import (
+    COPY_RANGE_MAX,
+    GROUP_0,
+    NETFILTER,
+    UNUSED,
+    WORDS,
+    answer,
+    config,
+    header,
+    packet_entries,
+    packet_header,
+)
 from nlbus.sources.source import Handshake, Option, Source
 
 NFNL_SUBSYS_ULOG = 4
@@ -19,9 +33,6 @@ CFG_CMD, CFG_MODE, CFG_NLBUFSIZ, CFG_TIMEOUT, CFG_QTHRESH, CFG_FLAGS = range(1, 
 CMD_BIND, CMD_UNBIND = 1, 2
 COPY_META, COPY_PACKET = 1, 2
 F_SEQ = 1  # packets are numbered, so that gaps show
-COPY_RANGE_MAX = 0xFFFF - 4
-GROUP_0 = 1 << 16
-UNUSED = 65535
 
 # The kernel collects packets in a buffer of up to this size; its default is 4 KiB. This fills a slab of
 # 32 KiB; a larger buffer would cost the receive buffer twice as much.
@@ -39,35 +50,55 @@ def _bind(group: int, options: Mapping[str, float], seq: int) -> bytes:
     body += attribute(CFG_FLAGS, struct.pack(">H", F_SEQ))
     if threshold > 1:
         body += attribute(CFG_NLBUFSIZ, struct.pack(">I", NLBUFSIZ))
-    return _config(group, body, MessageFlag.REQUEST | MessageFlag.ACK, seq)
+    return config(NFULNL_MSG_CONFIG, group, body, MessageFlag.REQUEST | MessageFlag.ACK, seq)
 
 
 def _unbind(group: int, seq: int) -> bytes:
-    return _config(group, attribute(CFG_CMD, bytes([CMD_UNBIND])), MessageFlag.REQUEST, seq)
+    body = attribute(CFG_CMD, bytes([CMD_UNBIND]))
+    return config(NFULNL_MSG_CONFIG, group, body, MessageFlag.REQUEST, seq)
 
 
-def _config(group: int, body: bytes, flags: int, seq: int) -> bytes:
-    return message(NFULNL_MSG_CONFIG, NFGENMSG.pack(0, 0, htons(group % GROUP_0)) + body, flags, seq)
-
-
-def _answer(reply: Reply, seq: int) -> int | None:
-    # An ack has the errno and then the header of the request.
-    if reply.type != MessageType.ERROR or len(reply.body) < 20:
-        return None
-    error, _, _, _, acked = struct.unpack_from("=iIHHI", reply.body)
-    return -error if acked == seq else None
+# Columns in the order of their use.
+ENTRIES = (
+    packet_header("NFULA_"),
+    Attr("NFULA_PREFIX", 10, NAME),
+    *packet_entries(
+        "NFULA_",
+        {
+            "IFINDEX_INDEV": 4, "IFINDEX_OUTDEV": 5, "IFINDEX_PHYSINDEV": 6, "IFINDEX_PHYSOUTDEV": 7,
+            "MARK": 2, "TIMESTAMP": 3, "UID": 11, "GID": 14, "HWADDR": 8, "CT": 18, "CT_INFO": 19,
+            "VLAN": 20, "L2HDR": 21,
+        } | {"PAYLOAD": 9},
+    ),
+    Attr("NFULA_SEQ", 12, BE32),
+    Attr("NFULA_SEQ_GLOBAL", 13, BE32),
+    Attr("NFULA_HWTYPE", 15, BE16),
+    Attr("NFULA_HWHEADER", 16, BYTES),
+    Attr("NFULA_HWLEN", 17, BE16, unit="bytes"),
+)  # fmt: skip
 
 
 NFLOG = Source(
     name="nflog",
-    protocol=12,
+    protocol=NETFILTER,
     kernel_name="NETLINK_NETFILTER",
     framing="nlmsg",
     groups={"0": GROUP_0},
     default=Groups(GROUP_0),
     highest=GROUP_0,
+    schemas=(
+        Schema(
+            name="packet",
+            ops=(Op(NFULNL_MSG_PACKET, "new"),),
+            header=header("group"),
+            prefix="NFULA_",
+            entries=ENTRIES,
+            words=WORDS,
+            about="packets that a rule logs, with the fields of their headers",
+        ),
+    ),
     membership=False,
-    handshake=Handshake(join=_bind, leave=_unbind, answer=_answer),
+    handshake=Handshake(join=_bind, leave=_unbind, answer=answer),
     options={
         "copy_range": Option(COPY_RANGE_MAX, 0, COPY_RANGE_MAX, "bytes of each packet to copy"),
         "threshold": Option(1, 1, 65536, "packets to gather before they are sent"),

@@ -4,6 +4,7 @@ kmod/uapi/nlbus_packet.h documents the records. Columns are the fields of struct
 """
 
 from nlbus.kernel.groups import Groups
+from nlbus.schema.packet_headers import PROTOCOLS, TCP_FLAGS
 from nlbus.schema.schema import RecordSchema
 from nlbus.schema.types import U8, U16, U32, U64, Field, fixed, pad
 from nlbus.sources.source import NEEDS_ADMIN, Source
@@ -15,16 +16,6 @@ HOOKS = {0: "pre_routing", 1: "local_in", 2: "forward", 3: "local_out", 4: "post
 AF = {2: "inet", 10: "inet6"}
 VERDICTS = {0: "drop", 1: "accept"}  # NF_*
 CT_STATES = {1: "new", 2: "established", 3: "related", 4: "untracked"}
-PROTOCOLS = {
-    0: "hopopt", 1: "icmp", 2: "igmp", 4: "ipip", 6: "tcp", 17: "udp", 33: "dccp", 41: "ipv6", 46: "rsvp",
-    47: "gre", 50: "esp", 51: "ah", 58: "icmpv6", 59: "none", 89: "ospf", 94: "beetph", 103: "pim",
-    108: "comp", 112: "vrrp", 115: "l2tp", 132: "sctp", 136: "udplite", 137: "mpls", 143: "ethernet",
-    255: "raw",
-}  # fmt: skip
-TCP_FLAGS = {
-    0x01: "fin", 0x02: "syn", 0x04: "rst", 0x08: "psh", 0x10: "ack", 0x20: "urg", 0x40: "ece", 0x80: "cwr",
-    0x100: "ae",
-}  # fmt: skip
 PORTS, TCP, ICMP, ID, FRAGMENT, MORE, TRUNCATED, REPLY = (1 << bit for bit in range(8))  # NLBUS_PACKET_F_*
 FLAGS = {
     PORTS: "ports", TCP: "tcp", ICMP: "icmp", ID: "id", FRAGMENT: "fragment", MORE: "more",

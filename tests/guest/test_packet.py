@@ -15,7 +15,7 @@ import pytest
 from nlbus import Subscriber, field, packet
 from nlbus.kernel.netns import inside
 from nlbus.packet import Packet, Rule
-from nlbus.sources.packet import PROTOCOLS, TCP_FLAGS
+from nlbus.schema.packet_headers import PROTOCOLS, TCP_FLAGS
 from tests.guest import packet_scene as scene
 from tests.guest.helpers import load
 from tests.guest.packet_scene import rows, run, seen, talk, udp

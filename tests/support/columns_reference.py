@@ -11,6 +11,7 @@ from ipaddress import IPv6Address, ip_address
 from socket import AF_INET, AF_INET6
 from typing import Any, Literal
 
+from nlbus.schema.packet_headers import FIELDS
 from nlbus.schema.schema import (
     Attr,
     Elements,
@@ -19,12 +20,14 @@ from nlbus.schema.schema import (
     Nest,
     Nests,
     Numbered,
+    Packet,
     Schema,
     Select,
     Struct,
     Structs,
 )
 from nlbus.schema.types import Column, Field, Type
+from tests.support.packet_reference import dissected
 
 NUMBER = 0x3FFF  # of nla_type, without its flags
 BAD = object()  # marks bytes that are no value of the type
@@ -157,7 +160,7 @@ class Message:
             value = self.value(entry.type, data)
             if listed and len(data) >= entry.type.size:
                 self.begin(name)
-            if value is not BAD:
+            if value is not BAD and (value or entry.type.empty):
                 self.set(name, value, listed)
                 if entry.selects:
                     size = entry.type.size
@@ -179,6 +182,11 @@ class Message:
             items = [(0, data)] if entry.repeated else self.each(data)
             for number, payload in items:
                 self.nest(name, entry, number, payload)
+        elif isinstance(entry, Packet):
+            self.row[name] = data
+            framed = all(self.row[column] == value for column, value in entry.framed)
+            if (protocol := self.row[entry.protocol]) is not None and not framed:
+                self.row |= dissected(protocol, data)
         else:
             assert isinstance(entry, Numbered)
             self.numbered(name, entry, data, listed)
@@ -304,6 +312,13 @@ def value_of(type: Type, data: bytes) -> Any:
         return int.from_bytes(data[:4], "big") >> 12
     if kind == "WEIGHT":
         return int.from_bytes(data[:2], "little") + 1 & 0xFFFF
+    if kind == "TIMEVAL":
+        seconds, microseconds = struct.unpack_from(">QQ", data)
+        ns = (seconds * 10**9 + microseconds * 1000) % 2**64
+        return ns - (ns >> 63 << 64)
+    if kind == "COUNTED":
+        (length,) = struct.unpack_from(">H", data)
+        return data[4 : 4 + length] if length <= len(data) - 4 else BAD
     if kind in ("FIXED", "UNION_ADDRESS"):
         return data[: type.size]
     if kind == "ADDRESS":
@@ -344,13 +359,16 @@ def columns_in(lead: str, prefix: str, entries: Sequence[Entry]) -> Iterator[str
             yield name
         elif isinstance(entry, Struct | Structs):
             yield from (joined(name, each.name) for each in entry.fields if each.name)
+        elif isinstance(entry, Packet):
+            yield name
+            yield from (each.name for each in FIELDS)
         elif isinstance(entry, Nest | Elements | Nests | Numbered):
             yield from columns_within(name, entry)
         else:
             for text, (inner, cases) in entry.cases.items():
-                lead = joined(name, text)
-                yield from (joined(lead, each.name) for each in entry.headers.get(text, ()) if each.name)
-                yield from columns_in(lead, inner, cases)
+                inside = joined(name, text)
+                yield from (joined(inside, each.name) for each in entry.headers.get(text, ()) if each.name)
+                yield from columns_in(inside, inner, cases)
 
 
 def columns_within(name: str, entry: Nest | Elements | Nests | Numbered) -> Iterator[str]:

@@ -19,6 +19,7 @@ from nlbus.schema.schema import (
     Nests,
     Numbered,
     Op,
+    Packet,
     Schema,
     Select,
     Struct,
@@ -55,6 +56,7 @@ from nlbus.schema.types import (
     union_address,
 )
 from tests.support.columns_reference import way
+from tests.support.packets import ETHERTYPES, any_packet
 from tests.support.reference import attribute, pad
 
 Message = tuple[int, int, bytes]  # type, flags, payload
@@ -247,6 +249,8 @@ def _struct(rng: Random, fields: Sequence[Field], orderly: bool) -> bytes:
     for field in fields:
         if field.name == "af":
             data += rng.choice((2, 10, rng.randint(0, 255))).to_bytes(field.type.size, sys.byteorder)
+        elif field.name == "hw_protocol":
+            data += struct.pack(">H", rng.choice(ETHERTYPES))
         elif field.absent is not None and rng.random() < 0.5:
             data += (field.absent & (1 << 8 * field.type.size) - 1).to_bytes(field.type.size, "little")
         else:
@@ -306,6 +310,9 @@ def _payload(rng: Random, entry: Entry, orderly: bool) -> bytes:
         return rng.choice((data, data, data + b"later", data[: rng.randint(0, len(data))]))
     if isinstance(entry, Nest):
         return _attributes(rng, entry.entries, orderly)
+    if isinstance(entry, Packet):
+        packet = any_packet(rng, rng.choice(ETHERTYPES))
+        return packet if orderly or rng.random() < 0.5 else packet[: rng.randint(0, len(packet))]
     if isinstance(entry, Nests):
         count = 1 if entry.repeated else rng.randint(0, 3)
         items = [_attributes(rng, entry.entries, orderly) for _ in range(count)]
@@ -344,6 +351,8 @@ def _value(rng: Random, type: Type) -> bytes:
     if type.kind == "TEXT":
         word = rng.choice((b"eth0", "größe".encode(), b"\xff\xfe", b"", b"x" * 40))
         return (word + rng.choice((b"", b"\0", b"\0x"))).ljust(type.size, b"\0")
+    if type.kind == "COUNTED":
+        return struct.pack(">HH", rng.choice((0, 6, 8)), 0) + rng.randbytes(8)
     if type.kind == "BYTES":
         return rng.randbytes(rng.choice((4, 8) if type.size else (0, 1, 6, 20, 32)))
     if type.kind == "FLAG":

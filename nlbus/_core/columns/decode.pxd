@@ -49,4 +49,6 @@ cdef class Decoded(Store):
                       int64_t row) noexcept nogil
     cdef int put_numbered(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int join(self, const op *o, int64_t row) noexcept nogil
+    cdef int byte(self, int32_t number, int64_t row) noexcept nogil
+    cdef int put_packet(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int put_case(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil

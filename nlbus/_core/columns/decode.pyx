@@ -17,6 +17,7 @@ from nlbus._core.block cimport Block, message
 from nlbus._core.columns.cells cimport (
     cell, cell_begin, cell_bytes, cell_integer, cell_item, cell_items, cell_place,
 )
+from nlbus._core.columns.headers cimport H_SRC, dissect, headers
 from nlbus._core.columns.records cimport Selection
 from nlbus._core.columns.integers cimport extended, load, load_big
 from nlbus._core.columns.plain cimport IPV4_MAPPED, lacks, plain
@@ -287,6 +288,8 @@ cdef class Decoded(Store):
                 )
                 if o.cell < 0:
                     return 0
+            if o.flags & MAY_BE_EMPTY and strnlen(<const char *> at, length) == 0:
+                return 0
             if o.flags & ITEM and c.row != row and self.join(o, row) < 0:
                 return 1
             if o.flags & APPEND:
@@ -355,6 +358,15 @@ cdef class Decoded(Store):
             return self.put_nests(o, at, length, row)
         elif kind == NUMBERED:
             return self.put_numbered(o, at, length, row)
+        elif kind == PACKET:
+            return self.put_packet(o, at, length, row)
+        elif kind == TIMEVAL:
+            cell_integer(c, row, load_big(at, 8) * 1000000000 + load_big(at + 8, 8) * 1000)
+        elif kind == COUNTED:
+            if load_big(at, 2) > length - 4:
+                self.damaged[row] = 1
+                return 0
+            return cell_bytes(c, row, at + 4, load_big(at, 2)) < 0
         elif kind == VARSINT:
             if length != 4 and length != 8:
                 self.damaged[row] = 1
@@ -509,6 +521,51 @@ cdef class Decoded(Store):
             at = nla_data(at)
         self.forget(o.selector, o.selectors, False)
         return self.walk(o.level, at, length, row, NULL)
+
+    cdef int byte(self, int32_t number, int64_t row) noexcept nogil:
+        """The value of this row in a column of bytes; -1: none."""
+        cdef cell *c = &self.cells[number]
+        if c.data == NULL or (c.valid != NULL and not c.valid[row]):
+            return -1
+        return c.data[row]
+
+    cdef int put_packet(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
+        """A packet, and the fields of its headers; the EtherType came before."""
+        cdef cell *ethertype = &self.cells[o.level]
+        cdef slot *s = self.slots + self.program.numbers + o.first
+        cdef slot *end = s + o.count
+        cdef headers h
+        cdef uint16_t u16
+        cdef int failed = o.cell >= 0 and cell_bytes(&self.cells[o.cell], row, at, length) < 0
+        if ethertype.data == NULL or not ethertype.valid[row]:
+            return failed
+        if (self.byte(o.list_count, row) == <int> (o.absent & 0xff)
+                and self.byte(o.lists, row) == <int> (o.absent >> 8)):
+            return failed
+        dissect(&h, <uint32_t> load(ethertype.data + 2 * row, 2), at, length)
+        while s != end:
+            if h.found >> s.at & 1:
+                if s.kind == FIRST:
+                    if self.make(s.op.cell) < 0:
+                        return 1
+                    s.data = self.cells[s.op.cell].data
+                    s.valid = self.cells[s.op.cell].valid
+                    s.kind = s.op.kind
+                s.valid[row] = 1
+                if s.kind == PLAIN_2:
+                    u16 = <uint16_t> h.value[s.at]
+                    memcpy(s.data + 2 * row, &u16, 2)
+                elif s.kind == PLAIN_1:
+                    s.data[row] = <uint8_t> h.value[s.at]
+                elif s.kind == PLAIN_4:
+                    memcpy(s.data + 4 * row, &h.value[s.at], 4)
+                elif h.wide:
+                    memcpy(s.data + 16 * row, h.src if s.at == H_SRC else h.dst, 16)
+                else:
+                    memcpy(s.data + 16 * row, IPV4_MAPPED, 12)
+                    memcpy(s.data + 16 * row + 12, h.src if s.at == H_SRC else h.dst, 4)
+            s += 1
+        return failed
 
     cdef int put_case(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
         """Attributes that depend on a value that came before, at times behind a struct."""

@@ -32,6 +32,11 @@ cdef enum kind:
     VARSINT                       # a signed integer of 4 or 8 bytes
     NESTS                         # level; first: of the items' numbers; lists, list_count
     NUMBERED                      # first, count: of the numbers of nests in each other; level
+    TIMEVAL                       # seconds and microseconds, of 8 bytes each, the higher first, to ns
+    COUNTED                       # two bytes with a number, the higher first, two more, so many bytes
+    # first, count: fields of headers (at: which); level: cell with the EtherType; lists, list_count: cells
+    # with a byte each, which are those of `absent` where another header comes first:
+    PACKET
     # Of slots:
     NOTHING                       # not in the schema
     FIRST                         # no value yet: its column has no memory
@@ -53,6 +58,7 @@ cdef enum op_flag:
     ITEM = 8                      # of the last item of NESTS; list_count: the cell that has every item
     REPEATED = 16                 # each attribute of this number is a nest
     INDEXED = 32                  # items are attributes
+    MAY_BE_EMPTY = 64             # an empty text means: no value
 
 
 cdef enum:

@@ -4,6 +4,7 @@ cimport cython
 from libc.stdint cimport int32_t
 
 from nlbus._core.columns.arrays cimport layout
+from nlbus._core.columns.headers cimport *
 from nlbus._core.columns.store cimport address
 
 cdef op one_op
@@ -45,6 +46,9 @@ KINDS = {
     "VARSINT": VARSINT,
     "NESTS": NESTS,
     "NUMBERED": NUMBERED,
+    "TIMEVAL": TIMEVAL,
+    "COUNTED": COUNTED,
+    "PACKET": PACKET,
     "PLAIN_1": PLAIN_1,
     "PLAIN_2": PLAIN_2,
     "PLAIN_4": PLAIN_4,
@@ -61,6 +65,32 @@ FLAGS = {
     "ITEM": ITEM,
     "REPEATED": REPEATED,
     "INDEXED": INDEXED,
+    "MAY_BE_EMPTY": MAY_BE_EMPTY,
+}
+PACKET_FIELDS = {
+    "ip_version": H_IP_VERSION,
+    "src": H_SRC,
+    "dst": H_DST,
+    "protocol": H_PROTOCOL,
+    "sport": H_SPORT,
+    "dport": H_DPORT,
+    "tcp_flags": H_TCP_FLAGS,
+    "tcp_seq": H_TCP_SEQ,
+    "tcp_ack": H_TCP_ACK,
+    "tcp_window": H_TCP_WINDOW,
+    "icmp_type": H_ICMP_TYPE,
+    "icmp_code": H_ICMP_CODE,
+    "icmp_id": H_ICMP_ID,
+    "icmp_seq": H_ICMP_SEQ,
+    "arp_op": H_ARP_OP,
+    "length": H_LENGTH,
+    "ttl": H_TTL,
+    "tos": H_TOS,
+    "ip_id": H_IP_ID,
+    "ip_flags": H_IP_FLAGS,
+    "frag_offset": H_FRAG_OFFSET,
+    "flow_label": H_FLOW_LABEL,
+    "data_offset": H_DATA_OFFSET,
 }
 SELECTORS = int(MAX_SELECTORS)
 

@@ -21,7 +21,8 @@ from nlbus.cli.shared.subscribe_options import SubscribeOptions
 from nlbus.kernel.netns import inside
 from nlbus.sources import find
 
-NAMING = ("route", "packet", "sock_diag")  # sources whose events have indices of interfaces
+# Sources whose events have indices of interfaces.
+NAMING = ("route", "packet", "sock_diag", "nflog", "nfqueue")
 
 
 def listen(

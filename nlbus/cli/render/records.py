@@ -82,7 +82,7 @@ def _messages(source: Source, batch: Batch, rows: Rows, rest: bool) -> Iterator[
         decoded = rows.get(i)
         if decoded is None and not rest:
             continue
-        payload = b"" if decoded else batch.payload(i)
+        payload = b"" if decoded and source.membership else batch.payload(i)
         groups = [group] if group else _unicast_groups(source, payload)
         record: Record = {
             "time": time,
@@ -105,7 +105,7 @@ def _messages(source: Source, batch: Batch, rows: Rows, rest: bool) -> Iterator[
 
 def _unicast_groups(source: Source, payload: bytes) -> list[int]:
     """The group that the message itself names, for sources whose groups are not multicast groups."""
-    if source.name != "nflog" or len(payload) < 4:
+    if source.membership or len(payload) < 4:
         return []
     return [int.from_bytes(payload[2:4]) or source.groups["0"]]
 

@@ -15,7 +15,7 @@ from nlbus._text import escape_value
 from nlbus.cli.render import records
 from nlbus.cli.render.holes import VARIABLES, WORD, Hole, actual
 from nlbus.cli.render.interface_names import InterfaceNames
-from nlbus.cli.render.words import conntrack, packet, route, sockets
+from nlbus.cli.render.words import conntrack, packet, route, rule_packet, sockets
 from nlbus.cli.render.words.conntrack import EVENTS
 from nlbus.schema.types import NL_COLUMNS, Column
 from nlbus.sources import Source
@@ -33,6 +33,8 @@ ONLY: Mapping[str, Mapping[str, Iterable[str]]] = {
     "route": route.ONLY,
     "uevent": {"uevent": ("action", "devpath", "env")},
     "packet": packet.ONLY,
+    "nflog": rule_packet.ONLY,
+    "nfqueue": rule_packet.ONLY,
     "sock_diag": sockets.ONLY,
 }
 # Columns that a line omits unless all columns are selected.
@@ -87,6 +89,8 @@ class RowText:
         name = self._source.name
         if name == "packet":
             pass  # the line starts with the hook
+        elif name in ("nflog", "nfqueue"):
+            parts.append(click.style(name, fg="cyan"))
         elif name == "proc":
             parts += [name, click.style(table, fg="cyan")]
         elif name == "uevent":
@@ -191,6 +195,8 @@ WORDS: Mapping[str, Mapping[str, Words]] = {
     "route": route.WORDS,
     "uevent": {"uevent": _uevent},
     "packet": packet.WORDS,
+    "nflog": rule_packet.WORDS,
+    "nfqueue": rule_packet.WORDS,
     "conntrack": {"conntrack": _connection},
     "sock_diag": sockets.WORDS,
 }

@@ -247,5 +247,6 @@ def test_options_work_on_the_command_line() -> None:
         send(0, b"x" * 500)
         out, _ = process.communicate(timeout=10)
     first, second = out.splitlines()
-    assert " nflog 5 NFULNL_MSG_PACKET " in first
-    assert " nflog 0 NFULNL_MSG_PACKET " in second
+    assert " nflog group 5 output out lo IP 127.0.0.1." in first
+    assert second.endswith(".1000: UDP, length 528")
+    assert " nflog group 0 " in second

@@ -45,7 +45,9 @@ WINGS = """
     __main__
 """
 ORDER = {wing: step for step, line in enumerate(WINGS.split("\n")) for wing in line.split()}
-SHARED_BY_SOURCES = frozenset({"nlbus.sources.source", "nlbus.sources.existing", "nlbus.sources.probe"})
+SHARED_BY_SOURCES = frozenset(
+    f"nlbus.sources.{name}" for name in ("source", "existing", "probe", "netfilter")
+)
 MOST_MODULES = 17  # per folder, without its __init__: few enough to read at a glance
 
 CYTHON = re.compile(

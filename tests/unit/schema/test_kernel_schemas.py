@@ -56,6 +56,20 @@ def test_attributes_have_the_kernels_numbers(table: str) -> None:
             assert (entry.kernel, entry.number) == (entry.kernel, theirs[entry.kernel])
 
 
+def test_attributes_of_packets_have_the_kernels_numbers() -> None:
+    theirs = enumerators(header("netfilter/nfnetlink_conntrack.h")) | enumerators(
+        header("netfilter/nfnetlink_log.h")
+    )
+    ours = schema("nflog", "packet")
+    found = dict(entries(ours.entries, ours.prefix))
+    assert {entry.kernel: entry.number for entry in found} == {
+        entry.kernel: theirs[entry.kernel] for entry in found
+    }
+    assert {entry.kernel for entry in ours.entries} == {
+        name for name in theirs if re.fullmatch(r"NFULA_(?!VLAN_|_|CFG_|UNSPEC|MAX)\w+", name)
+    }
+
+
 @pytest.mark.parametrize("table", ["conntrack", "expect"])
 def test_no_two_attributes_of_a_nest_have_one_number(table: str) -> None:
     def check(of: Sequence[Entry]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from nlbus.cli.render.interface_names import InterfaceNames
-from nlbus.sources.packet import TCP_FLAGS
+from nlbus.schema.packet_headers import TCP_FLAGS
 
 Row = dict[str, Any]
 
@@ -38,8 +38,8 @@ def _packet(row: Row, names: InterfaceNames) -> Iterator[str]:
     if shown["oif"]:
         yield f"out {names.name(shown['oif'])}"
     yield FAMILIES.get(shown["family"], str(shown["family"]))
-    yield f"{_end(shown, 'src', 'sport')} > {_end(shown, 'dst', 'dport')}:"
-    yield ", ".join([*_transport(shown), f"length {shown['payload']}"])
+    yield f"{end(shown, 'src', 'sport')} > {end(shown, 'dst', 'dport')}:"
+    yield ", ".join([*transport(shown), f"length {shown['payload']}"])
     if shown["ct_state"]:
         yield f"[{shown['ct_state']}{' reply' * ('reply' in shown['flags'])}]"
     if shown["verdict"] == "drop":
@@ -48,11 +48,13 @@ def _packet(row: Row, names: InterfaceNames) -> Iterator[str]:
         yield f"rule {shown['rule']}"
 
 
-def _end(row: Row, address: str, port: str) -> str:
+def end(row: Row, address: str, port: str) -> str:
+    """An address, and the port if there is one."""
     return row[address] if row[port] is None else f"{row[address]}.{row[port]}"
 
 
-def _transport(row: Row) -> Iterator[str]:
+def transport(row: Row) -> Iterator[str]:
+    """What is known of the header behind IP's, and of fragments."""
     protocol = row["protocol"]
     if row["tcp_flags"] is not None:
         yield from _tcp(row)
