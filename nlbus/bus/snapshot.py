@@ -248,7 +248,7 @@ def _dumped(
     """The batches of all requests of a dump, except requests that this kernel does not support."""
     unsupported: NlbusError | None = None
     supported = False
-    for header in dump.headers:
+    for header in dump.headers() if callable(dump.headers) else dump.headers:
         try:
             yield from _dump(query, table, dump, _body(header, filters), origin)
             supported = True

@@ -328,8 +328,9 @@ class ArrowStream:
         table = self._read(batch)
         if len(table) <= limit or not len(batch):  # a batch without messages cannot be divided
             return table
-        table = table.head(limit)
-        behind = np.arange(len(batch)) > table["nl_row"][-1]
+        last = table["nl_row"][limit - 1]  # with all rows of this message
+        table = table.head(int(np.searchsorted(table["nl_row"], last, side="right")))
+        behind = np.arange(len(batch)) > last
         self._feed._put_back(batch.select(behind).without_loss())
         return table
 

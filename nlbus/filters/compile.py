@@ -109,6 +109,8 @@ class Condition:
             return self._budget.roughly(ALWAYS)  # a fact, which no message has
         if name in NL:
             return self._about_the_message(name, sign, argument, truth)
+        if name not in self._spots:
+            return self._budget.roughly(ALWAYS)
         return self._value(self._columns[name], self._spots[name], sign, argument, truth)
 
     def _null(self, name: str, truth: bool) -> Node:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from nlbus.filters.nodes import Path, Place
-from nlbus.schema.columns import entry_column, joined, names_of
+from nlbus.schema.columns import entry_column, joined, names_of, size_of
 from nlbus.schema.schema import Attr, Entry, Nest, Packet, Schema, Struct
 from nlbus.schema.types import BYTES, Field, Type
 
@@ -32,29 +32,32 @@ class Spot:
 
 @cache
 def spots(schema: Schema) -> dict[str, list[Spot]]:
-    """The places of each column. If several have a value, an attribute wins over the header."""
+    """The places of each column. If several have a value, an attribute wins over the header.
+
+    Columns of which a message can have several rows have none.
+    """
     found: dict[str, list[Spot]] = {}
     start = HEADER + (header_size(schema) + 3 & ~3)
-    every = _fields("", schema.header, Place((), HEADER))
-    for name, spot in (*every, *_entries("", schema.prefix, schema.entries, (), start)):
+    entries = _entries("", schema.prefix, schema.entries, (), start)
+    for name, spot in (*_fields("", schema.header, Place((), HEADER)), *entries):
         found.setdefault(name, []).append(spot)
+    if schema.each is not None:
+        several = {field.name for field in schema.each.fields}
+        several |= {name for name, each in found.items() if not all(spot.in_header for spot in each)}
+        return {name: each for name, each in found.items() if name not in several}
     return found
 
 
 def header_size(schema: Schema) -> int:
     """Bytes of the header behind the struct nlmsghdr."""
-    return _size(schema.header)
-
-
-def _size(fields: Sequence[Field]) -> int:
-    return sum(field.type.size for field in fields)
+    return size_of(schema.header)
 
 
 def _fields(lead: str, fields: Sequence[Field], first: Place, least: int = 0) -> Iterator[tuple[str, Spot]]:
     at = first.at
     for field in fields:
-        place = Place(first.path, at, first.start)
-        at += field.type.size
+        place = Place(first.path, at - field.type.back, first.start)
+        at += 0 if field.type.back else field.type.size
         if field.name:
             yield joined(lead, field.name), Spot(place, field.type, field.absent, True, max(least, at))
 
@@ -69,7 +72,7 @@ def _entries(
             # Only the decoder tells an empty text that is none.
             yield name, Spot(place, entry.type if entry.type.empty else None, least=entry.type.size)
         elif isinstance(entry, Struct):
-            yield from _fields(name, entry.fields, place, entry.min_size or _size(entry.fields))
+            yield from _fields(name, entry.fields, place, entry.min_size or size_of(entry.fields))
         elif isinstance(entry, Nest):
             yield from _entries(name, entry.prefix, entry.entries, inner, start)
         elif isinstance(entry, Packet):

@@ -97,6 +97,12 @@ class _Columns:
         self.found: dict[str, Column] = {}
         self.has_family = any(field.name == FAMILY for field in schema.header)
         self._fields("", schema.header, header=True)
+        if schema.each is not None:
+            if any(field.type.storage != "fixed" for field in schema.header):
+                raise self._wrong("a header with text, and several rows per message")
+            if any(isinstance(entry, Packet) for entry in schema.entries):
+                raise self._wrong("a packet, and several rows per message")
+            self._fields("", schema.each.fields)
         self._entries("", schema.prefix, schema.entries)
 
     def _fields(
@@ -130,7 +136,7 @@ class _Columns:
                     raise self._wrong(f"{entry.kernel} may be shorter, and lack the family of an address")
                 self._fields(name, entry.fields, listed=listed)
             elif isinstance(entry, Structs):
-                if not sum(field.type.size for field in entry.fields):
+                if not size_of(entry.fields):
                     raise self._wrong(f"{entry.kernel} has structs without a size")
                 self._fields(name, entry.fields, listed=True)
             elif isinstance(entry, Elements):
@@ -194,6 +200,11 @@ class _Columns:
                 family=column.family if column.family == before.family else "",
             )
         self.found[name] = column
+
+
+def size_of(fields: Sequence[Field]) -> int:
+    """The bytes of a struct."""
+    return sum(field.type.size for field in fields if not field.type.back)
 
 
 def numbers_of(entry: Nest | Nests | Numbered) -> list[Field]:

@@ -18,6 +18,7 @@ from nlbus.schema.columns import (
     lists_of_nests,
     names_of,
     numbers_of,
+    size_of,
 )
 from nlbus.schema.packet_headers import FIELDS
 from nlbus.schema.schema import (
@@ -105,6 +106,9 @@ class _Builder:
         texts = [op for op in fields if columns[op["cell"]].storage != "fixed"]
         first = self._add([op for op in fields if op not in texts] + texts)
         root = self._level("", schema.prefix, schema.entries) if schema.entries else NOWHERE
+        each = schema.each
+        parts = [] if each is None else self._field_ops("", each.fields)
+        part = (self._add(parts), len(parts), 0 if each is None else size_of(each.fields))
         map_: list[int] = []
         levels = []
         for level in self.levels:
@@ -134,11 +138,14 @@ class _Builder:
             specs=_array([_spec(column) for column in columns], SPEC),
             lists=np.array(self.lists, np.int32),
             fields=(first, len(fields), len(texts)),
-            header=_size(schema.header),
+            header=size_of(schema.header),
             root=root,
             selector=schema.selector or schema.unless or (0, 0, 0),
             others=schema.selector is None and schema.unless is not None,
             selectors=self.selectors,
+            path=np.array(each.path if each is not None else (), np.int32),
+            ignored=np.array(each.ignored if each is not None else (), np.int32),
+            part=part,
         )
         return Compiled(
             schema,
@@ -157,26 +164,27 @@ class _Builder:
                 usual = header or field.absent is not None
                 column = self.columns[joined(lead, field.name)]
                 kind = field.type.kind if usual else _fastest(field.type, column)
-                op = _op(kind, size=field.type.size, at=at, cell=cell)
+                op = _op(kind, size=field.type.size, at=at - field.type.back, cell=cell)
                 if field.type.by:
-                    op |= self._family_of(fields, field.type.by, at)
+                    op |= self._member(fields, field.type, at - field.type.back)
                 if field.absent is not None:
                     op |= {
                         "flags": FLAGS["MAY_LACK"],
                         "absent": field.absent & (1 << 8 * field.type.size) - 1,
                     }
                 ops.append(self._of_item(op))
-            at += field.type.size
+            at += 0 if field.type.back else field.type.size
         return ops
 
-    def _family_of(self, fields: Sequence[Field], name: str, at: int) -> dict[str, int]:
-        """Where the address family of a UNION_ADDRESS at `at` is, in the same struct."""
+    def _member(self, fields: Sequence[Field], type: Type, at: int) -> dict[str, int]:
+        """Where the field is that chooses a member of the union at `at`, and its values for this one."""
         offset = 0
         for field in fields:
-            if field.name == name:
-                return {"first": offset - at, "count": field.type.size}
-            offset += field.type.size
-        raise self._wrong(f"no field {name!r} beside the address that it is the family of")
+            if field.name == type.by:
+                one, other = type.cases
+                return {"first": offset - at, "count": field.type.size, "level": one, "lists": other}
+            offset += 0 if field.type.back else field.type.size
+        raise self._wrong(f"no field {type.by!r} beside the union whose member it chooses")
 
     def _level(self, lead: str, prefix: str, entries: Sequence[Entry]) -> int:
         number = len(self.levels)
@@ -214,7 +222,10 @@ class _Builder:
             ops = self._field_ops(name, entry.fields)
             return (
                 _op(
-                    "STRUCT", size=entry.min_size or _size(entry.fields), first=self._add(ops), count=len(ops)
+                    "STRUCT",
+                    size=entry.min_size or size_of(entry.fields),
+                    first=self._add(ops),
+                    count=len(ops),
                 )
                 if ops
                 else _op("SKIP")
@@ -288,7 +299,7 @@ class _Builder:
             level = self._level(lead, inner, entries)
             end = max(end, self.selector)
             chosen = self.level_selectors[level].values()
-            cases.append((value, len(value), level, _size(header), first, len(fields), *chosen))
+            cases.append((value, len(value), level, size_of(header), first, len(fields), *chosen))
         self.selector = end
         self.cases += cases
         return _op("SELECT", first=len(self.cases) - len(cases), count=len(cases), at=around[-1])
@@ -341,7 +352,7 @@ class _Builder:
         self.lists += cells
         return _op(
             kind,
-            at=_size(entry.fields),
+            at=size_of(entry.fields),
             first=first,
             count=len(ops),
             level=level,
@@ -370,10 +381,6 @@ def _fastest(type: Type, column: Column) -> str:
     """The fastest kind that stores such a value."""
     straight = column.dtype.itemsize == type.dtype.itemsize and not column.list
     return PLAIN.get((type.kind, type.size), type.kind) if straight else type.kind
-
-
-def _size(fields: Sequence[Field]) -> int:
-    return sum(field.type.size for field in fields)
 
 
 def _spec(column: Column) -> tuple[int, int, int]:

@@ -200,6 +200,19 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Each:
+    """Messages about several objects: a row for each attribute at the end of `path`, numbers from the root.
+
+    fields: the struct that it begins with; the attributes behind it are the schema's entries. ignored: other
+    attributes at the root that are known.
+    """
+
+    path: Sequence[int]
+    fields: Sequence[Field] = ()
+    ignored: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Lean:
     """Headers for a dump that leaves out the columns with this prefix: sent if nobody reads them."""
 
@@ -212,6 +225,7 @@ class Dump:
     """The requests that together list all objects of a kind: NLM_F_DUMP, strictly checked.
 
     One request per header, in this order; each gets the filters. Kernels may lack some of them (EOPNOTSUPP).
+    Headers that depend on what there is are made, in the network namespace of the dump, when it begins.
     seq: the number of the requests, where nothing else in the answers says what was asked for; 0: any.
     repeats: the column that identifies an object, where the kernel may list one twice; "": it never does.
     option: of the kernel; without it the kernel refuses the request with ENOENT.
@@ -221,7 +235,7 @@ class Dump:
     """
 
     type: int
-    headers: Sequence[bytes]
+    headers: Sequence[bytes] | Callable[[], Sequence[bytes]]
     filters: Sequence[Filter] = ()
     lean: Lean | None = None
     seq: int = 0
@@ -249,7 +263,8 @@ class Schema:
     """The messages of one kind: how to recognize them, their columns, the key of a row.
 
     `ops`: the first one that matches a message's type and flags counts; without a match it is another kind.
-    `selector`: (offset, size, value) of an unsigned integer that the payload must have as well.
+    `each`: a message has several rows, or none. `selector`: (offset, size, value) of an unsigned integer that
+    the payload must have as well.
     """
 
     name: str
@@ -257,6 +272,7 @@ class Schema:
     header: Sequence[Field]
     prefix: str = ""
     entries: Sequence[Entry] = ()
+    each: Each | None = None
     key: Sequence[str] = ()
     words: Words = field(default_factory=dict)  # what people call columns: see words.py
     groups: Sequence[str] = ()  # that carry these messages

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from socket import AF_INET
 from typing import Any, Literal
 
 import numpy as np
@@ -31,7 +32,9 @@ class Type:
     display: Display = ""
     family: Family = ""
     longest: int = 0  # bytes on the wire that "BYTES" may have; 0: any number
-    by: str = ""  # of "UNION_ADDRESS": the field of the same struct that has the address family
+    by: str = ""  # of a union: the field of the same struct that says which member it has
+    cases: tuple[int, int] = (0, 0)  # the values of `by` for IPv4 and IPv6, -1: all others; or for its bytes
+    back: int = 0  # bytes: it lies where so many bytes before it begin, a further member of a union
     empty: bool = True  # of "TEXT": whether an empty one is a value
 
 
@@ -68,9 +71,20 @@ def fixed(size: int, display: Display = "hex") -> Type:
     return Type(f"binary[{size}]", "FIXED", size, np.dtype(f"V{size}"), display=display)
 
 
-def union_address(by: str, family: Family = "") -> Type:
-    """16 bytes: an IPv6 address, or IPv4's in the first 4 of them, as the field `by` says."""
-    return Type("address", "UNION_ADDRESS", 16, np.dtype("V16"), display="address", family=family, by=by)
+def union_address(by: str, family: Family = "", ipv4: int = AF_INET, ipv6: int = -1) -> Type:
+    """16 bytes: an IPv6 address, or IPv4's in the first 4 of them, or another member of the union.
+
+    ipv4, ipv6: the numbers by which the field `by` says so, as this machine reads them; -1: any other.
+    """
+    return Type(
+        "address", "UNION_ADDRESS", 16, np.dtype("V16"), display="address", family=family, by=by,
+        cases=(ipv4, ipv6),
+    )  # fmt: skip
+
+
+def union_mac(by: str, number: int) -> Type:
+    """The hardware address of a union whose 16 bytes a `union_address` has; its field follows that one's."""
+    return Type("mac", "UNION_BYTES", 6, np.dtype("V6"), display="mac", by=by, cases=(number, 0), back=16)
 
 
 def text(size: int) -> Type:

@@ -239,7 +239,7 @@ class Query:
     def rows(
         self, received: Received, *, absent: bool = False, pick: Pick | None = None
     ) -> Iterator[dict[str, Any]]:
-        """Each decoded message as a row, in message order: its nl_table, then the columns of that table.
+        """Each decoded message as a row, or several, in message order: nl_table, then the table's columns.
 
         A message belongs to one table. If the types of two tables overlap, the table whose schema checks more
         than the type gets it. absent: rows include columns without a value (see Table.iter_rows). `pick`
@@ -250,8 +250,13 @@ class Query:
         each = [table.rows_with({"nl_table": name}, absent=absent) for name, table in tables if len(table)]
         if len(each) == 1:
             return each[0]
-        found = {row["nl_row"]: row for rows in each for row in rows}
-        return (found[number] for number in sorted(found))
+        found: dict[int, list[dict[str, Any]]] = {}
+        for rows in each:
+            mine: dict[int, list[dict[str, Any]]] = {}
+            for row in rows:
+                mine.setdefault(row["nl_row"], []).append(row)
+            found |= mine
+        return (row for number in sorted(found) for row in found[number])
 
     def _picked(self, received: Received, name: str, pick: Pick | None) -> Table:
         table = self.table(received, name)

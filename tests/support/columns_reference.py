@@ -14,6 +14,7 @@ from typing import Any, Literal
 from nlbus.schema.packet_headers import FIELDS
 from nlbus.schema.schema import (
     Attr,
+    Each,
     Elements,
     Entry,
     List,
@@ -45,7 +46,8 @@ class Decoded:
     ops: list[str] = field(default_factory=list)
     damaged: list[bool] = field(default_factory=list)
     unknown: int = 0  # attributes that the schema lacks
-    malformed: int = 0  # messages too short for their header: no row
+    messages: list[int] = field(default_factory=list)  # the number of each row's
+    malformed: int = 0  # messages too short for their header: no row; or that end in no attribute
 
 
 def decode(schema: Schema, messages: Iterable[tuple[int, int, bytes]]) -> Decoded:
@@ -53,22 +55,55 @@ def decode(schema: Schema, messages: Iterable[tuple[int, int, bytes]]) -> Decode
     found = Decoded()
     columns = list(dict.fromkeys(columns_of(schema)))
     size = size_of(schema.header)
-    for kind, flags, payload in messages:
+    for number, (kind, flags, payload) in enumerate(messages):
         op = happened(schema, kind, flags, payload)
         if op is None:
             continue
         if len(payload) < size:
             found.malformed += 1
             continue
-        message = Message(dict.fromkeys(columns))
-        message.fields("", schema.header, payload)
-        if schema.entries:
-            message.attributes("", schema.prefix, schema.entries, payload[aligned(size) :])
-        found.rows.append(message.row)
-        found.ops.append(op)
-        found.damaged.append(message.damaged)
-        found.unknown += message.unknown
+        parts: Parts = [(b"", payload[aligned(size) :])]
+        if schema.each is not None:
+            parts, cut = parts_of(schema.each, parts[0][1], found)
+            found.malformed += cut
+        for begin, rest in parts:
+            message = Message(dict.fromkeys(columns))
+            message.fields("", schema.header, payload)
+            if schema.each is not None:
+                message.damaged = len(begin) < size_of(schema.each.fields)
+                message.fields("", schema.each.fields, b"" if message.damaged else begin)
+            if schema.entries:
+                message.attributes("", schema.prefix, schema.entries, rest)
+            found.rows.append(message.row)
+            found.ops.append(op)
+            found.messages.append(number)
+            found.damaged.append(message.damaged)
+            found.unknown += message.unknown
     return found
+
+
+Parts = list[tuple[bytes, bytes]]
+
+
+def parts_of(each: Each, data: bytes, found: Decoded, depth: int = 0) -> tuple[Parts, bool]:
+    """The struct and the attributes of each row, and whether bytes remain that are no attribute."""
+    parts = Parts()
+    cut = False
+    while data:
+        length, number = struct.unpack_from("=HH", data) if len(data) >= 4 else (0, 0)
+        if not 4 <= length <= len(data):
+            return parts, True
+        inner, data = data[4:length], data[aligned(length) :]
+        if number & NUMBER != each.path[depth]:
+            found.unknown += depth > 0 or number & NUMBER not in each.ignored
+        elif depth + 1 == len(each.path):
+            size = size_of(each.fields)
+            parts.append((inner[:size], inner[aligned(size) :]))
+        else:
+            more, worse = parts_of(each, inner, found, depth + 1)
+            parts += more
+            cut |= worse
+    return parts, cut
 
 
 def family_of(fields: Sequence[Field], name: str, data: bytes) -> int:
@@ -77,8 +112,18 @@ def family_of(fields: Sequence[Field], name: str, data: bytes) -> int:
     for each in fields:
         if each.name == name:
             return int.from_bytes(data[at : at + each.type.size], sys.byteorder)
-        at += each.type.size
+        at += 0 if each.type.back else each.type.size
     raise AssertionError(name)
+
+
+def member(type: Type, chosen: int, value: bytes) -> Any:
+    """The value of this member of a union, BAD if another one was chosen."""
+    one, other = type.cases
+    if type.kind == "UNION_BYTES":
+        return value if chosen == one else BAD
+    if chosen == one:
+        return bytes(10) + b"\xff\xff" + value[:4]
+    return value if other in (-1, chosen) else BAD
 
 
 def happened(schema: Schema, kind: int, flags: int, payload: bytes) -> Literal["new", "change", "del"] | None:
@@ -119,10 +164,11 @@ class Message:
     def fields(self, lead: str, fields: Sequence[Field], data: bytes, *, listed: bool = False) -> None:
         at = 0
         for each in fields:
-            value = value_of(each.type, data[at : at + each.type.size])
-            if each.type.by and value is not BAD and family_of(fields, each.type.by, data) == AF_INET:
-                value = bytes(10) + b"\xff\xff" + value[:4]
-            at += each.type.size
+            begin = at - each.type.back
+            value = value_of(each.type, data[begin : begin + each.type.size])
+            if each.type.by and value is not BAD:
+                value = member(each.type, family_of(fields, each.type.by, data), value)
+            at += 0 if each.type.back else each.type.size
             if each.name and value is not BAD and not is_absent(each, value):
                 self.set(joined(lead, each.name), value, listed)
 
@@ -319,7 +365,7 @@ def value_of(type: Type, data: bytes) -> Any:
     if kind == "COUNTED":
         (length,) = struct.unpack_from(">H", data)
         return data[4 : 4 + length] if length <= len(data) - 4 else BAD
-    if kind in ("FIXED", "UNION_ADDRESS"):
+    if kind in ("FIXED", "UNION_ADDRESS", "UNION_BYTES"):
         return data[: type.size]
     if kind == "ADDRESS":
         return address(data)
@@ -348,7 +394,8 @@ def is_absent(each: Field, value: Any) -> bool:
 
 def columns_of(schema: Schema) -> Iterator[str]:
     """Every column, once per entry that fills it."""
-    yield from (each.name for each in schema.header if each.name)
+    parts = schema.each.fields if schema.each is not None else ()
+    yield from (each.name for each in (*schema.header, *parts) if each.name)
     yield from columns_in("", schema.prefix, schema.entries)
 
 
@@ -394,7 +441,7 @@ def joined(lead: str, name: str) -> str:
 
 
 def size_of(fields: Sequence[Field]) -> int:
-    return sum(each.type.size for each in fields)
+    return sum(each.type.size for each in fields if not each.type.back)
 
 
 def aligned(length: int) -> int:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from nlbus.schema.schema import (
     Attr,
+    Each,
     Elements,
     Entry,
     List,
@@ -106,7 +107,22 @@ def any_schema(rng: Random) -> Schema:
         for mask in rng.choices((0, 0, 0x100, 0x101), k=rng.randint(1, 4))
     ]
     entries = _entries(rng, rng.choice((0, 3, 8)), depth=0)
-    return Schema(name="any", ops=ops, header=header, prefix="P_", entries=entries, selector=selector)
+    each = None
+    divisible = all(field.type.storage == "fixed" for field in header)
+    divisible &= not any(isinstance(entry, Packet) for entry in entries)
+    if divisible and rng.random() < 0.3:
+        each = _each(rng, {field.name for field in header if field.name})
+    return Schema(
+        name="any", ops=ops, header=header, prefix="P_", entries=entries, selector=selector, each=each
+    )
+
+
+def _each(rng: Random, taken: set[str]) -> Each:
+    """A message has several rows; no field has one of these names."""
+    fields = _with_union(rng, _fields(rng, rng.randint(0, 4)))
+    fields = [field for field in fields if field.name not in taken]
+    path = [rng.randint(1, 9) for _ in range(rng.randint(1, 4))]
+    return Each(path, fields if not taken & {"af", "union"} else (), rng.choice(((), (10,))))
 
 
 def _field(rng: Random, number: int, *, shared: bool, absent: bool) -> Field:
@@ -237,7 +253,24 @@ def fitting(rng: Random, schema: Schema, *, orderly: bool = False) -> Message:
         at, size, value = schema.selector
         if orderly or rng.random() < 0.9:
             payload[at : at + size] = _native(value, size)[: max(len(payload) - at, 0)]
+    if schema.each is not None:
+        return op.type, flags, bytes(pad(bytes(payload)) + _parts(rng, schema, schema.each, orderly))
     return op.type, flags, bytes(pad(bytes(payload)) + _attributes(rng, schema.entries, orderly))
+
+
+def _parts(rng: Random, schema: Schema, each: Each, orderly: bool, depth: int = 0) -> bytes:
+    """Attributes along the path, at its end the struct and the attributes of a row."""
+    if depth == len(each.path):
+        begin = _struct(rng, each.fields, orderly)
+        if not orderly and rng.random() < 0.1:
+            return begin[:-1]
+        return pad(begin) + _attributes(rng, schema.entries, orderly)
+    data = b""
+    for _ in range(1 if orderly else rng.randint(0, 3)):
+        if not orderly and rng.random() < 0.2:
+            data += attribute(rng.choice((10, 11)), rng.randbytes(rng.randint(0, 5)))
+        data += attribute(each.path[depth], _parts(rng, schema, each, orderly, depth + 1))
+    return data
 
 
 def _native(value: int, size: int) -> bytes:
@@ -246,9 +279,14 @@ def _native(value: int, size: int) -> bytes:
 
 def _struct(rng: Random, fields: Sequence[Field], orderly: bool) -> bytes:
     data = b""
+    chosen = {each.type.by for each in fields if each.type.by}
     for field in fields:
-        if field.name == "af":
-            data += rng.choice((2, 10, rng.randint(0, 255))).to_bytes(field.type.size, sys.byteorder)
+        if field.type.back:
+            continue
+        if field.name in chosen:
+            numbers = [case for each in fields if each.type.by == field.name for case in each.type.cases]
+            number = rng.choice((*(case for case in numbers if case >= 0), rng.randint(0, 255)))
+            data += number.to_bytes(field.type.size, sys.byteorder)
         elif field.name == "hw_protocol":
             data += struct.pack(">H", rng.choice(ETHERTYPES))
         elif field.absent is not None and rng.random() < 0.5:

@@ -1,9 +1,11 @@
 """The column decoder: messages to columns, by tables that a schema was compiled to."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
-from nlbus._core.columns.records cimport Selection
+from nlbus._core.block cimport message
+from nlbus._core.columns.parts cimport Parts, part
 from nlbus._core.columns.program cimport MAX_SELECTORS, Program, op, slot
+from nlbus._core.columns.records cimport Selection
 from nlbus._core.columns.shape cimport shape
 from nlbus._core.columns.store cimport Store
 
@@ -28,7 +30,10 @@ cdef class Decoded(Store):
     cdef shape *learnt
     cdef uint32_t missed          # messages of no known shape, one after the other
     cdef selected selectors[MAX_SELECTORS]
+    cdef Parts parts              # that are a row each; None: each message is one
 
+    cdef void about(self, int64_t row, Py_ssize_t i, const message *m, int8_t what) noexcept nogil
+    cdef int divided(self, const part *p, int64_t row) noexcept nogil
     cdef int point(self) except -1
     cdef int stretch(self, Selection rows, int64_t first, int64_t end) noexcept nogil
     cdef int field(self, const op *o, Selection rows, int64_t first, int64_t end) noexcept nogil

@@ -20,6 +20,7 @@ from nlbus._core.columns.cells cimport (
 from nlbus._core.columns.headers cimport H_SRC, dissect, headers
 from nlbus._core.columns.records cimport Selection
 from nlbus._core.columns.integers cimport extended, load, load_big
+from nlbus._core.columns.parts cimport Parts, part
 from nlbus._core.columns.plain cimport IPV4_MAPPED, lacks, plain
 from nlbus._core.columns.program cimport *
 from nlbus._core.columns.shape cimport HEADS, has_shape, learn, shape, value
@@ -64,16 +65,24 @@ cdef class Decoded(Store):
                         what[i] = <int8_t> fits(program, &m[i], base + m[i].offset, False)
                         n += what[i] >= 0
                         self.malformed += what[i] == -2
+            if program.path_count:
+                self.parts = Parts()
+                self.parts.find(program, rows, what)
+                self.unknown, self.malformed = self.parts.unknown, self.malformed + self.parts.malformed
+                n = self.parts.count
             self.begin(program, n, block.time_ns)
             self.point()
             with nogil:
-                for i in range(rows.count):
-                    if what[i] >= 0:
-                        self.nl_row[row] = <uint32_t> i
-                        self.nl_group[row] = m[i].group
-                        self.nl_nsid[row] = m[i].nsid
-                        self.nl_op[row] = <uint8_t> what[i]
-                        row += 1
+                if program.path_count:
+                    for row in range(n):
+                        i = self.parts.items[row].message
+                        self.about(row, i, &m[i], what[i])
+                    row = 0
+                else:
+                    for i in range(rows.count):
+                        if what[i] >= 0:
+                            self.about(row, i, &m[i], what[i])
+                            row += 1
                 # Some rows at a time: then their bytes are still near when the next field is read.
                 row = 0
                 while row < n and not failed:
@@ -86,6 +95,13 @@ cdef class Decoded(Store):
     def __dealloc__(self):
         free(self.slots)
         free(self.shapes)
+
+    cdef inline void about(self, int64_t row, Py_ssize_t i, const message *m, int8_t what) noexcept nogil:
+        """What is known of a row's message, the one with the number i."""
+        self.nl_row[row] = <uint32_t> i
+        self.nl_group[row] = m.group
+        self.nl_nsid[row] = m.nsid
+        self.nl_op[row] = <uint8_t> what
 
     cdef int point(self) except -1:
         """Where each attribute's number, and each op, leads to."""
@@ -118,6 +134,12 @@ cdef class Decoded(Store):
         cdef int64_t row
         for i in range(self.program.field_first, texts):
             failed |= self.field(&self.program.ops[i], rows, first, end)
+        if self.program.path_count:
+            for row in range(first, end):
+                if self.program.selectors:
+                    memset(self.selectors, 0, self.program.selectors * sizeof(selected))
+                failed |= self.divided(&self.parts.items[row], row)
+            return failed
         for row in range(first, end):
             m = &rows.messages[self.nl_row[row]]
             if self.program.selectors:
@@ -126,6 +148,18 @@ cdef class Decoded(Store):
                 failed |= self.fields(texts, self.program.text_count, rows.base + m.offset, m.length, row)
             if start < m.length and self.program.root >= 0:
                 failed |= self.attributes(rows.base + m.offset + start, m.length - start, row)
+        return failed
+
+    cdef int divided(self, const part *p, int64_t row) noexcept nogil:
+        """A part of a message: the struct that it begins with, then attributes."""
+        cdef size_t start = (self.program.part_size + 3) & ~<size_t> 3
+        cdef int failed
+        if p.length < self.program.part_size:
+            self.damaged[row] = 1
+            return 0
+        failed = self.fields(self.program.part_first, self.program.part_count, p.at, p.length, row)
+        if start < p.length and self.program.root >= 0:
+            failed |= self.attributes(p.at + start, p.length - start, row)
         return failed
 
     cdef int attributes(self, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
@@ -275,6 +309,7 @@ cdef class Decoded(Store):
         cdef cell *c = &self.cells[o.cell]
         cdef int kind = o.kind
         cdef uint8_t *to
+        cdef int32_t member
         if length < <size_t> o.size:
             self.damaged[row] = 1
             return 0
@@ -322,12 +357,16 @@ cdef class Decoded(Store):
             else:
                 memcpy(to, at, 16)
         elif kind == UNION_ADDRESS:
-            to = cell_place(c, row)
-            if load(at + o.first, o.count) == <uint64_t> AF_INET:
+            member = <int32_t> load(at + o.first, o.count)
+            if member == o.level:
+                to = cell_place(c, row)
                 memcpy(to, IPV4_MAPPED, 12)
                 memcpy(to + 12, at, 4)
-            else:
-                memcpy(to, at, 16)
+            elif o.lists == -1 or member == o.lists:
+                memcpy(cell_place(c, row), at, 16)
+        elif kind == UNION_BYTES:
+            if <int32_t> load(at + o.first, o.count) == o.level:
+                memcpy(cell_place(c, row), at, o.size)
         elif kind == STRUCT:
             return self.fields(o.first, o.count, at, length, row)
         elif kind == BYTES:

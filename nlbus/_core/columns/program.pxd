@@ -28,7 +28,9 @@ cdef enum kind:
     STRUCTS                       # at: bytes of each; first, count: fields; lists, list_count: the columns
     LABEL                         # of a stack of MPLS labels, an entry: its upper 20 bits
     WEIGHT                        # two bytes, the lower one first, and one more
-    UNION_ADDRESS                 # 16 bytes; first, count: offset from them, and size, of the address family
+    # Members of a union. first, count: offset from it, and size, of what chooses the member.
+    UNION_ADDRESS                 # 16 bytes; level: for IPv4, lists: for IPv6, -1: for all others
+    UNION_BYTES                   # level: for these
     VARSINT                       # a signed integer of 4 or 8 bytes
     NESTS                         # level; first: of the items' numbers; lists, list_count
     NUMBERED                      # first, count: of the numbers of nests in each other; level
@@ -116,6 +118,10 @@ cdef struct rule:                 # the operation that a message's type and flag
     uint32_t wanted
 
 
+cdef enum:
+    MOST_DEEP = 4                 # attributes in attributes, of a path
+
+
 cdef class Program(Plan):
     cdef op *ops
     cdef level *levels
@@ -137,6 +143,13 @@ cdef class Program(Plan):
     cdef uint64_t select_value
     cdef bint select_others       # that value excludes a message
     cdef int selectors            # values that SELECTs go by
+    cdef int32_t *path            # numbers of attributes, from the root: each at its end is a row
+    cdef int path_count           # 0: a message is a row
+    cdef int32_t *ignored         # other attributes at the root
+    cdef int ignored_count
+    cdef int part_first           # fields of the struct that a row's attribute begins with
+    cdef int part_count
+    cdef size_t part_size         # bytes
 
 
 # The operation that the message reports; -1: of another kind, -2: of this kind, but too short.

@@ -34,4 +34,7 @@ class Program(Plan):
         selector: tuple[int, int, int],
         others: bool,
         selectors: int,
+        path: Array,
+        ignored: Array,
+        part: tuple[int, int, int],
     ) -> Self: ...

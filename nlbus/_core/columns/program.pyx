@@ -49,6 +49,7 @@ KINDS = {
     "TIMEVAL": TIMEVAL,
     "COUNTED": COUNTED,
     "PACKET": PACKET,
+    "UNION_BYTES": UNION_BYTES,
     "PLAIN_1": PLAIN_1,
     "PLAIN_2": PLAIN_2,
     "PLAIN_4": PLAIN_4,
@@ -100,9 +101,9 @@ cdef class Program(Plan):
     """A compiled Schema: the arrays of nlbus/schema/compile_attributes.py, kept alive. ValueError."""
 
     def __cinit__(self, *, ops, levels, map, cases, rules, specs, lists, tuple fields, int header, int root,
-                  tuple selector, bint others, int selectors):
+                  tuple selector, bint others, int selectors, path, ignored, tuple part):
         self.know(specs)
-        self.kept += [ops, levels, map, cases, rules, lists]
+        self.kept += [ops, levels, map, cases, rules, lists, path, ignored]
         self.ops = <op *> address(ops, sizeof(op))
         self.levels = <level *> address(levels, sizeof(level))
         self.map = <int32_t *> address(map, sizeof(int32_t))
@@ -121,3 +122,10 @@ cdef class Program(Plan):
         if not 0 <= selectors <= MAX_SELECTORS:
             raise ValueError(f"{selectors} selectors, there may be {MAX_SELECTORS}")
         self.selectors = selectors
+        self.path = <int32_t *> address(path, sizeof(int32_t))
+        self.path_count = len(path)
+        if self.path_count > MOST_DEEP:
+            raise ValueError(f"a path of {self.path_count} attributes, of {MOST_DEEP} at most")
+        self.ignored = <int32_t *> address(ignored, sizeof(int32_t))
+        self.ignored_count = len(ignored)
+        self.part_first, self.part_count, self.part_size = part

@@ -146,8 +146,6 @@ class View:
         self, batch: Batch, decoded: list[Array], limit: int | None, styled: bool
     ) -> Iterator[Part]:
         """The messages without a row."""
-        if len(decoded) == 1 and len(decoded[0]) == len(batch):
-            return
         rest = np.ones(len(batch), np.bool_)
         for numbers in decoded:
             rest[numbers] = False

@@ -4,6 +4,7 @@ import struct
 
 from nlbus.kernel.groups import Groups
 from nlbus.sources.route.addr import ADDR, ANYCAST, MULTICAST
+from nlbus.sources.route.bridging import MDB, TUNNEL, VLAN
 from nlbus.sources.route.headers_only import OTHERS
 from nlbus.sources.route.link import BRPORT, IPV6_IFINFO, LINK
 from nlbus.sources.route.neigh import FDB, NEIGH
@@ -11,6 +12,7 @@ from nlbus.sources.route.netconf import NETCONF
 from nlbus.sources.route.nexthop import NEXTHOP, NEXTHOP_BUCKET
 from nlbus.sources.route.routes import MPLS_ROUTE, ROUTES
 from nlbus.sources.route.rule import RULE
+from nlbus.sources.route.traffic import CHAIN, QDISC, TCLASS, TFILTER
 from nlbus.sources.source import Source
 
 GROUPS = {
@@ -86,7 +88,8 @@ ROUTE = Source(
     default=DEFAULT,
     schemas=(
         LINK, ADDR, ROUTES, NEIGH, RULE, NEXTHOP, NETCONF,
-        BRPORT, FDB, IPV6_IFINFO, MULTICAST, ANYCAST, MPLS_ROUTE, NEXTHOP_BUCKET, *OTHERS,
+        BRPORT, FDB, IPV6_IFINFO, MULTICAST, ANYCAST, MPLS_ROUTE, NEXTHOP_BUCKET,
+        QDISC, TCLASS, TFILTER, CHAIN, MDB, VLAN, TUNNEL, *OTHERS,
     ),
     sentinel=True,
     types=dict(enumerate((f"RTM_{verb}{kind}" for kind in KINDS for verb in VERBS), RTM_BASE)),

@@ -4,54 +4,12 @@ import struct
 
 from nlbus.schema.manners import Doubt, Manners
 from nlbus.schema.schema import Attr, Dump, Op, Schema, Struct, ignored
-from nlbus.schema.types import ADDRESS, S32, TEXT, U8, U16, U32, Field, pad
+from nlbus.schema.types import ADDRESS, S32, U8, U16, U32, Field, pad
 from nlbus.sources.route.link import OLDEST_STATS64, STATS64
 from nlbus.sources.route.names import FAMILIES, IFINDEX, ops
 
 FAMILY = Field("family", U8, enum=FAMILIES)
 
-
-def traffic(name: str, about: str, new: int, *key: str, dump: Dump | None = None) -> Schema:
-    """A table of traffic control."""
-    return Schema(
-        words={"dev": "ifindex"},
-        name=name,
-        about=about,
-        ops=ops(new),
-        key=("ifindex", *key),
-        manners=Manners(
-            doubts=(
-                Doubt(of="link", match={"ifindex": "ifindex"}, why="they come and go with their link"),
-                Doubt(of="qdisc", match={"ifindex": "ifindex"}, why="one that goes takes others along"),
-            )
-        ),
-        groups=("tc",),
-        dump=dump,
-        header=(  # struct tcmsg
-            FAMILY,
-            pad(3),
-            Field("ifindex", IFINDEX),
-            Field("handle", U32, display="hex"),
-            Field("parent", U32, display="hex"),
-            Field("info", U32, display="hex"),
-        ),
-        prefix="TCA_",
-        entries=(
-            Attr("TCA_KIND", 1, TEXT),
-            Attr("TCA_CHAIN", 11, U32),
-            Attr("TCA_HW_OFFLOAD", 12, U8),
-            Attr("TCA_INGRESS_BLOCK", 13, U32),
-            Attr("TCA_EGRESS_BLOCK", 14, U32),
-            *ignored("TCA_", OPTIONS=2, STATS=3, XSTATS=4, RATE=5, FCNT=6, STATS2=7, STAB=8, PAD=9),
-            *ignored("TCA_", DUMP_INVISIBLE=10, DUMP_FLAGS=15, EXT_WARN_MSG=16),
-        ),
-    )
-
-
-QDISC = traffic("qdisc", "queueing disciplines", 36, "parent", "handle", dump=Dump(38, (bytes(20),)))
-TCLASS = traffic("tclass", "classes of queueing disciplines", 40, "handle")
-TFILTER = traffic("tfilter", "filters of traffic control", 44, "parent", "handle", "info", "chain")
-CHAIN = traffic("chain", "chains of filters", 100, "parent", "chain")
 
 PREFIX = Schema(
     words={"dev": "ifindex"},
@@ -95,18 +53,6 @@ DCB = Schema(
     ops=(Op(78, "new"), Op(79, "new")),  # only RTM_GETDCB and RTM_SETDCB exist
     groups=("dcb",),
     header=(FAMILY, Field("cmd", U8), pad(2)),  # struct dcbmsg
-)
-
-MDB = Schema(
-    words={"dev": "ifindex"},
-    name="mdb",
-    about="multicast databases of bridges",
-    ops=(*ops(84), Op(86, "new")),  # RTM_NEWMDB; rows of a dump have RTM_GETMDB
-    groups=("mdb",),
-    dump=Dump(86, (b"\x07" + bytes(7),)),
-    header=(FAMILY, pad(3), Field("ifindex", IFINDEX)),  # struct br_port_msg
-    prefix="MDBA_",
-    entries=ignored("MDBA_", MDB=1, ROUTER=2),
 )
 
 NSID = Schema(
@@ -167,27 +113,4 @@ CACHEREPORT = Schema(
     ),
 )
 
-VLAN = Schema(
-    words={"dev": "ifindex"},
-    name="vlan",
-    about="VLANs of bridges and their ports",
-    ops=ops(112),  # RTM_NEWVLAN
-    groups=("brvlan",),
-    dump=Dump(114, (b"\x07" + bytes(7),)),
-    header=(FAMILY, pad(3), Field("ifindex", IFINDEX)),  # struct br_vlan_msg
-    prefix="BRIDGE_VLANDB_",
-    entries=ignored("BRIDGE_VLANDB_", ENTRY=1, GLOBAL_OPTIONS=2),
-)
-
-TUNNEL = Schema(
-    words={"dev": "ifindex"},
-    name="tunnel",
-    about="VNI filters of tunnels",
-    ops=ops(120),  # RTM_NEWTUNNEL
-    groups=("tunnel",),
-    header=(FAMILY, Field("flags", U8), pad(2), Field("ifindex", IFINDEX)),  # struct tunnel_msg
-    prefix="VXLAN_VNIFILTER_",
-    entries=ignored("VXLAN_VNIFILTER_", ENTRY=1),
-)
-
-OTHERS = (QDISC, TCLASS, TFILTER, CHAIN, PREFIX, NDUSEROPT, DCB, MDB, NSID, STATS, CACHEREPORT, VLAN, TUNNEL)
+OTHERS = (PREFIX, NDUSEROPT, DCB, NSID, STATS, CACHEREPORT)

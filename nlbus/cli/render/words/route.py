@@ -7,6 +7,7 @@ from typing import Any
 from nlbus.cli.render.holes import Hole, actual
 from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.words.encap import encapsulation
+from nlbus.cli.render.words.traffic import WORDS as TRAFFIC
 
 Row = dict[str, Any]
 
@@ -16,7 +17,6 @@ BITS = {"inet": 32, "inet6": 128, "mpls": 20}
 MS_PARTS = {"rtt": 8, "rttvar": 4, "rto_min": 1}  # fractions of a millisecond that these metrics count
 # A rule's mask when all bits matter; newer kernels always send it.
 WHOLE = {"sport_mask": 0xFFFF, "dport_mask": 0xFFFF, "dscp_mask": 0x3F, "flowlabel_mask": 0xF_FFFF}
-PARENTS = {0xFFFF_FFFF: "root", 0xFFFF_FFF1: "ingress"}  # TC_H_*
 
 # Columns shown for the kinds of links that have many.
 KIND_DATA = (
@@ -320,18 +320,6 @@ def _nexthop(row: Row, names: InterfaceNames) -> Iterator[str]:
         yield "fdb"
 
 
-def _tc(row: Row, names: InterfaceNames) -> Iterator[str]:
-    if "kind" in row:
-        yield str(row.pop("kind"))
-    if handle := row.pop("handle", 0):
-        yield _handle(handle)
-    yield f"dev {_device(row, 'ifindex', names)}"
-    parent = row.pop("parent", 0)
-    yield PARENTS.get(parent) or f"parent {_handle(parent)}"
-    for column in ("family", "info", "hw_offload"):
-        row.pop(column, None)
-
-
 def _other(row: Row, names: InterfaceNames) -> Iterator[str]:
     """Any other row that has a family or an interface."""
     if "ifname" in row:
@@ -353,17 +341,9 @@ WORDS: Mapping[str, Callable[[Row, InterfaceNames], Iterator[str]]] = {
     "fdb": _neigh,
     "rule": _rule,
     "nexthop": _nexthop,
-    **dict.fromkeys(("qdisc", "tclass", "tfilter", "chain"), _tc),
-    **dict.fromkeys(
-        ("netconf", "ipv6_ifinfo", "prefix", "nduseropt", "mdb", "stats", "vlan", "tunnel"), _other
-    ),
+    **TRAFFIC,
+    **dict.fromkeys(("netconf", "ipv6_ifinfo", "prefix", "nduseropt", "stats"), _other),
 }
-
-
-def _handle(number: int) -> str:
-    """As `tc` has it: major:minor, in hex."""
-    major, minor = number >> 16, number & 0xFFFF
-    return f"{major:x}:{minor:x}" if minor else f"{major:x}:"
 
 
 def _device(row: Row, column: str, names: InterfaceNames) -> str | Hole:
