@@ -131,7 +131,7 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 # Public as well, as in nlbus.packet.rules().
-_MODULES = ("aio", "capture", "diag", "errors", "faults", "frames", "listener", "module", "packet")
+_MODULES = ("aio", "capture", "diag", "errors", "faults", "frames", "listener", "module", "packet", "ynl")
 
 
 def __getattr__(name: str) -> Any:

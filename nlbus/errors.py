@@ -70,13 +70,16 @@ class MissingExtra(NlbusError, ImportError):  # noqa: N818 - the public name
     """An optional package is not installed."""
 
 
-def extra(module: str, what: str) -> Any:
-    """Import a package that nlbus does not depend on, for `what`. MissingExtra."""
+def extra(module: str, what: str, install: str = "") -> Any:
+    """Import a package that nlbus does not depend on, for `what`. MissingExtra.
+
+    install: what pip installs, if not a package of the module's name.
+    """
     try:
         return _import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        raise MissingExtra(f"{what} needs {package}: pip install {package}") from error
+        raise MissingExtra(f"{what} needs {package}: pip install {install or package}") from error
 
 
 # What would help, whatever was tried.

@@ -62,6 +62,7 @@ def _rule(op: Op) -> Node:
             *(test if wanted else negated(test) for wanted, test in flags),
             *([_equal(SEQ, 4, op.seq)] if op.seq else ()),
             *([_equal(Place((), HEADER + op.has[0]), 4, op.has[1])] if op.has else ()),
+            *([_equal(Place((), HEADER), 1, op.command)] if op.command >= 0 else ()),
         ]
     )
 

@@ -29,6 +29,7 @@ from nlbus.schema.schema import (
     Nest,
     Nests,
     Numbered,
+    Op,
     Packet,
     Schema,
     Select,
@@ -120,21 +121,7 @@ class _Builder:
             levels=_array(levels, LEVEL),
             map=np.array(map_, np.int32),
             cases=_array(self.cases, CASE),
-            rules=_array(
-                [
-                    (
-                        op.type,
-                        op.mask,
-                        op.value,
-                        HAPPENED[op.op],
-                        op.group,
-                        op.seq,
-                        *(op.has or (NOWHERE, 0)),
-                    )
-                    for op in schema.ops
-                ],
-                RULE,
-            ),
+            rules=_array([_rule(op) for op in schema.ops], RULE),
             specs=_array([_spec(column) for column in columns], SPEC),
             lists=np.array(self.lists, np.int32),
             fields=(first, len(fields), len(texts)),
@@ -370,6 +357,16 @@ class _Builder:
     def _add(self, ops: list[dict[str, int]]) -> int:
         self.ops += ops
         return len(self.ops) - len(ops)
+
+
+def _rule(op: Op) -> tuple[int, ...]:
+    """The op as a rule. The command of generic netlink is the first byte of the payload."""
+    there = (NOWHERE, 0, 0)
+    if op.command >= 0:
+        there = (0, 1, op.command)
+    elif op.has is not None:
+        there = (op.has[0], 4, op.has[1])
+    return op.type, op.mask, op.value, HAPPENED[op.op], op.group, op.seq, *there
 
 
 def _op(kind: str, **fields: int) -> dict[str, int]:

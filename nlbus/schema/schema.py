@@ -171,7 +171,8 @@ class Op:
     """The event that a message reports, by its type and (flags & mask == value).
 
     group, seq: only messages of this multicast group; only answers to the request with this number. has:
-    (offset, value): only if the payload has this u32 there.
+    (offset, value): only if the payload has this u32 there. command:
+    of generic netlink, the first byte of the payload, instead of `has`; -1: any.
     """
 
     type: int
@@ -181,6 +182,7 @@ class Op:
     group: int = 0
     seq: int = 0
     has: tuple[int, int] | None = None
+    command: int = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -46,7 +46,7 @@ def _integer(name: str, size: int, *, signed: bool = False, swap: bool = False) 
 U8, U16, U32, U64 = (_integer(f"u{8 * n}", n) for n in (1, 2, 4, 8))
 S8, S16, S32, S64 = (_integer(f"s{8 * n}", n, signed=True) for n in (1, 2, 4, 8))
 BE16, BE32, BE64 = (_integer(f"be{8 * n}", n, swap=True) for n in (2, 4, 8))
-SBE32 = _integer("sbe32", 4, signed=True, swap=True)
+SBE16, SBE32, SBE64 = (_integer(f"sbe{8 * n}", n, signed=True, swap=True) for n in (2, 4, 8))
 UINT = Type("uint", "VARINT", 4, np.dtype("u8"))  # 4 or 8 bytes, by the kernel's choice
 SINT = Type("sint", "VARSINT", 4, np.dtype("i8"))
 FLAG = Type("flag", "FLAG", 0, np.dtype("?"))  # its presence is its value

@@ -9,7 +9,7 @@ from nlbus.errors import NlbusError, SchemaError, UnknownSource, kernel_error
 from nlbus.kernel.groups import Groups, listed
 from nlbus.sources.bus import module_note, module_protocol
 from nlbus.sources.genl import PREFIX as GENL_PREFIX
-from nlbus.sources.genl import Family, find_family, genl_source, genl_sources
+from nlbus.sources.genl import Family, bound, find_family, genl_source, genl_sources
 from nlbus.sources.probe import absent, help_with, probe
 from nlbus.sources.raw import PREFIX as RAW_PREFIX
 from nlbus.sources.raw import raw_source, raw_sources
@@ -26,6 +26,7 @@ __all__ = [
     "help_with",
     "located",
     "probed",
+    "register",
     "resolve_groups",
     "sources",
 ]
@@ -54,27 +55,38 @@ SOURCES: Mapping[str, Source] = _Sources(
     "bus", "route", "uevent", "proc", "conntrack", "nftables", "nflog", "xfrm", "sock_diag", "audit", "packet"
 )
 
+_LOADED: dict[str, Source] = {}  # from outside of this package, as YNL specs: see `register`
+
 GroupsLike = int | str | Groups | Iterable[int | str]
 
 
-def find(name: str) -> Source:
+def find(name: str | Source) -> Source:
     """Return the source of this name: one of the table, `genl:<family>`, or `raw:<protocol number or name>`.
 
-    Families are those of the caller's network namespace; looking one up may make the kernel load its module.
-    UnknownSource, KernelError.
+    A source stands for itself. Families are those of the caller's network namespace; looking one up may make
+    the kernel load its module. UnknownSource, KernelError.
     """
     word = str(name)
+    if isinstance(name, Source) or word in _LOADED:
+        found = name if isinstance(name, Source) else _LOADED[word]
+        return bound(found) if found.genl else found
     if word in SOURCES:
         return SOURCES[word]
     if word.startswith(RAW_PREFIX):
         return _typed(raw_source(word.removeprefix(RAW_PREFIX)))
     if word.startswith(GENL_PREFIX):
         return genl_source(word.removeprefix(GENL_PREFIX))
-    known = ", ".join(SOURCES)
+    every = (*SOURCES, *_LOADED)
+    known = ", ".join(every)
     raise UnknownSource(
-        f"no source {word!r}{did_you_mean(word, SOURCES)}: there are {known}, {GENL_PREFIX}<family> and "
+        f"no source {word!r}{did_you_mean(word, every)}: there are {known}, {GENL_PREFIX}<family> and "
         f"{RAW_PREFIX}<protocol>"
     )
+
+
+def register(source: Source) -> None:
+    """Make a source from outside of this package known by its name, to captures and command lines."""
+    _LOADED[source.name] = source
 
 
 def located(source: Source, action: str) -> Source:

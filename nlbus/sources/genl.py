@@ -3,15 +3,19 @@
 import errno
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from nlbus.errors import KernelError, UnknownSource, kernel_error
 from nlbus.kernel.groups import Groups
 from nlbus.kernel.requests import Reply, Requests, attribute, attributes
+from nlbus.schema.schema import Dump, Schema
 from nlbus.sources.source import NEEDS_ADMIN, Source, did_you_mean
 
 PREFIX = "genl:"
 NETLINK_GENERIC = 16
+NO_FAMILY = 0xFFFF  # the type of messages of a family without a number
 GENLMSGHDR = struct.Struct("=BBxx")  # cmd, version
 GENL_ID_CTRL = 16
 GENL_NAMSIZ = 16
@@ -44,6 +48,50 @@ def genl_source(name: str) -> Source:
     if not family.groups:
         raise UnknownSource(f"{PREFIX}{family.name} has no multicast groups: it only answers requests")
     return _source(family)
+
+
+def bound(source: Source) -> Source:
+    """The source with the number and the groups that its family has now; as it is where no such family is.
+
+    The kernel may load the family's module. KernelError.
+    """
+    try:
+        family = find_family(source.genl)
+    except KernelError:
+        raise
+    except OSError as error:
+        raise kernel_error(
+            error.errno or 0, f"asking for the generic netlink family {source.genl!r}"
+        ) from error
+    if family is None:
+        return source
+    return _bound(source, family.number, tuple(family.groups.items()))
+
+
+@lru_cache(maxsize=256)  # schemas are compiled once each
+def _bound(source: Source, number: int, groups: tuple[tuple[str, int], ...]) -> Source:
+    of = dict(groups)
+    every = Groups(*of.values())
+    schemas = (schema for schema in source.schemas if isinstance(schema, Schema))
+    return replace(
+        source,
+        groups=of,
+        default=every,
+        probe=every,
+        types={number: source.genl},
+        schemas=tuple(_numbered(schema, number, of) for schema in schemas),
+    )
+
+
+def _numbered(schema: Schema, number: int, groups: Mapping[str, int]) -> Schema:
+    """The schema of a family with this number. Groups that this kernel lacks are left out."""
+    dump = schema.dump
+    return replace(
+        schema,
+        ops=tuple(replace(op, type=number) for op in schema.ops),
+        groups=tuple(group for group in schema.groups if group in groups),
+        dump=replace(dump, type=number) if isinstance(dump, Dump) else dump,
+    )
 
 
 def recorded_source(name: str) -> Source:

@@ -81,10 +81,14 @@ class Source:
     option: str = ""  # the kernel option that enables the source
     module: str = ""  # the module with it
     family: str = ""  # of generic netlink: exists if nlbus's module with this source is loaded
+    genl: str = ""  # the generic netlink family that sends these messages: see nlbus.sources.genl.bound
     note: str = ""  # reasons for silence, and other advice to listeners
     example: str = ""  # a command
     available: bool | None = None
     reason: str = ""
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
     def tables(self) -> tuple[str, ...]:

@@ -141,6 +141,8 @@ def happened(schema: Schema, kind: int, flags: int, payload: bytes) -> Literal["
                 at, value = op.has
                 if payload[at : at + 4] != value.to_bytes(4, sys.byteorder):
                     continue
+            if op.command >= 0 and payload[:1] != bytes([op.command]):
+                continue
             return op.op
     return None
 

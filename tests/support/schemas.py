@@ -100,9 +100,7 @@ def any_schema(rng: Random) -> Schema:
             rng.choice(FLAGS) & mask,
             group=rng.choice((0, 0, 0, 1, 2)),
             seq=rng.choice((0, 0, 0, 7)),
-            has=(rng.randint(0, size - 4), rng.choice((0, 1, 2)))
-            if selector is None and size >= 4 and rng.random() < 0.3
-            else None,
+            **_payload_of(rng, 0 if selector else size),
         )
         for mask in rng.choices((0, 0, 0x100, 0x101), k=rng.randint(1, 4))
     ]
@@ -123,6 +121,13 @@ def _each(rng: Random, taken: set[str]) -> Each:
     fields = [field for field in fields if field.name not in taken]
     path = [rng.randint(1, 9) for _ in range(rng.randint(1, 4))]
     return Each(path, fields if not taken & {"af", "union"} else (), rng.choice(((), (10,))))
+
+
+def _payload_of(rng: Random, size: int) -> dict[str, Any]:
+    """At times, what the payload of an Op must have."""
+    if size >= 4 and rng.random() < 0.3:
+        return {"has": (rng.randint(0, size - 4), rng.choice((0, 1, 2)))}
+    return {"command": rng.choice((0, 1, 200))} if size and rng.random() < 0.2 else {}
 
 
 def _field(rng: Random, number: int, *, shared: bool, absent: bool) -> Field:
@@ -249,6 +254,8 @@ def fitting(rng: Random, schema: Schema, *, orderly: bool = False) -> Message:
     payload = bytearray(_struct(rng, schema.header, orderly))
     if op.has is not None:
         payload[op.has[0] : op.has[0] + 4] = _native(op.has[1], 4)
+    if op.command >= 0:
+        payload[:1] = bytes([op.command])[: len(payload)]
     if schema.selector:
         at, size, value = schema.selector
         if orderly or rng.random() < 0.9:

@@ -114,7 +114,8 @@ cdef struct rule:                 # the operation that a message's type and flag
     uint16_t op
     uint32_t group                # of the message, 0: any
     uint32_t seq                  # of the message, 0: any
-    int32_t at                    # offset in the payload of a u32 that has this value; -1: none need be
+    int32_t at                    # offset in the payload of an integer with this value; -1: none need be
+    int32_t size                  # of that integer
     uint32_t wanted
 
 
@@ -162,8 +163,9 @@ cdef inline int fits(Program self, const message *m, const uint8_t *payload, bin
                     (self.rules[i].group and m.group != self.rules[i].group)
                     or (self.rules[i].seq and m.seq != self.rules[i].seq)
                     or (self.rules[i].at >= 0
-                        and (m.length < <uint32_t> self.rules[i].at + 4
-                             or load(payload + self.rules[i].at, 4) != self.rules[i].wanted))):
+                        and (m.length < <uint32_t> (self.rules[i].at + self.rules[i].size)
+                             or load(payload + self.rules[i].at, self.rules[i].size)
+                             != self.rules[i].wanted))):
                 continue
             if (self.select_size and m.length >= <uint32_t> (self.select_at + self.select_size)
                     and (load(payload + self.select_at, self.select_size) == self.select_value)

@@ -28,6 +28,7 @@ WINGS = """
     kernel
     schema
     sources
+    ynl
     table
     filters
     bus
