@@ -7,6 +7,7 @@ import click
 
 from nlbus.bus.stream import Feed
 from nlbus.cli.render.interface_names import InterfaceNames
+from nlbus.cli.render.times import Clock
 from nlbus.cli.render.view import OF_ONE_TABLE, View
 from nlbus.cli.render.view_options import ViewOptions
 from nlbus.cli.shared.follow import LOSS_EXIT, follow, report_totals
@@ -41,6 +42,7 @@ def listen(
         if lost and fail_on_loss:
             raise click.exceptions.Exit(LOSS_EXIT)
         return
+    Clock.local = view_options.local
     check_binary(view_options.output)
     initial, repair = program_options.initial, program_options.repair
     if (initial or repair) and view_options.output == "pcapng":

@@ -7,6 +7,7 @@ import click
 
 from nlbus import Capture, ClosedError, SchemaError, open_capture
 from nlbus.cli.render.interface_names import InterfaceNames
+from nlbus.cli.render.times import Clock
 from nlbus.cli.render.view import View
 from nlbus.cli.render.view_options import ViewOptions
 from nlbus.cli.shared.follow import LONGEST_WAIT, LOSS_EXIT, Progress, report_totals
@@ -28,6 +29,7 @@ def replay(
     fail_on_loss: bool,
 ) -> None:
     """Print the events in FILE, which `nlbus record` or tcpdump on nlmon has written; - is stdin."""
+    Clock.local = view_options.local
     check_binary(view_options.output)
     where = sys.stdin.buffer if file == STDIN else file
     with Shutdown() as shutdown:

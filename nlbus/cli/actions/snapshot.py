@@ -14,6 +14,7 @@ from nlbus.cli.render.csv_rows import csv_head, csv_rows, json_rows
 from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.row_text import NL_NAMES, RowText, is_number, value_text, words_of
 from nlbus.cli.render.table_text import TableText, lines_in_order
+from nlbus.cli.render.times import Clock
 from nlbus.cli.render.view import prepared, wanted_columns
 from nlbus.cli.render.view_options import ViewOptions
 from nlbus.cli.shared.output import (
@@ -58,6 +59,7 @@ def snapshot(
     if view_options.output == "auto":
         view_options = replace(view_options, output=snapshot_format(file, source, table))
     check_binary(view_options.output, file)
+    Clock.local = view_options.local
     chosen, output = view_options.columns, view_options.output
     empty = Query(found_source).empty(table)
     for name in chosen:
@@ -109,7 +111,8 @@ class _Lines:
             return self._csv(found)
         if output == "json":
             return self._json(found)
-        if self._columns or words_of(self._source.name, self._table) is None:
+        unworded = words_of(self._source.name, self._table) is None
+        if self._columns or (unworded and not self._everything):
             return _some(self._aligned(found))
         return self._words(found, netns)
 

@@ -8,7 +8,7 @@ import click
 
 from nlbus import open_capture
 from nlbus._text import escape, escape_value
-from nlbus.cli.render.records import iso
+from nlbus.cli.render.times import Clock, iso
 from nlbus.cli.shared.shutdown import Shutdown
 from nlbus.cli.shared.stderr import report
 from nlbus.cli.shared.stdout import discard_stdout, write_all
@@ -23,8 +23,9 @@ STDIN = "-"
 AT_LINE_START = ("NLBUS_RULE", "NLBUS_TIME_NS")  # shown there, not as variables
 
 
-def test(rules: str, file: str, output: str) -> None:
+def test(rules: str, file: str, output: str, local: bool) -> None:
     """Show what RULES, a file for `nlbus run`, would run for the events in the capture FILE; - is stdin."""
+    Clock.local = local
     loaded = load_rules(rules, Loop(), ready=False).rules
     names = {rule: name for name, rule in named(loaded).items()}
     shown = dict.fromkeys(names.values(), 0)

@@ -29,8 +29,8 @@ def listen(**options: Any) -> None:
     select the sources that have such tables and columns; the format is text, json or pcapng.
 
     Text is one line per event: when (UTC), what happened, and to what, in the manner of `ip monitor`,
-    `udevadm monitor` and `conntrack -E`; -v shows all columns. Messages that are not decoded, and all
-    messages with --raw, are shown as source, groups, type, length and payload.
+    `udevadm monitor` and `conntrack -E`; -v shows all columns, a line each, and --local local times. Messages
+    that are not decoded, and all messages with --raw, are shown as source, groups, type, length and payload.
 
     JSON is one object per line: "time", "time_ns", "source", "groups", "group_names". A decoded message adds
     "nl_table", "nl_op" (new, change, del) and each column that has a value. Any other message adds "type" and

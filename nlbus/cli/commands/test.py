@@ -11,9 +11,13 @@ from nlbus.cli.shared.action import act
 @click.argument("rules")
 @click.argument("file")
 @click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text",
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
     help="One line per event for people, or one JSON object per line.",
-)  # fmt: skip
+)
+@click.option("--local", is_flag=True, help="Show times in text in the local time zone, not in UTC.")
 def test(**options: Any) -> None:
     """Show what RULES, a file for `nlbus run`, would run for the events in the capture FILE; - is stdin.
 

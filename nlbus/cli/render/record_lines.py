@@ -9,8 +9,9 @@ from nlbus._core.render.cells import Cells, Kind
 from nlbus._core.render.lines import Lines
 from nlbus._core.render.style import Style
 from nlbus._typing import Array
-from nlbus.cli.render.records import iso, json_text
+from nlbus.cli.render.records import json_text
 from nlbus.cli.render.styles import Field, fields
+from nlbus.cli.render.times import iso
 from nlbus.kernel.interfaces import Interfaces
 from nlbus.schema.types import Column
 from nlbus.schema.words import name_key
@@ -33,7 +34,7 @@ class RecordLines:
         self._shown: dict[tuple[str, tuple[str, ...]], tuple[bool, list[int]]] = {}
         self._named: dict[str, Style] = {}  # by the key of the names
         self._version = -1
-        self._time = Style("json", lambda time: f'"{_utc(time) if bus else iso(time)}"', by_number=True)
+        self._time = Style("json", lambda time: f'"{iso(time)}"', by_number=True)
 
     def of(
         self,
@@ -118,7 +119,3 @@ def _in_mask(mask: int) -> list[int]:
 
 def _alone(number: int) -> Sequence[int]:
     return [number] if number else []
-
-
-def _utc(time: int) -> str:
-    return str(np.datetime_as_string(np.int64(time).view("M8[ns]"), timezone="UTC"))

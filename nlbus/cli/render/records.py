@@ -7,10 +7,10 @@ from itertools import islice
 from typing import Any
 
 import click
-import numpy as np
 
 from nlbus import Batch, Groups, Loss
 from nlbus._text import as_utf8, escape, escape_value
+from nlbus.cli.render.times import iso
 from nlbus.sources import Source, group_names
 from nlbus.sources.proc import process_event
 from nlbus.sources.uevent import parse_uevent
@@ -43,7 +43,7 @@ def events(
 
 def _bus_events(source: Source, batch: Batch, rows: Rows, rest: bool) -> Iterator[Record]:
     events = batch.events
-    times = np.datetime_as_string(events["time_ns"].view("M8[ns]"), timezone="UTC").tolist()
+    times = [*map(iso, events["time_ns"].tolist())]
     groups_of: dict[int, list[int]] = {}
     for i, (seq, time_ns, mask, kind, portid, uid) in enumerate(events.tolist()):
         decoded = rows.get(i)
@@ -245,8 +245,3 @@ def printable(data: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     return text if all(c.isprintable() or c in "\t\n\r" for c in text) else None
-
-
-def iso(time_ns: int) -> str:
-    """UTC in ISO 8601, to the nanosecond."""
-    return f"{np.datetime64(time_ns, 'ns')}Z"

@@ -9,18 +9,17 @@ from functools import cache
 from typing import Any
 
 import click
-import numpy as np
 
 from nlbus._text import escape_value
 from nlbus.cli.render import records
 from nlbus.cli.render.holes import VARIABLES, WORD, Hole, actual
 from nlbus.cli.render.interface_names import InterfaceNames
+from nlbus.cli.render.times import iso_time
 from nlbus.cli.render.words import conntrack, packet, route, rule_packet, sockets
 from nlbus.cli.render.words.conntrack import EVENTS
 from nlbus.schema.types import NL_COLUMNS, Column
 from nlbus.sources import Source
 from nlbus.table.describe import schema
-from nlbus.table.values import time_dtype
 
 Row = dict[str, Any]
 Words = Callable[[Row, InterfaceNames], Iterator[str]]
@@ -43,6 +42,7 @@ HIDDEN: Mapping[str, Iterable[str]] = {
     "proc": ("seq", "cpu", "timestamp_ns"),
 }
 COLOURS = {"new": "green", "change": "yellow", "del": "red"}
+INDENT = "    "
 DURATION = re.compile(r"(\d*)([mun]?s)(?:/(\d+))?")
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
@@ -64,13 +64,14 @@ def _split(patterns: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
 class RowText:
     """Formats decoded records as lines.
 
-    columns: the columns to show; if empty, the usual ones, or all with `everything`.
+    columns: the columns to show; if empty, the usual ones, or with `everything` all, a line each.
     """
 
     def __init__(self, source: Source, columns: list[str], everything: bool, names: InterfaceNames) -> None:
         self._source = source
         self._chosen = columns
         self._everything = everything
+        self._in_lines = everything and not columns
         self._names = names
         self._columns: dict[str, dict[str, Column]] = {}  # per table, key columns first
 
@@ -100,18 +101,33 @@ class RowText:
             parts.append(click.style(word, fg=COLOURS[row["nl_op"]]))
             if table != "conntrack":
                 parts.append(click.style(table, fg="cyan"))
-        return " ".join([*parts, *self.words(table, row)])
+        return self.joined(table, row, parts)
 
-    def words(self, table: str, row: Row) -> Iterator[str]:
-        """The words of a row, each escaped."""
+    def joined(self, table: str, row: Row, parts: Iterable[str] = ()) -> str:
+        """The words of a row behind these parts: a line. All columns, if they are shown, are below it."""
+        head, pairs = self._words(table, row)
+        if not self._in_lines:
+            return " ".join([*parts, *head, *pairs])
+        first = " ".join([*parts, *head]) or (pairs.pop(0) if pairs else "")
+        return "\n".join([first, *(f"{INDENT}{pair}" for pair in pairs)])
+
+    def _words(self, table: str, row: Row) -> tuple[list[str], list[str]]:
+        """The words of a row, each escaped: those in its own manner, and key=value of other columns."""
         row = dict(row)
+        head: list[str] = []
+        if self._in_lines and "env" in row:
+            row["env"] = actual(row["env"])
         if not self._chosen and (words := self._words_of(table)):
-            yield from map(escape_value, words(row, self._names))
+            head += map(escape_value, words(row, self._names))
         columns = self.columns(table)
+        pairs = []
         for name in self._chosen or columns:
             shown = name in row and (self._chosen or name not in NL_NAMES)
             if shown and (text := value_text(columns[name], row[name])):
-                yield f"{name}={text}"
+                pairs.append(f"{name}={text}")
+        if self._in_lines and self._source.name == "uevent":
+            head, pairs = head[:1], [*head[1:], *pairs]  # the variables
+        return head, pairs
 
     def _words_of(self, table: str) -> Words | None:
         # The line of conntrack(8) has a fixed form; all columns are shown as name=value instead.
@@ -144,7 +160,7 @@ def value_text(column: Column, value: Any) -> str:
     if isinstance(value, bool) or column.enum is not None or value is None:
         return "-" if value is None else str(value)
     if column.display == "time":
-        return f"{np.int64(value).view(time_dtype(column))}Z" if value < 1 << 63 else str(value)
+        return iso_time(column, value) if value < 1 << 63 else str(value)
     if column.display == "hex":
         return f"{value:#x}"
     return duration(value, column.unit) or str(value)

@@ -5,30 +5,29 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from nlbus._core.render.cells import Cells
 from nlbus._core.render.style import Style
 from nlbus._text import escape_value
 from nlbus.cli.render.records import json_text
+from nlbus.cli.render.times import Clock, iso_time
 from nlbus.schema.types import Column
 from nlbus.sources import Source
 from nlbus.sources.uevent import variables
 from nlbus.table.chunks import Chunk
-from nlbus.table.values import cells, time_dtype
+from nlbus.table.values import cells
 
 MOST_STYLES = 4096
 MOST_PLANS = 256
 
 Field = bytes | tuple[bytes, Style, Cells | None, bytes | None]  # of Lines
 
-_styles: dict[tuple[str, int, bool], tuple[Column, Style]] = {}
+_styles: dict[tuple[str, int, bool, bool], tuple[Column, Style]] = {}
 
 
 def style(form: str, column: Column, pairs: bool = False) -> Style:
     """How this column is written in this form. pairs: it has variables of a uevent."""
     # By identity, as for `kind_of`.
-    key = form, id(column), pairs
+    key = form, id(column), pairs, Clock.local
     found = _styles.get(key)
     if found is None:
         if len(_styles) >= MOST_STYLES:
@@ -49,12 +48,6 @@ def _style(form: str, column: Column, pairs: bool) -> Style:
         lambda value: csv_line([_cell(value, terminal), ""])[:-1],
         inner=style("json", column, pairs) if column.list else None,
     )
-
-
-def iso_time(column: Column, value: int) -> str:
-    """A time in UTC, in ISO 8601, as precise as the column's unit."""
-    array = np.array([value], column.dtype).view(time_dtype(column))
-    return str(np.datetime_as_string(array, timezone="UTC")[0])
 
 
 def csv_line(cells: Iterable[object]) -> str:
@@ -88,7 +81,7 @@ def fields(
     form: str, source: Source, columns: tuple[Column, ...], chunk: Chunk, shown: Sequence[int]
 ) -> list[Field]:
     """The shown columns of a chunk as fields of Lines."""
-    key = (form, source.name, *map(id, columns), *shown)
+    key = (form, Clock.local, source.name, *map(id, columns), *shown)
     plan = _plans.get(key)
     if plan is None:
         if len(_plans) >= MOST_PLANS:

@@ -15,8 +15,8 @@ from nlbus._core.render.text import MODES, Shapes, Text
 from nlbus._typing import Array
 from nlbus.cli.render.holes import DEVICE, HEX, NAME, PLAIN, TIME, VARIABLES, WORD, DependsError, Hole, parts
 from nlbus.cli.render.interface_names import InterfaceNames
-from nlbus.cli.render.records import iso
 from nlbus.cli.render.row_text import DURATION, RowText, value_text
+from nlbus.cli.render.times import iso
 from nlbus.schema.types import Column
 from nlbus.sources import Source, group_names
 from nlbus.sources.uevent import variables
@@ -113,13 +113,13 @@ class TableText:
         if self._env >= 0 and not isinstance(row["env"], Hole):
             row["env"] = variables(row["env"])
         if not self._events:
-            line = " ".join(self._words.words(self._name, row))
+            line = self._words.joined(self._name, row)
         else:
             group = values[self._places["nl_group"]] if self._source.name == "uevent" else 0
             time = values[self._time]
             line = self._words.event(
                 {
-                    "time": time.as_written(TIME) if isinstance(time, Hole) else self._time_text(time),
+                    "time": time.as_written(TIME) if isinstance(time, Hole) else iso(time),
                     "nl_table": self._name,
                     "group_names": group_names(self._source, [group] if group else []),
                     "row": row,
@@ -171,7 +171,7 @@ class TableText:
         if how == HEX:
             return Style("plain", lambda value: f"{value:#x}", by_number=True)
         if how == TIME:
-            return Style("plain", self._time_text, by_number=True)
+            return Style("plain", iso, by_number=True)
         if how == VARIABLES:
             return Style("shell", str, pairs=True)
         if how == WORD:
@@ -179,11 +179,6 @@ class TableText:
         device, nsid = how.startswith(DEVICE), int(how.removeprefix(DEVICE).removeprefix(NAME))
         said = names.device if device else names.name
         return Style("plain", lambda index: str(said(index, nsid)), by_number=True)
-
-    def _time_text(self, value: int) -> str:
-        if self._source.framing == "bus" and self.columns[self._time].name == "nl_time":
-            return str(np.datetime_as_string(np.int64(value).view("M8[ns]"), timezone="UTC"))
-        return iso(value)
 
 
 def _word_style(column: Column) -> Style:

@@ -22,6 +22,7 @@ class ViewOptions:
     everything: bool
     raw: bool
     match: dict[str, str] = field(default_factory=dict)
+    local: bool = False
 
     def __post_init__(self) -> None:
         if self.raw and self.chooses:
@@ -30,6 +31,8 @@ class ViewOptions:
             )
         if self.raw and self.output not in ("text", "json"):
             raise click.UsageError(f"--raw is of text and json, not of {self.output}")
+        if self.local and self.output in ("arrow", "parquet", "pcapng"):
+            raise click.UsageError(f"--local is of text, json and csv: times of {self.output} are in UTC")
         if self.output == "pcapng" and self.chooses:
             raise click.UsageError("a capture has all messages, whole: no --table, --columns, --where ...")
 

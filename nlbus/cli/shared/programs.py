@@ -32,9 +32,10 @@ def run_program(
 ) -> bool:
     """Run the program for each matching event. Return whether anything was lost."""
     assert program_options.command is not None
-    if view_options.columns or view_options.raw or view_options.everything or view_options.output != "text":
+    given = view_options
+    if given.columns or given.raw or given.everything or given.local or given.output != "text":
         raise click.UsageError(
-            "--exec cannot be combined with -o, --columns, -v or --raw: it prints no events"
+            "--exec cannot be combined with -o, --columns, -v, --local or --raw: it prints no events"
         )
     if subscription["others"]:
         raise click.UsageError("--exec is of one source: `nlbus run` has rules of several")

@@ -57,8 +57,18 @@ def add_view_options(*formats: str, of_table: bool = False) -> Callable[[Command
         ))  # fmt: skip
     if "text" in formats:
         options.append(
-            click.option("-v", "--all-columns", "everything", is_flag=True, help="Show all columns in text.")
-        )
+            click.option(
+                "-v", "--all-columns", "everything", is_flag=True,
+                help="Show all columns in text, each on a line of its own.",
+            )
+        )  # fmt: skip
+    if "text" in formats or "csv" in formats:
+        options.append(
+            click.option(
+                "--local", is_flag=True,
+                help="Show times in the local time zone, with their offset from UTC, instead of UTC.",
+            )
+        )  # fmt: skip
     if "text" in formats and not of_table:
         options.append(
             click.option(
@@ -80,10 +90,11 @@ def add_view_options(*formats: str, of_table: bool = False) -> Callable[[Command
             tables: tuple[list[str], ...] = (),
             raw: bool = False,
             match: tuple[tuple[str, str], ...] = (),
+            local: bool = False,
             **others: Any,
         ) -> None:
             view_options = ViewOptions(
-                output, flat(tables), flat(columns), where, everything, raw, dict(match)
+                output, flat(tables), flat(columns), where, everything, raw, dict(match), local
             )
             command(view_options=view_options, **others)
 

@@ -133,7 +133,7 @@ def plain_lines(
         if name == "link":
             known.learn(row)
         if not events:
-            yield " ".join(words.words(name, shown))
+            yield words.joined(name, shown)
             continue
         group = row["nl_group"]
         time = "time_ns" if "time_ns" in row else "nl_time"
@@ -166,8 +166,7 @@ def test_templates_make_the_lines_that_words_make(
         wanted = [*map(click.unstyle, wanted)]
     for _ in range(1 if name == "link" else 2):  # the second time with all templates
         parts = [lines for _, lines, _ in lines_in_order([(text, table)], known)]
-        lines = b"".join(parts).decode().split("\n")
-        assert lines == [*wanted, ""]
+        assert b"".join(parts).decode() == "".join(f"{each}\n" for each in wanted)
 
 
 OPTIONS: dict[str, Any] = {"tables": [], "columns": [], "where": None, "everything": False, "raw": False}
