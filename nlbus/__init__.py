@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nlbus.bus.snapshot import snapshot
     from nlbus.bus.state.state import State
     from nlbus.bus.subscriber import Subscriber
+    from nlbus.bus.verdicts.decision import Verdict
     from nlbus.bus.wait import wait
     from nlbus.bus.windows import Window
     from nlbus.capture import Capture, Recorded, open_capture, record
@@ -84,6 +85,7 @@ __all__ = [
     "Topic",
     "UnknownColumn",
     "UnknownSource",
+    "Verdict",
     "Window",
     "duckdb_view",
     "field",
@@ -112,6 +114,7 @@ _HOMES = {
     "nlbus.bus.snapshot": "snapshot",
     "nlbus.bus.state.state": "State",
     "nlbus.bus.subscriber": "Subscriber",
+    "nlbus.bus.verdicts.decision": "Verdict",
     "nlbus.bus.wait": "wait",
     "nlbus.bus.windows": "Window",
     "nlbus.capture": "Capture Recorded open_capture record",

@@ -21,6 +21,11 @@ from nlbus.sources import GroupsLike
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike
+
+    from nlbus.table.table import Table
 
 P = ParamSpec("P")
 
@@ -148,6 +153,18 @@ class AsyncSubscriber(AsyncFeed):
     def leave(self, groups: GroupsLike) -> None:
         """Leave groups; what was sent to them until now is still delivered."""
         self._subscriber.leave(groups)
+
+    def verdict(
+        self,
+        rows: Batch | Table,
+        accept: bool | ArrayLike | None = None,
+        *,
+        verdicts: int | ArrayLike | None = None,
+        mark: int | ArrayLike | None = None,
+        payload: Mapping[int, bytes] | None = None,
+    ) -> int:
+        """Decide on packets that wait in the kernel: see Subscriber.verdict."""
+        return self._subscriber.verdict(rows, accept, verdicts=verdicts, mark=mark, payload=payload)
 
     @property
     def transport(self) -> str:

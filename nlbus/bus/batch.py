@@ -41,7 +41,7 @@ class Batch(Received):
     `complete` marks the last batch of a snapshot, see `origin`; a live batch never has it.
     """
 
-    __slots__ = ("_ends", "complete", "counts", "query")
+    __slots__ = ("_ends", "complete", "counts", "packets", "query")
     counts: dict[str, int]
 
     def __init__(
@@ -56,6 +56,8 @@ class Batch(Received):
         self.query = query  # the tables, columns and condition that it is read with
         self.complete = False
         self._ends: Array | None = None
+        # HEAD of _core/columns/waiting, of packets that wait for a verdict; None: nobody has looked.
+        self.packets: Structured | None = None
 
     @classmethod
     def of_block(cls, block: Block, query: Query) -> Batch:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nlbus.bus.snapshot import Snapshots
     from nlbus.bus.state.tracker import Tracker
     from nlbus.bus.stats import Strangers
+    from nlbus.bus.verdicts.verdicts import Verdicts
     from nlbus.sources import Source
     from nlbus.table.query import Query
 
@@ -39,6 +40,7 @@ class Reception(Feed):
     _pause: Pause
     _snapshots: Snapshots | None
     _tracker: Tracker | None
+    _verdicts: Verdicts | None
     _facts: bool  # facts about processes are read at receipt
     _unwrapped: Block | None  # received, but memory ran out
     _strangers: Strangers
@@ -100,7 +102,10 @@ class Reception(Feed):
             self._receiver.signal()
             raise
         self._unwrapped = None
-        return self._deliver(batch) if block.lossy or self._tracker is not None else batch
+        if self._verdicts is not None and not batch and not batch.loss and block.rows:
+            return None  # answers to us
+        lossy = bool(batch.loss) if self._verdicts is not None else block.lossy
+        return self._deliver(batch) if lossy or self._tracker is not None else batch
 
     def _take_waiting(self) -> Batch | None:
         """The batch whose loss was raised, else the oldest of the inbox; None for one without news."""
@@ -109,6 +114,8 @@ class Reception(Feed):
             self._inbox.unsignal()
             return held
         batch, covered = self._inbox.take()
+        if self._verdicts is not None and not isinstance(batch, Dumped):
+            batch = self._waiting(self._verdicts, batch)
         if isinstance(batch, Dumped):
             assert self._tracker is not None
             try:
@@ -191,10 +198,19 @@ class Reception(Feed):
         """The messages of the batch whose headers `where` selects, if it is about these."""
         if self._facts:
             self._query.read_facts(batch)
+        if self._verdicts is not None:
+            return self._waiting(self._verdicts, batch)
         if not self._query.by_head:
             return batch
         rows = self._query.heads(batch)
         return batch if rows.all() else batch.take(batch.index[rows])
+
+    def _waiting(self, verdicts: Verdicts, batch: Batch) -> Batch:
+        """The batch, whose packets are known to wait, less what the kernel answered to us."""
+        heard = len(batch)
+        batch = verdicts.received(batch)
+        self._inbox.answers += heard - len(batch)
+        return batch
 
     # -- pausing ----------------------------------------------------------------------------------
 

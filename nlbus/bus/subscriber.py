@@ -20,6 +20,7 @@ from nlbus.bus.state.tracker import Tracker
 from nlbus.bus.stats import Strangers, explanation, figures, transport_name
 from nlbus.bus.stream import OnLoss, log
 from nlbus.bus.transport import Transport
+from nlbus.bus.verdicts.verdicts import AtClose, Verdicts
 from nlbus.errors import NlbusError, SchemaError, kernel_error
 from nlbus.filters import HEADS, Wanted
 from nlbus.filters.sources import Narrowing
@@ -34,7 +35,10 @@ from nlbus.table.query import Query, Tables
 from nlbus.table.table import Table
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from nlbus._core.block import Block
+    from nlbus.bus.batch import Batch
     from nlbus.table.expressions import Expression
 
 NO_LOSS = Loss()
@@ -81,6 +85,10 @@ class Subscriber(Reception):
     our own uid and root. on_loss: "log" (logger "nlbus", at most once a second), "raise" LossError (the next
     recv then returns the batch), "ignore".
 
+    at_close, accept_all: for packets that wait for a verdict (nfqueue). What waits when the subscriber closes
+    or leaves the queue is dropped, or with at_close="accept" passes. accept_all: every packet is accepted as
+    soon as it is received.
+
     One thread receives at a time (BusyError); join, leave and close may come from any thread.
     PermissionDenied names the missing privilege; UnknownSource, SchemaError and KernelError name the fault.
     """
@@ -106,10 +114,14 @@ class Subscriber(Reception):
         buffer_events: int | None = None,
         max_memory: int = 256 << 20,
         on_loss: OnLoss = "log",
+        at_close: AtClose = "drop",
+        accept_all: bool = False,
     ) -> None:
         super().__init__(on_loss)
         topics = tuple(topics)
         self._source = inside(netns, lambda: located(find(source), f"listening to {source}"))
+        if self._source.answers is None and (accept_all or at_close != "drop"):
+            raise SchemaError(f"at_close= and accept_all= are for nfqueue: no packet of {source} waits")
         self._interfaces = LiveInterfaces(netns, all_nsid=all_nsid)
         self._query = Query(self._source, tables, where, self._interfaces)
         members = chosen_groups(self._source, groups, topics, None if tables is None else self._query)
@@ -131,7 +143,8 @@ class Subscriber(Reception):
             buffer=buffer_of(self._source, topics, buffer_events),
             narrowing=Narrowing(),
         )
-        if where is not None and kernel_filter and self._snapshots is None:
+        # A packet that is not even received would wait for its verdict for ever.
+        if where is not None and kernel_filter and self._snapshots is None and not self._source.answers:
             wanted = {name: [where] for name in self._query.tables or (HEADS,)}
             self._opener.narrowing = Narrowing(self._source, wanted, others=tables is None)
         self._pause = Pause()
@@ -139,6 +152,10 @@ class Subscriber(Reception):
         self._strangers = Strangers(self._opener, topics)
         self._query.misfit = self._strangers.misfit
         self._unwrapped: Block | None = None  # received, but memory ran out
+        self._verdicts: Verdicts | None = None
+        if self._source.answers is not None:
+            answers = (self._source, self._receiver, self._query, at_close, accept_all, netns)
+            self._or_close(lambda: setattr(self, "_verdicts", Verdicts(*answers)))
         tracker = self._tracker
         self._inbox = Inbox(self._receiver, lambda: tracker is not None and tracker.due)
         self._membership = Membership(self._receiver, self._query, values, self._inbox)
@@ -215,6 +232,10 @@ class Subscriber(Reception):
 
     def _change(self, groups: Groups, join: bool) -> None:
         with self._paused():
+            if self._verdicts is not None and join and self._verdicts.left & groups:
+                raise SchemaError("a queue that was left begins anew with its ids: use another Subscriber")
+            if self._verdicts is not None and not join:
+                self._verdicts.leave(groups)
             try:
                 for group in groups:
                     needed = self._tracker is not None and group in self._tracker.groups
@@ -234,7 +255,7 @@ class Subscriber(Reception):
         """Receive only messages that may have a wanted row: of these tables, for which one of the expressions
         is true (None: any row). It replaces where= in the kernel, not in the decoder. From any thread. With
         snapshot= nothing changes. ClosedError."""
-        if self._snapshots is None:
+        if self._snapshots is None and self._verdicts is None:
             self._opener.narrowing = Narrowing(self._source, wanted, others=False)
             with self._paused():
                 self._receiver.filter(self._opener.narrowing)
@@ -253,6 +274,31 @@ class Subscriber(Reception):
             self._receiver.expect(None)
             ways.expect_no_more(self._join_module)
 
+    # -- verdicts ---------------------------------------------------------------------------------
+
+    def verdict(
+        self,
+        rows: Batch | Table,
+        accept: bool | ArrayLike | None = None,
+        *,
+        verdicts: int | ArrayLike | None = None,
+        mark: int | ArrayLike | None = None,
+        payload: Mapping[int, bytes] | None = None,
+    ) -> int:
+        """Decide on packets that wait in the kernel (nfqueue): of a batch, or the rows of its table.
+
+        accept: True, False, or a bool for each row: accept or drop it. verdicts: instead, one of
+        nlbus.Verdict, or one for each row. mark: the packets' mark from now on, an integer or one for each
+        row. payload: new bytes of packets, by row, from the network header on; checksums are the caller's.
+        Rows are those of the table "packet"; packets of the batch that where= hides are accepted.
+
+        From any thread. Returns how many packets waited for a verdict; one that has had it is left alone.
+        SchemaError, KernelError, ClosedError.
+        """
+        if self._verdicts is None:
+            raise SchemaError(f"verdict: no packet of {self._source.name} waits for one; those of nfqueue do")
+        return self._verdicts.decide(rows, accept, verdicts, mark, payload)
+
     # -- waiting, the end -------------------------------------------------------------------------
 
     def fileno(self) -> int:
@@ -268,6 +314,8 @@ class Subscriber(Reception):
         """Close it, from any thread: a waiting recv raises ClosedError. Closing twice is fine."""
         if self._tracker is not None:
             self._tracker.close()
+        if self._verdicts is not None and not self.closed:
+            self._verdicts.close(self.groups)
         self._receiver.close()
         self._interfaces.close()
         self._log_rest(self._source.name)
@@ -301,7 +349,10 @@ class Subscriber(Reception):
         filtered (bus): events in gaps that where= made in the kernel, or that were lost meanwhile.
         evicted: streams that were forgotten, of strangers first, for there are at most 16,384; one that comes
         again begins anew. repairs, repaired: dumps of what was in doubt (snapshot=True), and rows that
-        differed. ClosedError.
+        differed. answered (nfqueue): packets that had a verdict. requests, refused: what was sent for that,
+        and what the kernel refused of it, as for packets that were gone. queue_waiting, queue_dropped,
+        queue_user_dropped: packets of our queues that wait in the kernel now, that it dropped because too
+        many waited, and because our buffer was full. ClosedError.
         """
         with self._paused():
             self._receiver.check()
@@ -309,7 +360,7 @@ class Subscriber(Reception):
             found = figures(self._receiver, self._source, waiting + self._inbox.answers)
             tracker = self._tracker
             found["repairs"], found["repaired"] = (tracker.repairs, tracker.repaired) if tracker else (0, 0)
-            return found
+            return found if self._verdicts is None else found | self._verdicts.stats()
 
     def explain(self) -> str:
         """The opened sockets and what the kernel granted, in words."""

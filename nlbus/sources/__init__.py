@@ -52,7 +52,18 @@ class _Sources(Mapping[str, Source]):
 
 
 SOURCES: Mapping[str, Source] = _Sources(
-    "bus", "route", "uevent", "proc", "conntrack", "nftables", "nflog", "xfrm", "sock_diag", "audit", "packet"
+    "bus",
+    "route",
+    "uevent",
+    "proc",
+    "conntrack",
+    "nftables",
+    "nflog",
+    "nfqueue",
+    "xfrm",
+    "sock_diag",
+    "audit",
+    "packet",
 )
 
 _LOADED: dict[str, Source] = {}  # from outside of this package, as YNL specs: see `register`

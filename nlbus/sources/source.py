@@ -44,6 +44,27 @@ class Handshake(NamedTuple):
     narrow: Callable[[frozenset[str], int], bytes] | None = None
 
 
+class Answers(NamedTuple):
+    """The requests that decide on packets: those of a group wait in the kernel for the listener's verdict.
+
+    packet: the type of the messages that carry a packet; their first attribute begins with the id, a be32.
+    one, many: the types of the requests about one packet, and about all up to an id. header, mark, payload:
+    attributes of these. pass_all builds the request that lets all packets pass that come from now on.
+    counters: the file below /proc/net with a line per group: the group, the listener's portid, how many
+    packets wait, two more numbers, how many were dropped because too many waited, how many because the
+    listener's buffer was full.
+    """
+
+    packet: int
+    one: int
+    many: int
+    header: int
+    mark: int
+    payload: int
+    pass_all: Callable[[int], bytes]
+    counters: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """A protocol, its named groups, the framing of its datagrams, and its trusted senders.
@@ -66,6 +87,7 @@ class Source:
     trust_self: bool = False
     membership: bool = True  # groups are multicast groups; False: only the handshake joins them
     handshake: Handshake | None = None
+    answers: Answers | None = None  # where packets wait for a verdict
     options: Mapping[str, Option] = field(default_factory=dict, hash=False)
     sentinel: bool = False  # the kernel reports events that it could not build, by netlink_set_err()
     types: Mapping[int, str] = field(default_factory=dict, hash=False)  # nlmsg_type to the kernel's name

@@ -4,7 +4,7 @@ import struct
 from random import Random
 
 IPV4, IPV6, ARP = 0x0800, 0x86DD, 0x0806
-ETHERTYPES = (IPV4, IPV4, IPV4, IPV6, IPV6, IPV6, ARP, 0x8100, 0x88A8, 0x88CC)
+ETHERTYPES = (*(IPV4,) * 6, *(IPV6,) * 6, ARP, 0x8100, 0x88A8, 0x88CC)
 
 
 def any_packet(rng: Random, ethertype: int) -> bytes:

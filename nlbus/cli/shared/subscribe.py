@@ -64,15 +64,25 @@ def subscribe(
             repair=repair,
             on_loss="ignore",
             where=by_head,
+            **accepting(found),
         )
     if wanted is not None and by_head is None:
         subscriber.narrow(wanted)
     for warning in caught:
         report(str(warning.message))
     announce(found, subscriber.groups, netns)
+    if found.answers is not None:
+        report(
+            f"{found.name}: every packet is accepted as soon as it is read; programs decide with verdict()"
+        )
     while repair and not initial and not subscriber.recv().complete:
         pass  # it knows the current objects now, nobody asked to see them
     return subscriber
+
+
+def accepting(source: Source) -> dict[str, Any]:
+    """Keywords of a subscriber that only listens: no packet may wait for a verdict that never comes."""
+    return {} if source.answers is None else {"accept_all": True, "at_close": "accept"}
 
 
 def subscribe_all(

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from nlbus.cli.main import commands
 from tests.support.cli import ROOT, Listen
 from tests.support.examples import example
+from tests.support.queues import queue_packets
 from tests.support.sockets import ip, track_connections
 
 UNIT = ROOT / "systemd/nlbus-run.service"
@@ -45,6 +46,20 @@ def test_a_link_that_is_only_set_up_does_not_flap() -> None:
     with example("examples/link_flap.py", "1", "60") as here:
         here.says("lo flaps", lambda: ip("link set va up", "link set lo up", "link set lo down"))
         assert b"va" not in here._said
+
+
+def test_connections_beyond_the_limit_are_dropped() -> None:
+    queue_packets(3, "-p", "tcp", "--syn")
+    ip("link set lo up")
+
+    def connect() -> None:
+        for _ in range(30):
+            with socket.socket() as one:
+                one.setblocking(False)
+                one.connect_ex(("127.0.0.1", 9))
+
+    with example("examples/packet_filter.py") as here:
+        assert here.says("dropped", connect).split()[0] == "dropped"
 
 
 def test_new_processes_are_printed_with_their_command_line(process_connector: None) -> None:

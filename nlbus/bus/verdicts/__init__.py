@@ -1,0 +1,1 @@
+"""Verdicts on packets that wait in the kernel: which wait, what was decided, and the requests that say so."""
