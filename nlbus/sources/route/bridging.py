@@ -43,7 +43,7 @@ MDB = Schema(
     ),
     groups=("mdb",),
     dump=Dump(NEW_MDB + 2, (bytes([AF_BRIDGE]) + bytes(7),)),
-    header=(FAMILY, pad(3), Field("ifindex", IFINDEX)),  # struct br_port_msg
+    header=(pad(4), Field("ifindex", IFINDEX)),  # struct br_port_msg
     prefix="MDBA_MDB_EATTR_",
     entries=(
         Attr("MDBA_MDB_EATTR_TIMER", 1, U32, "10ms"),

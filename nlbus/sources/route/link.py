@@ -142,7 +142,10 @@ LINK = Schema(
             "linkinfo_bridge_fdb_n_learned",  # by traffic, as the next
             "linkinfo_bridge_port_mcast_n_groups",
         ),
-        doubts=(Doubt(of="link", why="links above and below change with a link, and tell it late or not"),),
+        doubts=(
+            Doubt(of="link", why="links above and below change with a link, and tell it late or not"),
+            Doubt(of="qdisc", match={"ifindex": "ifindex"}, why="a link's qdisc changes without a message"),
+        ),
     ),
     groups=("link",),
     # Without a mask the kernel ends the dump, as if it were complete, before a link of more than 32 KiB. With

@@ -111,6 +111,12 @@ ROUTES = Schema(
                 why="routes go with the address that they name as source",
             ),
             Doubt(
+                of="addr",
+                ops=("del",),
+                match={("oif", "multipath_ifindex"): "ifindex"},
+                why="a link without IPv4 addresses has no IPv4 routes: they go with the last address",
+            ),
+            Doubt(
                 of="nexthop",
                 why="routes through a next hop object go with it, and change with it",
             ),

@@ -38,6 +38,19 @@ COMMANDS = {
         "tc qdisc add dev v0 clsact",
         "ip link del v0",
     ),
+    "the last address of a link goes": (
+        "ip route add 10.9.0.0/24 dev v0 table 100",
+        "ip addr del 10.0.0.1/24 dev v0",
+    ),
+    "the last address of a link expires": (
+        "ip addr add 10.5.0.1/24 dev v0 valid_lft 1 preferred_lft 1",
+        "ip addr del 10.0.0.1/24 dev v0",
+        "ip route add 10.9.0.0/24 dev v0 table 100",
+    ),
+    "the queueing discipline of a link is replaced": (
+        "tc qdisc add dev v0 root handle 1: htb",
+        "tc qdisc replace dev v0 root handle 2: pfifo",
+    ),
     "an address goes that a route names": (
         "ip route add 10.9.0.0/24 via 10.0.1.2 src 10.0.0.1",
         "ip addr del 10.0.0.1/24 dev v0",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 
+from tests.support.operations.kinds import KINDS
+from tests.support.operations.lacking import lacking
 from tests.support.operations.sequences import Churn, sequence, shrunk
 from tests.support.operations.trial import Trial, run
 
@@ -18,6 +21,21 @@ def counted(trials: Sequence[Trial]) -> Counter[str]:
         for trial in trials
         for each in {f"{found.table}: {found.what} ({found.state})" for found in trial.found}
     )
+
+
+def succeeded(trials: Sequence[Trial]) -> Counter[str]:
+    """How often each kind of operation succeeded."""
+    return sum((trial.succeeded for trial in trials), Counter())
+
+
+def in_stretches(first: int, count: int, stretch: int = 100) -> list[Trial]:
+    """Run sequences, and say on standard error how far they are."""
+    trials: list[Trial] = []
+    for start in range(first, first + count, stretch):
+        trials += run([sequence(seed) for seed in range(start, min(start + stretch, first + count))])
+        bad = [trial.sequence.seed for trial in trials if trial.found]
+        print(f"{len(trials)} of {count}, {len(bad)} differ: {bad}", file=sys.stderr, flush=True)
+    return trials
 
 
 def minimal(trial: Trial) -> tuple[Churn, Trial]:
@@ -39,7 +57,7 @@ def main() -> None:
     parser.add_argument("--shrink", type=int, default=0)
     args = parser.parse_args()
     began = time.monotonic()
-    trials = run([sequence(seed) for seed in range(args.first, args.first + args.count)])
+    trials = in_stretches(args.first, args.count)
     failed = [trial for trial in trials if trial.found]
     operations = sum(trial.succeeded.total() for trial in trials)
     losses = sum(trial.lost > 0 for trial in trials)
@@ -47,6 +65,10 @@ def main() -> None:
     print(f"{time.monotonic() - began:.1f} s")
     for what, count in counted(trials).most_common():
         print(f"{count:5} {what}")
+    done = succeeded(trials)
+    print(f"{len(done)} of {len(KINDS)} kinds succeeded")
+    print(f"this kernel lacks: {', '.join(sorted(lacking())) or 'none'}")
+    print(f"never: {', '.join(kind for kind in KINDS if kind not in done) or 'none'}")
     seen: set[tuple[str, str]] = set()
     for trial in failed:
         kinds = {(found.table, found.what) for found in trial.found}

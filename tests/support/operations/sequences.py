@@ -26,7 +26,58 @@ PAIRS = (
         )
     ),
 )
-MOST = {"conntrack": 12}  # a process each
+BRIDGE = (
+    Operation("link bridge", "ip", "link add br0 type bridge"),
+    Operation("bridge up", "ip", "link set br0 up"),
+    Operation("link vxlan", "ip", "link add vx0 type vxlan id 1 dstport 4789 local 10.0.0.1"),
+    *(Operation("bridge master", "ip", f"link set {port} master br0") for port in ("v1", "v3", "vx0")),
+)
+MOST = {"connections": 12}  # a process each
+
+
+# What operations of a subject need, or most of them would fail.
+SETUPS = {
+    "bridges": (
+        *BRIDGE,
+        Operation("nexthop fdb", "ip", "nexthop add id 4 via 10.0.0.2 fdb"),
+        Operation("nexthop fdb", "ip", "nexthop add id 10 group 4 fdb"),
+        Operation("fdb self", "bridge", "fdb add 02:00:00:00:00:01 dev v1 self"),
+    ),
+    "multicast": BRIDGE,
+    "nexthops": (
+        *(Operation("nexthop via6", "ip", f"nexthop add id {i} via fd00::{i} dev v0") for i in (2, 3)),
+        Operation("nexthop group", "ip", "nexthop add id 11 group 2/3"),
+        Operation("nexthop fdb", "ip", "nexthop add id 4 via 10.0.0.2 fdb"),
+    ),
+    "traffic": (
+        Operation("qdisc htb", "tc", "qdisc add dev v0 root handle 1: htb default 1"),
+        *(
+            Operation("class add", "tc", f"class add dev v0 parent 1: classid 1:{i} htb rate {i}mbit")
+            for i in (1, 2, 3)
+        ),
+        Operation("qdisc ingress", "tc", "qdisc add dev v2 ingress"),
+        Operation(
+            "filter u32", "tc", "filter add dev v0 parent 1: protocol ip prio 1 u32 match u32 0 0 flowid 1:1"
+        ),
+    ),
+    "routes6": (
+        Operation("route6 multipath", "ip -6", "route add fd09::/64 nexthop via fd00::2 dev v0 nexthop via "
+                  "fd01::2 dev v2"),
+    ),
+}  # fmt: skip
+
+
+def _there_and_back(rng: random.Random) -> list[Operation]:
+    """A link visits the other namespace, where it goes down, or away."""
+    device = rng.choice(("v0", "v1", "v2", "v3"))
+    return [
+        Operation("link netns", "ip", f"link set {device} netns OTHER"),
+        Operation("link in other", "ip-other", f"link set {device} up"),
+        rng.choice((
+            Operation("link other del", "ip-other", f"link del {device}"),
+            Operation("link from other", "ip-other", f"link set {device} netns HOME"),
+        )),
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,18 +136,12 @@ def sequence(seed: int) -> Churn:
         names = of_subject(subject)
     length = rng.randint(4, MOST.get(subject, 50))
     operations: list[Operation] = []
-    if subject in ("bridges", "multicast") and rng.random() < 0.9:
-        operations += [
-            Operation("link bridge", "ip", "link add br0 type bridge"),
-            Operation("bridge up", "ip", "link set br0 up"),
-            Operation("link vxlan", "ip", "link add vx0 type vxlan id 1 dstport 4789 local 10.0.0.1"),
-            *(
-                Operation("bridge master", "ip", f"link set {port} master br0")
-                for port in ("v1", "v3", "vx0")
-            ),
-        ]
+    if rng.random() < 0.9:
+        operations += SETUPS.get(subject, ())
     if subject == "nexthops":
         operations += [KINDS[kind](rng) for kind in ("nexthop via", "nexthop replace", "nexthop via6") * 2]
+    if subject == "links" and rng.random() < 0.5:
+        operations += _there_and_back(rng)
     operations += [KINDS[rng.choice(names)](rng) for _ in range(length)]
     if subject not in ("everything", "connections"):
         # A process a burst: lines of one tool side by side, as in a script.

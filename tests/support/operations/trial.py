@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 import subprocess
@@ -10,9 +11,10 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
-from nlbus import State, Subscriber
+from nlbus import KernelError, State, Subscriber, snapshot
 from nlbus.sources import find
 from tests.support.monitors import unsanitized
 from tests.support.operations.differences import Difference, differences
@@ -25,9 +27,20 @@ QUIET = 0.6  # seconds: longer than a repair waits before it looks again
 PATIENCE = 4.0  # until rows that differ are a difference: a namespace is taken apart after its link has gone
 
 
+@cache
 def keyed(source: str) -> tuple[str, ...]:
-    """The tables of a source that have a key and can be dumped."""
-    return tuple(schema.name for schema in find(source).schemas if schema.key and schema.dump)
+    """The tables of a source that have a key and that this kernel can dump."""
+    found = []
+    for schema in find(source).schemas:
+        if schema.key and schema.dump:
+            try:
+                snapshot(source, schema.name)
+            except KernelError as error:
+                if error.errno != errno.EOPNOTSUPP:
+                    raise
+            else:
+                found.append(schema.name)
+    return tuple(found)
 
 
 class Namespace:
@@ -119,7 +132,7 @@ class Trial:
     def _burst(self, tool: str, operations: list[Operation]) -> None:
         with (self.other if tool == "ip-other" else self.home).inside():
             if tool in ("ip", "ip -6", "ip-other", "bridge", "tc"):
-                self._batch(tool.partition("-")[0], operations)
+                self._batch(tool.removesuffix("-other"), operations)
                 return
             for operation in operations:
                 try:

@@ -61,8 +61,7 @@ def _mdb(row: Row, names: InterfaceNames) -> Iterator[str]:
     if "vid" in row:
         yield f"vid {row.pop('vid')}"
     yield from row.pop("flags", ())
-    for column in ("family", "proto"):
-        row.pop(column, None)
+    row.pop("proto", None)
 
 
 def _vlan(row: Row, names: InterfaceNames) -> Iterator[str]:
