@@ -13,7 +13,7 @@ from nlbus._core.columns.blocks import compact, from_datagrams
 from nlbus._text import html_table, html_text
 from nlbus.errors import SchemaError
 from nlbus.kernel.groups import Groups
-from nlbus.sources import find
+from nlbus.sources import Source, find
 from nlbus.table.loss import Loss
 from nlbus.table.query import Query
 from nlbus.table.received import LIVE, Received
@@ -65,7 +65,7 @@ class Batch(Received):
         return cls(block, Loss(block.losses, block.open, block.grew), query)
 
     @classmethod
-    def from_datagrams(cls, source: str, datagrams: Iterable[bytes], *, group: int = 0) -> Batch:
+    def from_datagrams(cls, source: str | Source, datagrams: Iterable[bytes], *, group: int = 0) -> Batch:
         """The batch that a subscriber of `source` would make of these datagrams, without a kernel.
 
         For tests. `group` is the one through which they came, 0 for unknown. `counts` reports malformed and

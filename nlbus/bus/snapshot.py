@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 
 def snapshot(
-    source: str,
+    source: str | Source,
     table: str,
     *,
     where: Expression | None = None,
@@ -70,7 +70,11 @@ def snapshot(
 
 
 def _snapshot(
-    source: str, table: str, where: Expression | None, columns: Iterable[str] | None, names: LiveInterfaces
+    source: str | Source,
+    table: str,
+    where: Expression | None,
+    columns: Iterable[str] | None,
+    names: LiveInterfaces,
 ) -> Table:
     query = Query(find(source), {table: columns}, where, names)
 

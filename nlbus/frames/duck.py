@@ -16,13 +16,14 @@ from nlbus.table.arrow import Exported
 from nlbus.table.chunks import BATCH_ROWS, Chunk, gathered
 
 if TYPE_CHECKING:
+    from nlbus.sources import Source
     from nlbus.table.expressions import Expression
 
 
 def duckdb_view(
     con: Any,
     name: str,
-    source: str | os.PathLike[str] | Feed,
+    source: str | Source | os.PathLike[str] | Feed,
     table: str | Topic | None = None,
     *,
     columns: Iterable[str] | None = None,

@@ -16,6 +16,7 @@ from nlbus.frames.predicates import pushed
 from nlbus.frames.reading import Reading, Watch
 from nlbus.kernel.netns import Netns
 from nlbus.schema.topic import Topic
+from nlbus.sources import Source
 from nlbus.table.arrow import Exported
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def scan(
-    source: str | os.PathLike[str] | Feed,
+    source: str | Source | os.PathLike[str] | Feed,
     table: str | Topic | None = None,
     *,
     where: Expression | str | None = None,
@@ -61,8 +62,10 @@ def scan(
     )
 
 
-def _recording(polars: Any, source: str | os.PathLike[str]) -> Any:
+def _recording(polars: Any, source: str | Source | os.PathLike[str]) -> Any:
     """The LazyFrame of an Arrow or Parquet file, None for another one."""
+    if isinstance(source, Source):
+        return None
     suffix = Path(source).suffix
     if suffix == ".parquet":
         return polars.scan_parquet(source)

@@ -16,7 +16,7 @@ from nlbus.errors import SchemaError
 from nlbus.kernel import arguments
 from nlbus.kernel.netns import Netns
 from nlbus.schema.topic import Topic
-from nlbus.sources import find
+from nlbus.sources import Source, find
 from nlbus.table.conditions import parse
 from nlbus.table.expressions import Expression, expression
 from nlbus.table.query import Query
@@ -48,7 +48,7 @@ class Reading:
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | Feed,
+        source: str | Source | os.PathLike[str] | Feed,
         table: str | Topic | None = None,
         *,
         where: Expression | str | None = None,
@@ -56,6 +56,8 @@ class Reading:
         netns: Netns = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
+        if isinstance(source, Source):
+            source = source.name
         self._of = source
         self._seconds = arguments.optional_seconds(seconds, "seconds")
         self.where = parse(where) if isinstance(where, str) else where

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nlbus.bus.stream import Feed
     from nlbus.kernel.netns import Netns
     from nlbus.schema.topic import Topic
-    from nlbus.sources import GroupsLike
+    from nlbus.sources import GroupsLike, Source
     from nlbus.table.expressions import Expression
 
 Handler = TypeVar("Handler", bound=Callable[[dict[str, Any]], Any])
@@ -48,7 +48,7 @@ class Listener:
 
     def on(
         self,
-        source: str,
+        source: str | Source,
         match: Mapping[str, str] | None = None,
         where: Expression | str | None = None,
         table: str | Topic | Iterable[str | Topic] | None = None,
@@ -79,7 +79,7 @@ class Listener:
         def add(function: Handler) -> Handler:
             self._rules.append(
                 Rule(
-                    source=source,
+                    source=str(source),
                     handler=Function(function, self._loop),
                     name=name,
                     groups=groups,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nlbus.schema.types import Column
 from nlbus.schema.words import unknown_column
-from nlbus.sources import find
+from nlbus.sources import Source, find
 from nlbus.table.query import Query
 
 
@@ -33,9 +33,9 @@ class TableSchema:
         raise unknown_column(name, self.columns, self.name)
 
 
-def schema(source: str, table: str) -> TableSchema:
+def schema(source: str | Source, table: str) -> TableSchema:
     """The columns of a table of a source. UnknownSource, SchemaError."""
     query = Query(find(source))
     found = query.schema(table)
     columns = query.empty(table).columns
-    return TableSchema(source, table, columns, tuple(found.key), tuple(found.groups), found.about)
+    return TableSchema(query.source.name, table, columns, tuple(found.key), tuple(found.groups), found.about)

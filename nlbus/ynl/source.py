@@ -121,9 +121,7 @@ def _source(document: Document, keys: Mapping[str, tuple[str, ...]]) -> Spec:
     names = [plan.name for plan in found]
     for name in keys:
         if name not in names:
-            raise SchemaError(
-                f"no table {name!r} of {document.name}{did_you_mean(name, names)}: keys={{...}}"
-            )
+            raise SchemaError(f"keys= of {name!r}, which is no table{did_you_mean(name, names)}")
     beside = _beside(document)
     schemas: list[Schema] = []
     for plan in found:

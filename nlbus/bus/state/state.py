@@ -17,7 +17,7 @@ from nlbus.bus.state.scopes import WHOLE
 from nlbus.bus.state.view import StateTable
 from nlbus.errors import SchemaError
 from nlbus.kernel.groups import Groups
-from nlbus.sources import find
+from nlbus.sources import Source, find
 from nlbus.table.chunks import Chunk
 from nlbus.table.query import Query
 from nlbus.table.received import REPAIR
@@ -53,7 +53,7 @@ class State(Mapping[str, StateTable]):
     `audit`. SchemaError for a table without a key.
     """
 
-    def __init__(self, source: str, *tables: str) -> None:
+    def __init__(self, source: str | Source, *tables: str) -> None:
         self._open(Query(find(source), tables or None))
 
     @classmethod

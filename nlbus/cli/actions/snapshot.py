@@ -49,6 +49,7 @@ def snapshot(
 ) -> None:
     """Print all current rows of TABLE of SOURCE, or write them to FILE."""
     found_source = inside(netns, lambda: find(source))
+    table = table_of(found_source, table)
     if table is None:
         able = [schema.name for schema in found_source.schemas if schema.dump is not None]
         if len(able) != 1:
@@ -91,6 +92,15 @@ def snapshot(
             return
     malformed = f", {found.malformed} malformed" * (found.malformed > 0)
     report(f"{rows} row{'s' * (rows != 1)}{malformed}")
+
+
+def table_of(source: Source, word: str | None) -> str | None:
+    """The table that a word means: its name, or that of an operation of a YNL spec."""
+    if not source.name.startswith("ynl:") or word is None or word in source.tables:
+        return word
+    from nlbus.ynl import Spec  # noqa: PLC0415 - other sources need none of it
+
+    return source.operations.get(word, word) if isinstance(source, Spec) else word
 
 
 class _Lines:

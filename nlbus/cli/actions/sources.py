@@ -36,6 +36,10 @@ def _lines(source: str | None, table: str | None, output: str) -> Iterator[str]:
             yield ""
         yield from _header()
         yield from _shown(probed(found))
+        if limits := limits_of(found):
+            yield ""
+            yield click.style("NOT READ, OR IN PART", bold=True)
+            yield from limits
         return
     if output == "json":
         yield from (json.dumps(_record(each)) for each in nlbus.sources())
@@ -43,6 +47,15 @@ def _lines(source: str | None, table: str | None, output: str) -> Iterator[str]:
     yield from _header()
     for each in nlbus.sources():
         yield from _shown(each)
+
+
+def limits_of(source: Source) -> list[str]:
+    """What a YNL spec has and nlbus cannot read, or in part; nothing of other sources."""
+    if not source.name.startswith("ynl:"):
+        return []
+    from nlbus.ynl import Spec  # noqa: PLC0415 - other sources need none of it
+
+    return list(map(str, source.limits)) if isinstance(source, Spec) else []
 
 
 def _header() -> Iterator[str]:

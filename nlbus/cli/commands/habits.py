@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import click
 
+from nlbus.cli.commands.specs import WithSpec
+
 # An option, what follows it, and what to write instead; {} is what follows. None that nlbus has itself.
 HABITS: dict[str, Callable[[str], str]] = {
     # udevadm monitor
@@ -37,7 +39,7 @@ HABITS: dict[str, Callable[[str], str]] = {
 }
 
 
-class Habitual(click.Command):
+class Habitual(WithSpec):
     """A command that explains the options of other tools."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -84,6 +84,7 @@ def listen(**options: Any) -> None:
     nlbus listen packet --where 'dport == 53'   needs the module nlbus_packet
     nlbus listen genl:ethtool              any generic netlink family
     nlbus listen route --netns blue        in another network namespace
+    nlbus listen --spec rt-neigh           any YNL spec of the kernel
     nlbus listen raw:usersock --groups 5 --seconds 60 --fail-on-loss
     """
     act("listen", options)

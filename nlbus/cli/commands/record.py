@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from nlbus.cli.commands.specs import WithSpec
 from nlbus.cli.shared.action import act
 from nlbus.cli.shared.options import (
     Seconds,
@@ -14,7 +15,7 @@ from nlbus.cli.shared.subscribe_options import add_subscribe_options
 from nlbus.cli.shared.view_options import add_view_options
 
 
-@click.command()
+@click.command(cls=WithSpec)
 @add_subscribe_options
 @click.argument("file", type=click.Path())
 @add_view_options("auto", "pcapng", "arrow", "parquet")

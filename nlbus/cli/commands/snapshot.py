@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from nlbus.cli.commands.specs import WithSpec
 from nlbus.cli.shared.action import act
 from nlbus.cli.shared.completion import source_names, table_words
 from nlbus.cli.shared.options import (
@@ -13,7 +14,7 @@ from nlbus.cli.shared.options import (
 from nlbus.cli.shared.view_options import add_view_options
 
 
-@click.command()
+@click.command(cls=WithSpec)
 @click.argument("source", shell_complete=source_names)
 @click.argument("table", required=False, shell_complete=table_words)
 @click.argument("file", default="-")
@@ -41,6 +42,7 @@ def snapshot(**options: Any) -> None:
     nlbus snapshot route link --columns ifname,mtu,stats64_rx_bytes
     nlbus snapshot route neigh -o json | jq -r .lladdr
     nlbus snapshot uevent
+    nlbus snapshot --spec netdev queue     any YNL spec of the kernel, here by its name
     nlbus snapshot conntrack conntrack connections.csv
     nlbus snapshot route route routes.parquet
     nlbus snapshot route route -o arrow | python3 -c 'import sys, polars

@@ -4,11 +4,12 @@ from typing import Any
 
 import click
 
+from nlbus.cli.commands.specs import WithSpec
 from nlbus.cli.shared.action import act
 from nlbus.cli.shared.completion import source_names, table_words
 
 
-@click.command()
+@click.command(cls=WithSpec)
 @click.argument("source", required=False, shell_complete=source_names)
 @click.argument("table", required=False, shell_complete=table_words)
 @click.option(
@@ -30,6 +31,7 @@ def sources(**options: Any) -> None:
     nlbus sources -o json | jq -r 'select(.available) | .name'
     unshare -Urn nlbus sources        in a new network namespace
     nlbus sources route               the tables of route
+    nlbus sources --spec ./x.yaml     those of a YNL spec, and what of it nlbus cannot read
     nlbus sources route link          the columns of its table link
     nlbus sources route link -o json | jq -r 'select(.unit == "bytes") | .name'
     """
