@@ -49,8 +49,9 @@ class Subscriber(Reception):
 
     source: one of `nlbus.sources()`, or a spec of `nlbus.ynl.load`. groups: numbers, names or Groups; None:
     those of the tables, else the source's default. topics: adds their groups (bus only). tables: those that
-    `batch.table` and `batch.rows` decode: names, or a dict of names to the columns wanted; None: every table.
-    where: an expression of `field`; tables keep only the rows for which it is true. As far as it can, the kernel does
+    `batch.table` and `batch.rows` decode: names, or a dict of names to the columns wanted; None: every one.
+    where: an expression of `field`; tables keep only the rows for which it is true. As far as it can, the
+    kernel does
     not even queue other messages, and none of tables that `tables` does not name: they wake nobody, take no
     room and are in no batch and no counter. kernel_filter=False: all messages come, as they always do with
     snapshot=. `explain` shows who checks what. Of a source without tables, `where` selects messages by their

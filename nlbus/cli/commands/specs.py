@@ -37,11 +37,11 @@ def _with_source(ctx: click.Context, args: list[str]) -> list[str]:
             if not given and number + 1 == len(args):
                 ctx.fail(f"{OPTION} needs a file, or the name of a spec")
             file = value if given else args[number + 1]
-            return [_loaded(file), *args[:number], *args[number + (1 if given else 2) :]]
+            return [loaded(file), *args[:number], *args[number + (1 if given else 2) :]]
     return args
 
 
-def _loaded(file: str) -> str:
+def loaded(file: str) -> str:
     """The name of the source that the spec is. NlbusError."""
     from nlbus.errors import kernel_error  # noqa: PLC0415 - only a command with --spec needs them
     from nlbus.ynl import load  # noqa: PLC0415
