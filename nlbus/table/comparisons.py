@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from fnmatch import translate
@@ -17,11 +18,9 @@ import numpy as np
 from nlbus._text import is_bytes, is_utf8
 from nlbus.errors import SchemaError
 from nlbus.table.chunks import Mask
-from nlbus.table.values import MAPPED, is_ipv4, is_ipv6, time_dtype
+from nlbus.table.values import MAPPED, is_ipv4, is_ipv6, no_cells, time_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from nlbus._typing import Array
     from nlbus.kernel.interfaces import Interfaces
     from nlbus.schema.types import Column
@@ -35,6 +34,7 @@ SYNONYMS = {
     "global": "universe", "ipv4": "inet", "ipv6": "inet6", "ip": "inet", "ip6": "inet6",
     "estab": "established", "listening": "listen",
 }  # fmt: skip
+MAX_DIGITS = 20  # of 64 bits, with the sign
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -111,19 +111,67 @@ def is_in(values: list[object], cells: Cells) -> Mask:
     return reduce(operator.or_, (compare(operator.eq, value, cells) for value in values), none)
 
 
-def has_flags(names: tuple[str, ...], cells: Cells) -> Mask:
-    """The rows that have all these flags. SchemaError if the column cannot be tested so."""
+def has_all(values: Sequence[object], cells: Cells) -> Mask:
+    """The rows that have all these flags, or in whose list all these values are.
+
+    SchemaError if the column cannot be tested so.
+    """
+    if not cells.column.list:
+        return _has_flags(values, cells)
+    elements, rows = elements_of(cells)
+    test = _has_flags if elements.column.flags is not None else is_in
+    every = np.ones(len(cells.array), np.bool_)
+    for value in values:
+        every &= rows_of(test([_element(elements.column, value)], elements), rows, len(every))
+    return every
+
+
+def elements_of(cells: Cells) -> tuple[Cells, Array]:
+    """The values of all lists of a column of lists, and the row of each."""
+    column = replace(cells.column, list=False)
+    lists = [(row, found) for row, found in enumerate(cells.array.tolist()) if found is not None]
+    rows = np.repeat([row for row, _ in lists], [len(found) for _, found in lists]).astype(np.int64)
+    values = np.concatenate([found for _, found in lists]) if len(rows) else no_cells(column)
+    families = None if cells.families is None else cells.families[rows]
+    return Cells(column, values, families), rows
+
+
+def rows_of(elements: Mask, rows: Array, count: int) -> Mask:
+    """The rows of `count` that have one of these elements."""
+    found = np.zeros(count, np.bool_)
+    found[rows[elements]] = True
+    return found
+
+
+def _element(column: Column, value: object) -> object:
+    """The value to look for in lists: a number in words is meant where there are numbers."""
+    number = column.storage == "fixed" and column.dtype.kind in "iu" and column.enum is None
+    return int(value) if number and isinstance(value, str) and is_whole(value) else value
+
+
+def is_whole(text: str) -> bool:
+    """Whether this is a whole number."""
+    return len(text) <= MAX_DIGITS and text.removeprefix("-").isdecimal() and text.isascii()
+
+
+def _has_flags(names: Sequence[object], cells: Cells) -> Mask:
     array, bits = cells.array, flag_bits(cells.column, names)
     if bits >> 8 * array.itemsize:
         return np.zeros(len(array), np.bool_)  # flags that only the kernel's wider attributes have
     return np.asarray(array & array.dtype.type(bits) == bits, np.bool_)
 
 
-def flag_bits(column: Column, names: Iterable[str]) -> int:
+def flag_bits(column: Column, names: Iterable[object]) -> int:
     """The bits of these flags. SchemaError if the column has none such."""
     if column.flags is None or column.list:
-        raise SchemaError(f"{column.name} is {column.type}{'[]' * column.list}: it has no flags")
-    return sum(_number(column, column.flags, name) for name in set(names))
+        raise SchemaError(
+            f"{column.name} is {column.type}: it has no flags and is no list, compare it with =="
+        )
+    if odd := [name for name in names if not isinstance(name, str)]:
+        raise SchemaError(
+            f"{column.name} has no flag {odd[0]!r}: there are {', '.join(column.flags.values())}"
+        )
+    return sum(_number(column, column.flags, name) for name in set(map(str, names)))
 
 
 def matches_glob(pattern: str, cells: Cells) -> Mask:
@@ -181,7 +229,9 @@ def fitting(column: Column, value: object) -> Any:
     fitted = None if column.list else _fitted(column, value)
     if fitted is None:
         hint = " (is_null() tells whether there is a value)" if value is None else ""
-        what = f"a list of {column.type}" if column.list else column.type
+        what = column.type
+        if column.list:
+            what, hint = f"a list of {column.type}", f": `{column.name} has {value}` looks for it there"
         raise SchemaError(f"{column.name} is {what}: it cannot be compared with {value!r}{hint}")
     return fitted
 

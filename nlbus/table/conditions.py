@@ -4,7 +4,7 @@
     test        COLUMN == != < <= > >= VALUE
                 COLUMN ~ GLOB
                 COLUMN in (VALUE, ...)  or  COLUMN in NETWORK
-                COLUMN has FLAG
+                COLUMN has FLAG, or of a list COLUMN has VALUE
                 COLUMN == null, COLUMN != null
     value       a number (7, -1, 0x10, 1.5), true, false, a word, or a text in quotes of either kind
 
@@ -97,7 +97,7 @@ class _Parser:
         if self._keyword("in"):
             return self._within(column)
         if self._keyword("has"):
-            return column.has(self._string("the name of a flag"))
+            return column.has(self._string("a flag or a value of the list"))
         sign = self._match(SIGN)
         if sign is None or OTHER_SIGN.match(self._text, self._at - len(sign)):
             self._at -= len(sign or "")

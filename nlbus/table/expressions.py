@@ -20,7 +20,7 @@ from nlbus.table.comparisons import (
     Comparison,
     compare,
     fitting,
-    has_flags,
+    has_all,
     is_in,
     is_within,
     matches_glob,
@@ -342,10 +342,9 @@ class Operand:
         """Without a value: true or false of every row."""
         return _Absent(self.name)
 
-    def has(self, *names: str) -> Expression:
-        """All of these flags are set."""
-        _check_text(f"{self}.has", *names)
-        return _Test(self.name, f"{self}.has({', '.join(map(repr, names))})", "has", has_flags, names)
+    def has(self, *values: object) -> Expression:
+        """All of these flags are set; or, of a column of lists, all of these values are in the list."""
+        return _Test(self.name, f"{self}.has({', '.join(map(repr, values))})", "has", has_all, values)
 
     def matches(self, pattern: str) -> Expression:
         """Text that fits a glob, as of a shell: `field("ifname").matches("eth*")`."""

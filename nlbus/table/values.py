@@ -93,6 +93,15 @@ def to_array(column: Column, values: Values) -> Array:
     return times if values.valid is None else np.where(values.valid, times, np.datetime64("NaT"))
 
 
+def no_cells(column: Column) -> Array:
+    """An array of such a column without values."""
+    if column.storage == "text":
+        return np.empty(0, np.dtypes.StringDType())
+    if column.storage == "bytes":
+        return np.empty(0, object)
+    return np.empty(0, time_dtype(column) if column.display == "time" else column.dtype)
+
+
 def time_dtype(column: Column) -> np.dtype[np.datetime64]:
     """numpy's type for a column of times: 64-bit integers since 1970 in UTC."""
     return np.dtype(f"M8[{column.unit or 'ns'}]")

@@ -14,10 +14,11 @@ from nlbus.errors import SchemaError
 from nlbus.kernel.interfaces import OURS
 from nlbus.schema.types import Column
 from nlbus.table.chunks import Mask
-from nlbus.table.comparisons import Cells, Columns, is_in
+from nlbus.table.comparisons import Cells, Columns, elements_of, is_in, is_whole, rows_of
 
 if TYPE_CHECKING:
     from nlbus._typing import Array
+    from nlbus.kernel.interfaces import Interfaces
 
 Name = TypeVar("Name", str, str | None)
 Test = Callable[[Cells], Mask]
@@ -33,9 +34,11 @@ LOW = 0xFFFF_FFFF
 
 def asks_for_names(column: Column, sign: str, argument: object) -> bool:
     """Whether this test of a column compares names of interfaces, not their indices."""
-    if column.display != "interface" or column.list:
+    if column.display != "interface" or (column.list and sign != "has"):
         return False
-    values = argument if isinstance(argument, list) else [argument]
+    values = argument if isinstance(argument, list | tuple) else [argument]
+    if column.list:
+        return any(isinstance(value, str) for value in values)
     return sign == "matches" or any(isinstance(value, str) for value in values)
 
 
@@ -61,7 +64,10 @@ def test_of_names(test: Test, argument: object, cells: Cells, table: Columns) ->
     if names.empty and len(cells.array) and not names.missed:
         names.missed = True
         log.warning("%s: no link message has named any interface so far", cells.column.name)
-    found, places = distinct_names(cells.array, _nsids_of(table), names.name)
+    nsids = _nsids_of(table)
+    if cells.column.list:
+        return _lists_with(argument, cells, nsids, names)
+    found, places = distinct_names(cells.array, nsids, names.name)
     kept = np.dtypes.StringDType() if all(map(is_utf8, found)) else np.dtype(object)
     column = replace(cells.column, dtype=np.dtype("V1"), storage="text", display="", enum=None)
     named = Cells(column, np.array(found, kept), None)
@@ -70,6 +76,20 @@ def test_of_names(test: Test, argument: object, cells: Cells, table: Columns) ->
     texts: list[object] = [value for value in argument if isinstance(value, str)]
     numbers = [value for value in argument if not isinstance(value, str)]
     return is_in(texts, named)[places] | is_in(numbers, cells)
+
+
+def _lists_with(argument: object, cells: Cells, nsids: Array | None, names: Interfaces) -> Mask:
+    """The rows in whose list all these interfaces are, by name or by index."""
+    elements, rows = elements_of(cells)
+    found, places = distinct_names(elements.array, None if nsids is None else nsids[rows], names.name)
+    texts = np.array(found, object)[places]
+    every = np.ones(len(cells.array), np.bool_)
+    for value in argument if isinstance(argument, tuple) else ():
+        hits = np.asarray(texts == value, np.bool_)
+        if not isinstance(value, str) or is_whole(value):
+            hits |= is_in([int(value)], elements)
+        every &= rows_of(hits, rows, len(every))
+    return every
 
 
 def distinct_names(

@@ -127,7 +127,7 @@ def test_a_condition_matches_these_rows(words: str, fit: list[int]) -> None:
         ("mtu in (1 2)", "at character 11: `)` expected, not `2)`"),
         ("mtu in", "at character 7: a network, such as 10.0.0.0/8, or values in parentheses expected"),
         ("mtu not 3", "at character 9: `in` expected, not `3`"),
-        ("flags has", "at character 10: the name of a flag expected, not the end"),
+        ("flags has", "at character 10: a flag or a value of the list expected, not the end"),
         ("mtu < null", "at character 7: a value that has an order expected, not `null`"),
         ("mtu == 3 and mtu == (((((((((((", "at character 21: a value expected, not `(((((((((((`"),
         ("__import__('os')", "at character 11: ==, !=, <, <=, >, >=, ~, in or has expected, not `('os')`"),
