@@ -262,6 +262,8 @@ def _dumped(
                 unsupported = kernel_error(error.errno, f"dumping {query.source.name} {table}", help)
             elif error.errno == errno.EOPNOTSUPP:
                 unsupported = error
+            elif error.errno == errno.ENODATA:
+                supported = True  # there is none of this kind
             else:
                 raise
     if unsupported and not supported:

@@ -241,7 +241,9 @@ class Batches:
             if self._newest is None:
                 self._newest = number
             self._join(described, number)
-            if self._sources.name_group(number, origin.group, described.name, origin.portid):
+            numbered = self._sources.number_family(number, described.note or {})
+            named = self._sources.name_group(number, origin.group, described.name, origin.portid)
+            if numbered or named:
                 self._queries.pop(number, None)
         self._interfaces.append(Described(described, number))
         divisor, units = described.ticks()

@@ -3,11 +3,12 @@
 https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html
 
 pcapng has no notion of source, group and sender, so each combination of them that occurs has an interface,
-with a comment of the form `nlbus source=route protocol=0 group=1 portid=0 uid=0 nsid=-1`. A
-section's first interface of each source stands for its recording itself (group 0); it also names the
-`groups` that were joined. A loss is an Interface Statistics Block of that interface before the packets it
-became known with, at their time: isb_starttime and isb_endtime are earliest and latest, isb_osdrop is the
-count, and the comment has the rest: `nlbus cause=gap stream=0x12 exact=1`, or `nlbus open=3 grew=1`.
+with a comment of the form `nlbus source=route protocol=0 group=1 portid=0 uid=0 nsid=-1`; `family` is the
+number that a family of generic netlink had. A section's first interface of each source stands for its
+recording itself (group 0); it also names the `groups` that were joined. A loss is an Interface Statistics
+Block of that interface before the packets it became known with, at their time: isb_starttime and isb_endtime
+are earliest and latest, isb_osdrop is the count, and the comment has the rest: `nlbus cause=gap stream=0x12
+exact=1`, or `nlbus open=3 grew=1`.
 """
 
 from __future__ import annotations
@@ -87,6 +88,8 @@ def interface(source: Source, origin: Origin, groups: Groups | None = None) -> b
         name += f"/{origin.portid}"
     # Quoted as in a URL: a generic netlink family may have any name.
     comment = f"{WORD} source={quote(source.name, safe=':')} protocol={source.protocol}"
+    if source.genl:
+        comment += "".join(f" family={number}" for number in source.types)
     comment += "".join(f" {key}={value}" for key, value in origin._asdict().items())
     if groups is not None:
         comment += f" groups={','.join(map(str, groups))}"

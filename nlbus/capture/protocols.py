@@ -11,7 +11,7 @@ from nlbus._text import escape
 from nlbus.errors import NlbusError
 from nlbus.sources import SOURCES, find
 from nlbus.sources.genl import PREFIX as GENL_PREFIX
-from nlbus.sources.genl import recorded_source
+from nlbus.sources.genl import recorded, recorded_source
 from nlbus.sources.raw import MAX_LINKS, PREFIX, raw_sources
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 BY_PROTOCOL = -1
 SKIPPED = -2
 MAX_UNKNOWN = 64  # names looked up at most: a hostile file may have any number
+MAX_DIGITS = 5  # of a family's number
 MAX_GROUP_NAMES = 256  # per source, likewise
 
 
@@ -63,6 +64,16 @@ class Sources:
         if source is not None and (source.family or str(source.protocol) == protocol):
             return self._number(source)
         return self._defaults[int(protocol)] if protocol in map(str, range(MAX_LINKS)) else SKIPPED
+
+    def number_family(self, number: int, comment: Mapping[str, str]) -> bool:
+        """Learn the number that a source's family had where it was recorded; False: nothing new."""
+        source, family = self[number], comment.get("family", "")
+        if not source.genl or comment.get("source") != source.name:
+            return False
+        if not family.isascii() or not family.isdigit() or len(family) > MAX_DIGITS:
+            return False
+        self._found[number] = recorded(source, int(family))
+        return self[number] is not source
 
     def name_group(self, number: int, group: int, interface: str, portid: int) -> bool:
         """Learn the name of a family's group from its interface (pcapng.interface); False: nothing new."""

@@ -1,22 +1,23 @@
-"""genl:<family>: any generic netlink family, with its number and groups from nlctrl in this namespace."""
+"""Families of generic netlink: what nlctrl says of them here, and what their tables are made of."""
 
 import errno
 import struct
-from collections.abc import Mapping
-from dataclasses import replace
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from nlbus.errors import KernelError, UnknownSource, kernel_error
-from nlbus.kernel.groups import Groups
-from nlbus.kernel.requests import Reply, Requests, attribute, attributes
-from nlbus.schema.schema import Dump, Schema
-from nlbus.sources.source import NEEDS_ADMIN, Source, did_you_mean
+from nlbus.errors import KernelError
+from nlbus.kernel.constants import MessageFlag, MessageType
+from nlbus.kernel.requests import Reply, Requests, attribute, attributes, message
+from nlbus.schema.manners import Op as Happened
+from nlbus.schema.schema import Dump, Op, Schema
+from nlbus.schema.types import pad
+from nlbus.sources.source import NEEDS_ADMIN, Source
 
 PREFIX = "genl:"
 NETLINK_GENERIC = 16
 NO_FAMILY = 0xFFFF  # the type of messages of a family without a number
 GENLMSGHDR = struct.Struct("=BBxx")  # cmd, version
+HEADER = (pad(GENLMSGHDR.size),)
 GENL_ID_CTRL = 16
 GENL_NAMSIZ = 16
 CTRL_CMD_GETFAMILY = 3
@@ -34,124 +35,79 @@ class Family(NamedTuple):
     groups: Mapping[str, int]
 
 
-def genl_source(name: str) -> Source:
-    """Return the source `genl:<name>`. The kernel may load the family's module."""
-    try:
-        family = find_family(name)
-        if family is None:
-            with Requests(NETLINK_GENERIC) as nlctrl:
-                raise _unknown(name, _families(nlctrl))
-    except OSError as error:
-        if isinstance(error, UnknownSource | KernelError):
-            raise
-        raise kernel_error(error.errno or 0, f"asking for the generic netlink family {name!r}") from error
-    if not family.groups:
-        raise UnknownSource(f"{PREFIX}{family.name} has no multicast groups: it only answers requests")
-    return _source(family)
+# -- what tables are made of ------------------------------------------------------------------------------
 
 
-def bound(source: Source) -> Source:
-    """The source with the number and the groups that its family has now; as it is where no such family is.
-
-    The kernel may load the family's module. KernelError.
-    """
-    try:
-        family = find_family(source.genl)
-    except KernelError:
-        raise
-    except OSError as error:
-        raise kernel_error(
-            error.errno or 0, f"asking for the generic netlink family {source.genl!r}"
-        ) from error
-    if family is None:
-        return source
-    return _bound(source, family.number, tuple(family.groups.items()))
-
-
-@lru_cache(maxsize=256)  # schemas are compiled once each
-def _bound(source: Source, number: int, groups: tuple[tuple[str, int], ...]) -> Source:
-    of = dict(groups)
-    every = Groups(*of.values())
-    schemas = (schema for schema in source.schemas if isinstance(schema, Schema))
-    return replace(
-        source,
-        groups=of,
-        default=every,
-        probe=every,
-        types={number: source.genl},
-        schemas=tuple(_numbered(schema, number, of) for schema in schemas),
+def family_source(name: str, schemas: Sequence[Schema] = (), **more: Any) -> Source:
+    """The source `genl:<name>` without the number and the groups, which its family has at run time only."""
+    usual: dict[str, Any] = {
+        "sentinel": True,
+        "privileged": True,
+        "needs": NEEDS_ADMIN,
+        "option": "CONFIG_NET",
+    }
+    return Source(
+        name=f"{PREFIX}{name}",
+        protocol=NETLINK_GENERIC,
+        kernel_name="NETLINK_GENERIC",
+        framing="nlmsg",
+        genl=name,
+        schemas=tuple(schemas),
+        **usual | more,
     )
 
 
-def _numbered(schema: Schema, number: int, groups: Mapping[str, int]) -> Schema:
-    """The schema of a family with this number. Groups that this kernel lacks are left out."""
-    dump = schema.dump
-    return replace(
-        schema,
-        ops=tuple(replace(op, type=number) for op in schema.ops),
-        groups=tuple(group for group in schema.groups if group in groups),
-        dump=replace(dump, type=number) if isinstance(dump, Dump) else dump,
+def reports(**commands: int | Sequence[int]) -> tuple[Op, ...]:
+    """What messages report, by their commands: reports(new=1, change=(4, 5), delete=2)."""
+    happened: dict[str, Happened] = {"new": "new", "change": "change", "delete": "del"}
+    return tuple(
+        Op(NO_FAMILY, happened[name], command=command)
+        for name, those in commands.items()
+        for command in ((those,) if isinstance(those, int) else those)
     )
 
 
-def recorded_source(name: str) -> Source:
-    """Return the source `genl:<name>` without its number and groups, which only a kernel knows."""
-    return _source(Family(name, 0, {}))
+def dump(command: int, version: int = 1, body: bytes = b"", **more: Any) -> Dump:
+    """The dump that a command makes, with these attributes in the request."""
+    return Dump(NO_FAMILY, (GENLMSGHDR.pack(command, version) + body,), **more)
 
 
-def genl_sources() -> list[Source]:
-    """Return a source per family of this namespace that has groups; none if nlctrl does not answer."""
-    try:
-        with Requests(NETLINK_GENERIC) as nlctrl:
-            return [_source(family) for family in _families(nlctrl) if family.groups]
-    except OSError:
-        return []
+def request(command: int, body: bytes, seq: int, version: int = 1, flags: int = MessageFlag.ACK) -> bytes:
+    """A request to a family that has no number yet."""
+    payload = GENLMSGHDR.pack(command, version) + body
+    return message(NO_FAMILY, payload, MessageFlag.REQUEST | flags, seq)
+
+
+def answer(reply: Reply, seq: int) -> int | None:
+    """The errno of the answer to the request with this number, 0 for an ack; None for another message."""
+    # An ack has the errno and then the header of the request.
+    if reply.type != MessageType.ERROR or len(reply.body) < 20:
+        return None
+    error, _, _, _, acked = struct.unpack_from("=iIHHI", reply.body)
+    return -error if acked == seq else None
+
+
+# -- nlctrl -----------------------------------------------------------------------------------------------
 
 
 def find_family(name: str) -> Family | None:
     """Return a family, None if it does not exist; the kernel may load its module."""
+    body = _get() + attribute(FAMILY_NAME, name.encode(errors="replace")[:GENL_NAMSIZ] + b"\0")
     with Requests(NETLINK_GENERIC) as nlctrl:
         try:
-            return _family(nlctrl, name)
+            [reply, *_] = nlctrl.ask(GENL_ID_CTRL, body, f"asking for the generic netlink family {name!r}")
         except KernelError as error:
             if error.errno in NO_SUCH_FAMILY:
                 return None
             raise
+    return _parsed(reply)
 
 
-def _source(family: Family) -> Source:
-    every = Groups(*family.groups.values())
-    return Source(
-        name=f"{PREFIX}{family.name}",
-        protocol=NETLINK_GENERIC,
-        kernel_name="NETLINK_GENERIC",
-        framing="nlmsg",
-        groups=family.groups,
-        default=every,
-        sentinel=True,
-        types={family.number: family.name} if family.number else {},
-        probe=every,
-        privileged=True,
-        needs=NEEDS_ADMIN,
-        option="CONFIG_NET",
-    )
-
-
-def _unknown(name: str, families: list[Family]) -> UnknownSource:
-    names = [family.name for family in families if family.groups]
-    return UnknownSource(
-        f"no generic netlink family {name!r} in this network namespace{did_you_mean(name, names)}: "
-        f"there are {', '.join(names)}; others come with their modules, as nl80211 with cfg80211"
-    )
-
-
-def _family(nlctrl: Requests, name: str) -> Family:
-    body = _get() + attribute(FAMILY_NAME, name.encode(errors="replace")[:GENL_NAMSIZ] + b"\0")
-    return _parsed(nlctrl.ask(GENL_ID_CTRL, body, f"asking for the generic netlink family {name!r}")[0])
-
-
-def _families(nlctrl: Requests) -> list[Family]:
-    return [_parsed(reply) for reply in nlctrl.dump(GENL_ID_CTRL, _get(), "listing generic netlink families")]
+def all_families() -> list[Family]:
+    """Return the families of this network namespace."""
+    with Requests(NETLINK_GENERIC) as nlctrl:
+        replies = nlctrl.dump(GENL_ID_CTRL, _get(), "listing generic netlink families")
+    return [_parsed(reply) for reply in replies]
 
 
 def _get() -> bytes:
