@@ -27,7 +27,7 @@ from nlbus.kernel.interfaces import LiveInterfaces
 from nlbus.kernel.netns import Netns, inside
 from nlbus.kernel.requests import Reply, attribute, message, refusal
 from nlbus.schema.schema import Dump, Filter
-from nlbus.sources import Source, find
+from nlbus.sources import Source, find, required
 from nlbus.table.loss import Loss
 from nlbus.table.query import Query
 from nlbus.table.received import RESYNC, SNAPSHOT
@@ -76,7 +76,7 @@ def _snapshot(
     columns: Iterable[str] | None,
     names: LiveInterfaces,
 ) -> Table:
-    query = Query(find(source), {table: columns}, where, names)
+    query = Query(required(find(source)), {table: columns}, where, names)
 
     def read(batch: Batch) -> Table:
         if query.asks_facts:
@@ -287,7 +287,8 @@ class _Interrupted(Exception):  # noqa: N818 - never leaves this module
 
 def _dump(query: Query, table: str, dump: Dump, body: bytes, origin: int) -> Iterator[Batch]:
     action = f"dumping {query.source.name} {table}"
-    flags = MessageFlag.REQUEST | GetFlag.DUMP
+    # What the kernel cannot dump, it answers as if asked for one object, and ends that with an ACK.
+    flags = MessageFlag.REQUEST | MessageFlag.ACK | GetFlag.DUMP
     request = message(dump.type, body, flags, dump.seq or next(_numbers) & 0xFFFF_FFFF)
     ended = False
     with closing(_receiver(query, action)) as receiver:

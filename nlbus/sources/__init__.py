@@ -9,7 +9,7 @@ from nlbus.errors import NlbusError, SchemaError, UnknownSource, kernel_error
 from nlbus.kernel.groups import Groups, listed
 from nlbus.sources.bus import module_note, module_protocol
 from nlbus.sources.genl import PREFIX as GENL_PREFIX
-from nlbus.sources.genl import Family, bound, find_family, genl_source, genl_sources
+from nlbus.sources.genl import Family, bound, find_family, genl_source, genl_sources, required
 from nlbus.sources.probe import absent, help_with, probe
 from nlbus.sources.raw import PREFIX as RAW_PREFIX
 from nlbus.sources.raw import raw_source, raw_sources
@@ -27,6 +27,7 @@ __all__ = [
     "located",
     "probed",
     "register",
+    "required",
     "resolve_groups",
     "sources",
 ]
@@ -106,7 +107,7 @@ def located(source: Source, action: str) -> Source:
     KernelError if the module is missing; `action` begins its text. The kernel may load the module.
     """
     if not source.family:
-        return source
+        return required(source)
     family_of(source, action)
     return replace(source, protocol=module_protocol() or source.protocol)  # no /sys here
 

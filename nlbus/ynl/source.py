@@ -16,6 +16,7 @@ from nlbus.sources import SOURCES, did_you_mean, register
 from nlbus.sources.genl import NETLINK_GENERIC, NO_FAMILY
 from nlbus.sources.raw import PROTOCOLS, REPORT_ERRORS, Protocol
 from nlbus.sources.source import NEEDS_ADMIN, Source
+from nlbus.ynl.alike import Translation, adopted
 from nlbus.ynl.document import Document, Limit, log, read
 from nlbus.ynl.tables import Plan, plans, schema_of
 
@@ -123,14 +124,24 @@ def _source(document: Document, keys: Mapping[str, tuple[str, ...]]) -> Spec:
         if name not in names:
             raise SchemaError(f"keys= of {name!r}, which is no table{did_you_mean(name, names)}")
     beside = _beside(document)
-    schemas: list[Schema] = []
+    schemas = dict[str, Schema]()
+    likes = dict[str, Schema]()
     for plan in found:
         like = _alike(beside, plan)
         schema = schema_of(document, plan, keys.get(plan.name), like, -1 if document.raw else NO_FAMILY)
         if len(columns_of(schema)) > MOST_COLUMNS:
             document.limit(plan.name, f"more than {MOST_COLUMNS} columns: it is no table")
-        else:
-            schemas.append(schema)
+            continue
+        schemas[plan.name] = schema
+        if like is not None and plan.name not in keys:
+            likes[plan.name] = like
+    every = {like.name: Translation(like, schemas[name]) for name, like in likes.items()}
+    for name, like in likes.items():
+        schemas[name] = adopted(schemas[name], like, every)
+        lost = dict.fromkeys(each.of for each in like.manners.doubts if each.of not in every)
+        if lost and schemas[name].key:
+            what = f"rows change with those of {', '.join(lost)}, which the spec lacks: audit= finds that"
+            document.limit(name, what)
     if not schemas:
         document.limit(document.name, "no operation lists objects or notifies of them: it has no tables")
     operations = {plan.of.name: plan.name for plan in found}
@@ -147,8 +158,8 @@ def _source(document: Document, keys: Mapping[str, tuple[str, ...]]) -> Spec:
         "example": f"nlbus listen --spec {document.name}",
     }
     if document.raw:
-        return _raw(document, beside, tuple(schemas), common)
-    return _generic(document, tuple(schemas), common)
+        return _raw(document, beside, tuple(schemas.values()), common)
+    return _generic(document, tuple(schemas.values()), common)
 
 
 def _raw(

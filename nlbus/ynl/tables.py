@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nlbus.errors import SchemaError
 from nlbus.schema.columns import columns_of
@@ -133,15 +133,16 @@ def schema_of(
         groups=tuple(like.groups) if like is not None else tuple(plan.groups),
         selector=like.selector if like is not None else None,
         unless=like.unless if like is not None else None,
-        dump=_dump(document, plan, header, entries, like, family),
+        dump=_dump(document, plan, header, entries, family),
         about=_about(plan.of),
     )
     columns = columns_of(schema)
-    chosen = _key(document, plan, columns) if key is None else tuple(key)
-    for name in chosen:
+    if key is None:
+        return replace(schema, key=_key(document, plan, columns))
+    for name in key:
         if name not in columns:
             raise SchemaError(f"key {name!r} of table {plan.name} is none of its columns")
-    return Schema(**{name: getattr(schema, name) for name in Schema.__slots__} | {"key": chosen})
+    return replace(schema, key=tuple(key))
 
 
 def _set_of(document: Document, of: Operation) -> str:
@@ -165,7 +166,6 @@ def _dump(
     plan: Plan,
     header: Sequence[Field],
     entries: Sequence[Entry],
-    like: Schema | None,
     family: int,
 ) -> Dump | None:
     if not lists(document, plan.of):
@@ -173,15 +173,10 @@ def _dump(
     size = sum(each.type.size for each in header)
     request = (plan.of.given.get("dump") or {}).get("request") or {}
     wanted = int(request.get("value", plan.of.request or 0))
-    if like is not None and isinstance(like.dump, Dump) and like.dump.type == wanted:
-        return Dump(wanted, like.dump.headers, (), repeats="", option=like.dump.option)
-    body = (
-        bytes(size)
-        if document.raw
-        else bytes([wanted, int(document.spec.get("version", 1))]) + bytes(size - 2)
-    )
-    filters = tuple(_filters(plan, entries)) if not document.raw else ()
-    return Dump(wanted if document.raw else family, (body,), filters)
+    if document.raw:
+        return Dump(wanted, (bytes(size),))
+    version = int(document.spec.get("version", 1))
+    return Dump(family, (bytes([wanted, version]).ljust(size, b"\0"),), tuple(_filters(plan, entries)))
 
 
 def _filters(plan: Plan, entries: Sequence[Entry]) -> Iterator[Filter]:
@@ -196,11 +191,11 @@ def _filters(plan: Plan, entries: Sequence[Entry]) -> Iterator[Filter]:
 
 
 def _key(document: Document, plan: Plan, columns: Mapping[str, object]) -> tuple[str, ...]:
-    """What a request for one object names, as far as its answer has it. Of raw protocols that says little."""
-    if document.raw or "do" not in plan.of.given:
-        return ()
-    asked = map(worded, plan.of.attributes("do", "request"))
-    return tuple(name for name in asked if name in columns)
+    """What a request for one object names, if each answer has it. Of raw protocols that says little."""
+    asked = [] if document.raw else plan.of.attributes("do", "request")
+    replied = set(plan.of.attributes("do", "reply"))
+    found = tuple(map(worded, asked))
+    return found if set(asked) <= replied and all(name in columns for name in found) else ()
 
 
 def _about(of: Operation) -> str:

@@ -9,6 +9,7 @@ and each value that pyynl has must be in nlbus's row. The objects are those of t
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -53,7 +54,10 @@ def dumped(linux: Path, path: Path, operation: str) -> list[dict[str, Any]]:
         sys.path.insert(0, str(linux / TOOL))
     family = import_module("pyynl.lib.ynl" if (linux / TOOL / "pyynl").is_dir() else "lib.ynl").YnlFamily
     with family(str(path), process_unknown=True) as opened:
-        return list(opened.dump(operation, {}))
+        requests: list[dict[str, Any]] = [{}]
+        if path.stem == "tc" and operation != "getqdisc":  # rtnetlink lists these per interface
+            requests = [{"ifindex": number} for number, _ in socket.if_nameindex()]
+        return [answer for request in requests for answer in opened.dump(operation, request)]
 
 
 def differences(

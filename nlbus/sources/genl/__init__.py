@@ -38,6 +38,7 @@ __all__ = [
     "genl_sources",
     "recorded",
     "recorded_source",
+    "required",
 ]
 
 # Families with tables, and their modules, which are imported when they are used.
@@ -77,6 +78,13 @@ def bound(source: Source) -> Source:
             error.errno or 0, f"asking for the generic netlink family {source.genl!r}"
         ) from error
     return source if family is None else _numbered(source, family.number, family.groups)
+
+
+def required(source: Source) -> Source:
+    """The source, as `bound` returned it. UnknownSource if it is of a family that does not exist."""
+    if source.genl and not source.types:
+        raise _unknown(source.genl, all_families())
+    return source
 
 
 def recorded(source: Source, number: int) -> Source:
