@@ -11,7 +11,7 @@ from typing import Any
 
 from nlbus.errors import SchemaError, extra
 
-INSTALL = "'nlbus[ynl]'"  # with pip
+INSTALL = "pyyaml jsonschema"  # with pip
 PROTOCOLS = ("genetlink", "genetlink-c", "genetlink-legacy", "netlink-raw")
 
 Grammar = dict[str, Any]

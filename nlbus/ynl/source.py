@@ -68,7 +68,7 @@ def load(
     cannot do is in `limits`, and logged (logger "nlbus"); the rest works.
 
     UnknownSource for a name without a spec; SchemaError, with the place, for a spec that is not valid;
-    MissingExtra without PyYAML and jsonschema (pip install 'nlbus[ynl]'); OSError.
+    MissingExtra without PyYAML and jsonschema (pip install pyyaml jsonschema); OSError.
     """
     document = read(_path(spec, folders))
     chosen = {name: tuple(columns) for name, columns in (keys or {}).items()}

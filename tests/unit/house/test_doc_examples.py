@@ -1,4 +1,5 @@
-"""Every Python example of the documents runs, in private namespaces where links come and go.
+"""Every Python example of the documents runs, with nlbus from its wheel and in an empty folder, as a new user
+would run it; in private namespaces where links come and go.
 
 The examples of one document run in order and share a folder, so that one may read an earlier one's file.
 Documents run in parallel.
@@ -57,7 +58,7 @@ def private() -> list[str]:
 
 @pytest.fixture(scope="module")
 def outcomes(
-    private: list[str], request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    private: list[str], wheel: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[Path, Future[list[Outcome]]]]:
     """The outcomes of the examples of each document under test."""
     wanted = {
@@ -66,16 +67,16 @@ def outcomes(
     documents = dict.fromkeys(block.document for number, block in enumerate(EXAMPLES) if number in wanted)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         yield {
-            document: pool.submit(run_all, document, private, tmp_path_factory.mktemp(document.stem))
+            document: pool.submit(run_all, document, private, wheel, tmp_path_factory.mktemp(document.stem))
             for document in documents
         }
 
 
-def run_all(document: Path, private: list[str], folder: Path) -> list[Outcome]:
-    return [run(block, private, folder) for block in blocks(document, "python")]
+def run_all(document: Path, private: list[str], wheel: Path, folder: Path) -> list[Outcome]:
+    return [run(block, private, wheel, folder) for block in blocks(document, "python")]
 
 
-def run(block: Block, private: list[str], folder: Path) -> Outcome:
+def run(block: Block, private: list[str], wheel: Path, folder: Path) -> Outcome:
     """Run the block; a block that defines tests runs under pytest."""
     example = folder / f"test_line_{block.line}.py"
     example.write_text(block.code)
@@ -84,7 +85,7 @@ def run(block: Block, private: list[str], folder: Path) -> Outcome:
     with said.open("w") as stdout, errors.open("w") as stderr:
         child = subprocess.Popen(
             [*private, "sh", "-c", CHURN, "sh", sys.executable, "-u", "-W", "error", *how, example.name],
-            cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL,
+            cwd=folder, env=os.environ | {"PYTHONPATH": str(wheel)}, stdin=subprocess.DEVNULL,
             stdout=stdout, stderr=stderr, start_new_session=True,
         )  # fmt: skip
     code = None
