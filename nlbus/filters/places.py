@@ -34,8 +34,10 @@ class Spot:
 def spots(schema: Schema) -> dict[str, list[Spot]]:
     """The places of each column. If several have a value, an attribute wins over the header.
 
-    Columns of which a message can have several rows have none.
+    Columns of which a message can have several rows have none, and those that depend on where the header is.
     """
+    if any(op.within for op in schema.ops):
+        return {}
     found: dict[str, list[Spot]] = {}
     start = HEADER + (header_size(schema) + 3 & ~3)
     entries = _entries("", schema.prefix, schema.entries, (), start)

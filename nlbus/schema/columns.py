@@ -112,7 +112,9 @@ class _Columns:
             if field.absent is not None and "INT" not in field.type.kind:
                 raise self._wrong(f"{field.name} is no integer, so no value of it can mean absence")
             if field.name:
-                always = header and field.absent is None
+                # A union whose member no number chooses, or one of another one, has no value.
+                some = bool(field.type.by) and -1 not in field.type.cases
+                always = header and field.absent is None and not some
                 name = joined(lead, field.name)
                 self._column(
                     name, field, field.type, nullable=not always, listed=listed, attribute=field.name

@@ -102,14 +102,21 @@ class _Builder:
     def build(self) -> Compiled:
         schema = self.schema
         columns = [self.columns[name] for name in self.cell]
-        fields = self._field_ops("", schema.header, header=True)
+        each = schema.each
+        # Where a header may lie deeper, it is the struct that a part of the message begins with.
+        divided = any(op.within for op in schema.ops)
+        header, part_fields = schema.header, () if each is None else each.fields
+        if divided:
+            if each is not None or any(isinstance(entry, Packet) for entry in schema.entries):
+                raise self._wrong("a header within an attribute, and several rows per message or a packet")
+            header, part_fields = (), header
+        fields = self._field_ops("", header, header=True)
         # Texts come last: the decoder fills them row by row, together with attributes of the same column.
         texts = [op for op in fields if columns[op["cell"]].storage != "fixed"]
         first = self._add([op for op in fields if op not in texts] + texts)
         root = self._level("", schema.prefix, schema.entries) if schema.entries else NOWHERE
-        each = schema.each
-        parts = [] if each is None else self._field_ops("", each.fields)
-        part = (self._add(parts), len(parts), 0 if each is None else size_of(each.fields))
+        parts = self._field_ops("", part_fields)
+        part = (self._add(parts), len(parts), size_of(part_fields))
         map_: list[int] = []
         levels = []
         for level in self.levels:
@@ -125,7 +132,7 @@ class _Builder:
             specs=_array([_spec(column) for column in columns], SPEC),
             lists=np.array(self.lists, np.int32),
             fields=(first, len(fields), len(texts)),
-            header=size_of(schema.header),
+            header=size_of(header),
             root=root,
             selector=schema.selector or schema.unless or (0, 0, 0),
             others=schema.selector is None and schema.unless is not None,
@@ -133,6 +140,7 @@ class _Builder:
             path=np.array(each.path if each is not None else (), np.int32),
             ignored=np.array(each.ignored if each is not None else (), np.int32),
             part=part,
+            divided=divided or each is not None,
         )
         return Compiled(
             schema,
@@ -366,7 +374,8 @@ def _rule(op: Op) -> tuple[int, ...]:
         there = (0, 1, op.command)
     elif op.has is not None:
         there = (op.has[0], 4, op.has[1])
-    return op.type, op.mask, op.value, HAPPENED[op.op], op.group, op.seq, *there
+    within = op.within or (NOWHERE, 0)
+    return op.type, op.mask, op.value, HAPPENED[op.op], op.group, op.seq, *there, *within
 
 
 def _op(kind: str, **fields: int) -> dict[str, int]:

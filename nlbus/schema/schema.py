@@ -172,7 +172,9 @@ class Op:
 
     group, seq: only messages of this multicast group; only answers to the request with this number. has:
     (offset, value): only if the payload has this u32 there. command:
-    of generic netlink, the first byte of the payload, instead of `has`; -1: any.
+    of generic netlink, the first byte of the payload, instead of `has`; -1: any. within: (bytes, number): so
+    many bytes of another header come first, then an attribute with this number, whose payload is the schema's
+    header; the other attributes follow.
     """
 
     type: int
@@ -183,6 +185,7 @@ class Op:
     seq: int = 0
     has: tuple[int, int] | None = None
     command: int = -1
+    within: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -21,6 +21,7 @@ from nlbus.schema.schema import (
     Nest,
     Nests,
     Numbered,
+    Op,
     Packet,
     Schema,
     Select,
@@ -55,11 +56,13 @@ def decode(schema: Schema, messages: Iterable[tuple[int, int, bytes]]) -> Decode
     found = Decoded()
     columns = list(dict.fromkeys(columns_of(schema)))
     size = size_of(schema.header)
-    for number, (kind, flags, payload) in enumerate(messages):
-        op = happened(schema, kind, flags, payload)
-        if op is None:
+    for number, (kind, flags, data) in enumerate(messages):
+        rule = matching(schema, kind, flags, data)
+        if rule is None:
             continue
-        if len(payload) < size:
+        op = rule.op
+        payload = data if rule.within is None else within(data, *rule.within, size)
+        if payload is None or len(payload) < size:
             found.malformed += 1
             continue
         parts: Parts = [(b"", payload[aligned(size) :])]
@@ -83,6 +86,13 @@ def decode(schema: Schema, messages: Iterable[tuple[int, int, bytes]]) -> Decode
 
 
 Parts = list[tuple[bytes, bytes]]
+
+
+def within(payload: bytes, begin: int, number: int, size: int) -> bytes | None:
+    """The header in the attribute at `begin`, and what follows; None if it is not there."""
+    length, found = struct.unpack_from("=HH", payload.ljust(begin + 8, b"\0"), aligned(begin))
+    there = found & NUMBER == number and 4 + size <= length <= len(payload) - aligned(begin)
+    return payload[aligned(begin) + 4 :] if there else None
 
 
 def parts_of(each: Each, data: bytes, found: Decoded, depth: int = 0) -> tuple[Parts, bool]:
@@ -128,6 +138,12 @@ def member(type: Type, chosen: int, value: bytes) -> Any:
 
 def happened(schema: Schema, kind: int, flags: int, payload: bytes) -> Literal["new", "change", "del"] | None:
     """The operation, or None if the message is of another kind."""
+    rule = matching(schema, kind, flags, payload)
+    return None if rule is None else rule.op
+
+
+def matching(schema: Schema, kind: int, flags: int, payload: bytes) -> Op | None:
+    """The rule that the message is by, or None if it is of another kind."""
     for wanted, condition in ((True, schema.selector), (False, schema.unless)):
         if condition:
             at, size, value = condition
@@ -143,7 +159,7 @@ def happened(schema: Schema, kind: int, flags: int, payload: bytes) -> Literal["
                     continue
             if op.command >= 0 and payload[:1] != bytes([op.command]):
                 continue
-            return op.op
+            return op
     return None
 
 

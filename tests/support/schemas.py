@@ -6,6 +6,7 @@ All take a random.Random: hypothesis draws its seed, and reports the failing one
 import struct
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 from socket import AF_INET, AF_INET6
 from typing import Any, Literal
@@ -110,6 +111,8 @@ def any_schema(rng: Random) -> Schema:
     divisible &= not any(isinstance(entry, Packet) for entry in entries)
     if divisible and rng.random() < 0.3:
         each = _each(rng, {field.name for field in header if field.name})
+    elif divisible and selector is None and rng.random() < 0.3:
+        ops = [replace(op, has=None, within=rng.choice((None, (rng.randint(0, 9), 7)))) for op in ops]
     return Schema(
         name="any", ops=ops, header=header, prefix="P_", entries=entries, selector=selector, each=each
     )
@@ -260,6 +263,12 @@ def fitting(rng: Random, schema: Schema, *, orderly: bool = False) -> Message:
         at, size, value = schema.selector
         if orderly or rng.random() < 0.9:
             payload[at : at + size] = _native(value, size)[: max(len(payload) - at, 0)]
+    if op.within is not None:
+        begin, number = op.within
+        if not orderly and rng.random() < 0.1:
+            number, payload = rng.choice(((8, payload), (number, payload[:-1])))
+        inner = bytearray(pad(rng.randbytes(begin))) + attribute(number, bytes(payload))
+        return op.type, flags, bytes(inner + _attributes(rng, schema.entries, orderly))
     if schema.each is not None:
         return op.type, flags, bytes(pad(bytes(payload)) + _parts(rng, schema, schema.each, orderly))
     return op.type, flags, bytes(pad(bytes(payload)) + _attributes(rng, schema.entries, orderly))

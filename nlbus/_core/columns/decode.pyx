@@ -65,7 +65,7 @@ cdef class Decoded(Store):
                         what[i] = <int8_t> fits(program, &m[i], base + m[i].offset, False)
                         n += what[i] >= 0
                         self.malformed += what[i] == -2
-            if program.path_count:
+            if program.divided:
                 self.parts = Parts()
                 self.parts.find(program, rows, what)
                 self.unknown, self.malformed = self.parts.unknown, self.malformed + self.parts.malformed
@@ -73,7 +73,7 @@ cdef class Decoded(Store):
             self.begin(program, n, block.time_ns)
             self.point()
             with nogil:
-                if program.path_count:
+                if program.divided:
                     for row in range(n):
                         i = self.parts.items[row].message
                         self.about(row, i, &m[i], what[i])
@@ -134,7 +134,7 @@ cdef class Decoded(Store):
         cdef int64_t row
         for i in range(self.program.field_first, texts):
             failed |= self.field(&self.program.ops[i], rows, first, end)
-        if self.program.path_count:
+        if self.program.divided:
             for row in range(first, end):
                 if self.program.selectors:
                     memset(self.selectors, 0, self.program.selectors * sizeof(selected))

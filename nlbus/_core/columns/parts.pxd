@@ -22,3 +22,4 @@ cdef class Parts:
     cdef uint64_t malformed       # messages with bytes that are no attribute
 
     cdef int find(self, Program program, Selection rows, const int8_t *what) except -1
+    cdef int find_headers(self, Program program, Selection rows, const int8_t *what) except -1

@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, int8_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from nlbus._core.block cimport message
-from nlbus._core.columns.program cimport MOST_DEEP, Program
+from nlbus._core.columns.program cimport MOST_DEEP, Program, fits_by, rule
 from nlbus._core.columns.records cimport Selection
 from nlbus._wire.cursor cimport nla_data, nla_ok, nla_payload, nla_total_size, nla_type
 
@@ -25,6 +25,8 @@ cdef class Parts:
         cdef uint64_t unknown = 0
         cdef Py_ssize_t i, first
         cdef bint cut, counted
+        if not program.path_count:
+            return self.find_headers(program, rows, what)
         for counted in (False, True):
             if counted:
                 self.items = <part *> malloc((self.count + 1) * sizeof(part))
@@ -44,6 +46,39 @@ cdef class Parts:
                     for first in range(first, self.count):
                         self.items[first].message = <uint32_t> i
         self.unknown = unknown // 2  # they were met twice
+        return 0
+
+    cdef int find_headers(self, Program program, Selection rows, const int8_t *what) except -1:
+        """Find the headers: a row each, with the attributes behind."""
+        cdef const message *m
+        cdef const rule *by
+        cdef const uint8_t *at
+        cdef size_t length, begin
+        cdef Py_ssize_t i
+        self.items = <part *> malloc((rows.count + 1) * sizeof(part))
+        if self.items == NULL:
+            raise MemoryError("no memory for the columns of a batch")
+        for i in range(rows.count):
+            if what[i] < 0:
+                continue
+            m = &rows.messages[i]
+            at, length = rows.base + m.offset, m.length
+            fits_by(program, m, at, program.narrow, &by)
+            if by.within >= 0:
+                begin = (by.within + 3) & ~3
+                if (length <= begin or not nla_ok(at + begin, length - begin)
+                        or nla_type(at + begin) != by.number
+                        or nla_payload(at + begin) < program.part_size):
+                    self.malformed += 1
+                    continue
+                at, length = nla_data(at + begin), length - begin - 4
+            elif length < program.part_size:
+                self.malformed += 1
+                continue
+            self.items[self.count].at = at
+            self.items[self.count].length = length
+            self.items[self.count].message = <uint32_t> i
+            self.count += 1
         return 0
 
 

@@ -117,6 +117,8 @@ cdef struct rule:                 # the operation that a message's type and flag
     int32_t at                    # offset in the payload of an integer with this value; -1: none need be
     int32_t size                  # of that integer
     uint32_t wanted
+    int32_t within                # bytes before the attribute that the header is in; -1: it is in none
+    int32_t number                # of that attribute
 
 
 cdef enum:
@@ -144,8 +146,9 @@ cdef class Program(Plan):
     cdef uint64_t select_value
     cdef bint select_others       # that value excludes a message
     cdef int selectors            # values that SELECTs go by
+    cdef bint divided             # rows are parts of messages: those at the end of the path, or ...
     cdef int32_t *path            # numbers of attributes, from the root: each at its end is a row
-    cdef int path_count           # 0: a message is a row
+    cdef int path_count           # 0: ... what begins with the header, wherever the message's rule has it
     cdef int32_t *ignored         # other attributes at the root
     cdef int ignored_count
     cdef int part_first           # fields of the struct that a row's attribute begins with
@@ -153,9 +156,15 @@ cdef class Program(Plan):
     cdef size_t part_size         # bytes
 
 
-# The operation that the message reports; -1: of another kind, -2: of this kind, but too short.
+# The operation that the message reports; -1: of another kind, -2: of this kind, but too short. by: the rule.
 # narrow: the program's, as a constant, so that programs without such rules do not pay for them.
 cdef inline int fits(Program self, const message *m, const uint8_t *payload, bint narrow) noexcept nogil:
+    cdef const rule *by
+    return fits_by(self, m, payload, narrow, &by)
+
+
+cdef inline int fits_by(Program self, const message *m, const uint8_t *payload, bint narrow,
+                        const rule **by) noexcept nogil:
     cdef int i
     for i in range(self.rule_count):
         if m.type == self.rules[i].type and m.flags & self.rules[i].mask == self.rules[i].value:
@@ -171,5 +180,6 @@ cdef inline int fits(Program self, const message *m, const uint8_t *payload, bin
                     and (load(payload + self.select_at, self.select_size) == self.select_value)
                     == self.select_others):
                 return -1
+            by[0] = &self.rules[i]
             return self.rules[i].op if m.length >= self.header else -2
     return -1

@@ -37,4 +37,5 @@ class Program(Plan):
         path: Array,
         ignored: Array,
         part: tuple[int, int, int],
+        divided: bool,
     ) -> Self: ...

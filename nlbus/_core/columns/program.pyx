@@ -101,7 +101,8 @@ cdef class Program(Plan):
     """A compiled Schema: the arrays of nlbus/schema/compile_attributes.py, kept alive. ValueError."""
 
     def __cinit__(self, *, ops, levels, map, cases, rules, specs, lists, tuple fields, int header, int root,
-                  tuple selector, bint others, int selectors, path, ignored, tuple part):
+                  tuple selector, bint others, int selectors, path, ignored, tuple part,
+                  bint divided):
         self.know(specs)
         self.kept += [ops, levels, map, cases, rules, lists, path, ignored]
         self.ops = <op *> address(ops, sizeof(op))
@@ -124,6 +125,7 @@ cdef class Program(Plan):
         self.selectors = selectors
         self.path = <int32_t *> address(path, sizeof(int32_t))
         self.path_count = len(path)
+        self.divided = divided
         if self.path_count > MOST_DEEP:
             raise ValueError(f"a path of {self.path_count} attributes, of {MOST_DEEP} at most")
         self.ignored = <int32_t *> address(ignored, sizeof(int32_t))

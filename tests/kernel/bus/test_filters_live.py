@@ -242,8 +242,8 @@ def publish() -> None:
 @pytest.mark.parametrize(
     ("source", "groups", "make"),
     [
-        ("nftables", None, change_tables),
-        ("xfrm", None, change_policies),
+        ("raw:12", (7,), change_tables),
+        ("raw:6", (4,), change_policies),
         ("genl:netdev", None, change_devices),
         ("bus", (1, 7), publish),
     ],

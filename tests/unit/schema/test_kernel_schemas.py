@@ -70,6 +70,17 @@ def test_attributes_of_packets_have_the_kernels_numbers() -> None:
     }
 
 
+@pytest.mark.parametrize("table", [each.name for each in find("xfrm").schemas])
+def test_attributes_of_ipsec_have_the_kernels_numbers(table: str) -> None:
+    theirs = enumerators(re.sub(r"enum (?={)", "enum any ", header("xfrm.h")))
+    ours = schema("xfrm", table)
+    known = {entry.kernel: entry.number for entry in ours.entries if entry.number <= 31}  # since Linux 4.19
+    assert known == {name: theirs[name] for name in known}
+    messages = {name: theirs[name] for name in theirs if name.startswith("XFRM_MSG_")}
+    names = {number: name for name, number in messages.items() if not name.endswith(("BASE", "MAX"))}
+    assert {number: find("xfrm").types[number] for number in names} == names
+
+
 @pytest.mark.parametrize("table", ["conntrack", "expect"])
 def test_no_two_attributes_of_a_nest_have_one_number(table: str) -> None:
     def check(of: Sequence[Entry]) -> None:

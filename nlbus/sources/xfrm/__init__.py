@@ -2,6 +2,19 @@
 
 from nlbus.kernel.groups import Groups
 from nlbus.sources.source import NEEDS_ADMIN, Source
+from nlbus.sources.xfrm.events import (
+    ACQUIRES,
+    DEFAULTS,
+    EXPIRIES,
+    MAPPINGS,
+    MIGRATIONS,
+    POLICY_EXPIRIES,
+    POLICY_FLUSHES,
+    REPORTS,
+    STATE_EVENTS,
+    STATE_FLUSHES,
+)
+from nlbus.sources.xfrm.objects import POLICIES, STATES
 
 XFRM_MSG_BASE = 0x10
 
@@ -9,6 +22,7 @@ MESSAGES = (
     "NEWSA", "DELSA", "GETSA", "NEWPOLICY", "DELPOLICY", "GETPOLICY", "ALLOCSPI", "ACQUIRE", "EXPIRE",
     "UPDPOLICY", "UPDSA", "POLEXPIRE", "FLUSHSA", "FLUSHPOLICY", "NEWAE", "GETAE", "REPORT", "MIGRATE",
     "NEWSADINFO", "GETSADINFO", "NEWSPDINFO", "GETSPDINFO", "MAPPING", "SETDEFAULT", "GETDEFAULT",
+    "MIGRATE_STATE",
 )  # fmt: skip
 
 GROUPS = {
@@ -31,6 +45,20 @@ XFRM = Source(
     # To the kernel, a listener on acquire is a key manager: for each packet without keys it makes an
     # incomplete state, and keeps it until a key manager completes it.
     default=Groups(*GROUPS.values()) - Groups(GROUPS["acquire"]),
+    schemas=(
+        STATES,
+        POLICIES,
+        ACQUIRES,
+        EXPIRIES,  # after those that it deletes: as an event, it is an expiry
+        POLICY_EXPIRIES,
+        MIGRATIONS,
+        REPORTS,
+        MAPPINGS,
+        STATE_EVENTS,
+        STATE_FLUSHES,
+        POLICY_FLUSHES,
+        DEFAULTS,
+    ),
     types={number: f"XFRM_MSG_{name}" for number, name in enumerate(MESSAGES, XFRM_MSG_BASE)},
     privileged=True,
     needs=NEEDS_ADMIN,
