@@ -93,7 +93,7 @@ bench: build $(TOOLS) ## Speed: pytest-benchmark, and the C floors beside it
 bench-gate: build ## Instructions of the hot loops, beside the committed baseline
 	@$(UNSHARE) $(PY) bench/instructions/gate.py $(if $(RENEW),--renew)
 
-soak: build $(TOOLS) ## The long rounds of the loss ledger
+soak: build $(TOOLS) ## The long rounds of the loss ledger; NLBUS_LINUX=source compares all YNL specs of a kernel
 	$(UNSHARE) $(PY) -m pytest -m soak
 
 test-faults: build ## Every system call and allocation of the compiled modules fails once

@@ -20,12 +20,14 @@ from nlbus.schema.schema import (
     List,
     Nest,
     Nests,
+    Numbered,
     Schema,
     Select,
     Struct,
     Structs,
 )
 from nlbus.schema.types import Field
+from nlbus.sources.genl import NO_FAMILY
 
 Place = tuple[object, ...]
 EVERY = "*"
@@ -54,7 +56,11 @@ def _entries(path: Place, lead: str, prefix: str, entries: Sequence[Entry]) -> I
             yield from _fields(inner, name, entry.fields)
         if isinstance(entry, Struct) and entry.fields and entry.fields[0].name:
             yield inner, joined(name, entry.fields[0].name)  # the whole may be one value
-        if isinstance(entry, Nest | Nests | Elements):
+        if isinstance(entry, Numbered):
+            yield from (((*inner, "number", i), joined(name, each)) for i, each in enumerate(entry.numbers))
+        if isinstance(entry, Nests) and entry.index:
+            yield (*inner, "number"), joined(name, entry.index)
+        if isinstance(entry, Nest | Nests | Numbered | Elements):
             yield from _entries(inner, name, entry.prefix, entry.entries)
         if isinstance(entry, Select):
             for text, (begin, cases) in entry.cases.items():
@@ -166,6 +172,11 @@ def _dump(dump: object, ours: object, known: Translation) -> Dump | None:
     if not isinstance(dump, Dump):
         return None
     if not isinstance(ours, Dump) or ours.type != dump.type:
+        return dump
+    commands = {
+        each.headers[0][:1] for each in (ours, dump) if dump.type == NO_FAMILY and not callable(each.headers)
+    }
+    if len(commands) > 1:
         return dump
     filters = (_filter(each, known) for each in ours.filters)
     lean = ours.lean

@@ -13,7 +13,7 @@ from nlbus.kernel.groups import Groups
 from nlbus.schema.columns import columns_of
 from nlbus.schema.schema import Schema
 from nlbus.sources import SOURCES, did_you_mean, register
-from nlbus.sources.genl import NETLINK_GENERIC, NO_FAMILY
+from nlbus.sources.genl import NETLINK_GENERIC, NO_FAMILY, built_in
 from nlbus.sources.raw import PROTOCOLS, REPORT_ERRORS, Protocol
 from nlbus.sources.source import NEEDS_ADMIN, Source
 from nlbus.ynl.alike import Translation, adopted
@@ -202,9 +202,9 @@ def _generic(document: Document, schemas: tuple[Schema, ...], common: Mapping[st
 
 
 def _beside(document: Document) -> Source | None:
-    """nlbus's own source of this raw protocol: it knows its groups, and what carries which messages."""
+    """nlbus's own source of this protocol or family: it knows its groups, and what carries which messages."""
     if not document.raw:
-        return None
+        return built_in(document.name)
     if document.spec.get("protonum", 0) == 0:
         return SOURCES["route"]
     return SOURCES.get(document.name)
@@ -213,6 +213,8 @@ def _beside(document: Document) -> Source | None:
 def _alike(beside: Source | None, plan: Plan) -> Schema | None:
     """nlbus's own table of these messages."""
     for schema in beside.schemas if beside is not None else ():
-        if isinstance(schema, Schema) and plan.of.reply in {op.type for op in schema.ops}:
-            return schema
+        if isinstance(schema, Schema):
+            numbers = {op.type if op.command < 0 else op.command for op in schema.ops}
+            if plan.of.reply in numbers:
+                return schema
     return None

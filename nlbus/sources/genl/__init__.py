@@ -33,6 +33,7 @@ __all__ = [
     "PREFIX",
     "Family",
     "bound",
+    "built_in",
     "find_family",
     "genl_source",
     "genl_sources",
@@ -96,7 +97,7 @@ def recorded(source: Source, number: int) -> Source:
 
 def recorded_source(name: str) -> Source:
     """Return the source `genl:<name>` without its number and groups, which only a kernel knows."""
-    source = _built_in(name)
+    source = built_in(name)
     return _numbered(source, GENL_ID_CTRL, {}) if name == "nlctrl" else source
 
 
@@ -109,11 +110,12 @@ def genl_sources() -> list[Source]:
 
 
 def _of(family: Family) -> Source:
-    return _numbered(_built_in(family.name), family.number, family.groups)
+    return _numbered(built_in(family.name), family.number, family.groups)
 
 
 @lru_cache(maxsize=256)
-def _built_in(name: str) -> Source:
+def built_in(name: str) -> Source:
+    """The source `genl:<name>` without a number and groups."""
     if name not in TABLES:
         return family_source(name)
     source: Source = import_module(f"{__name__}.{TABLES[name]}").SOURCE

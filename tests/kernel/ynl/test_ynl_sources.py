@@ -116,7 +116,7 @@ def test_generic_netlink_has_its_numbers_at_run_time(subscribe: Subscribe, tmp_p
     assert families["nlctrl"] == 16
     sub = subscribe(control, snapshot=True)
     assert sub.recv(timeout=5).complete
-    assert sub.state["family"]["nlctrl"]["number"] == 16
+    assert sub.state["family"][16]["name"] == "nlctrl"
     assert list(sub.source.groups) == ["notify"]
     with Requests(16) as nlctrl:
         assert len(nlctrl.dump(16, b"\3\2\0\0", "listing families")) == len(families)
