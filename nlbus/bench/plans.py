@@ -100,6 +100,13 @@ SECTIONS: tuple[Section, ...] = (
         named=True,
     ),
     section(
+        "sections.verdicts",
+        "packets of nfqueue with verdicts, beside NetfilterQueue and fnfqueue",
+        quick=(3, 6),
+        full=(15, 40),
+        named=True,
+    ),
+    section(
         "sections.frames",
         "a query of polars and DuckDB, scanned, or of all rows",
         quick=(3, 1),
