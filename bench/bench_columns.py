@@ -18,7 +18,7 @@ from nlbus.schema.types import Column, Values
 from nlbus.table.table import Table
 
 BLOCK = 1 << 20  # bytes of messages: what one receive brings at most
-KINDS = {"route": 0, "link": 1, "conntrack": 2, "fork": 3}  # happened() of columns.c
+KINDS = {"route": 0, "link": 1, "conntrack": 2, "fork": 3, "packet": 4}  # happened() of columns.c
 TURN_NS = 4_000_000
 BYTES = 2  # enum shape
 LIST = 3
@@ -62,6 +62,7 @@ MAKERS: dict[str, tuple[str, str, Callable[[int], list[bytes]]]] = {  # source, 
     "link, shapes differ": ("route", "link", messages.changing_links),
     "conntrack": ("conntrack", "conntrack", messages.connections),
     "fork": ("proc", "fork", messages.forks),
+    "packet": ("nflog", "packet", messages.packets),
 }
 
 
@@ -131,7 +132,14 @@ def array(at: int, count: int, dtype: str) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("what", "bar"),
-    [("route", 15), ("link", 3), ("link, shapes differ", None), ("conntrack", 5), ("fork", 20)],
+    [
+        ("route", 15),
+        ("link", 3),
+        ("link, shapes differ", None),
+        ("conntrack", 5),
+        ("fork", 20),
+        ("packet", None),
+    ],
 )
 def bench_decode(benchmark, one_core, what: str, bar: float | None) -> None:
     table, batch = MAKERS[what][1], batch_of(what)

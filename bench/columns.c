@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Columns by hand: what a careful C program writes that stores the columns of four kinds of message. No table
+ * Columns by hand: what a careful C program writes that stores the columns of five kinds of message. No table
  * drives it; each kind is a switch over the attributes that such messages have, checked as the kernel's macros
  * do. A batch's columns are one piece of memory, zeroed, as a table that owns its data needs.
  *
@@ -8,6 +8,7 @@
  */
 #include <linux/if_link.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
+#include <linux/netfilter/nfnetlink_log.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
@@ -235,6 +236,99 @@ static size_t forked(struct table *t, uint32_t row, const uint8_t *data, size_t 
 	return 0;
 }
 
+#define SET(column, type, value) (((type *)t->values[column])[row] = (value), t->valid[column][row] = 1)
+
+static inline uint32_t big(const uint8_t *at, int size)
+{
+	return size == 2 ? at[0] << 8 | at[1] : (uint32_t)at[0] << 24 | at[1] << 16 | at[2] << 8 | at[3];
+}
+
+/* TCP over IPv4, if all of it was copied that is a column. */
+static void packet(struct table *t, uint32_t row, const uint8_t *ip, size_t length)
+{
+	size_t own = (ip[0] & 15) * 4, total, data;
+	const uint8_t *tcp = ip + own;
+
+	if (length < 20 || ip[0] >> 4 != 4 || own < 20 || length < own + 20)
+		return;
+	total = big(ip + 2, 2);
+	SET(P_VERSION, uint8_t, 4);
+	SET(P_TOS, uint8_t, ip[1]);
+	SET(P_LENGTH, uint32_t, total);
+	SET(P_ID, uint32_t, big(ip + 4, 2));
+	SET(P_IP_FLAGS, uint8_t, ip[6] >> 5);
+	SET(P_TTL, uint8_t, ip[8]);
+	SET(P_PROTOCOL, uint8_t, ip[9]);
+	for (int i = 0; i < 2; i++) {
+		uint8_t *to = t->values[P_SRC + i] + 16 * (size_t)row;
+
+		memset(to + 10, 0xff, 2);
+		memcpy(to + 12, ip + 12 + 4 * i, 4);
+		t->valid[P_SRC + i][row] = 1;
+	}
+	if (ip[9] != 6 || (big(ip + 6, 2) & 0x1fff) || total < own + 20)
+		return;
+	SET(P_SPORT, uint16_t, big(tcp, 2));
+	SET(P_DPORT, uint16_t, big(tcp + 2, 2));
+	SET(P_TCP_SEQ, uint32_t, big(tcp + 4, 4));
+	SET(P_TCP_ACK, uint32_t, big(tcp + 8, 4));
+	SET(P_FLAGS, uint16_t, big(tcp + 12, 2) & 0x1ff);
+	SET(P_WINDOW, uint16_t, big(tcp + 14, 2));
+	data = (tcp[12] >> 4) * 4;
+	if (data >= 20 && own + data <= length && own + data <= total)
+		SET(P_DATA, uint16_t, own + data);
+}
+
+static size_t logged(struct table *t, uint32_t row, const uint8_t *data, size_t left)
+{
+	const struct nlattr *at = (const struct nlattr *)(data + 4);
+	static const int texts[] = { P_PREFIX, P_HWADDR, P_PAYLOAD, P_HWHEADER };
+	size_t step;
+
+	for (int i = 0; i < 4; i++)
+		t->offsets[texts[i]][row + 1] = t->offsets[texts[i]][row];
+	HEADER(uint8_t, P_FAMILY, data[0]);
+	HEADER(uint16_t, P_GROUP, big(data + 2, 2));
+	left -= 4;
+	EACH(at, left) {
+		const uint8_t *in = INSIDE(at);
+
+		switch (at->nla_type & NLA_TYPE_MASK) {
+		case NFULA_PACKET_HDR:
+			if (LENGTH(at) >= 3) {
+				SET(P_ETHERTYPE, uint16_t, big(in, 2));
+				SET(P_HOOK, uint8_t, in[2]);
+			}
+			break;
+		case NFULA_PREFIX:
+			if (LENGTH(at) && in[0])
+				put_text(t, P_PREFIX, row, at);
+			break;
+		case NFULA_IFINDEX_INDEV: put_be32(t, P_INDEV, row, at); break;
+		case NFULA_TIMESTAMP:
+			if (LENGTH(at) >= 16)
+				SET(P_TIMESTAMP, uint64_t,
+				    ((uint64_t)big(in, 4) << 32 | big(in + 4, 4)) * 1000000000 +
+					    ((uint64_t)big(in + 8, 4) << 32 | big(in + 12, 4)) * 1000);
+			break;
+		case NFULA_HWADDR:
+			if (LENGTH(at) >= 4 && big(in, 2) <= LENGTH(at) - 4)
+				put_bytes(t, P_HWADDR, row, in + 4, big(in, 2));
+			break;
+		case NFULA_PAYLOAD:
+			put_bytes(t, P_PAYLOAD, row, in, LENGTH(at));
+			if (t->valid[P_ETHERTYPE][row] && ((uint16_t *)t->values[P_ETHERTYPE])[row] == 0x0800)
+				packet(t, row, in, LENGTH(at));
+			break;
+		case NFULA_SEQ: put_be32(t, P_SEQ, row, at); break;
+		case NFULA_HWTYPE: put_be16(t, P_HWTYPE, row, at); break;
+		case NFULA_HWHEADER: put_bytes(t, P_HWHEADER, row, in, LENGTH(at)); break;
+		case NFULA_HWLEN: put_be16(t, P_HWLEN, row, at); break;
+		}
+	}
+	return left;
+}
+
 /* -- kinds of message ---------------------------------------------------------------------------- */
 
 /* What has happened: 0 new, 1 change, 2 del; -1: it is of another kind. */
@@ -256,6 +350,8 @@ static int happened(int kind, const struct message *m, const uint8_t *data)
 		if ((m->type & 0xff00) != NFNL_SUBSYS_CTNETLINK << 8 || m->length < 4)
 			return -1;
 		return (m->type & 0xff) == IPCTNL_MSG_CT_DELETE ? 2 : !(m->flags & (NLM_F_CREATE | NLM_F_MULTI));
+	case 4:
+		return m->type == (NFNL_SUBSYS_ULOG << 8 | NFULNL_MSG_PACKET) && m->length >= 4 ? 0 : -1;
 	default:
 		if (m->type != NLMSG_DONE || m->length < 52)
 			return -1;
@@ -264,13 +360,13 @@ static int happened(int kind, const struct message *m, const uint8_t *data)
 	}
 }
 
-/* The table of the messages of one kind: 0 routes, 1 links, 2 connections, 3 forks. */
+/* The table of the messages of one kind: 0 routes, 1 links, 2 connections, 3 forks, 4 packets. */
 struct table *columns_of(int kind, const uint8_t *base, const struct message *m, size_t count)
 {
 	static const struct column *const columns[] = {
-		route_columns, link_columns, conntrack_columns, fork_columns,
+		route_columns, link_columns, conntrack_columns, fork_columns, packet_columns,
 	};
-	static const uint32_t counts[] = { ROUTES, LINKS, CONNECTIONS, FORKS };
+	static const uint32_t counts[] = { ROUTES, LINKS, CONNECTIONS, FORKS, LOGGED };
 	uint32_t rows = 0, row = 0;
 	struct table *t;
 
@@ -291,7 +387,8 @@ struct table *columns_of(int kind, const uint8_t *base, const struct message *m,
 		left = kind == 0 ? route(t, row, data, m[i].length)
 		     : kind == 1 ? link(t, row, data, m[i].length)
 		     : kind == 2 ? conntrack(t, row, data, m[i].length)
-				 : forked(t, row, data, m[i].length);
+		     : kind == 3 ? forked(t, row, data, m[i].length)
+				 : logged(t, row, data, m[i].length);
 		if (left)
 			t->damaged[row] = 1;
 		row++;

@@ -90,16 +90,30 @@ struct table {
 	X(F_PARENT, "parent_pid", 4, ALWAYS) X(F_PARENT_TGID, "parent_tgid", 4, ALWAYS) \
 	X(F_CHILD, "child_pid", 4, ALWAYS) X(F_CHILD_TGID, "child_tgid", 4, ALWAYS)
 
+#define PACKETS(X) \
+	X(P_FAMILY, "family", 1, ALWAYS) X(P_GROUP, "group", 2, ALWAYS) X(P_ETHERTYPE, "hw_protocol", 2, MAYBE) \
+	X(P_HOOK, "hook", 1, MAYBE) X(P_PREFIX, "prefix", 0, BYTES) X(P_INDEV, "ifindex_indev", 4, MAYBE) \
+	X(P_TIMESTAMP, "timestamp", 8, MAYBE) X(P_HWADDR, "hwaddr", 0, BYTES) \
+	X(P_VERSION, "ip_version", 1, MAYBE) X(P_SRC, "src", 16, MAYBE) X(P_DST, "dst", 16, MAYBE) \
+	X(P_PROTOCOL, "protocol", 1, MAYBE) X(P_SPORT, "sport", 2, MAYBE) X(P_DPORT, "dport", 2, MAYBE) \
+	X(P_FLAGS, "tcp_flags", 2, MAYBE) X(P_TCP_SEQ, "tcp_seq", 4, MAYBE) X(P_TCP_ACK, "tcp_ack", 4, MAYBE) \
+	X(P_WINDOW, "tcp_window", 2, MAYBE) X(P_LENGTH, "length", 4, MAYBE) X(P_TTL, "ttl", 1, MAYBE) \
+	X(P_TOS, "tos", 1, MAYBE) X(P_ID, "ip_id", 4, MAYBE) X(P_IP_FLAGS, "ip_flags", 1, MAYBE) \
+	X(P_DATA, "data_offset", 2, MAYBE) X(P_PAYLOAD, "payload", 0, BYTES) X(P_SEQ, "seq", 4, MAYBE) \
+	X(P_HWTYPE, "hwtype", 2, MAYBE) X(P_HWHEADER, "hwheader", 0, BYTES) X(P_HWLEN, "hwlen", 2, MAYBE)
+
 #define NUMBER(symbol, name, width, shape) symbol,
 #define DESCRIBE(symbol, name, width, shape) { name, width, shape },
 enum route_column { ROUTE(NUMBER) ROUTES };
 enum link_column { LINK(NUMBER) LINKS };
 enum conntrack_column { CONNTRACK(NUMBER) CONNECTIONS };
 enum fork_column { FORK(NUMBER) FORKS };
+enum packet_column { PACKETS(NUMBER) LOGGED };
 static const struct column route_columns[] = { ROUTE(DESCRIBE) };
 static const struct column link_columns[] = { LINK(DESCRIBE) };
 static const struct column conntrack_columns[] = { CONNTRACK(DESCRIBE) };
 static const struct column fork_columns[] = { FORK(DESCRIBE) };
+static const struct column packet_columns[] = { PACKETS(DESCRIBE) };
 
 static inline size_t lines(size_t size)
 {

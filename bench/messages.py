@@ -88,6 +88,27 @@ def connections(count: int) -> list[bytes]:
     ]
 
 
+def packets(count: int) -> list[bytes]:
+    """Logged TCP packets with a prefix, as nflog tells of them at the hook `input`."""
+
+    def be(number: int, form: str, *values: int) -> bytes:
+        return attribute(number, struct.pack(f">{form}", *values))
+
+    mac = b"\x02\0\0\0\0\1"
+    head = b"\2\0\0\5" + be(1, "HBx", 0x0800, 1) + attribute(10, b"in: \0") + be(4, "I", 2)
+    head += be(15, "H", 1) + be(17, "H", 14) + attribute(16, mac * 2 + b"\x08\0")
+    head += be(8, "HH6s2x", 6, 0, mac)
+    made = []
+    for i in range(count):
+        ip = struct.pack(">BBHHHBBH", 0x45, 0, 60, i & 0xFFFF, 0x4000, 64, 6, 0) + bytes(
+            (10, 0, 0, 1, 10, 0, 0, 2)
+        )
+        tcp = struct.pack(">HHIIHHHH", i % 60000, 443, i, 0, 0xA002, 64240, 0, 0) + bytes(20)
+        rest = be(3, "QQ", 1_700_000_000, i) + attribute(9, ip + tcp) + be(12, "I", i)
+        made.append(message(0x400, head + rest, 0, 0))
+    return made
+
+
 def forks(count: int) -> list[bytes]:
     """Forks, as the process connector tells of them."""
     return [

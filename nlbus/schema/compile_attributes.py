@@ -245,14 +245,12 @@ class _Builder:
         fields = [field for field in FIELDS if field.name in self.cell]
         if not fields:
             return _op("BYTES", cell=cell) if cell >= 0 else _op("SKIP")
-        ops = [
-            _op(
-                PLAIN.get((field.type.kind, field.type.size), "ADDRESS"),
-                at=PACKET_FIELDS[field.name],
-                cell=self.cell[field.name],
-            )
-            for field in fields
-        ]
+        ops = []
+        for field in fields:
+            number, width = PACKET_FIELDS[field.name]
+            if self.columns[field.name].dtype.itemsize != width:
+                raise self._wrong(f"{field.name} is wider than in {entry.kernel}")
+            ops.append(_op("SKIP", at=number, cell=self.cell[field.name]))
         (one, its), (other, others) = entry.framed
         return _op(
             "PACKET",

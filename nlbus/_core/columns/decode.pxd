@@ -5,6 +5,7 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from nlbus._core.block cimport message
 from nlbus._core.columns.parts cimport Parts, part
 from nlbus._core.columns.program cimport MAX_SELECTORS, Program, op, slot
+from nlbus._core.columns.headers cimport H_FIELDS, target
 from nlbus._core.columns.records cimport Selection
 from nlbus._core.columns.shape cimport shape
 from nlbus._core.columns.store cimport Store
@@ -34,7 +35,14 @@ cdef class Decoded(Store):
 
     cdef void about(self, int64_t row, Py_ssize_t i, const message *m, int8_t what) noexcept nogil
     cdef int divided(self, const part *p, int64_t row) noexcept nogil
+    # Of packets' headers:
+    cdef target targets[H_FIELDS]
+    cdef int32_t field_cells[H_FIELDS]
+    cdef uint8_t met[H_FIELDS]    # 1: is wanted, and had its first value, which its column has no memory for
+    cdef uint8_t nowhere[16]      # for values that are not wanted
+
     cdef int point(self) except -1
+    cdef void look_for(self, const op *packet) noexcept
     cdef int stretch(self, Selection rows, int64_t first, int64_t end) noexcept nogil
     cdef int field(self, const op *o, Selection rows, int64_t first, int64_t end) noexcept nogil
     cdef int fields(self, int first, int count, const uint8_t *at, size_t length, int64_t row) noexcept nogil

@@ -17,14 +17,17 @@ from nlbus._core.block cimport Block, message
 from nlbus._core.columns.cells cimport (
     cell, cell_begin, cell_bytes, cell_integer, cell_item, cell_items, cell_place,
 )
-from nlbus._core.columns.headers cimport H_SRC, dissect, headers
+from nlbus._core.columns.headers cimport H_FIELDS, dissect, headers
 from nlbus._core.columns.records cimport Selection
-from nlbus._core.columns.integers cimport extended, load, load_big
+from nlbus._core.columns.integers cimport be16toh, extended, load, load_big
 from nlbus._core.columns.parts cimport Parts, part
 from nlbus._core.columns.plain cimport IPV4_MAPPED, lacks, plain
 from nlbus._core.columns.program cimport *
 from nlbus._core.columns.shape cimport HEADS, has_shape, learn, shape, value
 from nlbus._wire.cursor cimport nla_data, nla_ok, nla_payload, nla_total_size, nla_type
+
+cdef uint8_t[H_FIELDS] NONE
+
 
 cdef extern from "string.h":
     size_t strnlen(const char *text, size_t most) noexcept nogil
@@ -114,6 +117,10 @@ cdef class Decoded(Store):
         for i in range(SHAPES):
             self.shapes[i].length = 0
         self.stranger.kind = NOTHING
+        for i in range(H_FIELDS):
+            self.targets[i].data = self.targets[i].valid = self.nowhere
+            self.met[i] = 0
+            self.targets[i].mask = 0
         for i in range(program.numbers + program.op_count):
             number = program.map[i] if i < program.numbers else i - program.numbers
             self.slots[i].kind = NOTHING
@@ -121,7 +128,18 @@ cdef class Decoded(Store):
                 self.slots[i].op = &program.ops[number]
                 self.slots[i].at = program.ops[number].at
                 self.slots[i].kind = program.ops[number].kind if program.ops[number].cell < 0 else FIRST
+                if program.ops[number].kind == PACKET:
+                    self.look_for(&program.ops[number])
         return 0
+
+    cdef void look_for(self, const op *packet) noexcept:
+        """The columns of these fields of headers get memory with their first value."""
+        cdef const op *o
+        cdef int i
+        for i in range(packet.first, packet.first + packet.count):
+            o = &self.program.ops[i]
+            self.field_cells[o.at] = o.cell
+            self.targets[o.at].valid = &self.met[o.at]
 
     # -- attributes to cells -----------------------------------------------------------------------
 
@@ -181,12 +199,17 @@ cdef class Decoded(Store):
         cdef const message *m = rows.messages
         cdef const uint8_t *base = rows.base + o.at
         cdef uint8_t *to
+        cdef uint16_t u16
         cdef int64_t row
         cdef int failed = 0
         if self.make(o.cell) < 0:
             return 1
         to = c.data
-        if (o.kind != UINT and o.kind != SINT) or o.flags or c.valid != NULL:
+        if o.kind == UINT_BE and o.size == 2 and c.width == 2 and not o.flags and c.valid == NULL:
+            for row in range(first, end):
+                memcpy(&u16, base + m[self.nl_row[row]].offset, 2)
+                (<uint16_t *> to)[row] = be16toh(u16)
+        elif (o.kind != UINT and o.kind != SINT) or o.flags or c.valid != NULL:
             for row in range(first, end):
                 failed |= self.put(o, base + m[self.nl_row[row]].offset, o.size, row)
         elif o.size == 1 and c.width == 4 and o.kind == UINT:
@@ -301,6 +324,10 @@ cdef class Decoded(Store):
             s.kind = s.op.kind
             if plain(s, at, length, row):
                 return 0
+        if s.kind == BYTES and not s.op.flags and not s.op.count:  # the commonest that are not plain
+            return cell_bytes(&self.cells[s.op.cell], row, at, length) < 0
+        if s.kind == PACKET:
+            return self.put_packet(s.op, at, length, row)
         if s.kind != SKIP:
             return self.put(s.op, at, length, row)
         return 0
@@ -397,8 +424,6 @@ cdef class Decoded(Store):
             return self.put_nests(o, at, length, row)
         elif kind == NUMBERED:
             return self.put_numbered(o, at, length, row)
-        elif kind == PACKET:
-            return self.put_packet(o, at, length, row)
         elif kind == TIMEVAL:
             cell_integer(c, row, load_big(at, 8) * 1000000000 + load_big(at + 8, 8) * 1000)
         elif kind == COUNTED:
@@ -571,39 +596,27 @@ cdef class Decoded(Store):
     cdef int put_packet(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
         """A packet, and the fields of its headers; the EtherType came before."""
         cdef cell *ethertype = &self.cells[o.level]
-        cdef slot *s = self.slots + self.program.numbers + o.first
-        cdef slot *end = s + o.count
         cdef headers h
-        cdef uint16_t u16
+        cdef int number
         cdef int failed = o.cell >= 0 and cell_bytes(&self.cells[o.cell], row, at, length) < 0
         if ethertype.data == NULL or not ethertype.valid[row]:
             return failed
         if (self.byte(o.list_count, row) == <int> (o.absent & 0xff)
                 and self.byte(o.lists, row) == <int> (o.absent >> 8)):
             return failed
+        h.fields = self.targets
+        h.row = row
         dissect(&h, <uint32_t> load(ethertype.data + 2 * row, 2), at, length)
-        while s != end:
-            if h.found >> s.at & 1:
-                if s.kind == FIRST:
-                    if self.make(s.op.cell) < 0:
+        if memcmp(self.met, NONE, H_FIELDS):  # the first values of their columns
+            for number in range(H_FIELDS):
+                if self.met[number]:
+                    if self.make(self.field_cells[number]) < 0:
                         return 1
-                    s.data = self.cells[s.op.cell].data
-                    s.valid = self.cells[s.op.cell].valid
-                    s.kind = s.op.kind
-                s.valid[row] = 1
-                if s.kind == PLAIN_2:
-                    u16 = <uint16_t> h.value[s.at]
-                    memcpy(s.data + 2 * row, &u16, 2)
-                elif s.kind == PLAIN_1:
-                    s.data[row] = <uint8_t> h.value[s.at]
-                elif s.kind == PLAIN_4:
-                    memcpy(s.data + 4 * row, &h.value[s.at], 4)
-                elif h.wide:
-                    memcpy(s.data + 16 * row, h.src if s.at == H_SRC else h.dst, 16)
-                else:
-                    memcpy(s.data + 16 * row, IPV4_MAPPED, 12)
-                    memcpy(s.data + 16 * row + 12, h.src if s.at == H_SRC else h.dst, 4)
-            s += 1
+                    self.targets[number].data = self.cells[self.field_cells[number]].data
+                    self.targets[number].valid = self.cells[self.field_cells[number]].valid
+                    self.targets[number].mask = -1
+                    self.met[number] = 0
+            dissect(&h, <uint32_t> load(ethertype.data + 2 * row, 2), at, length)
         return failed
 
     cdef int put_case(self, const op *o, const uint8_t *at, size_t length, int64_t row) noexcept nogil:

@@ -4,7 +4,10 @@ A packet may end anywhere, for only a part of it was copied: a field that does n
 not in what the headers before it leave, has no value. Nothing is read behind the end.
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy
+
+from nlbus._core.columns.plain cimport IPV4_MAPPED
 
 cdef enum:
     MOST_EXTENSIONS = 16          # headers between IPv6's and the transport's that are stepped over
@@ -59,14 +62,19 @@ cdef enum:
     P_UDPLITE = 136
 
 
+cdef struct target:               # where the values of a field of headers go
+    uint8_t *data
+    uint8_t *valid
+    int64_t mask                  # of the row: 0 if the column is not wanted, or has no memory yet
+
+
 cdef struct headers:
-    uint32_t found                # bits of H_ fields: which have a value
-    uint32_t value[H_FIELDS]      # of all but addresses
-    const uint8_t *src            # of 4 bytes, or of 16: as `wide` says
-    const uint8_t *dst
-    bint wide
+    const target *fields          # by their numbers
+    int64_t row
+    bint wide                     # IPv6
     const uint8_t *at             # the packet, from its network header
     size_t copied                 # bytes of it
+    size_t tags                   # bytes before it
 
 
 cdef inline uint32_t two(const uint8_t *at) noexcept nogil:
@@ -77,9 +85,37 @@ cdef inline uint32_t four(const uint8_t *at) noexcept nogil:
     return <uint32_t> at[0] << 24 | at[1] << 16 | at[2] << 8 | at[3]
 
 
-cdef inline void known(headers *h, int field, uint32_t value) noexcept nogil:
-    h.found |= <uint32_t> 1 << field
-    h.value[field] = value
+# Values of one byte, of two, of four: as wide as PACKET_FIELDS of program.pyx says.
+cdef inline void know1(headers *h, int number, uint32_t value) noexcept nogil:
+    cdef const target *f = &h.fields[number]
+    cdef int64_t row = h.row & f.mask
+    f.valid[row] = 1
+    f.data[row] = <uint8_t> value
+
+
+cdef inline void know2(headers *h, int number, uint32_t value) noexcept nogil:
+    cdef const target *f = &h.fields[number]
+    cdef int64_t row = h.row & f.mask
+    f.valid[row] = 1
+    (<uint16_t *> f.data)[row] = <uint16_t> value
+
+
+cdef inline void know4(headers *h, int number, uint32_t value) noexcept nogil:
+    cdef const target *f = &h.fields[number]
+    cdef int64_t row = h.row & f.mask
+    f.valid[row] = 1
+    (<uint32_t *> f.data)[row] = value
+
+
+cdef inline void know_address(headers *h, int number, size_t start, size_t size) noexcept nogil:
+    cdef const target *f = &h.fields[number]
+    cdef int64_t row = h.row & f.mask
+    f.valid[row] = 1
+    if size == 4:
+        memcpy(f.data + 16 * row, IPV4_MAPPED, 12)
+        memcpy(f.data + 16 * row + 12, h.at + start, 4)
+    else:
+        memcpy(f.data + 16 * row, h.at + start, 16)
 
 
 # Whether so many bytes from `start` were copied.
@@ -88,13 +124,10 @@ cdef inline bint holds(const headers *h, size_t start, size_t size) noexcept nog
 
 
 cdef inline void addresses(headers *h, size_t src, size_t dst, size_t size) noexcept nogil:
-    h.wide = size == 16
     if holds(h, src, size):
-        h.src = h.at + src
-        h.found |= 1 << H_SRC
+        know_address(h, H_SRC, src, size)
     if holds(h, dst, size):
-        h.dst = h.at + dst
-        h.found |= 1 << H_DST
+        know_address(h, H_DST, dst, size)
 
 
 # The header behind that of IP, and where data begin behind it.
@@ -103,40 +136,40 @@ cdef inline void dissect_transport(headers *h, int protocol, size_t at) noexcept
     if (protocol == P_TCP or protocol == P_UDP or protocol == P_UDPLITE or protocol == P_SCTP
             or protocol == P_DCCP):
         if holds(h, at, 2):
-            known(h, H_SPORT, two(h.at + at))
+            know2(h, H_SPORT, two(h.at + at))
         if holds(h, at, 4):
-            known(h, H_DPORT, two(h.at + at + 2))
+            know2(h, H_DPORT, two(h.at + at + 2))
     if protocol == P_TCP:
         if holds(h, at, 16):
-            known(h, H_TCP_SEQ, four(h.at + at + 4))
-            known(h, H_TCP_ACK, four(h.at + at + 8))
-            known(h, H_TCP_FLAGS, two(h.at + at + 12) & 0x1ff)
-            known(h, H_TCP_WINDOW, two(h.at + at + 14))
+            know4(h, H_TCP_SEQ, four(h.at + at + 4))
+            know4(h, H_TCP_ACK, four(h.at + at + 8))
+            know2(h, H_TCP_FLAGS, two(h.at + at + 12) & 0x1ff)
+            know2(h, H_TCP_WINDOW, two(h.at + at + 14))
             size = (h.at[at + 12] >> 4) * 4
             if size >= 20 and holds(h, at, size):
-                known(h, H_DATA_OFFSET, <uint32_t> (at + size))
+                know2(h, H_DATA_OFFSET, <uint32_t> (h.tags + at + size))
             return
         if holds(h, at, 8):
-            known(h, H_TCP_SEQ, four(h.at + at + 4))
+            know4(h, H_TCP_SEQ, four(h.at + at + 4))
         if holds(h, at, 12):
-            known(h, H_TCP_ACK, four(h.at + at + 8))
+            know4(h, H_TCP_ACK, four(h.at + at + 8))
         if holds(h, at, 14):
-            known(h, H_TCP_FLAGS, two(h.at + at + 12) & 0x1ff)
+            know2(h, H_TCP_FLAGS, two(h.at + at + 12) & 0x1ff)
     elif protocol == P_UDP or protocol == P_UDPLITE:
         if holds(h, at, 8):
-            known(h, H_DATA_OFFSET, <uint32_t> (at + 8))
+            know2(h, H_DATA_OFFSET, <uint32_t> (h.tags + at + 8))
     elif protocol == (P_ICMPV6 if h.wide else P_ICMP):
         if holds(h, at, 1):
             kind = h.at[at]
-            known(h, H_ICMP_TYPE, kind)
+            know1(h, H_ICMP_TYPE, kind)
             if holds(h, at, 2):
-                known(h, H_ICMP_CODE, h.at[at + 1])
+                know1(h, H_ICMP_CODE, h.at[at + 1])
             # Echo and its reply.
             if (kind == 128 or kind == 129) if h.wide else (kind == 0 or kind == 8):
                 if holds(h, at, 6):
-                    known(h, H_ICMP_ID, two(h.at + at + 4))
+                    know2(h, H_ICMP_ID, two(h.at + at + 4))
                 if holds(h, at, 8):
-                    known(h, H_ICMP_SEQ, two(h.at + at + 6))
+                    know2(h, H_ICMP_SEQ, two(h.at + at + 6))
 
 
 cdef inline void dissect_ipv4(headers *h) noexcept nogil:
@@ -144,28 +177,28 @@ cdef inline void dissect_ipv4(headers *h) noexcept nogil:
     cdef uint32_t fragment = 0
     if h.copied < 1 or h.at[0] >> 4 != 4:
         return
-    known(h, H_IP_VERSION, 4)
+    know1(h, H_IP_VERSION, 4)
     own = (h.at[0] & 15) * 4
     if own < 20:
         return
     if h.copied >= 2:
-        known(h, H_TOS, h.at[1])
+        know1(h, H_TOS, h.at[1])
     if h.copied >= 4:
         total = two(h.at + 2)  # 0: of a large packet that is yet to be divided
         if total:
-            known(h, H_LENGTH, <uint32_t> total)
+            know4(h, H_LENGTH, <uint32_t> total)
             h.copied = min(h.copied, max(total, own))  # padding of short frames is behind it
     if h.copied >= 6:
-        known(h, H_IP_ID, two(h.at + 4))
+        know4(h, H_IP_ID, two(h.at + 4))
     if h.copied >= 8:
         fragment = two(h.at + 6)
-        known(h, H_IP_FLAGS, fragment >> 13)
+        know1(h, H_IP_FLAGS, fragment >> 13)
         if fragment & 0x3fff:
-            known(h, H_FRAG_OFFSET, (fragment & 0x1fff) * 8)
+            know2(h, H_FRAG_OFFSET, (fragment & 0x1fff) * 8)
     if h.copied >= 9:
-        known(h, H_TTL, h.at[8])
+        know1(h, H_TTL, h.at[8])
     if h.copied >= 10:
-        known(h, H_PROTOCOL, h.at[9])
+        know1(h, H_PROTOCOL, h.at[9])
     addresses(h, 12, 16, 4)
     if h.copied > own and not fragment & 0x1fff:
         dissect_transport(h, h.at[9], own)
@@ -176,18 +209,18 @@ cdef inline void dissect_ipv6(headers *h) noexcept nogil:
     cdef uint32_t protocol, fragment = 0
     if h.copied < 1 or h.at[0] >> 4 != 6:
         return
-    known(h, H_IP_VERSION, 6)
+    know1(h, H_IP_VERSION, 6)
     if h.copied >= 2:
-        known(h, H_TOS, two(h.at) >> 4 & 0xff)
+        know1(h, H_TOS, two(h.at) >> 4 & 0xff)
     if h.copied >= 4:
-        known(h, H_FLOW_LABEL, four(h.at) & 0xfffff)
+        know4(h, H_FLOW_LABEL, four(h.at) & 0xfffff)
     if h.copied >= 6:
         total = two(h.at + 4)  # 0: of a jumbogram, or of a large packet that is yet to be divided
         if total:
-            known(h, H_LENGTH, <uint32_t> (40 + total))
+            know4(h, H_LENGTH, <uint32_t> (40 + total))
             h.copied = min(h.copied, 40 + total)
     if h.copied >= 8:
-        known(h, H_TTL, h.at[7])
+        know1(h, H_TTL, h.at[7])
     addresses(h, 8, 24, 16)
     if h.copied < 7:
         return
@@ -197,9 +230,9 @@ cdef inline void dissect_ipv6(headers *h) noexcept nogil:
             if not holds(h, at, 8):
                 return
             fragment = two(h.at + at + 2)
-            known(h, H_FRAG_OFFSET, fragment & 0xfff8)
-            known(h, H_IP_FLAGS, fragment & 1)
-            known(h, H_IP_ID, four(h.at + at + 4))
+            know2(h, H_FRAG_OFFSET, fragment & 0xfff8)
+            know1(h, H_IP_FLAGS, fragment & 1)
+            know4(h, H_IP_ID, four(h.at + at + 4))
             protocol = h.at[at]
             at += 8
             if fragment & 0xfff8:  # what its first fragment begins with, which is elsewhere
@@ -215,7 +248,7 @@ cdef inline void dissect_ipv6(headers *h) noexcept nogil:
     if (protocol == P_HOPOPTS or protocol == P_ROUTING or protocol == P_DSTOPTS or protocol == P_AH
             or protocol == P_FRAGMENT):
         return  # the header of the transport was not reached
-    known(h, H_PROTOCOL, protocol)
+    know1(h, H_PROTOCOL, protocol)
     if not fragment & 0xfff8:
         dissect_transport(h, protocol, at)
 
@@ -224,7 +257,7 @@ cdef inline void dissect_arp(headers *h) noexcept nogil:
     cdef size_t hardware
     if h.copied < 8:
         return
-    known(h, H_ARP_OP, two(h.at + 6))
+    know2(h, H_ARP_OP, two(h.at + 6))
     hardware = h.at[4]
     if two(h.at + 2) == ETH_IPV4 and h.at[5] == 4:
         addresses(h, 8 + hardware, 12 + 2 * hardware, 4)
@@ -232,13 +265,14 @@ cdef inline void dissect_arp(headers *h) noexcept nogil:
 
 # All that a packet of this EtherType tells.
 cdef inline void dissect(headers *h, uint32_t protocol, const uint8_t *at, size_t copied) noexcept nogil:
-    cdef size_t tags = 0
-    h.found = 0
-    while (protocol == ETH_VLAN or protocol == ETH_QINQ) and tags < MOST_TAGS and copied >= 4:
+    h.wide = protocol == ETH_IPV6
+    h.tags = 0
+    while (protocol == ETH_VLAN or protocol == ETH_QINQ) and h.tags < 4 * MOST_TAGS and copied >= 4:
         protocol = two(at + 2)
         at += 4
         copied -= 4
-        tags += 1
+        h.tags += 4
+        h.wide = protocol == ETH_IPV6
     h.at = at
     h.copied = copied
     if protocol == ETH_IPV4:
@@ -247,5 +281,3 @@ cdef inline void dissect(headers *h, uint32_t protocol, const uint8_t *at, size_
         dissect_ipv6(h)
     elif protocol == ETH_ARP:
         dissect_arp(h)
-    if h.found & 1 << H_DATA_OFFSET:
-        h.value[H_DATA_OFFSET] += <uint32_t> (4 * tags)

@@ -13,7 +13,7 @@ CASE: Final[np.dtype[Any]]
 RULE: Final[np.dtype[Any]]
 KINDS: Final[dict[str, int]]  # enum kind, less those of slots
 FLAGS: Final[dict[str, int]]  # enum op_flag
-PACKET_FIELDS: Final[dict[str, int]]  # H_ fields of headers.pxd
+PACKET_FIELDS: Final[dict[str, tuple[int, int]]]  # H_ fields of headers.pxd, and bytes of a value
 SELECTORS: Final[int]  # that a program may have
 
 @final

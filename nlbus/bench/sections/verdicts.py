@@ -32,8 +32,8 @@ OURS = 1  # our queue; the others have the next ones
 PASSING, DROPPED = 4000, 5000  # ports, plus the queue
 PORT = slice(22, 24)  # of the destination, in a packet of IPv4 and UDP
 CAVEATS = (
-    "verdicts: most of the processor time is the kernel's, which hands over each packet by itself and lets it "
-    "pass by itself, whoever decides. A loop in C that receives and accepts takes two thirds of nlbus's time.",
+    "verdicts: most of the processor time is the kernel's, which hands over each packet by itself and lets "
+    "it pass by itself, whoever decides. A C loop that receives and accepts takes 2 / 3 of nlbus's time.",
 )
 
 # For each line with a queue: that many packets to its two ports, in turn, then a line back.
