@@ -1,7 +1,7 @@
 """Verdicts on a flood over veth: nlbus beside NetfilterQueue and fnfqueue, each with a queue of its own.
 
 Everybody looks at a port of each packet and drops half of them. A flood fills the queue; then the packets are
-read and decided on. What counts is the processor time of this process, all threads: the flood is another one's.
+read and decided on. What counts is the processor time of this process and all its threads.
 """
 
 from __future__ import annotations
