@@ -17,11 +17,11 @@ from nlbus._core.block cimport Block, message
 from nlbus._core.columns.cells cimport (
     cell, cell_begin, cell_bytes, cell_integer, cell_item, cell_items, cell_place,
 )
-from nlbus._core.columns.headers cimport H_FIELDS, dissect, headers
+from nlbus._core.columns.headers cimport H_FIELDS, IPV4_MAPPED, dissect, headers
 from nlbus._core.columns.records cimport Selection
 from nlbus._core.columns.integers cimport be16toh, extended, load, load_big
 from nlbus._core.columns.parts cimport Parts, part
-from nlbus._core.columns.plain cimport IPV4_MAPPED, lacks, plain
+from nlbus._core.columns.plain cimport lacks, plain
 from nlbus._core.columns.program cimport *
 from nlbus._core.columns.shape cimport HEADS, has_shape, learn, shape, value
 from nlbus._wire.cursor cimport nla_data, nla_ok, nla_payload, nla_total_size, nla_type

@@ -7,7 +7,11 @@ not in what the headers before it leave, has no value. Nothing is read behind th
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
-from nlbus._core.columns.plain cimport IPV4_MAPPED
+cdef extern from *:
+    """
+    static const unsigned char nlbus_ipv4_mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    """
+    const uint8_t *IPV4_MAPPED "nlbus_ipv4_mapped"
 
 cdef enum:
     MOST_EXTENSIONS = 16          # headers between IPv6's and the transport's that are stepped over

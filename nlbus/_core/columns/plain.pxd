@@ -4,14 +4,9 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from nlbus._core.columns.headers cimport IPV4_MAPPED
 from nlbus._core.columns.integers cimport be16toh, be32toh, be64toh, load, load_big
 from nlbus._core.columns.program cimport *
-
-cdef extern from *:
-    """
-    static const unsigned char nlbus_ipv4_mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    """
-    const uint8_t *IPV4_MAPPED "nlbus_ipv4_mapped"
 
 
 # Store a value that goes straight to its column, as most do; False where it is none of these.
