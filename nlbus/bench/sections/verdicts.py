@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from operator import attrgetter
 from time import process_time_ns, sleep
 from typing import Any
 
@@ -193,7 +194,7 @@ def _fnfqueue(queue: int) -> Iterator[Callable[[], int]]:
         made = connection.bind(queue)
         made.set_mode(COPIED, fnfqueue.COPY_PACKET)
         made.set_maxlen(PACKETS)
-        with socket.socket(fileno=os.dup(connection._conn.fd)) as same:
+        with socket.socket(fileno=os.dup(attrgetter("_conn.fd")(connection))) as same:
             same.setsockopt(socket.SOL_SOCKET, 33, BUFFER)  # SO_RCVBUFFORCE
         packets = iter(connection)
         dropped = (DROPPED + queue).to_bytes(2, "big")
