@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from nlbus.errors import SchemaError, extra
+from nlbus.schema.schema import Entry
 from nlbus.sources import did_you_mean
 from nlbus.ynl.grammar import INSTALL, check, unknown_words
 
@@ -73,6 +74,8 @@ class Document:
     definitions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     formats: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
+    # What was made of a set behind a struct; several tables may have the same.
+    entries: dict[tuple[str, str], tuple[Entry, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for place, word in unknown_words(self.spec):

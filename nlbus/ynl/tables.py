@@ -124,7 +124,10 @@ def schema_of(
     struct = plan.of.given.get("fixed-header", structs)
     fields = tuple(struct_fields(document, struct)) if struct else ()
     header = fields if document.raw else (*GENLMSGHDR, *fields)
-    entries = entries_of(document, _set_of(document, plan.of), header)
+    content = (_set_of(document, plan.of), struct)
+    if content not in document.entries:
+        document.entries[content] = entries_of(document, content[0], header)
+    entries = document.entries[content]
     schema = Schema(
         name=plan.name,
         ops=tuple(_ops(plan, like, family)),
