@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from nlbus.cli.commands.specs import KnowsSpec
 from nlbus.cli.shared.action import act
 from nlbus.cli.shared.completion import source_names
 from nlbus.cli.shared.options import (
@@ -14,7 +15,7 @@ from nlbus.cli.shared.subscribe_options import count_option
 from nlbus.cli.shared.view_options import add_view_options
 
 
-@click.command()
+@click.command(cls=KnowsSpec)
 @click.argument("file", type=click.Path())
 @add_view_options("text", "json", "csv", "arrow", "pcapng")
 @click.option(

@@ -12,23 +12,41 @@ OPTION = "--spec"
 class WithSpec(click.Command):
     """A command whose SOURCE may be a YNL spec: --spec FILE, or the name of one."""
 
+    is_source = True  # the spec is SOURCE
+    explained = "A YNL spec of the kernel as SOURCE: a file, or the name of one that is installed."
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.params.append(
             click.Option(
                 [OPTION], metavar="FILE|NAME", expose_value=False,
-                help="A YNL spec of the kernel as SOURCE: a file, or the name of one that is installed.",
+                help=self.explained,
             )
         )  # fmt: skip
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments. The name of the spec's source is the first of them. NlbusError."""
         if not ctx.resilient_parsing:
-            args = _with_source(ctx, args)
+            args = self._with_source(ctx, args)
         return super().parse_args(ctx, args)
 
+    def _with_source(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spec, others = _parted(ctx, args)
+        if not spec:
+            return args
+        name = loaded(spec)
+        return [name, *others] if self.is_source else others
 
-def _with_source(ctx: click.Context, args: list[str]) -> list[str]:
+
+class KnowsSpec(WithSpec):
+    """A command that reads a capture, which may be of a YNL spec."""
+
+    is_source = False
+    explained = "The YNL spec of a captured source: a file, or the name of one that is installed."
+
+
+def _parted(ctx: click.Context, args: list[str]) -> tuple[str, list[str]]:
+    """The value of --spec, and the other arguments."""
     for number, word in enumerate(args):
         name, given, value = word.partition("=")
         if word == "--":
@@ -37,8 +55,8 @@ def _with_source(ctx: click.Context, args: list[str]) -> list[str]:
             if not given and number + 1 == len(args):
                 ctx.fail(f"{OPTION} needs a file, or the name of a spec")
             file = value if given else args[number + 1]
-            return [loaded(file), *args[:number], *args[number + (1 if given else 2) :]]
-    return args
+            return file, [*args[:number], *args[number + (1 if given else 2) :]]
+    return "", args
 
 
 def loaded(file: str) -> str:
