@@ -71,6 +71,16 @@ class DecodedRows:
         return self._compiled.cells
 
     @property
+    def family(self) -> int:
+        """The cell in the store with the address family of each row, -1: none."""
+        return self._compiled.family
+
+    @property
+    def origin(self) -> int:
+        """ORIGINS of nlbus.schema.types, of all rows."""
+        return self._origin
+
+    @property
     def unknown(self) -> int:
         """Attributes that the schema lacks, in the parts that were decoded."""
         return self._decoded.unknown
@@ -95,7 +105,7 @@ class DecodedRows:
         """Whether no row has a value in column i."""
         cell = self._compiled.cells[i]
         if cell < 0:
-            return i == NL_NSID and int(self._decoded.nsids.max(initial=-1)) < 0
+            return i == NL_NSID and not self._decoded.foreign
         return self._decoded.absent(cell)
 
     def values(self, i: int) -> Values:

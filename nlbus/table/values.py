@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nlbus._core.render.cells import Cells, Kind
+from nlbus._core.render.cells import Cells, Kind, store_cells
 from nlbus._core.render.rows import Rows
 from nlbus._text import as_utf8, is_utf8
 from nlbus._typing import Array
 from nlbus.schema.types import Column, Values
+from nlbus.table.decoded import DecodedRows
 
 if TYPE_CHECKING:
     from nlbus.table.chunks import Chunk
+
+KindOf = tuple[Kind, str, bool]  # see store_cells
 
 TUNNELS = {4: AF_INET, 16: AF_INET6}  # by the length of a hardware address
 MAPPED = b"\0" * 10 + b"\xff\xff"  # the prefix of a mapped IPv4 address
@@ -130,7 +133,7 @@ def cells(column: Column, values: Values, families: Array | None = None) -> Cell
     """The column as compiled code reads it, in place. families: AF_* of each row."""
     items = values.items
     found = None if items is None else (items.values, items.valid, items.offsets)
-    return Cells(
+    return Cells.of(
         kind_of(column), len(values), values.values, values.valid, values.offsets, found,
         families if column.family == "family" else None, column.family == "inet6",
     )  # fmt: skip
@@ -138,11 +141,29 @@ def cells(column: Column, values: Values, families: Array | None = None) -> Cell
 
 def chunk_cells(columns: Sequence[Column], chunk: Chunk) -> list[Cells | None]:
     """The columns of a chunk; None where no row has a value."""
-    families = chunk.families
-    return [
-        None if chunk.absent(i) else cells(column, chunk.values(i), families)
-        for i, column in enumerate(columns)
-    ]
+    if isinstance(chunk, DecodedRows):
+        found, rest = store_cells(chunk.store, _kinds_of(columns), chunk.cells, chunk.family, chunk.origin)
+    else:
+        found, rest = [None] * len(columns), [i for i in range(len(columns)) if not chunk.absent(i)]
+    if rest:
+        families = chunk.families
+        for i in rest:
+            found[i] = cells(columns[i], chunk.values(i), families)
+    return found
+
+
+_ready: dict[int, tuple[Sequence[Column], list[KindOf]]] = {}
+
+
+def _kinds_of(columns: Sequence[Column]) -> list[KindOf]:
+    """What store_cells has to know of these columns."""
+    found = _ready.get(id(columns))
+    if found is None or found[0] is not columns:
+        if len(_ready) >= MOST_KINDS:
+            _ready.clear()
+        kinds: list[KindOf] = [(kind_of(each), each.family, each.dtype.kind == "i") for each in columns]
+        found = _ready[id(columns)] = (columns, kinds)
+    return found[1]
 
 
 _kinds: dict[int, tuple[Column, Kind]] = {}

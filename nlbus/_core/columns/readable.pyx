@@ -9,8 +9,8 @@ from libc.stdint cimport INT32_MAX, int8_t, int16_t, int32_t, int64_t, uint8_t, 
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
-from nlbus._core.render.address cimport ADDRESS_TEXT, put_address, put_dotted, put_ipv6
-from nlbus._core.render.buffer cimport HEX
+from nlbus._core.output.address cimport ADDRESS_TEXT, put_address, put_dotted, put_ipv6
+from nlbus._core.output.buffer cimport HEX
 
 import numpy as np
 

@@ -67,6 +67,7 @@ cdef class Store:
     cdef int make(self, int number) noexcept nogil
     cdef int end(self, int failed) except -1
     cdef nothing(self, int i, dtype)
+    cdef bint at_home(self) noexcept nogil
     cdef view(self, void *at, Py_ssize_t count, dtype)
 
 

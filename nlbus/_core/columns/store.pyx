@@ -306,6 +306,19 @@ cdef class Store:
         """The namespace of each row, -1: this one."""
         return self.view(self.nl_nsid, self.rows, np.int32)
 
+    cdef bint at_home(self) noexcept nogil:
+        """Whether all messages came from this namespace."""
+        cdef Py_ssize_t row
+        for row in range(self.rows):
+            if self.nl_nsid[row] >= 0:
+                return False
+        return True
+
+    @property
+    def foreign(self):
+        """Whether a message came from another namespace."""
+        return not self.at_home()
+
     @property
     def happened(self):
         """What each row's message says has happened: OPS of nlbus.schema.schema."""

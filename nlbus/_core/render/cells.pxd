@@ -3,6 +3,9 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
+from nlbus._core.columns.cells cimport cell
+from nlbus._core.columns.store cimport Store
+
 cdef enum shape:                  # SHAPES names them
     UNSIGNED
     SIGNED
@@ -56,13 +59,15 @@ cdef class Cells:
     cdef cells items
     cdef readonly Kind kind
     cdef object array             # of values, for OTHER
-    cdef list held                # the arrays that all this points into
+    cdef list held                # the arrays that all this points into, or ...
+    cdef Store store              # ... whose columns
     # The number before this one, and its object.
     cdef uint64_t last
     cdef object last_object
 
     cdef int mark(self, cells *c, Py_ssize_t rows, valid) except -1
     cdef int fill(self, cells *c, Py_ssize_t rows, values, valid, offsets) except -1
+    cdef void point(self, Store store, const cell *of)
     cdef object cell(self, Py_ssize_t row)
     cdef object one(self, const cells *c, Py_ssize_t i, bint six)
     cdef object number(self, const cells *c, Py_ssize_t i)

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Any, Self, final
 
+from nlbus._core.columns.store import Store
 from nlbus._typing import Array
 
 __pyx_capi__: dict[str, object]
@@ -17,8 +18,9 @@ class Kind:
 class Cells:
     @property
     def kind(self) -> Kind: ...
-    def __new__(
-        cls,
+    def __new__(cls, kind: Kind) -> Self: ...
+    @staticmethod
+    def of(
         kind: Kind,
         rows: int,
         values: Array | None,
@@ -27,4 +29,8 @@ class Cells:
         items: tuple[Array | None, Array | None, Array | None] | None,
         families: Array | None,
         six: bool,
-    ) -> Self: ...
+    ) -> Cells: ...
+
+def store_cells(
+    store: Store, kinds: list[tuple[Kind, str, bool]], places: tuple[int, ...], family: int, origin: int
+) -> tuple[list[Cells | None], list[int]]: ...

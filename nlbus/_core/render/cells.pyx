@@ -16,8 +16,8 @@ from libc.stdint cimport (
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy
 
-from nlbus._core.render.address cimport put_address
-from nlbus._core.render.buffer cimport buffer, put_hex
+from nlbus._core.output.address cimport put_address
+from nlbus._core.output.buffer cimport buffer, put_hex
 
 import numpy as np
 
@@ -57,42 +57,62 @@ cdef class Kind:
 
 @cython.final
 cdef class Cells:
-    """The cells of a column in Arrow's layout: the fields of nlbus.schema's Values.
+    """The cells of a column in Arrow's layout."""
 
-    families: AF_* of each row, for addresses whose family decides what they are; six: they are of IPv6.
-    items: (values, valid, offsets) of a list's items. ValueError if an offset lies outside of the values.
-    """
-
-    def __cinit__(self, Kind kind not None, Py_ssize_t rows, values, valid, offsets, items, families,
-                  bint six):
+    def __cinit__(self, Kind kind not None):
         self.kind = kind
         self.last_object = NONE
-        self.c.is_list = items is not None
-        self.c.rows = rows
-        self.c.kind = kind.shape
-        self.held = []
+        self.c.kind = self.items.kind = kind.shape
+
+    @staticmethod
+    def of(Kind kind not None, Py_ssize_t rows, values, valid, offsets, items, families, bint six):
+        """The cells of arrays: the fields of nlbus.schema's Values.
+
+        families: AF_* of each row, for addresses whose family decides what they are; six: they are of IPv6.
+        items: (values, valid, offsets) of a list's items. ValueError if an offset lies outside of the values.
+        """
+        cdef Cells found = Cells(kind)
+        found.c.is_list = items is not None
+        found.c.rows = rows
+        found.held = []
         if items is None:
-            self.fill(&self.c, rows, values, valid, offsets)
+            found.fill(&found.c, rows, values, valid, offsets)
         else:
-            self.mark(&self.c, rows, valid)
+            found.mark(&found.c, rows, valid)
             values, valid, ends = items
             offset_array = contiguous(offsets, 4)
             if len(offset_array) != rows + 1:
                 raise ValueError(f"{len(offset_array)} offsets of {rows} lists")
             count = len(values) if ends is None else len(ends) - 1
             check_offsets(offset_array, count)
-            self.c.offsets = <const int32_t *> np.PyArray_DATA(offset_array)
-            self.items.kind = kind.shape
-            self.fill(&self.items, count, values, valid, ends)
-            self.c.items = &self.items
-            self.held.append(offset_array)
+            found.c.offsets = <const int32_t *> np.PyArray_DATA(offset_array)
+            found.fill(&found.items, count, values, valid, ends)
+            found.c.items = &found.items
+            found.held.append(offset_array)
         if families is not None:
             family_array = contiguous(families, 1)
             if len(family_array) < rows:
                 raise ValueError(f"{len(family_array)} families of {rows} rows")
-            self.c.families = <const uint8_t *> np.PyArray_DATA(family_array)
-            self.held.append(family_array)
-        self.c.six = six
+            found.c.families = <const uint8_t *> np.PyArray_DATA(family_array)
+            found.held.append(family_array)
+        found.c.six = six
+        return found
+
+    cdef void point(self, Store store, const cell *of):
+        """Read a column of a decoder's store, which has memory."""
+        cdef cells *c = &self.c
+        self.store = store
+        c.is_list = of.list
+        c.rows = store.rows
+        c.valid = of.valid
+        c.offsets = of.offsets
+        if of.list:
+            c.items = c = &self.items
+            c.rows = of.items
+            c.valid = of.item_valid
+            c.offsets = of.item_offsets
+        c.width = of.width
+        c.data = of.data
 
     cdef int mark(self, cells *c, Py_ssize_t rows, valid) except -1:
         if valid is None:
@@ -183,6 +203,95 @@ cdef class Cells:
             self.last = value
             self.last_object = found
         return PyList_GetSlice(found, 0, len(found)) if self.kind.copies else found
+
+
+def store_cells(Store store not None, list kinds not None, tuple places not None, int family,
+                int origin):
+    """(cells, rest): the Cells of a decoder's store, None for absent columns, and for the rest.
+
+    rest: numbers of columns that the store has not as Cells read them. kinds: of each column (Kind, what
+    decides that addresses are of IPv6: "family", "inet6" or "", whether it is signed). places: the cell of
+    each column; the first, without one, are those of NL_COLUMNS. family: the cell with the address family of
+    each row, -1: none. origin: of all rows; 0: messages say what happened.
+    """
+    cdef Py_ssize_t i
+    cdef int place
+    cdef const cell *of
+    cdef const uint8_t *families = NULL
+    cdef Cells made
+    cdef tuple entry
+    cdef list found = [], rest = []
+    if len(kinds) != len(places):
+        raise ValueError(f"{len(kinds)} kinds of {len(places)} columns")
+    if family >= store.plan.cells:
+        raise IndexError(f"cell {family} of {store.plan.cells}")
+    if family >= 0 and store.cells[family].width == 1 and not store.cells[family].list:
+        families = store.cells[family].data
+    for i in range(len(kinds)):
+        entry = <tuple?> kinds[i]
+        place = places[i]
+        if place >= store.plan.cells:
+            raise IndexError(f"cell {place} of {store.plan.cells}")
+        made = None
+        if place < 0:
+            made = about_messages(store, entry[0], i, origin)
+            if made is None and not (i == NL_NSID and store.at_home()):
+                rest.append(i)
+        elif store.cells[place].data != NULL or store.cells[place].offsets != NULL:
+            of = &store.cells[place]
+            if in_place(of, entry[0]):
+                made = Cells(entry[0])
+                made.point(store, of)
+                made.c.is_signed = made.items.is_signed = entry[2]
+                made.c.six = entry[1] == "inet6"
+                if entry[1] == "family":
+                    made.c.families = families
+            else:
+                rest.append(i)
+        elif not store.plan.specs[place].nullable:
+            rest.append(i)
+        found.append(made)
+    return found, rest
+
+
+cdef enum:                        # of NL_COLUMNS
+    NL_ROW
+    NL_TIME
+    NL_OP
+    NL_ORIGIN
+    NL_GROUP
+    NL_NSID
+
+
+cdef Cells about_messages(Store store, Kind kind, Py_ssize_t column, int origin):
+    """One of NL_COLUMNS; None for those that no store has."""
+    cdef Cells made = Cells(kind)
+    made.store = store
+    made.c.rows = store.rows
+    made.c.width = 8 if column == NL_TIME else 1 if column == NL_OP or column == NL_ORIGIN else 4
+    made.c.is_signed = column == NL_TIME
+    if column == NL_ROW:
+        made.c.data = <const uint8_t *> store.nl_row
+    elif column == NL_TIME:
+        made.c.data = <const uint8_t *> store.nl_time
+    elif column == NL_OP and origin == 0:
+        made.c.data = store.nl_op
+    elif column == NL_OP or column == NL_ORIGIN:
+        same = bytes([0 if column == NL_OP else origin]) * store.rows
+        made.held = [same]
+        made.c.data = same
+    elif column == NL_GROUP:
+        made.c.data = <const uint8_t *> store.nl_group
+    else:
+        return None
+    return made
+
+
+cdef bint in_place(const cell *c, Kind kind) noexcept:
+    """Whether Cells can point into the memory of a column."""
+    # A list without any item, or bytes of which there are none, may lack a part.
+    return kind.shape != OTHER and c.data != NULL and (
+        not c.list or (c.offsets != NULL and (c.width or c.item_offsets != NULL)))
 
 
 cdef object whole(const cells *c, uint64_t value):

@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp
 
-from nlbus._core.render.buffer cimport buffer, put
+from nlbus._core.output.buffer cimport buffer, put
 from nlbus._core.render.spare cimport give, take
 from nlbus._core.render.cells cimport Cells, cells, there
 from nlbus._core.render.style cimport Style

@@ -3,7 +3,7 @@
 from libc.stdlib cimport free
 from libc.string cimport memset
 
-from nlbus._core.render.buffer cimport buffer
+from nlbus._core.output.buffer cimport buffer
 
 cdef enum:
     MOST = 1 << 22                # bytes that may wait

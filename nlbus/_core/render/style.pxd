@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from nlbus._core.render.buffer cimport buffer
+from nlbus._core.output.buffer cimport buffer
 from nlbus._core.render.cells cimport Cells, cells
 
 cdef enum form:                   # FORMS names them

@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from nlbus._core.render.buffer cimport (
+from nlbus._core.output.buffer cimport (
     buffer, buffer_room, put, put_byte, put_hex, put_signed, put_unsigned,
 )
 from nlbus._core.render.cells cimport (

@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t
 from libc.stdlib cimport free
 from libc.string cimport memcmp
 
-from nlbus._core.render.buffer cimport buffer, put, put_byte
+from nlbus._core.output.buffer cimport buffer, put, put_byte
 from nlbus._core.render.spare cimport give, take
 from nlbus._core.render.cells cimport NAMED, Cells, bits, cells, is_six, piece, there
 from nlbus._core.render.style cimport ELSEWHERE, Style

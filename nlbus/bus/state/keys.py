@@ -54,7 +54,8 @@ class Keys:
         self._slot = self._ordered(NSID, *(manners.slot or schema.key))
         beside = [column.name for column in columns if matches(column.name, manners.beside)]
         self._key = self._ordered(NSID, *schema.key, *beside)
-        apart = {*self._key} - {*self._masks}
+        # What a key may leave out is content.
+        apart = {*self._key} - {*self._masks} - {*self._unless}
         self._content = self._ordered(
             *(
                 column.name
@@ -126,7 +127,7 @@ class Keys:
                     some = values.values & np.array(self._masks[i], values.values.dtype)
                     values, valid = Values(some), some != 0
                 other = self._unless.get(i)
-                if other is not None and not chunk.absent(other):
+                if other is not None and salt != CONTENT and not chunk.absent(other):
                     there = chunk.values(other).valid
                     taken = np.ones(len(chunk), np.bool_) if there is None else there
                     valid = ~taken if valid is None else valid & ~taken

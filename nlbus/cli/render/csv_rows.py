@@ -6,6 +6,7 @@ from nlbus import Table
 from nlbus._core.render.lines import Lines
 from nlbus.cli.render.styles import csv_line, fields
 from nlbus.sources import Source
+from nlbus.table.values import chunk_cells
 
 ROWS = 4096  # that are written at once: a few milliseconds
 
@@ -22,18 +23,19 @@ def csv_rows(source: Source, table: Table, *, terminal: bool = False) -> Iterato
     `terminal` text is escaped.
     """
     form = "csv on a terminal" if terminal else "csv"
-    width = len(table.columns)
+    all_of_them = tuple(range(len(table.columns)))
     for chunk in table.chunks:
-        shown = fields(form, source, table.columns, chunk, range(width))
-        yield from _written(Lines(shown, len(chunk), b"", b"\n", 1, width == 1), len(chunk))
+        shown = fields(form, source, table.columns, chunk_cells(table.columns, chunk), all_of_them)
+        yield from _written(Lines(shown, len(chunk), b"", b"\n", 1, len(all_of_them) == 1), len(chunk))
 
 
 def json_rows(source: Source, table: Table, names: Sequence[str]) -> Iterator[tuple[bytes, int]]:
     """Lines of an object each, and how many: those of these columns that have a value, in this order."""
     places = {column.name: i for i, column in enumerate(table.columns)}
-    shown = [places[name] for name in dict.fromkeys(names)]
+    shown = tuple(places[name] for name in dict.fromkeys(names))
     for chunk in table.chunks:
-        lines = Lines(fields("json", source, table.columns, chunk, shown), len(chunk), b"{", b"}\n", 2)
+        found = fields("json", source, table.columns, chunk_cells(table.columns, chunk), shown)
+        lines = Lines(found, len(chunk), b"{", b"}\n", 2)
         yield from _written(lines, len(chunk))
 
 

@@ -16,7 +16,9 @@ from nlbus.kernel.interfaces import Interfaces
 from nlbus.schema.types import Column
 from nlbus.schema.words import name_key
 from nlbus.sources import Source, group_names
-from nlbus.table.values import cells
+from nlbus.table.values import chunk_cells
+
+Piece = tuple[tuple[int, ...], int]  # columns, and the last one if it is an index of an interface, or -1
 
 
 class RecordLines:
@@ -31,7 +33,7 @@ class RecordLines:
         self._number = Kind("signed")
         self._as_json = [Style("json", json_text) for _ in range(3)]  # each keeps texts by number
         self._source_name = f', "source": {json_text(source.name)}'.encode()
-        self._shown: dict[tuple[str, tuple[str, ...]], tuple[bool, list[int]]] = {}
+        self._shown: dict[tuple[str, tuple[str, ...]], tuple[bool, list[Piece]]] = {}
         self._named: dict[str, Style] = {}  # by the key of the names
         self._version = -1
         self._time = Style("json", lambda time: f'"{iso(time)}"', by_number=True)
@@ -41,7 +43,7 @@ class RecordLines:
         batch: Batch,
         name: str,
         table: Table,
-        wanted: Sequence[str],
+        wanted: tuple[str, ...],
         interfaces: Interfaces | None = None,
     ) -> Lines:
         """The lines of a table's rows: these columns, in this order, where they have a value.
@@ -49,14 +51,11 @@ class RecordLines:
         interfaces: the name of each interface of this namespace stands behind its index.
         """
         (chunk,) = table.chunks
-        key = name, tuple(wanted)
+        every = chunk_cells(table.columns, chunk)
+        key = name, wanted
         if key not in self._shown:
-            places = {column.name: i for i, column in enumerate(table.columns)}
-            shown = [places[each] for each in dict.fromkeys(wanted) if each in places]
-            # The row may have its own time; the batch has only that of its first event.
-            own = places.get("time_ns")
-            self._shown[key] = own is not None, [i for i in shown if i != own]
-        has_time, shown = self._shown[key]
+            self._shown[key] = _pieces(table, wanted)
+        has_time, pieces = self._shown[key]
         time = table["time_ns"] if has_time else table["nl_time"].view(np.int64)
         groups = batch.events["groups"][table["nl_row"]] if batch.on_bus else table["nl_group"]
         times = _cells(self._number, time)
@@ -68,19 +67,12 @@ class RecordLines:
             (b', "group_names": ', self._as_json[1], _cells(self._names, groups), None),
             f', "nl_table": {json_text(name)}'.encode(),
         ]
-        begin = 0
         if interfaces is not None:
             self._follow(interfaces)
-            present = {column.name for column in table.columns}
-            for end, i in enumerate(shown, 1):
-                column = table.columns[i]
-                if is_index(column) and name_key(column.name) not in present and not chunk.absent(i):
-                    found += fields("json", self._source, table.columns, chunk, shown[begin:end])
-                    found.append(
-                        (b"", self._beside(column, interfaces), cells(column, chunk.values(i)), None)
-                    )
-                    begin = end
-        found += fields("json", self._source, table.columns, chunk, shown[begin:])
+        for shown, index in pieces:
+            found += fields("json", self._source, table.columns, every, shown)
+            if interfaces is not None and index >= 0 and every[index] is not None:
+                found.append((b"", self._beside(table.columns[index], interfaces), every[index], None))
         return Lines(found, len(table), b"{", b"}\n", 2)
 
     def _follow(self, interfaces: Interfaces) -> None:
@@ -104,13 +96,31 @@ class RecordLines:
         return self._named[key]
 
 
+def _pieces(table: Table, wanted: Sequence[str]) -> tuple[bool, list[Piece]]:
+    """Whether rows have a time of their own, and the columns to write, up to each index of an interface."""
+    places = {column.name: i for i, column in enumerate(table.columns)}
+    # The row may have its own time; the batch has only that of its first event.
+    own = places.get("time_ns")
+    pieces: list[Piece] = []
+    shown: list[int] = []
+    for i in [places[each] for each in dict.fromkeys(wanted) if each in places]:
+        if i == own:
+            continue
+        shown.append(i)
+        column = table.columns[i]
+        if is_index(column) and name_key(column.name) not in places:
+            pieces.append((tuple(shown), i))
+            shown = []
+    return own is not None, [*pieces, (tuple(shown), -1)]
+
+
 def is_index(column: Column) -> bool:
     """Whether it has an index of an interface in each row."""
     return column.display == "interface" and not column.list
 
 
 def _cells(kind: Kind, values: Array) -> Cells:
-    return Cells(kind, len(values), values, None, None, None, None, False)
+    return Cells.of(kind, len(values), values, None, None, None, None, False)
 
 
 def _in_mask(mask: int) -> list[int]:

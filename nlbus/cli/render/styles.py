@@ -13,8 +13,6 @@ from nlbus.cli.render.times import Clock, iso_time
 from nlbus.schema.types import Column
 from nlbus.sources import Source
 from nlbus.sources.uevent import variables
-from nlbus.table.chunks import Chunk
-from nlbus.table.values import cells
 
 MOST_STYLES = 4096
 MOST_PLANS = 256
@@ -71,37 +69,39 @@ class _Plan(NamedTuple):
     """What `fields` has to know of columns. It keeps them, whose identity is its key."""
 
     columns: tuple[Column, ...]
-    shown: list[tuple[int, Column, bytes, Style, bytes | None]]
+    shown: list[tuple[int, bytes, Style, bytes | None]]
 
 
-_plans: dict[tuple[object, ...], _Plan] = {}
+_plans: dict[tuple[str, bool, str, int, tuple[int, ...]], _Plan] = {}
 
 
 def fields(
-    form: str, source: Source, columns: tuple[Column, ...], chunk: Chunk, shown: Sequence[int]
+    form: str,
+    source: Source,
+    columns: tuple[Column, ...],
+    every: Sequence[Cells | None],
+    shown: tuple[int, ...],
 ) -> list[Field]:
-    """The shown columns of a chunk as fields of Lines."""
-    key = (form, Clock.local, source.name, *map(id, columns), *shown)
+    """The shown columns of a chunk as fields of Lines; every: its cells."""
+    # By identity, as for `kind_of`.
+    key = form, Clock.local, source.name, id(columns), shown
     plan = _plans.get(key)
-    if plan is None:
+    if plan is None or plan.columns is not columns:
         if len(_plans) >= MOST_PLANS:
             _plans.clear()
         plan = _plans[key] = _Plan(columns, [_field(form, source, columns, i) for i in shown])
-    families = chunk.families
     found: list[Field] = []
-    for i, column, before, written, none in plan.shown:
-        if not chunk.absent(i):
-            found.append((before, written, cells(column, chunk.values(i), families), none))
-        elif none is not None:
-            found.append((before, written, None, none))
+    for i, before, written, none in plan.shown:
+        if every[i] is not None or none is not None:
+            found.append((before, written, every[i], none))
     return found
 
 
 def _field(
     form: str, source: Source, columns: tuple[Column, ...], i: int
-) -> tuple[int, Column, bytes, Style, bytes | None]:
+) -> tuple[int, bytes, Style, bytes | None]:
     column = columns[i]
     found = style(form, column, column.name == "env" and source.name == "uevent")
     if form == "json":
-        return i, column, f", {json_text(column.name)}: ".encode(), found, None
-    return i, column, b",", found, b"," if len(columns) > 1 else b',""'
+        return i, f", {json_text(column.name)}: ".encode(), found, None
+    return i, b",", found, b"," if len(columns) > 1 else b',""'

@@ -12,14 +12,15 @@ import numpy as np
 
 from nlbus import Batch, Expression, Table
 from nlbus._core.render.lines import merged
-from nlbus._typing import Array
 from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.record_lines import RecordLines
 from nlbus.cli.render.records import as_json, as_text, events
 from nlbus.cli.render.row_text import NL_NAMES, RowText, hidden
 from nlbus.cli.render.table_text import Part, TableText, lines_in_order
 from nlbus.cli.render.view_options import ViewOptions
+from nlbus.kernel.interfaces import Interfaces
 from nlbus.listener.events import Match, text_tests
+from nlbus.schema.types import NL_COLUMNS, Column
 from nlbus.sources import Source
 from nlbus.sources.uevent import variables
 from nlbus.table.names.beside import keys_of, with_names
@@ -73,6 +74,7 @@ class View:
         self._words = RowText(source, view_options.columns, view_options.everything, self._names)
         self._texts: dict[tuple[str, bool], TableText] = {}
         self._records = RecordLines(source)
+        self._keys_of: dict[int, tuple[tuple[Column, ...], tuple[str, ...]]] = {}  # by id
 
     @property
     def wanted(self) -> Wanted | None:
@@ -123,7 +125,7 @@ class View:
         tables = [(name, table) for name, table in tables if len(table)]
         parts: list[Part] = []
         if self._rest:
-            parts += self._undecoded(batch, [table["nl_row"] for _, table in tables], limit, styled)
+            parts += self._undecoded(batch, tables, limit, styled)
         if self._options.output == "json":
             parts += [self._as_json(batch, name, table) for name, table in tables]
         else:
@@ -143,12 +145,14 @@ class View:
         return table.filter(np.fromiter(map(self._fits, rows), np.bool_, len(table)))
 
     def _undecoded(
-        self, batch: Batch, decoded: list[Array], limit: int | None, styled: bool
+        self, batch: Batch, tables: list[tuple[str, Table]], limit: int | None, styled: bool
     ) -> Iterator[Part]:
         """The messages without a row."""
+        if sum(len(table) for _, table in tables) == len(batch) and not self._divides(tables):
+            return
         rest = np.ones(len(batch), np.bool_)
-        for numbers in decoded:
-            rest[numbers] = False
+        for _, table in tables:
+            rest[table["nl_row"]] = False
         numbers = np.flatnonzero(rest).astype(np.uint32)[:limit]
         if not len(numbers):
             return
@@ -157,19 +161,33 @@ class View:
         lines = [f"{each if styled else click.unstyle(each)}\n".encode() for each in shown]
         yield numbers, b"".join(lines), np.cumsum([*map(len, lines)])
 
+    def _divides(self, tables: list[tuple[str, Table]]) -> bool:
+        """Whether a message may have several rows of one of these tables."""
+        query = self._query
+        return query is not None and any(
+            getattr(query.schema(name), "each", None) is not None for name, _ in tables
+        )
+
     def _as_json(self, batch: Batch, name: str, table: Table) -> Part:
         (chunk,) = table.chunks
-        nsids = [i for i, column in enumerate(table.columns) if column.name == "nl_nsid"]
-        elsewhere = any(not chunk.absent(i) for i in nsids)  # names of several namespaces
-        if elsewhere:
+        nsids = [i for i, column in enumerate(table.columns[: len(NL_COLUMNS)]) if column.name == "nl_nsid"]
+        interfaces: Interfaces | None = self._names.interfaces
+        if any(not chunk.absent(i) for i in nsids):  # names of several namespaces
             table = with_names(table, self._names.interfaces)
-        columns = keys_of(table, self._options.columns)
-        wanted = ["nl_op", "nl_nsid", *columns]
-        if not columns:
-            wanted = [column.name for column in table.columns if column.name not in LEFT_OUT]
-        interfaces = None if elsewhere else self._names.interfaces
-        lines = self._records.of(batch, name, table, wanted, interfaces)
+            interfaces = None
+        lines = self._records.of(batch, name, table, self._keys(table), interfaces)
         return table["nl_row"], *lines.write(0, len(table))
+
+    def _keys(self, table: Table) -> tuple[str, ...]:
+        """The keys of a row's record."""
+        known = self._keys_of.get(id(table.columns))
+        if known is None or known[0] is not table.columns:
+            columns = keys_of(table, self._options.columns)
+            wanted = ["nl_op", "nl_nsid", *columns]
+            if not columns:
+                wanted = [column.name for column in table.columns if column.name not in LEFT_OUT]
+            known = self._keys_of[id(table.columns)] = table.columns, tuple(wanted)
+        return known[1]
 
     def _text(self, name: str, table: Table, styled: bool) -> TableText:
         key = name, styled

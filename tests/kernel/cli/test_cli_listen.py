@@ -318,7 +318,7 @@ def test_repair_shows_what_the_kernel_does_not_announce(listen: Start) -> None:
 
 
 def test_repair_is_not_for_captures_and_tables_without_keys() -> None:
-    for options, words in ((["-o", "pcapng"], "--repair"), (["-t", "mdb"], "no key")):
+    for options, words in ((["-o", "pcapng"], "--repair"), (["-t", "prefix"], "no key")):
         found = CliRunner().invoke(commands, ["listen", "route", "--repair", *options])
         assert found.exit_code == 2
         assert words in found.output

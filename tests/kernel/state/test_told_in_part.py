@@ -47,6 +47,13 @@ COMMANDS = {
         "ip addr del 10.0.0.1/24 dev v0",
         "ip route add 10.9.0.0/24 dev v0 table 100",
     ),
+    "a port gets the address that its bridge has from it": (
+        "ip link add br0 type bridge",
+        "ip link set br0 up",
+        "ip link set v3 master br0",
+        "ip link set v3 address 02:00:00:00:00:02",
+        "ip link set v3 address 02:00:00:00:00:02",
+    ),
     "the queueing discipline of a link is replaced": (
         "tc qdisc add dev v0 root handle 1: htb",
         "tc qdisc replace dev v0 root handle 2: pfifo",

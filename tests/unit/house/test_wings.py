@@ -22,7 +22,9 @@ WINGS = """
     _core _core.netsock _core.block
     _core.receive
     _core.send
+    _core.output
     _core.columns
+    _core.render
     _core.state
     _core.capture
     kernel

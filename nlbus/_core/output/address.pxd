@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy, strlen
 
-from nlbus._core.render.buffer cimport HEX, PAIRS
+from nlbus._core.output.buffer cimport HEX, PAIRS
 
 cdef extern from "<arpa/inet.h>" nogil:
     int AF_INET6

@@ -1,0 +1,1 @@
+"""Text into memory that grows: bytes, numbers, addresses."""
