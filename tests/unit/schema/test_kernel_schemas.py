@@ -56,18 +56,20 @@ def test_attributes_have_the_kernels_numbers(table: str) -> None:
             assert (entry.kernel, entry.number) == (entry.kernel, theirs[entry.kernel])
 
 
-def test_attributes_of_packets_have_the_kernels_numbers() -> None:
-    theirs = enumerators(header("netfilter/nfnetlink_conntrack.h")) | enumerators(
-        header("netfilter/nfnetlink_log.h")
-    )
-    ours = schema("nflog", "packet")
+@pytest.mark.parametrize(
+    ("source", "file", "prefix"), [("nflog", "log", "NFULA"), ("nfqueue", "queue", "NFQA")]
+)
+def test_attributes_of_packets_have_the_kernels_numbers(source: str, file: str, prefix: str) -> None:
+    theirs = enumerators(header("netfilter/nfnetlink_conntrack.h"))
+    theirs |= enumerators(header(f"netfilter/nfnetlink_{file}.h"))
+    ours = schema(source, "packet")
     found = dict(entries(ours.entries, ours.prefix))
-    assert {entry.kernel: entry.number for entry in found} == {
-        entry.kernel: theirs[entry.kernel] for entry in found
+    # Attributes that these headers do not have are newer.
+    assert {entry.kernel: entry.number for entry in found if entry.kernel in theirs} == {
+        entry.kernel: theirs[entry.kernel] for entry in found if entry.kernel in theirs
     }
-    assert {entry.kernel for entry in ours.entries} == {
-        name for name in theirs if re.fullmatch(r"NFULA_(?!VLAN_|_|CFG_|UNSPEC|MAX)\w+", name)
-    }
+    known = {name for name in theirs if re.fullmatch(rf"{prefix}_(?!VLAN_|_|CFG_|UNSPEC|MAX)\w+", name)}
+    assert known - {entry.kernel for entry in ours.entries} <= {"NFQA_VERDICT_HDR"}
 
 
 @pytest.mark.parametrize("table", [each.name for each in find("xfrm").schemas])
