@@ -262,8 +262,8 @@ def _dumped(
                 unsupported = kernel_error(error.errno, f"dumping {query.source.name} {table}", help)
             elif error.errno == errno.EOPNOTSUPP:
                 unsupported = error
-            elif error.errno == errno.ENODATA:
-                supported = True  # there is none of this kind
+            elif error.errno == errno.ENODATA or (error.errno == errno.ENOENT and callable(dump.headers)):
+                supported = True  # there is none of this kind, or what the header is about has gone
             else:
                 raise
     if unsupported and not supported:

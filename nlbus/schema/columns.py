@@ -103,6 +103,7 @@ class _Columns:
             if any(isinstance(entry, Packet) for entry in schema.entries):
                 raise self._wrong("a packet, and several rows per message")
             self._fields("", schema.each.fields)
+            self._entries("", schema.prefix, schema.each.shared)
         self._entries("", schema.prefix, schema.entries)
 
     def _fields(

@@ -115,6 +115,8 @@ class _Builder:
         texts = [op for op in fields if columns[op["cell"]].storage != "fixed"]
         first = self._add([op for op in fields if op not in texts] + texts)
         root = self._level("", schema.prefix, schema.entries) if schema.entries else NOWHERE
+        shared = [] if each is None else each.shared
+        common = self._level("", schema.prefix, shared) if shared else NOWHERE
         parts = self._field_ops("", part_fields)
         part = (self._add(parts), len(parts), size_of(part_fields))
         map_: list[int] = []
@@ -138,7 +140,10 @@ class _Builder:
             others=schema.selector is None and schema.unless is not None,
             selectors=self.selectors,
             path=np.array(each.path if each is not None else (), np.int32),
-            ignored=np.array(each.ignored if each is not None else (), np.int32),
+            ignored=np.array(
+                [*each.ignored, *(one.number for one in shared)] if each is not None else (), np.int32
+            ),
+            shared=common,
             part=part,
             divided=divided or each is not None,
         )

@@ -208,12 +208,13 @@ class Filter:
 class Each:
     """Messages about several objects: a row for each attribute at the end of `path`, numbers from the root.
 
-    fields: the struct that it begins with; the attributes behind it are the schema's entries. ignored: other
-    attributes at the root that are known.
+    fields: the struct that it begins with; the attributes behind it are the schema's entries. shared:
+    attributes at the root, whose values every row has. ignored: others there that are known.
     """
 
     path: Sequence[int]
     fields: Sequence[Field] = ()
+    shared: Sequence[Attr] = ()
     ignored: Sequence[int] = ()
 
 

@@ -73,8 +73,13 @@ def decode(schema: Schema, messages: Iterable[tuple[int, int, bytes]]) -> Decode
             message = Message(dict.fromkeys(columns))
             message.fields("", schema.header, payload)
             if schema.each is not None:
-                message.damaged = len(begin) < size_of(schema.each.fields)
-                message.fields("", schema.each.fields, b"" if message.damaged else begin)
+                if schema.each.shared:
+                    message.attributes("", schema.prefix, schema.each.shared, payload[aligned(size) :])
+                    message.unknown = 0  # counted with the parts
+                message.damaged |= len(begin) < size_of(schema.each.fields)
+                message.fields(
+                    "", schema.each.fields, b"" if len(begin) < size_of(schema.each.fields) else begin
+                )
             if schema.entries:
                 message.attributes("", schema.prefix, schema.entries, rest)
             found.rows.append(message.row)
@@ -99,13 +104,14 @@ def parts_of(each: Each, data: bytes, found: Decoded, depth: int = 0) -> tuple[P
     """The struct and the attributes of each row, and whether bytes remain that are no attribute."""
     parts = Parts()
     cut = False
+    known = (*each.ignored, *(one.number for one in each.shared))
     while data:
         length, number = struct.unpack_from("=HH", data) if len(data) >= 4 else (0, 0)
         if not 4 <= length <= len(data):
             return parts, True
         inner, data = data[4:length], data[aligned(length) :]
         if number & NUMBER != each.path[depth]:
-            found.unknown += depth > 0 or number & NUMBER not in each.ignored
+            found.unknown += depth > 0 or number & NUMBER not in known
         elif depth + 1 == len(each.path):
             size = size_of(each.fields)
             parts.append((inner[:size], inner[aligned(size) :]))
@@ -414,6 +420,8 @@ def columns_of(schema: Schema) -> Iterator[str]:
     """Every column, once per entry that fills it."""
     parts = schema.each.fields if schema.each is not None else ()
     yield from (each.name for each in (*schema.header, *parts) if each.name)
+    if schema.each is not None:
+        yield from columns_in("", schema.prefix, schema.each.shared)
     yield from columns_in("", schema.prefix, schema.entries)
 
 

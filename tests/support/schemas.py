@@ -123,7 +123,8 @@ def _each(rng: Random, taken: set[str]) -> Each:
     fields = _with_union(rng, _fields(rng, rng.randint(0, 4)))
     fields = [field for field in fields if field.name not in taken]
     path = [rng.randint(1, 9) for _ in range(rng.randint(1, 4))]
-    return Each(path, fields if not taken & {"af", "union"} else (), rng.choice(((), (10,))))
+    shared = [Attr("P_COMMON", 11, rng.choice(ALONE))] if rng.random() < 0.5 else []
+    return Each(path, fields if not taken & {"af", "union"} else (), shared, rng.choice(((), (10,))))
 
 
 def _payload_of(rng: Random, size: int) -> dict[str, Any]:

@@ -34,6 +34,7 @@ cdef class Decoded(Store):
     cdef Parts parts              # that are a row each; None: each message is one
 
     cdef void about(self, int64_t row, Py_ssize_t i, const message *m, int8_t what) noexcept nogil
+    cdef int common(self, const uint8_t *at, size_t length, int64_t row) noexcept nogil
     cdef int divided(self, const part *p, int64_t row) noexcept nogil
     # Of packets' headers:
     cdef target targets[H_FIELDS]

@@ -9,7 +9,7 @@ are kept, so that hardly any message must be walked.
 """
 
 cimport cython
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -156,6 +156,9 @@ cdef class Decoded(Store):
             for row in range(first, end):
                 if self.program.selectors:
                     memset(self.selectors, 0, self.program.selectors * sizeof(selected))
+                if self.program.shared >= 0:
+                    m = &rows.messages[self.nl_row[row]]
+                    failed |= self.common(rows.base + m.offset + start, m.length - start, row)
                 failed |= self.divided(&self.parts.items[row], row)
             return failed
         for row in range(first, end):
@@ -166,6 +169,13 @@ cdef class Decoded(Store):
                 failed |= self.fields(texts, self.program.text_count, rows.base + m.offset, m.length, row)
             if start < m.length and self.program.root >= 0:
                 failed |= self.attributes(rows.base + m.offset + start, m.length - start, row)
+        return failed
+
+    cdef int common(self, const uint8_t *at, size_t length, int64_t row) noexcept nogil:
+        """Attributes that all parts of a message have. What is unknown was counted with the parts."""
+        cdef uint64_t unknown = self.unknown
+        cdef int failed = self.walk(self.program.shared, at, length, row, NULL)
+        self.unknown = unknown
         return failed
 
     cdef int divided(self, const part *p, int64_t row) noexcept nogil:

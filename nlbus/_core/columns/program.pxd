@@ -151,6 +151,7 @@ cdef class Program(Plan):
     cdef int path_count           # 0: ... what begins with the header, wherever the message's rule has it
     cdef int32_t *ignored         # other attributes at the root
     cdef int ignored_count
+    cdef int32_t shared           # level of the attributes at the root that all parts have; -1: none
     cdef int part_first           # fields of the struct that a row's attribute begins with
     cdef int part_count
     cdef size_t part_size         # bytes

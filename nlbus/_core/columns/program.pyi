@@ -36,6 +36,7 @@ class Program(Plan):
         selectors: int,
         path: Array,
         ignored: Array,
+        shared: int,
         part: tuple[int, int, int],
         divided: bool,
     ) -> Self: ...

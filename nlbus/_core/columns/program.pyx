@@ -101,7 +101,7 @@ cdef class Program(Plan):
     """A compiled Schema: the arrays of nlbus/schema/compile_attributes.py, kept alive. ValueError."""
 
     def __cinit__(self, *, ops, levels, map, cases, rules, specs, lists, tuple fields, int header, int root,
-                  tuple selector, bint others, int selectors, path, ignored, tuple part,
+                  tuple selector, bint others, int selectors, path, ignored, int shared, tuple part,
                   bint divided):
         self.know(specs)
         self.kept += [ops, levels, map, cases, rules, lists, path, ignored]
@@ -130,4 +130,5 @@ cdef class Program(Plan):
             raise ValueError(f"a path of {self.path_count} attributes, of {MOST_DEEP} at most")
         self.ignored = <int32_t *> address(ignored, sizeof(int32_t))
         self.ignored_count = len(ignored)
+        self.shared = shared
         self.part_first, self.part_count, self.part_size = part

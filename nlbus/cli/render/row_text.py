@@ -15,7 +15,7 @@ from nlbus.cli.render import records
 from nlbus.cli.render.holes import VARIABLES, WORD, Hole, actual
 from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.times import iso_time
-from nlbus.cli.render.words import conntrack, packet, route, rule_packet, sockets, xfrm
+from nlbus.cli.render.words import conntrack, nftables, packet, route, rule_packet, sockets, xfrm
 from nlbus.cli.render.words.conntrack import EVENTS
 from nlbus.schema.types import NL_COLUMNS, Column
 from nlbus.sources import Source
@@ -36,6 +36,7 @@ ONLY: Mapping[str, Mapping[str, Iterable[str]]] = {
     "nfqueue": rule_packet.ONLY,
     "sock_diag": sockets.ONLY,
     "xfrm": xfrm.ONLY,
+    "nftables": nftables.ONLY,
 }
 # Columns that a line omits unless all columns are selected.
 HIDDEN: Mapping[str, Iterable[str]] = {
@@ -217,6 +218,7 @@ WORDS: Mapping[str, Mapping[str, Words]] = {
     "conntrack": {"conntrack": _connection},
     "sock_diag": sockets.WORDS,
     "xfrm": xfrm.WORDS,
+    "nftables": nftables.WORDS,
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nlbus.schema.schema import Attr, Entry, Nest, Schema, Struct, TextSchema
+from nlbus.schema.schema import Attr, Entry, Nest, Schema, Struct, TextSchema, walk
 from nlbus.sources import conntrack, find
 from nlbus.table.decoded import decoder
 
@@ -70,6 +70,19 @@ def test_attributes_of_packets_have_the_kernels_numbers(source: str, file: str, 
     }
     known = {name for name in theirs if re.fullmatch(rf"{prefix}_(?!VLAN_|_|CFG_|UNSPEC|MAX)\w+", name)}
     assert known - {entry.kernel for entry in ours.entries} <= {"NFQA_VERDICT_HDR"}
+
+
+@pytest.mark.parametrize("table", [each.name for each in find("nftables").schemas])
+def test_attributes_of_rulesets_have_the_kernels_numbers(table: str) -> None:
+    theirs = enumerators(re.sub(r"\b(0x\w+?)U\b", r"\1", header("netfilter/nf_tables.h")))
+    newer = {"NFTA_SET_TYPE", "NFTA_SET_COUNT", "NFTA_BITWISE_SREG2"}
+    ours = {entry.kernel: entry.number for entry in walk(schema("nftables", table).entries)}
+    known = {name: number for name, number in ours.items() if name in theirs or name not in newer}
+    recent = {name for name in known if name.startswith("NFTA_TRACE_CT_")} - set(theirs)
+    assert known.keys() - recent == (known.keys() - recent) & theirs.keys()
+    assert {name: known[name] for name in known.keys() - recent} == {
+        name: theirs[name] for name in known.keys() - recent
+    }
 
 
 @pytest.mark.parametrize("table", [each.name for each in find("xfrm").schemas])
