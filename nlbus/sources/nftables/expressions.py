@@ -41,7 +41,7 @@ OBJECT_TYPES = numbered(  # NFT_OBJECT_*
 QUOTA_FLAGS = bits("INV DEPLETED")  # NFT_QUOTA_F_*
 INVERTED = bits("INV")
 
-VERDICT = (
+VERDICT: tuple[Entry, ...] = (
     Attr("NFTA_VERDICT_CODE", 1, BE32, enum=VERDICTS),
     Attr("NFTA_VERDICT_CHAIN", 2, TEXT),
     Attr("NFTA_VERDICT_CHAIN_ID", 3, BE32),
@@ -58,12 +58,12 @@ def _u32(prefix: str, **numbers: int) -> tuple[Attr, ...]:
     return tuple(Attr(prefix + name, number, BE32) for name, number in numbers.items())
 
 
-COUNTER = (
+COUNTER: tuple[Entry, ...] = (
     Attr("NFTA_COUNTER_PACKETS", 2, BE64, unit="packets"),
     Attr("NFTA_COUNTER_BYTES", 1, BE64, unit="bytes"),
     *ignored("NFTA_COUNTER_", PAD=3),
 )
-LIMIT = (
+LIMIT: tuple[Entry, ...] = (
     Attr("NFTA_LIMIT_RATE", 1, BE64),
     Attr("NFTA_LIMIT_UNIT", 2, BE64, unit="s"),
     Attr("NFTA_LIMIT_BURST", 3, BE32),
@@ -71,22 +71,22 @@ LIMIT = (
     Attr("NFTA_LIMIT_FLAGS", 5, BE32, flags=INVERTED),
     *ignored("NFTA_LIMIT_", PAD=6),
 )
-QUOTA = (
+QUOTA: tuple[Entry, ...] = (
     Attr("NFTA_QUOTA_BYTES", 1, BE64, unit="bytes"),
     Attr("NFTA_QUOTA_FLAGS", 2, BE32, flags=QUOTA_FLAGS),
     Attr("NFTA_QUOTA_CONSUMED", 4, BE64, unit="bytes"),
     *ignored("NFTA_QUOTA_", PAD=3),
 )
-CONNLIMIT = (
+CONNLIMIT: tuple[Entry, ...] = (
     Attr("NFTA_CONNLIMIT_COUNT", 1, BE32),
     Attr("NFTA_CONNLIMIT_FLAGS", 2, BE32, flags=INVERTED),
 )
-LAST = (
+LAST: tuple[Entry, ...] = (
     Attr("NFTA_LAST_SET", 1, BE32),
     Attr("NFTA_LAST_MSECS", 2, BE64, unit="ms"),
     *ignored("NFTA_LAST_", PAD=3),
 )
-SYNPROXY = (
+SYNPROXY: tuple[Entry, ...] = (
     Attr("NFTA_SYNPROXY_MSS", 1, BE16, unit="bytes"),
     Attr("NFTA_SYNPROXY_WSCALE", 2, U8, unit="bits"),
     Attr("NFTA_SYNPROXY_FLAGS", 3, BE32, display="hex"),
