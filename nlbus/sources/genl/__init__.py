@@ -5,9 +5,10 @@ which differs from kernel to kernel; `bound` and `recorded` fill it in.
 """
 
 import struct
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 
 from nlbus.errors import KernelError, UnknownSource, kernel_error
@@ -45,6 +46,14 @@ __all__ = [
 # Families with tables, and their modules, which are imported when they are used.
 TABLES = {
     "nlctrl": "nlctrl",
+    "ethtool": "ethtool",
+    "netdev": "netdev",
+    "mptcp_pm": "mptcp_pm",
+    "TASKSTATS": "taskstats",
+    "NET_DM": "drop_monitor",
+    "psample": "psample",
+    "thermal": "thermal",
+    "acpi_event": "acpi_event",
 }
 HIGHEST = 0xFFFE  # number of a family
 TYPE_AT = 4  # in a struct nlmsghdr
@@ -168,13 +177,14 @@ def _schema(schema: Schema, number: int, groups: Mapping[str, int]) -> Schema:
 
 def _handshake(handshake: Handshake, number: int) -> Handshake:
     """The handshake with this number in its requests, instead of NO_FAMILY."""
-    of = struct.pack("=H", number)
+    return handshake._replace(
+        join=partial(_to_family, number, handshake.join), leave=partial(_to_family, number, handshake.leave)
+    )
 
-    def with_number(make: Callable[..., bytes]) -> Callable[..., bytes]:
-        def made(*arguments: object) -> bytes:
-            request = make(*arguments)
-            return request[:TYPE_AT] + of + request[TYPE_AT + len(of) :]
 
-        return made
-
-    return handshake._replace(join=with_number(handshake.join), leave=with_number(handshake.leave))
+def _to_family(number: int, make: Callable[..., bytes], *arguments: object) -> bytes:
+    requests, at = bytearray(make(*arguments)), 0
+    while at < len(requests):
+        struct.pack_into("=H", requests, at + TYPE_AT, number)
+        at += int.from_bytes(requests[at : at + TYPE_AT], sys.byteorder)
+    return bytes(requests)
