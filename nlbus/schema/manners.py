@@ -28,13 +28,14 @@ class Partial:
 class Doubt:
     """An event of the table `of` after which rows of this table may be others than were told.
 
-    having: only of events with a value in this column. match: our columns to a column of the event's row,
-    which has the same value in the rows in question; several of our columns: in any of these. Empty: all
-    rows.
+    having, lacking: only of events with, or without, a value in this column. match: our columns to a column
+    of the event's row, which has the same value in the rows in question; several of our columns: in any of
+    these. Empty: all rows.
     """
 
     of: str
     having: str = ""
+    lacking: str = ""
     match: Mapping[str | tuple[str, ...], str] = field(default_factory=dict)
     ops: Sequence[Op] = ("new", "change", "del")
     why: str = ""  # a sentence for the docs

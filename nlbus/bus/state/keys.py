@@ -195,7 +195,11 @@ def _mix(into: Hashes, values: Values, valid: np.ndarray[Any, Any] | None, colum
         return
     items = values.items
     if items.valid is not None and not items.valid.all():
-        mix_spans(into, _raw(items.valid), offsets, 1, there, column)
+        # Of lists that lack an item only: other rows of the chunk must not matter.
+        lacking = np.concatenate([[0], np.cumsum(~items.valid)])
+        some = lacking[offsets[1:]] > lacking[offsets[:-1]]
+        some = some if valid is None else some & valid
+        mix_spans(into, _raw(items.valid), offsets, 1, some.view(np.uint8), column)
     if items.offsets is None:
         assert items.values is not None
         raw = items.values

@@ -120,6 +120,8 @@ class Tracker:
             marks = np.isin(ops, [NAMES[op] for op in doubt.ops])
             if doubt.having:
                 marks &= objects.has(chunk, doubt.having)
+            if doubt.lacking:
+                marks &= ~objects.has(chunk, doubt.lacking)
             if marks.any():
                 self.doubt({doubtful: of_doubt(doubt, objects, chunk, marks)})
 

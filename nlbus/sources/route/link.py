@@ -131,7 +131,16 @@ LINK = Schema(
             Partial(lacks="mtu"),
             Partial(lacks="af_spec_inet_conf", keeps=("af_spec_*",)),
         ),
-        silent=("ifalias", "prop_list_*", "group", "af_spec_*_conf"),  # settings by sysctl
+        silent=(
+            "ifalias",
+            "prop_list_*",
+            "group",
+            "gso_*",
+            "gro_*",
+            "promiscuity",
+            "af_spec_*_conf",
+            "af_spec_inet6_flags",  # settings by sysctl
+        ),
         volatile=(
             "change",
             "event",
@@ -296,6 +305,7 @@ IPV6_IFINFO = Schema(
     selector=(0, 1, 10),  # AF_INET6
     key=("ifindex",),
     manners=Manners(
+        silent=("protinfo_conf", "protinfo_flags"),  # settings by sysctl
         volatile=("change", "protinfo_cacheinfo_*"),
         doubts=(
             Doubt(of="link", why="IPv6 comes and goes with its link, mostly without a message"),

@@ -107,6 +107,13 @@ FDB = replace(
             Doubt(of="addr", why="a device's own list holds the groups of its addresses, without a message"),
             Doubt(of="multicast", why="and those that sockets join"),
             Doubt(of="fdb", ops=("del",), why="the kernel deletes one of several, and names the bridge"),
+            Doubt(
+                of="fdb",
+                lacking="master",
+                ops=("new", "change"),
+                match={"ifindex": "ifindex"},
+                why="a message about a device's own list has another state than a dump",
+            ),
         ),
         unheard="multicast addresses of a device's own list, as of `ip maddr add`",
     ),

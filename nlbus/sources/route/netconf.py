@@ -13,6 +13,7 @@ NETCONF = Schema(
     key=("family", "ifindex"),
     manners=Manners(
         partial=(Partial(),),
+        silent=("bc_forwarding",),
         doubts=(
             Doubt(of="link", why="settings come and go with their link"),
             Doubt(of="netconf", match={"family": "family"}, why="`all` is copied to others, partly untold"),
