@@ -244,16 +244,18 @@ def publish() -> None:
     [
         ("raw:12", (7,), change_tables),
         ("raw:6", (4,), change_policies),
-        ("genl:netdev", None, change_devices),
+        ("raw:16", None, change_devices),  # groups have numbers that only this kernel knows
         ("bus", (1, 7), publish),
     ],
-    ids=["nftables", "xfrm", "genl:netdev", "bus"],
+    ids=["nftables", "xfrm", "netdev", "bus"],
 )
 def test_messages_are_those_whose_headers_numpy_selects(
     source: str, groups: tuple[int, ...] | None, make: Callable[[], None], subscribe: Subscribe
 ) -> None:
+    joined = groups or tuple(find("genl:netdev").groups.values())
+
     def opened(where: Expression | None = None) -> Subscriber:
-        return subscribe(source, groups=groups, where=where)
+        return subscribe(source, groups=joined, where=where)
 
     whole = opened()
     make()
