@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 from random import Random
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from nlbus import Batch, State
 from nlbus.bus.state import objects
 from nlbus.bus.state.difference import difference
+from nlbus.bus.state.gather import rows_of
 from nlbus.bus.state.scopes import WHOLE
 from nlbus.schema.schema import Schema
 from nlbus.sources import SOURCES
@@ -128,3 +130,19 @@ def lasting(schema: Schema, rows: Iterable[Row]) -> list[str]:
 def doubled(dump: Batch, model: Model) -> bool:
     """Whether a dump has a key twice: the last row counts, and a second look sees the first one differ."""
     return len(dump.table(model.schema.name)) > len(model.rows)
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+@EXAMPLES
+@given(randoms)
+def test_a_row_has_the_same_hashes_alone_and_beside_any_other(name: str, rng: Random) -> None:
+    source, schema = SCHEMAS[name]
+    batch = Batch.from_datagrams(source, events(rng, schema, 6))
+    state = State(source, schema.name)
+    keys = state.objects(schema.name).keys
+    columns = state[schema.name].columns
+    for chunk in state.decoded(batch, schema.name):
+        together = keys.hashes(chunk)
+        for row in range(len(chunk)):
+            alone = keys.hashes(rows_of(chunk, np.array([row]), columns))
+            assert [int(one[0]) for one in alone] == [int(each[row]) for each in together]
