@@ -32,14 +32,24 @@ EVENT_KEYS = ("nl_table", "nl_time", "nl_op", "nl_origin", "nl_group", "nl_nsid"
 
 def table_events(query: Query, batch: Batch, preselect: Pick) -> Iterator[Event]:
     """The preselected rows of the query's tables, as events."""
-    groups: dict[int, str | None] = {}
+    groups = _GroupNames(query.source)
+    of_devices = query.source.name == "uevent"
     for row in query.rows(batch, pick=preselect):
-        event: Event = variables(row["env"]) | _nl_columns(row) if query.source.name == "uevent" else row
-        number = event["nl_group"]
-        if number not in groups:
-            groups[number] = _group(query.source, number)
-        event["nl_group"] = groups[number]
+        event: Event = variables(row["env"]) | _nl_columns(row) if of_devices else row
+        event["nl_group"] = groups[event["nl_group"]]
         yield event
+
+
+class _GroupNames(dict[int, str | None]):
+    """The names of a source's groups by number, found when they are looked up first."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self._source = source
+
+    def __missing__(self, number: int) -> str | None:
+        found = self[number] = _group(self._source, number)
+        return found
 
 
 def message_events(source: Source, batch: Batch, groups: Groups) -> Iterator[Event]:

@@ -24,7 +24,9 @@ def planned(rules: Sequence[Rule], feed: Feed) -> Iterator[Job]:
         source, now = feed.source, batch.time_ns / 1e9
         yield from debounce.take(now)
         for job in jobs(
-            (rule for rule in rules if source and rule.resolved_source.name == source.name), batch
+            (rule for rule in rules if source and rule.resolved_source.name == source.name),
+            batch,
+            keyed=False,
         ):
             if job.rule.debounce:
                 debounce.add(job, now)
@@ -33,15 +35,24 @@ def planned(rules: Sequence[Rule], feed: Feed) -> Iterator[Job]:
     yield from debounce.take()
 
 
-def jobs(rules: Iterable[Rule], batch: Batch, limit: int | None = None) -> list[Job]:
-    """The jobs of a batch for these rules, in the order of events, then of rules. At most `limit`."""
+def jobs(
+    rules: Iterable[Rule], batch: Batch, limit: int | None = None, *, keyed: bool = True
+) -> list[Job]:
+    """The jobs of a batch for these rules, in the order of events, then of rules. At most `limit`.
+
+    keyed: they know which of them must not overtake each other.
+    """
     lost = lost_in(batch)
     rules = list(rules)
     each = []
     for rule in rules:
         rule.lost += lost
         name, key_of = rule.source, rule.key_of
-        each.append([(row, Job(rule, event, (name, key_of(event)))) for row, event in rule.events(batch)])
+        if keyed or rule.debounce:
+            found = [(row, Job(rule, event, (name, key_of(event)))) for row, event in rule.events(batch)]
+        else:
+            found = [(row, Job(rule, event, None)) for row, event in rule.events(batch)]
+        each.append(found)
     found = each[0] if len(each) == 1 else sorted(chain.from_iterable(each), key=itemgetter(0))
     chosen = [job for _, job in found[:limit]]
     for rule, matched in Counter([job.rule for job in chosen]).items():
