@@ -114,7 +114,7 @@ def test_vnis_of_a_tunnel(netns: int) -> None:
     modprobe("vxlan")
     run("ip link add vx0 type vxlan dstport 4789 external vnifilter")
     run("bridge vni add vni 10-12 dev vx0")
-    run("bridge vni add vni 20 group 239.1.1.1 dev vx0")
+    run("bridge vni add vni 20 remote 10.0.0.9 dev vx0")
     run("ip link set vx0 up")
     assert {row["start"] for row in rows("tunnel")} == {10, 11, 12, 20}
-    assert [row["group"] for row in rows("tunnel", start=20)] == ["239.1.1.1"]
+    assert [row["group"] for row in rows("tunnel", start=20)] == ["10.0.0.9"]
