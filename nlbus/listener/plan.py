@@ -35,9 +35,7 @@ def planned(rules: Sequence[Rule], feed: Feed) -> Iterator[Job]:
     yield from debounce.take()
 
 
-def jobs(
-    rules: Iterable[Rule], batch: Batch, limit: int | None = None, *, keyed: bool = True
-) -> list[Job]:
+def jobs(rules: Iterable[Rule], batch: Batch, limit: int | None = None, *, keyed: bool = True) -> list[Job]:
     """The jobs of a batch for these rules, in the order of events, then of rules. At most `limit`.
 
     keyed: they know which of them must not overtake each other.

@@ -3,6 +3,7 @@
 import json
 import socket
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,3 +119,23 @@ def test_vnis_of_a_tunnel(netns: int) -> None:
     run("ip link set vx0 up")
     assert {row["start"] for row in rows("tunnel")} == {10, 11, 12, 20}
     assert [row["group"] for row in rows("tunnel", start=20)] == ["10.0.0.9"]
+
+
+def test_virtual_functions_are_those_of_ip(netns: int) -> None:
+    modprobe("netdevsim")
+    Path("/sys/bus/netdevsim/new_device").write_text("77 1")
+    try:
+        Path("/sys/bus/netdevsim/devices/netdevsim77/sriov_numvfs").write_text("2")
+        (link,) = (each for each in Path("/sys/bus/netdevsim/devices/netdevsim77/net").iterdir())
+        run(f"ip link set {link.name} vf 1 mac 02:00:00:00:00:09 vlan 7 qos 3")
+        run(f"ip link set {link.name} vf 0 max_tx_rate 500 min_tx_rate 100")
+        (ours,) = rows("link", ifname=link.name)
+        (ip,) = theirs(f"ip -j link show {link.name}")
+        assert ours["num_vf"] == len(ip["vfinfo_list"]) == 2
+        assert ours["vf_number"] == [each["vf"] for each in ip["vfinfo_list"]]
+        assert ours["vf_mac"] == [each["address"] for each in ip["vfinfo_list"]]
+        assert ours["vf_vlan"] == [0, 7]
+        assert ours["vf_vlan_qos"] == [0, 3]
+        assert (ours["vf_min_tx_rate"], ours["vf_max_tx_rate"]) == ([100, 0], [500, 0])
+    finally:
+        Path("/sys/bus/netdevsim/del_device").write_text("77")

@@ -17,6 +17,7 @@ from nlbus.schema.schema import (
     Lean,
     List,
     Nest,
+    Nests,
     Op,
     Schema,
     Select,
@@ -37,6 +38,7 @@ from nlbus.sources.route.names import (
     XDP_ATTACHED,
     ops,
 )
+from nlbus.sources.route.virtual_function import VIRTUAL_FUNCTION
 
 # struct ifinfomsg. The family tells the three tables apart.
 HEADER = (
@@ -79,7 +81,7 @@ STATS64 = (
 CHANGE_AT, EVERY_BIT = 12, 0xFFFF_FFFF  # ifi_change: the kernel sets every bit of it for a new link only
 OLDEST_STATS64 = 23 * 8
 IFLA_EXT_MASK = 29
-SKIP_STATS, MRP = 1 << 3, 1 << 4  # RTEXT_FILTER_*
+VF, SKIP_STATS, MRP = 1 << 0, 1 << 3, 1 << 4  # RTEXT_FILTER_*
 
 INET6: tuple[Entry, ...] = (
     Attr("IFLA_INET6_FLAGS", 1, U32, display="hex"),
@@ -130,6 +132,8 @@ LINK = Schema(
             # The wireless extensions tell of a link by its name and their event alone.
             Partial(lacks="mtu"),
             Partial(lacks="af_spec_inet_conf", keeps=("af_spec_*",)),
+            # Only dumps have the virtual functions.
+            Partial(lacks="num_vf", keeps=("num_vf", "vf_*")),
         ),
         silent=(
             "ifalias",
@@ -161,9 +165,9 @@ LINK = Schema(
     # one it makes room first; this bit adds nothing to such a dump.
     dump=Dump(
         18,
-        (_header(MRP),),
+        (_header(MRP | VF),),
         (Filter("master", 4, number=10),),
-        Lean("stats64_", (_header(MRP | SKIP_STATS),)),
+        Lean("stats64_", (_header(MRP | VF | SKIP_STATS),)),
     ),
     header=HEADER,
     prefix="IFLA_",
@@ -192,6 +196,7 @@ LINK = Schema(
         ),
         Attr("IFLA_IFALIAS", 20, TEXT),
         Attr("IFLA_NUM_VF", 21, U32),
+        Nests("IFLA_VFINFO_LIST", 22, "IFLA_VF_", VIRTUAL_FUNCTION, column="vf"),
         Struct("IFLA_STATS64", 23, STATS64, min_size=OLDEST_STATS64),
         Nest(
             "IFLA_AF_SPEC",
@@ -259,9 +264,9 @@ LINK = Schema(
         Attr("IFLA_NETNS_IMMUTABLE", 67, U8),
         Attr("IFLA_HEADROOM", 68, U16, "bytes"),
         Attr("IFLA_TAILROOM", 69, U16, "bytes"),
-        # STATS is STATS64 cut to 32 bits; MAP is of the ISA bus; the virtual functions' are lists of nests.
+        # STATS is STATS64 cut to 32 bits; MAP is of the ISA bus; VF_PORTS is a list of nests.
         *ignored("IFLA_", STATS=7, WIRELESS=11, MAP=14, PAD=42, DEVLINK_PORT=62, DPLL_PIN=65),
-        *ignored("IFLA_", VFINFO_LIST=22, VF_PORTS=24, PORT_SELF=25),
+        *ignored("IFLA_", VF_PORTS=24, PORT_SELF=25),
     ),
 )
 
