@@ -133,5 +133,6 @@ SOURCE = family_source(
             about="what attributes each command of a family takes: a row per command, and per attribute",
         ),
     ),
+    note="in policies, the kernel (6.18) calls a command that only dumps command 0",
     example="nlbus snapshot genl:nlctrl family",
 )
