@@ -10,7 +10,8 @@ from nlbus.filters import HEADS
 if TYPE_CHECKING:
     from nlbus.filters import Wanted
     from nlbus.filters.messages import Filter
-    from nlbus.sources import Source
+    from nlbus.schema.schema import Schema
+from nlbus.sources import Source
 
 
 class Narrowing:
@@ -81,7 +82,7 @@ def _filters(source: Source, wanted: Wanted, others: bool) -> Iterator[Filter]:
 
         for schema in source.schemas:
             yield from text_filters(schema, wanted.get(schema.name, [None]))
-    elif source.framing == "nlmsg":
+    elif source.framing == "nlmsg" and all(isinstance(schema, Schema) for schema in source.schemas):
         from nlbus.filters.messages import message_filters  # noqa: PLC0415
 
         yield from message_filters(source.schemas, wanted, others)

@@ -14,6 +14,7 @@ from nlbus.schema.types import NL_COLUMNS, OPS, Column
 from nlbus.schema.words import unknown_column, with_words
 
 NOWHERE = -1
+HEAD = ("type", "timestamp", "serial")  # columns of what comes before the pairs of a record
 HAPPENED = {name: number for number, name in OPS.items()}
 
 
@@ -37,9 +38,9 @@ def compiled_text(schema: TextSchema, wanted: frozenset[str] | None = None) -> C
     cell = {column.name: number for number, column in enumerate(columns)}
     keys = [
         (
-            field.name.upper().encode(),
+            _key(schema, field.name).encode(),
             len(field.name),
-            KINDS[field.type.kind],
+            KINDS["ENCODED" if field.name in schema.encoded else field.type.kind],
             cell.get(field.name, NOWHERE),
             field.name in schema.required,
         )
@@ -55,7 +56,8 @@ def compiled_text(schema: TextSchema, wanted: frozenset[str] | None = None) -> C
         specs=np.array(specs, SPEC),
         env=cell.get(schema.env, NOWHERE),
         op_key=names.index(schema.op) if schema.op else NOWHERE,
-        otherwise=HAPPENED["change"],
+        otherwise=HAPPENED["change" if schema.records is None else "new"],
+        record=None if schema.records is None else tuple(cell.get(name, NOWHERE) for name in HEAD),
         title=schema.title,
         envelope=None if e is None else (e.begin, e.magic, e.size, e.start, e.length),
     )
@@ -74,7 +76,7 @@ def _columns(schema: TextSchema) -> list[Column]:
             enum=field.enum,
             flags=field.flags,
             nullable=field.name not in schema.required or field.type.storage == "fixed",
-            attribute=field.name.upper(),
+            attribute=_key(schema, field.name),
             display=field.display or field.type.display,
         )
         for field in schema.keys
@@ -90,7 +92,21 @@ def _columns(schema: TextSchema) -> list[Column]:
                 nullable=False,
             )
         )
+    if schema.records is not None:
+        columns = [
+            Column(name="type", dtype=np.dtype("u2"), type="u16", enum=schema.records, nullable=False),
+            Column(
+                name="timestamp", dtype=np.dtype("i8"), type="s64", unit="ns", display="time", nullable=False
+            ),
+            Column(name="serial", dtype=np.dtype("u8"), type="u64", nullable=False),
+            *columns,
+        ]
     return with_words(columns, schema.words)
+
+
+def _key(schema: TextSchema, name: str) -> str:
+    """The key of a column: uevents have theirs in capitals."""
+    return name.upper() if schema.records is None else name
 
 
 def _width(column: Column) -> int:

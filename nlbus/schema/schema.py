@@ -313,6 +313,11 @@ class TextSchema:
     The column of a key has its name in lower case. Integers are decimal; values that are none, or do not fit,
     are absent. Text is the kernel's bytes. A datagram that lacks a key of `required` is malformed. `ops` maps
     the value of the key `op` to nl_op; other values mean "change".
+
+    records: names of message types, of messages in the form of audit instead: a time and a serial number, the
+    columns `timestamp` and `serial`, then key=value pairs with spaces between them; of a key that comes twice
+    the first value counts. Values may be in double quotes; those of `encoded` keys without are hexadecimal. An
+    unsigned u32 of 4294967295 and the text (null) are absent. The message's type is the column `type`.
     """
 
     name: str
@@ -323,6 +328,8 @@ class TextSchema:
     env: str = ""  # the column with all pairs, a list of KEY=VALUE; "": none
     title: bool = False  # the first string is a title, unless there is an envelope
     envelope: Envelope | None = None
+    records: Mapping[int, str] | None = None
+    encoded: Sequence[str] = ()
     key: Sequence[str] = ()
     words: Words = field(default_factory=dict)  # what people call columns: see words.py
     groups: Sequence[str] = ()

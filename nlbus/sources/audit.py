@@ -1,6 +1,8 @@
 """audit: the records of the audit log, as the kernel writes them (group readlog)."""
 
 from nlbus.kernel.groups import Groups
+from nlbus.schema.schema import TextSchema
+from nlbus.schema.types import S64, TEXT, U32, U64, Field
 from nlbus.sources.source import Source
 
 # By the first number of each run of names; some are of audit's own library, not of <linux/audit.h>.
@@ -33,6 +35,59 @@ RECORDS = {
     "VIRT_MIGRATE_IN VIRT_MIGRATE_OUT",
 }
 
+TYPES = {number: name for first, names in RECORDS.items() for number, name in enumerate(names.split(), first)}
+
+KEYS = (
+    *(Field(name, U32) for name in ("pid", "ppid", "auid", "ses", "uid", "gid", "euid", "egid")),
+    *(
+        Field(name, U32)
+        for name in ("suid", "sgid", "fsuid", "fsgid", "opid", "ouid", "ogid", "oauid", "oses")
+    ),
+    Field("arch", TEXT),
+    Field("syscall", U32),
+    Field("success", TEXT),
+    Field("exit", S64),
+    *(Field(name, TEXT) for name in ("a0", "a1", "a2", "a3")),
+    Field("items", U32),
+    Field("comm", TEXT),
+    Field("exe", TEXT),
+    Field("tty", TEXT),
+    Field("key", TEXT),
+    Field("subj", TEXT),
+    Field("op", TEXT),
+    Field("acct", TEXT),
+    Field("hostname", TEXT),
+    Field("addr", TEXT),
+    Field("terminal", TEXT),
+    Field("res", TEXT),
+    Field("result", TEXT),
+    Field("unit", TEXT),
+    Field("sig", U32),
+    Field("code", TEXT),
+    Field("item", U32),
+    Field("name", TEXT),
+    Field("inode", U64),
+    Field("dev", TEXT),
+    Field("mode", TEXT),
+    Field("nametype", TEXT),
+    Field("cwd", TEXT),
+    Field("proctitle", TEXT),
+    Field("argc", U32),
+    Field("saddr", TEXT),
+)
+# The kernel writes text that users choose in quotes, or in hexadecimal digits.
+ENCODED = ("comm", "exe", "key", "acct", "name", "cwd", "proctitle")
+
+SCHEMA = TextSchema(
+    name="record",
+    about="records of the audit log; those with one time and serial are one event, which EOE may end",
+    keys=KEYS,
+    records=TYPES,
+    encoded=ENCODED,
+    env="fields",
+    groups=("readlog",),
+)
+
 AUDIT = Source(
     name="audit",
     protocol=9,
@@ -40,11 +95,8 @@ AUDIT = Source(
     framing="nlmsg",
     groups={"readlog": 1},
     default=Groups(1),
-    types={
-        number: f"AUDIT_{name}"
-        for first, names in RECORDS.items()
-        for number, name in enumerate(names.split(), first)
-    },
+    schemas=(SCHEMA,),
+    types={number: f"AUDIT_{name}" for number, name in TYPES.items()},
     probe=Groups(1),
     namespaces=("net",),
     privileged=True,

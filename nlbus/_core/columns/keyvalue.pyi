@@ -25,6 +25,7 @@ class Keys(Plan):
         otherwise: int,
         title: bool,
         envelope: tuple[bytes, bytes, int, int, int] | None,
+        record: tuple[int, ...] | None = None,
     ) -> Self: ...
 
 @final

@@ -6,7 +6,7 @@ envelope that lies, has no row and is counted; a number that is none marks its r
 """
 
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from nlbus._core.block cimport Block, message
@@ -14,6 +14,9 @@ from nlbus._core.columns.arrays cimport layout
 from nlbus._core.columns.cells cimport cell, cell_begin, cell_bytes, cell_integer, cell_item
 from nlbus._core.columns.records cimport Selection
 from nlbus._core.columns.store cimport address
+
+cdef uint64_t MOST_SECONDS = 9000000000  # in ns they fit 64 bits
+cdef uint64_t UNSET = 0xffffffff  # of users and sessions
 
 cdef enum:
     INT32_LIMIT = 0x7fffffff      # offsets of columns are int32
@@ -29,7 +32,7 @@ cdef word[::1] word_view = <word[:1]> &one_word
 
 KEY = layout(key_view)
 WORD = layout(word_view)
-KINDS = {"TEXT": TEXT, "UINT": UNSIGNED, "SINT": SIGNED}
+KINDS = {"TEXT": TEXT, "UINT": UNSIGNED, "SINT": SIGNED, "ENCODED": ENCODED}
 
 
 @cython.final
@@ -43,7 +46,7 @@ cdef class Keys(Plan):
     """
 
     def __cinit__(self, *, keys, words, specs, int env, int op_key, uint8_t otherwise, bint title,
-                  tuple envelope):
+                  tuple envelope, tuple record=None):
         cdef int i, at
         cdef bytes begin, magic
         if len(keys) > MAX_KEYS:
@@ -58,6 +61,8 @@ cdef class Keys(Plan):
         self.op_key = op_key
         self.otherwise = otherwise
         self.title = title
+        self.record = record is not None
+        self.type_cell, self.time_cell, self.serial_cell = record or (-1, -1, -1)
         if envelope is not None:
             begin, magic, self.envelope, self.start_at, self.length_at = envelope
             if max(len(begin) + len(magic), self.start_at + 4, self.length_at + 4) > self.envelope:
@@ -157,6 +162,75 @@ cdef inline const uint8_t *next_pair(span *left, span *name, span *value) noexce
     return at
 
 
+cdef inline const uint8_t *next_field(span *left, span *name, span *value) noexcept nogil:
+    """The next field of a record, split at its first "="; NULL: there is none.
+
+    name.at is NULL for a word that is no field, and where quoted text with fields of its own begins. A value
+    in double quotes is without them, and has a quote before it.
+    """
+    cdef const uint8_t *at = left.at
+    cdef const uint8_t *end = at + left.length
+    cdef const uint8_t *begin
+    cdef const uint8_t *close
+    while at != end and (at[0] <= c" " or at[0] == c"'"):
+        at += 1
+    if at == end:
+        return NULL
+    begin = at
+    name.at = NULL
+    while at != end and at[0] > c" " and at[0] != c"=":
+        at += 1
+    if at != end and at[0] == c"=" and at != begin:
+        name.length = at - begin
+        at += 1
+        if at != end and at[0] == c"'":
+            at += 1
+        else:
+            name.at = begin
+            value.at = at
+            if at != end and at[0] == c'"':
+                value.at = at + 1
+                close = <const uint8_t *> memchr(at + 1, c'"', end - at - 1)
+                value.length = (end if close == NULL else close) - value.at
+                at = end if close == NULL else close + 1
+            else:
+                while at != end and at[0] > c" ":
+                    at += 1
+                value.length = at - value.at
+                while value.length and value.at[value.length - 1] == c"'":
+                    value.length -= 1
+    else:
+        while at != end and at[0] > c" ":
+            at += 1
+    left.length = end - at
+    left.at = at
+    return begin
+
+
+cdef inline int digit_of(uint8_t c) noexcept nogil:
+    """The value of a hexadecimal digit; -1: it is none."""
+    if c"0" <= c <= c"9":
+        return c - c"0"
+    if c"A" <= c <= c"F":
+        return c - c"A" + 10
+    if c"a" <= c <= c"f":
+        return c - c"a" + 10
+    return -1
+
+
+cdef inline const uint8_t *digits(const uint8_t *at, const uint8_t *end, char last,
+                                  uint64_t *value) noexcept nogil:
+    """Behind the decimal digits before `last`; NULL: there are none, too many, or something else."""
+    cdef span text
+    text.at = at
+    while at != end and c"0" <= at[0] <= c"9":
+        at += 1
+    text.length = at - text.at
+    if at == end or at[0] != <uint8_t> last or not number(&text, 8, False, value):
+        return NULL
+    return at + 1
+
+
 cdef inline bint number(const span *text, uint32_t width, bint signed, uint64_t *value) noexcept nogil:
     """Decimal digits as an integer of so many bytes; False where it is none, or does not fit."""
     cdef const uint8_t *at = text.at
@@ -201,7 +275,8 @@ cdef class Texts(Store):
         cdef const message *m
         cdef Py_ssize_t i
         cdef int64_t row = 0
-        cdef uint64_t total = 0
+        cdef uint64_t total = 0, serial = 0
+        cdef int64_t time = 0
         cdef int failed = 0
         cdef span text
         cdef span values[MAX_KEYS]
@@ -218,7 +293,13 @@ cdef class Texts(Store):
         with nogil:
             for i in range(rows.count):
                 m = &rows.messages[i]
-                if not keys.open(rows.base + m.offset, m.length, &text) or not self.split(&text, values):
+                if keys.record:
+                    if not self.record(rows.base + m.offset, m.length, &text, &time, &serial):
+                        self.malformed += 1
+                        continue
+                    failed |= self.put_head(m.type, time, serial, row)
+                    self.fields(&text, values)
+                elif not keys.open(rows.base + m.offset, m.length, &text) or not self.split(&text, values):
                     self.malformed += 1
                     continue
                 self.nl_row[row] = <uint32_t> i
@@ -227,10 +308,84 @@ cdef class Texts(Store):
                 self.nl_op[row] = keys.happened(values)
                 failed |= self.put(values, row)
                 if keys.env >= 0:
-                    failed |= self.put_env(&text, row)
+                    failed |= self.put_fields(&text, row) if keys.record else self.put_env(&text, row)
                 row += 1
         self.rows = row
         self.end(failed)
+
+    cdef bint record(self, const uint8_t *at, size_t length, span *text, int64_t *time,
+                     uint64_t *serial) noexcept nogil:
+        """The time in ns and the number of a record, "audit(1700000000.123:45): ", and the text behind."""
+        cdef const uint8_t *end = <const uint8_t *> memchr(at, 0, length)
+        cdef uint64_t seconds, ms
+        end = at + length if end == NULL else end
+        if end - at < 6 or memcmp(at, b"audit(", 6) != 0:
+            return False
+        at = digits(at + 6, end, c".", &seconds)
+        if at == NULL or seconds > MOST_SECONDS:
+            return False
+        at = digits(at, end, c":", &ms)
+        if at == NULL or ms > 999:
+            return False
+        at = digits(at, end, c")", serial)
+        if at == NULL or at == end or at[0] != c":":
+            return False
+        time[0] = <int64_t> (seconds * 1000 + ms) * 1000000
+        text.at = at + 1
+        text.length = end - text.at
+        return True
+
+    cdef int put_head(self, uint16_t type, int64_t time, uint64_t serial, int64_t row) noexcept nogil:
+        if self.keys.type_cell >= 0:
+            cell_integer(&self.cells[self.keys.type_cell], row, type)
+        if self.keys.time_cell >= 0:
+            cell_integer(&self.cells[self.keys.time_cell], row, <uint64_t> time)
+        if self.keys.serial_cell >= 0:
+            cell_integer(&self.cells[self.keys.serial_cell], row, serial)
+        return 0
+
+    cdef void fields(self, const span *text, span *values) noexcept nogil:
+        """The first value of each key."""
+        cdef span left = text[0], name, value
+        cdef int i
+        memset(values, 0, self.keys.key_count * sizeof(span))
+        while next_field(&left, &name, &value) != NULL:
+            if name.at != NULL:
+                i = self.keys.find(name.at, name.length)
+                if i >= 0 and values[i].at == NULL:
+                    values[i] = value
+
+    cdef int put_encoded(self, cell *c, const span *value, int64_t row) noexcept nogil:
+        """Text as it was before the kernel wrote it: a value without quotes is hexadecimal, if it can be."""
+        cdef size_t i
+        cdef const uint8_t *at = value.at
+        cdef bint hexadecimal = (at - 1)[0] != c'"' and value.length % 2 == 0
+        for i in range(value.length if hexadecimal else 0):
+            hexadecimal = hexadecimal and digit_of(at[i]) >= 0
+        if not hexadecimal:
+            return cell_bytes(c, row, at, value.length)
+        # In place: the cell gets room for the digits, and keeps half of it.
+        if cell_bytes(c, row, at, value.length) < 0:
+            return -1
+        for i in range(value.length // 2):
+            c.data[c.used - value.length + i] = <uint8_t> (digit_of(at[2 * i]) << 4 | digit_of(at[2 * i + 1]))
+        c.used -= value.length - value.length // 2
+        return 0
+
+    cdef int put_fields(self, const span *text, int64_t row) noexcept nogil:
+        """All fields as they are written, an item each."""
+        cdef span left = text[0], name, value
+        cdef cell *c = &self.cells[self.keys.env]
+        cdef const uint8_t *end
+        cell_begin(c, row)
+        while next_field(&left, &name, &value) != NULL:
+            if name.at == NULL:
+                continue
+            end = value.at + value.length
+            end += end != left.at and end[0] == c'"'
+            if cell_item(c) < 0 or cell_bytes(c, row, name.at, end - name.at) < 0:
+                return 1
+        return 0
 
     cdef bint split(self, const span *text, span *values) noexcept nogil:
         """The value of each key; False: one that is required is not there."""
@@ -259,9 +414,14 @@ cdef class Texts(Store):
             if k.cell < 0 or values[i].at == NULL:
                 continue
             c = &self.cells[k.cell]
-            if k.kind != TEXT:
+            if self.keys.record and values[i].length == 6 and memcmp(values[i].at, b"(null)", 6) == 0:
+                continue
+            if k.kind == ENCODED and values[i].length:
+                failed |= self.put_encoded(c, &values[i], row) < 0
+            elif k.kind == UNSIGNED or k.kind == SIGNED:
                 if number(&values[i], c.width, k.kind == SIGNED, &value):
-                    cell_integer(c, row, value)
+                    if not self.keys.record or k.kind == SIGNED or c.width != 4 or value != UNSET:
+                        cell_integer(c, row, value)
                 else:
                     self.damaged[row] = 1
             elif values[i].length:

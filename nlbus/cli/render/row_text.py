@@ -15,7 +15,7 @@ from nlbus.cli.render import records
 from nlbus.cli.render.holes import VARIABLES, WORD, Hole, actual
 from nlbus.cli.render.interface_names import InterfaceNames
 from nlbus.cli.render.times import iso_time
-from nlbus.cli.render.words import conntrack, nftables, packet, route, rule_packet, sockets, xfrm
+from nlbus.cli.render.words import audit, conntrack, nftables, packet, route, rule_packet, sockets, xfrm
 from nlbus.cli.render.words.conntrack import EVENTS
 from nlbus.schema.types import NL_COLUMNS, Column
 from nlbus.sources import Source
@@ -41,6 +41,7 @@ ONLY: Mapping[str, Mapping[str, Iterable[str]]] = {
 # Columns that a line omits unless all columns are selected.
 HIDDEN: Mapping[str, Iterable[str]] = {
     "route": route.HIDDEN,
+    "audit": audit.HIDDEN,
     "proc": ("seq", "cpu", "timestamp_ns"),
 }
 COLOURS = {"new": "green", "change": "yellow", "del": "red"}
@@ -219,6 +220,7 @@ WORDS: Mapping[str, Mapping[str, Words]] = {
     "sock_diag": sockets.WORDS,
     "xfrm": xfrm.WORDS,
     "nftables": nftables.WORDS,
+    "audit": audit.WORDS,
 }
 
 
