@@ -316,8 +316,8 @@ class TextSchema:
 
     records: names of message types, of messages in the form of audit instead: a time and a serial number, the
     columns `timestamp` and `serial`, then key=value pairs with spaces between them; of a key that comes twice
-    the first value counts. Values may be in double quotes; those of `encoded` keys without are hexadecimal. An
-    unsigned u32 of 4294967295 and the text (null) are absent. The message's type is the column `type`.
+    the first value counts. Values may be in double quotes; those of `encoded` keys without are hexadecimal.
+    An unsigned u32 of 4294967295 and the text (null) are absent. The message's type is the column `type`.
     """
 
     name: str
