@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nlbus.filters import HEADS
+from nlbus.schema.schema import Schema
 
 if TYPE_CHECKING:
     from nlbus.filters import Wanted
     from nlbus.filters.messages import Filter
-    from nlbus.schema.schema import Schema
 from nlbus.sources import Source
 
 
