@@ -283,6 +283,9 @@ def _parts(rng: Random, schema: Schema, each: Each, orderly: bool, depth: int = 
             return begin[:-1]
         return pad(begin) + _attributes(rng, schema.entries, orderly)
     data = b""
+    for one in each.shared if depth == 0 else ():
+        if orderly or rng.random() < 0.8:
+            data += attribute(one.number, _value(rng, one.type))
     for _ in range(1 if orderly else rng.randint(0, 3)):
         if not orderly and rng.random() < 0.2:
             data += attribute(rng.choice((10, 11)), rng.randbytes(rng.randint(0, 5)))
@@ -322,9 +325,8 @@ def _attributes(rng: Random, entries: Sequence[Entry], orderly: bool) -> bytes:
         if isinstance(entry, Attr) and entry.selects and entry.type is TEXT:
             word = _word(rng, entries[entries.index(entry) :])
             payload = (word + rng.choice(("", "\0", "\0junk"))).encode()
-        elif isinstance(entry, Attr) and entry.kernel == "P_NUMBER":
-            select = entries[entries.index(entry) + 1]
-            assert isinstance(select, Select)
+        elif isinstance(entry, Attr) and entry.selects:
+            select = next(each for each in entries if isinstance(each, Select) and each.by == entry.kernel)
             text = rng.choice(list(select.cases))
             payload = select.values[text]
         elif isinstance(entry, Select):

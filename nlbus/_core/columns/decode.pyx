@@ -308,7 +308,8 @@ cdef class Decoded(Attributes):
             s.kind = s.op.kind
             if plain(s, at, length, row):
                 return 0
-        if s.kind == BYTES and not s.op.flags and not s.op.count:  # the commonest that are not plain
+        # The commonest that are not plain:
+        if s.kind == BYTES and not s.op.flags and not s.op.count and not s.op.size:
             return cell_bytes(&self.cells[s.op.cell], row, at, length) < 0
         if s.kind == PACKET:
             return self.put_packet(s.op, at, length, row)

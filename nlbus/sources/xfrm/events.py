@@ -2,7 +2,7 @@
 
 from nlbus.schema.schema import Entry, Op, Schema, Struct, Structs
 from nlbus.schema.types import BE16, U8, U16, U32, Field, pad
-from nlbus.sources.xfrm.objects import EXPIRE, POLEXPIRE, SELECTOR_WORDS, WORDS
+from nlbus.sources.xfrm.objects import SELECTOR_WORDS, WORDS
 from nlbus.sources.xfrm.structs import (
     COADDR,
     DIRECTIONS,
@@ -29,7 +29,7 @@ from nlbus.sources.xfrm.structs import (
     selector,
 )
 
-ACQUIRE, FLUSHSA, FLUSHPOLICY, NEWAE = 0x17, 0x1C, 0x1D, 0x1E
+ACQUIRE, EXPIRE, POLEXPIRE, FLUSHSA, FLUSHPOLICY, NEWAE = 0x17, 0x18, 0x1B, 0x1C, 0x1D, 0x1E
 REPORT, MIGRATE, MAPPING, GETDEFAULT = 0x20, 0x21, 0x26, 0x28
 VERDICTS = {0: "unspec", 1: "block", 2: "accept"}  # XFRM_USERPOLICY_*
 COMMON: tuple[Entry, ...] = (MARK, IF_ID, SA_DIR, SA_PCPU, *PAD)

@@ -17,10 +17,9 @@ from nlbus.sources.xfrm.structs import (
 )
 
 NEWSA, DELSA, GETSA, NEWPOLICY, DELPOLICY, GETPOLICY = range(0x10, 0x16)
-EXPIRE, UPDPOLICY, UPDSA, POLEXPIRE = 0x18, 0x19, 0x1A, 0x1B
+UPDPOLICY, UPDSA = 0x19, 0x1A
 XFRMA_SA, XFRMA_POLICY, XFRMA_PROTO = 6, 7, 25
 USERSA_ID, USERPOLICY_ID = 24, 64  # bytes of the struct that a message of a deletion begins with
-USERSA_INFO, USERPOLICY_INFO = 224, 168  # bytes before `hard` in a message of an expiry
 
 WORDS = {"src": "saddr", "dst": "daddr", "dir": "sa_dir", "mark": "mark_v", "mask": "mark_m"}
 SELECTOR_WORDS = {
@@ -41,7 +40,6 @@ STATES = Schema(
         Op(NEWSA, "new"),
         Op(UPDSA, "change"),
         Op(DELSA, "del", within=(USERSA_ID, XFRMA_SA)),
-        Op(EXPIRE, "del", has=(USERSA_INFO, 1)),
     ),
     header=STATE,
     prefix="XFRMA_",
@@ -49,7 +47,7 @@ STATES = Schema(
     # The kernel looks states up by these; those without SPI, which wait for keys, have a number.
     key=("family", "daddr", "proto", "spi", "mark_v", "mark_m", "seq"),
     words=WORDS,
-    groups=("sa", "expire"),
+    groups=("sa",),
     manners=Manners(
         unless={"seq": "spi"},
         volatile=(
@@ -57,6 +55,7 @@ STATES = Schema(
             "replay_esn_seq*", "lastused",
         ),
         doubts=(
+            Doubt(of="expire", ops=("del",), why="a state at its hard limit goes without another message"),
             Doubt(of="state_flush", why="a flush deletes states without a message for each"),
             Doubt(of="migrate", why="states move to other addresses without a message"),
             Doubt(of="mapping", why="the peer's address and port change without another message"),
@@ -79,7 +78,6 @@ POLICIES = Schema(
         Op(NEWPOLICY, "new"),
         Op(UPDPOLICY, "change"),
         Op(DELPOLICY, "del", within=(USERPOLICY_ID, XFRMA_POLICY)),
-        Op(POLEXPIRE, "del", has=(USERPOLICY_INFO, 1)),
     ),
     header=policy(),
     prefix="XFRMA_",
@@ -95,10 +93,11 @@ POLICIES = Schema(
     ),
     key=("index",),
     words={**SELECTOR_WORDS, "ptype": "type"},
-    groups=("policy", "expire"),
+    groups=("policy",),
     manners=Manners(
         volatile=("curlft_*",),
         doubts=(
+            Doubt(of="policy_expire", ops=("del",), why="as of states"),
             Doubt(of="policy_flush", why="a flush deletes policies without a message for each"),
             Doubt(of="migrate", why="the templates of policies move to other addresses without a message"),
         ),
