@@ -91,16 +91,23 @@ _HELP = {
 
 
 def kernel_error(
-    errno: int, action: str, help: str = "", *, extack: str = "", offset: int | None = None
+    errno: int,
+    action: str,
+    help: str = "",
+    *,
+    extack: str = "",
+    offset: int | None = None,
+    limits: str = "",
 ) -> NlbusError:
     """Return the error for `errno` (positive) of `action`: PermissionDenied or KernelError.
 
     The message is "<action>: <the kernel's text>; <help>": `action` names source and group ("joining group 3
-    of bus"), `help` a way to make it work.
+    of bus"), `help` a way to make it work, `limits` how a value breaks the
+    kernel's policy ("40 is below 68").
     """
     message = f"{action}: {os.strerror(errno)}"
-    if extack:
-        message += f" ({extack})"
+    if extack or limits:
+        message += f" ({': '.join(filter(None, (extack, limits)))})"
     if help := help or _HELP.get(errno, ""):
         message += f"; {help}"
     if errno in (_errno.EPERM, _errno.EACCES):

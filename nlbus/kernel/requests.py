@@ -16,7 +16,14 @@ NFGENMSG = struct.Struct("=BBH")  # the header of NETLINK_NETFILTER messages: fa
 SOL_NETLINK = 270
 NETLINK_EXT_ACK = 11
 NLA_TYPE_MASK = 0x3FFF
-NLMSGERR_ATTR_MSG, NLMSGERR_ATTR_OFFS = 1, 2
+NLMSGERR_ATTR_MSG, NLMSGERR_ATTR_OFFS, NLMSGERR_ATTR_POLICY = 1, 2, 4
+# enum netlink_policy_type_attr: the type, the smallest and largest value, signed and not, and length
+NL_POLICY_TYPE = 1
+NL_POLICY_MIN_S, NL_POLICY_MAX_S, NL_POLICY_MIN_U, NL_POLICY_MAX_U = 2, 3, 4, 5
+NL_POLICY_MIN_LENGTH, NL_POLICY_MAX_LENGTH = 6, 7
+# enum netlink_attribute_type: bytes of the integers, at least
+INTEGERS = {2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 2, 8: 4, 9: 8, 16: 4, 17: 4}
+VARIABLE = (16, 17)  # sint, uint: 4 or 8 bytes
 RECEIVE = 1 << 18
 PATIENCE = 10.0  # seconds until a request counts as unanswered
 RETRIES = 16  # of a dump that changes while it is read
@@ -127,17 +134,62 @@ def refusal(reply: Reply, action: str, help: str = "") -> Exception | None:
     (number,) = struct.unpack_from("=i", reply.body)
     if number >= 0:
         return None
-    text, offset = "", None
+    text, limits, offset = "", "", None
     if reply.flags & AckFlag.ACK_TLVS:
         skip = 4
+        request = b""
         if reply.type == MessageType.ERROR:  # the request, or only its header, comes before the attributes
             (length,) = struct.unpack_from("=I", reply.body, 4)
             skip += NLMSGHDR.size if reply.flags & AckFlag.CAPPED else length + -length % 4
+            request = reply.body[4:skip]
         words = attributes(reply.body[skip:])
         text = words.get(NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(errors="replace")
         if len(place := words.get(NLMSGERR_ATTR_OFFS, b"")) == 4:
             offset = int.from_bytes(place, sys.byteorder)
-    return kernel_error(-number, action, help, extack=text, offset=offset)
+            limits = _limits(words.get(NLMSGERR_ATTR_POLICY, b""), request, offset)
+    return kernel_error(-number, action, help, extack=text, offset=offset, limits=limits)
+
+
+def _limits(policy: bytes, request: bytes, offset: int) -> str:
+    """How the attribute at `offset` of the request breaks the kernel's policy; "" where it is not known."""
+    if len(request) - offset < NLATTR.size:
+        return ""
+    length, _ = NLATTR.unpack_from(request, offset)
+    if not NLATTR.size <= length <= len(request) - offset:
+        return ""
+    value = request[offset + NLATTR.size : offset + length]
+    rules = {kind: int.from_bytes(rule, sys.byteorder) for kind, rule in attributes(policy).items()}
+    kind = rules.get(NL_POLICY_TYPE, 0)
+    if kind in INTEGERS:
+        return _range(value, kind, attributes(policy))
+    if len(value) < (least := rules.get(NL_POLICY_MIN_LENGTH, 0)):
+        return f"{len(value)} bytes, at least {least} needed"
+    if len(value) > (most := rules.get(NL_POLICY_MAX_LENGTH, len(value))):
+        return f"{len(value)} bytes, at most {most} allowed"
+    return ""
+
+
+def _range(value: bytes, kind: int, rules: dict[int, bytes]) -> str:
+    """How an integer breaks the kernel's policy."""
+    size = INTEGERS[kind]
+    if len(value) < size:
+        return f"{len(value)} bytes, {size} needed"
+    if kind not in VARIABLE:
+        value = value[:size]  # the kernel ignores the rest
+    for low, high, signed in (
+        (NL_POLICY_MIN_U, NL_POLICY_MAX_U, False),
+        (NL_POLICY_MIN_S, NL_POLICY_MAX_S, True),
+    ):
+        if low in rules and high in rules:
+            number, least, most = (
+                int.from_bytes(each, sys.byteorder, signed=signed)
+                for each in (value, rules[low], rules[high])
+            )
+            if number < least:
+                return f"{number} is below {least}"
+            if number > most:
+                return f"{number} is above {most}"
+    return ""
 
 
 # -- attributes -------------------------------------------------------------------------------------

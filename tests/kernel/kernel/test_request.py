@@ -6,11 +6,12 @@ import struct
 import pytest
 
 from nlbus import KernelError
-from nlbus.kernel.requests import Requests
+from nlbus.kernel.requests import Requests, attribute
 from tests.support.reference import message
 from tests.support.sockets import ROUTE
 
-RTM_GETLINK, ERROR, DONE = 18, 2, 3
+RTM_NEWLINK, RTM_GETLINK, ERROR, DONE = 16, 18, 2, 3
+IFLA_IFNAME, IFLA_TXQLEN, IFLA_GSO_MAX_SIZE = 3, 13, 41
 
 
 def ifinfomsg(index: int = 0) -> bytes:
@@ -28,3 +29,19 @@ def test_replies_from_other_processes_are_ignored() -> None:
         assert kernel.dump(RTM_GETLINK, ifinfomsg(), "listing links")
         with pytest.raises(KernelError, match="asking for none: No such device"):
             kernel.ask(RTM_GETLINK, ifinfomsg(999_999), "asking for none")
+
+
+@pytest.mark.parametrize(
+    ("number", "value", "limits"),
+    [
+        (IFLA_GSO_MAX_SIZE, struct.pack("=I", 40), r"40 is below \d+"),
+        (IFLA_IFNAME, b"x" * 20, "20 bytes, at most 15 allowed"),
+        (IFLA_TXQLEN, b"ab", "2 bytes, 4 needed"),
+    ],
+)
+def test_errors_say_how_a_value_breaks_the_kernels_policy(number: int, value: bytes, limits: str) -> None:
+    with Requests(ROUTE) as kernel, pytest.raises(KernelError, match=rf": {limits}\)$") as refused:
+        kernel.ask(RTM_NEWLINK, ifinfomsg(1) + attribute(number, value), "changing lo")
+    assert refused.value.offset == 32  # behind struct nlmsghdr and struct ifinfomsg
+    assert refused.value.extack  # the kernel's own text
+    assert ":" not in refused.value.extack
