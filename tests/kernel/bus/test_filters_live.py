@@ -187,7 +187,7 @@ def test_the_kernel_accepts_every_program_of_every_table(source: str) -> None:
         rows = decode(schema, batch_of(fitting(rng, schema, orderly=True) for _ in range(4)))
         table = Table(decoder(schema, None).columns, [rows])
         assert accepted(source, schema.name, table, rng), schema.name
-    if not schemas:
+    if not SOURCES[source].schemas:  # tables of text have no programs
         assert accepted(source, HEADS, headers(source, None), Random(source))
 
 

@@ -87,12 +87,6 @@ def test_an_ordinary_users_error_names_the_privilege_for_a_dump(child: Callable[
     assert error.startswith("dumping conntrack conntrack: Operation not permitted; needs CAP_NET_ADMIN over")
 
 
-@pytest.mark.parametrize("table", ["tclass", "tfilter", "chain"])
-def test_what_is_dumped_by_device_alone_is_not_said_to_be_nowhere(table: str) -> None:
-    with pytest.raises(SchemaError, match=f"route {table} is not dumpable"):
-        snapshot("route", table)
-
-
 @pytest.mark.parametrize("call", [partial(snapshot, "route", "link"), partial(Subscriber, "route")])
 @pytest.mark.parametrize("wrong", ["mtu > 1", field("mtu"), True])
 def test_an_argument_that_is_no_condition_is_refused(call: Callable[..., object], wrong: object) -> None:

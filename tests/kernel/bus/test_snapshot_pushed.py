@@ -1,5 +1,6 @@
 """Conditions that the kernel checks give the same rows as filtering afterwards, alone and in pairs."""
 
+import errno
 import socket
 import struct
 import sys
@@ -99,7 +100,12 @@ def agrees(source: str, table: str, where: Expression, whole: Table) -> None:
 
 def test_a_condition_on_route_finds_what_filtering_finds(scene: Scene) -> None:
     for table in FILTERED["route"]:
-        whole = snapshot("route", table)
+        try:
+            whole = snapshot("route", table)
+        except KernelError as error:
+            if error.errno == errno.EOPNOTSUPP:  # VLANs of bridges, say
+                continue
+            raise
         for where in conditions(whole, filters("route", table)):
             agrees("route", table, where, whole)
 

@@ -3,6 +3,7 @@
 Every dump and event, first unchanged, then damaged.
 """
 
+import errno
 import socket
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
@@ -35,8 +36,14 @@ def schemas(source: str) -> list[Schema]:
 
 def dumped(source: str, schema: Schema) -> list[Message]:
     assert isinstance(schema.dump, Dump)
+    headers = schema.dump.headers() if callable(schema.dump.headers) else schema.dump.headers
     with Requests(find(source).protocol) as requests:
-        replies = [requests.dump(schema.dump.type, header, schema.name) for header in schema.dump.headers]
+        try:
+            replies = [requests.dump(schema.dump.type, header, schema.name) for header in headers]
+        except KernelError as error:
+            if error.errno != errno.EOPNOTSUPP:  # VLANs of bridges, say
+                raise
+            replies = []
     return [(reply.type, reply.flags, reply.body) for reply in chain(*replies)]
 
 
@@ -111,6 +118,6 @@ def test_processes_decode_like_the_reference(first_netns: None, subscribe: Subsc
     for _ in range(20):
         subprocess.run(["sh", "-c", "true & wait"], check=True)
     subprocess.run(["setsid", "true"], check=True)
-    messages = heard(drain(sub, 0.1))
+    messages = heard(sub.batches(timeout=0.1, stop_after=2000))  # a busy machine is never silent
     counts = {schema.name: rows(schema, messages[:2000]) for schema in schemas("proc")}
     assert min(counts[name] for name in ("fork", "exec", "exit")) >= 20

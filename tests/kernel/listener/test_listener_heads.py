@@ -25,24 +25,24 @@ def rule(source: str, **others: Any) -> Rule:
 
 
 def test_a_condition_selects_messages_by_their_header() -> None:
-    some = rule("nftables", where=field("type") == NEW_CHAIN)
+    some = rule("raw:12", groups=[7], where=field("type") == NEW_CHAIN)
     batch = Batch.from_datagrams(
-        "nftables", [message(NEW_TABLE, bytes(4)), message(NEW_CHAIN, bytes(4))], group=7
+        "raw:12", [message(NEW_TABLE, bytes(4)), message(NEW_CHAIN, bytes(4))], group=7
     )
     assert [event["type"] for _, event in some.events(batch)] == [NEW_CHAIN]
-    other = rule("nftables", where=field("type") == NEW_TABLE)
+    other = rule("raw:12", groups=[7], where=field("type") == NEW_TABLE)
     wanted = wanted_rows([some, other])
     assert wanted is not None
     [[both]] = wanted.values()
     assert both is not None
-    assert wanted_rows([some, rule("nftables")]) is None
+    assert wanted_rows([some, rule("raw:12", groups=[7])]) is None
 
 
 def test_a_condition_that_headers_cannot_meet_is_refused() -> None:
     with pytest.raises(UnknownColumn, match="typ"):
-        rule("nftables", where=field("typ") == 1)
+        rule("raw:12", groups=[7], where=field("typ") == 1)
     with pytest.raises(SchemaError):
-        rule("nftables", where=field("type") == 1, tables=["chain"])
+        rule("raw:12", groups=[7], where=field("type") == 1, tables=["chain"])
 
 
 @pytest.mark.parametrize("linger", [0.0, 0.01])
@@ -73,10 +73,10 @@ def test_a_listener_to_the_bus_gets_the_events_of_its_type(linger: float) -> Non
     assert set(found) == {b"yes", b"end"}
 
 
-def test_a_listener_to_nftables_gets_the_messages_of_its_type() -> None:
+def test_a_listener_to_a_protocol_gets_the_messages_of_its_type() -> None:
     app, found, done = Listener(), list[int](), threading.Event()
 
-    @app.on("nftables", where=f"type == {NEW_CHAIN}")
+    @app.on("raw:12", groups=[7], where=f"type == {NEW_CHAIN}")
     def take(event: dict[str, Any]) -> None:
         found.append(event["type"])
         done.set()
