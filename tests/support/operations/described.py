@@ -10,7 +10,7 @@ from nlbus.sources import find
 PAGE = Path("docs/state.md")
 BEGIN = "<!-- of the schemas -->\n"
 END = "<!-- end -->\n"
-SOURCES = ("route", "conntrack", "uevent")
+SOURCES = ("route", "conntrack", "uevent", "xfrm", "nftables")
 
 
 def _names(columns: Sequence[str]) -> str:

@@ -66,7 +66,8 @@ def main() -> None:
     for what, count in counted(trials).most_common():
         print(f"{count:5} {what}")
     done = succeeded(trials)
-    print(f"{len(done)} of {len(KINDS)} kinds succeeded")
+    print(f"{len(done.keys() & KINDS.keys())} of {len(KINDS)} kinds succeeded")
+    print(", ".join(f"{kind} {done[kind]}" for kind in sorted(KINDS, key=lambda kind: done[kind])))
     print(f"this kernel lacks: {', '.join(sorted(lacking())) or 'none'}")
     print(f"never: {', '.join(kind for kind in KINDS if kind not in done) or 'none'}")
     seen: set[tuple[str, str]] = set()
