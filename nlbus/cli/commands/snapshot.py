@@ -42,7 +42,7 @@ def snapshot(**options: Any) -> None:
     nlbus snapshot route link --columns ifname,mtu,stats64_rx_bytes
     nlbus snapshot route neigh -o json | jq -r .lladdr
     nlbus snapshot uevent
-    nlbus snapshot --spec netdev queue     any YNL spec of the kernel, here by its name
+    nlbus snapshot --spec netdev queue     any YNL spec, here by name
     nlbus snapshot conntrack conntrack connections.csv
     nlbus snapshot route route routes.parquet
     nlbus snapshot route route -o arrow | python3 -c 'import sys, polars

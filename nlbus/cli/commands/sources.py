@@ -31,7 +31,7 @@ def sources(**options: Any) -> None:
     nlbus sources -o json | jq -r 'select(.available) | .name'
     unshare -Urn nlbus sources        in a new network namespace
     nlbus sources route               the tables of route
-    nlbus sources --spec ./x.yaml     those of a YNL spec, and what of it nlbus cannot read
+    nlbus sources --spec ./x.yaml     those of a YNL spec
     nlbus sources route link          the columns of its table link
     nlbus sources route link -o json | jq -r 'select(.unit == "bytes") | .name'
     """

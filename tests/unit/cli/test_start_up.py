@@ -79,7 +79,7 @@ def test_completion_has_the_words_of_the_sources() -> None:
 
 def test_each_command_is_in_the_table_with_one_short_line() -> None:
     modules = {path.stem for path in (ROOT / "nlbus/cli/commands").glob("*.py")}
-    assert modules == COMMANDS.keys() | {"__init__", "bench_kmod", "habits"}
+    assert modules == COMMANDS.keys() | {"__init__", "bench_kmod", "habits", "specs"}
     assert max(map(len, COMMANDS.values())) <= 64
 
 
