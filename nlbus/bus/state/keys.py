@@ -170,9 +170,8 @@ class Keys:
     def key(self, row: dict[str, Any]) -> Key:
         """The key of a row, as `state["link"]` has it."""
         unless = {self._columns[i].name: self._columns[other].name for i, other in self._unless.items()}
-        values = tuple(
-            None if name in unless and unless[name] in row else row.get(name) for name in self.names
-        )
+        every = (None if name in unless and unless[name] in row else row.get(name) for name in self.names)
+        values = tuple(tuple(each) if isinstance(each, list) else each for each in every)
         key = values[0] if len(values) == 1 else values
         return (row[NSID], key) if NSID in row else key
 
@@ -238,7 +237,7 @@ def _encoder(column: Column) -> Callable[[Any], bytes]:
         if isinstance(value, str):
             value = numbers[value]
         elif flags and isinstance(value, tuple):
-            value = sum(flags[each] for each in value)
+            value = sum(flags[each] if each in flags else int(each, 16) for each in value)
         return int(value).to_bytes(size, sys.byteorder, signed=signed)
 
     return encode

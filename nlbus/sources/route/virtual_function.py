@@ -1,8 +1,8 @@
 """The virtual functions of a link (SR-IOV): a list per column, an item per function. Only dumps have them."""
 
 from nlbus.schema.naming import numbered
-from nlbus.schema.schema import Attr, Entry, Nest, Struct, ignored
-from nlbus.schema.types import U32, U64, Field, fixed, pad
+from nlbus.schema.schema import Entry, Struct, ignored
+from nlbus.schema.types import U32, Field, fixed, pad
 
 
 def _setting(kernel: str, number: int, name: str) -> Struct:
@@ -27,22 +27,6 @@ VIRTUAL_FUNCTION: tuple[Entry, ...] = (
         column="-",
     ),
     _setting("IFLA_VF_RSS_QUERY_EN", 7, "rss_query_en"),
-    Nest(
-        "IFLA_VF_STATS",
-        8,
-        "IFLA_VF_STATS_",
-        (
-            Attr("IFLA_VF_STATS_RX_PACKETS", 0, U64, "packets"),
-            Attr("IFLA_VF_STATS_TX_PACKETS", 1, U64, "packets"),
-            Attr("IFLA_VF_STATS_RX_BYTES", 2, U64, "bytes"),
-            Attr("IFLA_VF_STATS_TX_BYTES", 3, U64, "bytes"),
-            Attr("IFLA_VF_STATS_BROADCAST", 4, U64, "packets"),
-            Attr("IFLA_VF_STATS_MULTICAST", 5, U64, "packets"),
-            Attr("IFLA_VF_STATS_RX_DROPPED", 7, U64, "packets"),
-            Attr("IFLA_VF_STATS_TX_DROPPED", 8, U64, "packets"),
-            *ignored("IFLA_VF_STATS_", PAD=6),
-        ),
-    ),
     _setting("IFLA_VF_TRUST", 9, "trust"),
-    *ignored("IFLA_VF_", TX_RATE=3, IB_NODE_GUID=10, IB_PORT_GUID=11, VLAN_LIST=12, BROADCAST=13),
+    *ignored("IFLA_VF_", TX_RATE=3, STATS=8, IB_NODE_GUID=10, IB_PORT_GUID=11, VLAN_LIST=12, BROADCAST=13),
 )

@@ -133,7 +133,7 @@ REPORTS = Schema(
     header=(Field("proto", U8, enum=PROTOCOLS), pad(3), *selector()),  # struct xfrm_user_report
     prefix="XFRMA_",
     entries=(COADDR, *PAD),
-    words=SELECTOR_WORDS,
+    words={word: name for word, name in SELECTOR_WORDS.items() if not name.startswith("mark")},
     groups=("report",),
 )
 

@@ -115,8 +115,8 @@ def current(lead: str) -> tuple[Field, ...]:
     return (
         Field(f"{lead}bytes", U64, "bytes"),
         Field(f"{lead}packets", U64, "packets"),
-        Field(f"{lead}add_time", U64, "s", display="time"),
-        Field(f"{lead}use_time", U64, "s", display="time", absent=0),
+        Field(f"{lead}add_time", U64, "s"),
+        Field(f"{lead}use_time", U64, "s", absent=0),
     )
 
 
@@ -238,7 +238,7 @@ OF_STATE: Sequence[Entry] = (
     *REPLAY,
     *THRESHOLDS,
     COADDR,
-    Attr("XFRMA_LASTUSED", 15, U64, unit="s", display="time"),
+    Attr("XFRMA_LASTUSED", 15, U64, unit="s"),
     MARK,
     Attr("XFRMA_TFCPAD", 22, U32, unit="bytes"),
     Attr("XFRMA_SA_EXTRA_FLAGS", 24, U32, flags=EXTRA_FLAGS),
