@@ -100,15 +100,16 @@ cdef inline void know1(headers *h, int number, uint32_t value) noexcept nogil:
 cdef inline void know2(headers *h, int number, uint32_t value) noexcept nogil:
     cdef const target *f = &h.fields[number]
     cdef int64_t row = h.row & f.mask
+    cdef uint16_t u16 = <uint16_t> value
     f.valid[row] = 1
-    (<uint16_t *> f.data)[row] = <uint16_t> value
+    memcpy(f.data + 2 * row, &u16, 2)
 
 
 cdef inline void know4(headers *h, int number, uint32_t value) noexcept nogil:
     cdef const target *f = &h.fields[number]
     cdef int64_t row = h.row & f.mask
     f.valid[row] = 1
-    (<uint32_t *> f.data)[row] = value
+    memcpy(f.data + 4 * row, &value, 4)
 
 
 cdef inline void know_address(headers *h, int number, size_t start, size_t size) noexcept nogil:
